@@ -1,0 +1,40 @@
+# Everything a person or CI runs. `make app` and `make test` work on a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup app test e2e check bench format clean
+
+setup: $(STAMP)
+
+# torch goes first and alone: its exact version decides which build pip takes.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+app: setup
+	$(BIN)/eapgp app
+
+test: setup
+	$(BIN)/python -m pytest tests
+
+e2e: setup
+	$(BIN)/python -m pytest tests/browser
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/eapgp bench
+
+clean:
+	rm -rf $(VENV) dist build

@@ -1,0 +1,3 @@
+"""eapgp: find and see circuits in transformer language models."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,136 @@
+"""What an attribution returns: edge scores, the path they were taken along, and how they were made.
+
+Everything here is NumPy, so that reading, drawing and comparing results needs no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapgp.graph import Graph
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class EdgeScores:
+    """One number per edge. Positive: the edge supports the behaviour.
+
+    values: `[src, dst]` in the orders of `graph`, in units of the metric, mean over pairs;
+    0 where no edge is, NaN where an edge was not scored. `provenance` says how they were made.
+    """
+
+    graph: Graph
+    values: Floats
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        expected = (self.graph.n_sources, self.graph.n_destinations)
+        assert self.values.shape == expected, f"scores are {self.values.shape}, the graph is {expected}"
+
+    def top(self, n: int, *, absolute: bool = True) -> list[tuple[str, float]]:
+        """The n edges of largest |score| (or largest score), strongest first; ties by position."""
+        values = np.where(self.graph.mask & ~np.isnan(self.values), self.values, -np.inf)
+        key = np.where(np.isinf(values), -np.inf, np.abs(values)) if absolute else values
+        order = np.argsort(-key, axis=None, kind="stable")[: max(0, n)]
+        rows, columns = np.unravel_index(order, self.values.shape)
+        return [
+            (self.graph.edge_name(int(r), int(c)), float(self.values[r, c]))
+            for r, c in zip(rows, columns, strict=True)
+            if np.isfinite(key[r, c])
+        ]
+
+
+@dataclass(frozen=True)
+class PathRecord:
+    """What happened along an integration path. Axis `point` is 0 … k (γ_0 … γ_k).
+
+    kind: "gradpath" or "straight".
+    output_distance [point, pair]: ‖G(γ_j) − G(x′)‖² over the positions of the objective
+    metric          [point, pair]: M(γ_j)
+    to_corrupted    [point, pair]: ‖γ_j − x′‖
+    to_clean        [point, pair]: ‖γ_j − x‖
+    gradient_norm   [point, pair]: ‖∂M/∂γ_j‖; NaN where no gradient was taken (γ_0 of GradPath)
+    destination_gradient [point, pair, dst]: ‖∂M/∂x_v(γ_j)‖ over positions; NaN likewise
+    used            [point]: true where the point's gradient entered the scores
+    points          [point, pair, pos, d_model] γ_j, or None where they were not kept
+    lengths         [pair]: token count of each pair (positions beyond it are padding)
+    """
+
+    kind: str
+    output_distance: Floats
+    metric: Floats
+    to_corrupted: Floats
+    to_clean: Floats
+    gradient_norm: Floats
+    destination_gradient: Floats
+    used: NDArray[np.bool_]
+    lengths: NDArray[np.int64]
+    points: Floats | None = None
+
+    @property
+    def n_points(self) -> int:
+        """k + 1."""
+        return int(self.output_distance.shape[0])
+
+    def rose(self) -> NDArray[np.bool_]:
+        """`[point-1, pair]` true where a step raised the distance to the corrupted output."""
+        return np.diff(self.output_distance, axis=0) > 0
+
+    def vanished_share(self, graph: Graph, threshold: float = 0.01) -> NDArray[np.float64]:
+        """`[point, layer+1]` share of edges whose gradient is below `threshold` × its largest along the path.
+
+        The gradient of an edge u→v is ∂M/∂x_v, so edges into one destination share it.
+        Columns are the destination's layer, the last one `logits`. Mean over pairs; NaN where
+        no gradient was taken.
+        """
+        norms = self.destination_gradient
+        with np.errstate(invalid="ignore"):
+            largest = np.nanmax(norms, axis=0, keepdims=True)
+        small = np.where(np.isnan(norms), np.nan, norms < threshold * largest)
+        share = np.full((self.n_points, graph.n_layers + 1), np.nan)
+        for layer in range(graph.n_layers + 1):
+            columns = graph.destination_layers == layer
+            weights = graph.prefix[columns] / graph.prefix[columns].sum()
+            share[:, layer] = (small[:, :, columns].mean(axis=1) * weights).sum(axis=1)
+        return share
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Result of one method on one prompt set and model.
+
+    metric_clean, metric_corrupted: `[pair]`.
+    paths: the records of the path that was followed, and of the straight line beside it.
+    pair_scores: `[pair, src, dst]` where they were asked for, else None.
+    completeness: `[pair]` Σ of the contributions against M(clean) − M(corrupted), for methods
+    whose scores are meant to sum to it: keys "sum" and "gap"; empty otherwise.
+    """
+
+    method: str
+    options: dict[str, Any]
+    scores: EdgeScores
+    metric_clean: Floats
+    metric_corrupted: Floats
+    forward_passes: int
+    backward_passes: int
+    seconds: float
+    paths: dict[str, PathRecord] = field(default_factory=dict)
+    pair_scores: Floats | None = None
+    node_scores: Floats | None = None
+    completeness: dict[str, Floats] = field(default_factory=dict)
+    messages: tuple[str, ...] = ()
+
+    @property
+    def graph(self) -> Graph:
+        """The graph the scores belong to."""
+        return self.scores.graph
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How the scores were made."""
+        return self.scores.provenance

@@ -1,0 +1,63 @@
+"""A circuit: a set of edges of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapgp.graph import Graph
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """The edges that are kept.
+
+    edges: `[src, dst]` bool, false wherever the graph has no edge. `n_selected` is how many
+    edges had been selected before pruning removed those on no input→logits path.
+    """
+
+    graph: Graph
+    edges: NDArray[np.bool_]
+    n_selected: int
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.edges.shape == self.graph.mask.shape
+        assert not (self.edges & ~self.graph.mask).any(), "a circuit holds an edge that the graph lacks"
+
+    @property
+    def n_kept(self) -> int:
+        """Number of edges in the circuit."""
+        return int(self.edges.sum())
+
+    @classmethod
+    def full(cls, graph: Graph) -> Circuit:
+        """Every edge."""
+        return cls(graph, graph.mask.copy(), graph.n_edges, "full")
+
+    @classmethod
+    def empty(cls, graph: Graph) -> Circuit:
+        """No edge."""
+        return cls(graph, np.zeros_like(graph.mask), 0, "empty")
+
+    @classmethod
+    def of_names(cls, graph: Graph, names: Iterable[str], name: str = "") -> Circuit:
+        """A circuit from edge names, taken as they are (no pruning)."""
+        edges = np.zeros_like(graph.mask)
+        for edge in names:
+            edges[graph.edge_index(edge)] = True
+        return cls(graph, edges, int(edges.sum()), name)
+
+    def edge_names(self) -> list[str]:
+        """Names of the kept edges, row by row."""
+        return [self.graph.edge_name(int(s), int(d)) for s, d in zip(*np.nonzero(self.edges), strict=True)]
+
+    def node_names(self) -> list[str]:
+        """Nodes that at least one kept edge touches, in node order."""
+        touched = np.zeros(len(self.graph.nodes), dtype=bool)
+        touched[: self.graph.n_sources] |= self.edges.any(axis=1)
+        np.logical_or.at(touched, self.graph.destination_nodes, self.edges.any(axis=0))
+        return [name for name, kept in zip(self.graph.nodes, touched, strict=True) if kept]

@@ -1,0 +1,75 @@
+"""Errors that a user of the library, the command line or the dashboard can cause.
+
+    EapgpError
+    ├── InputError                 what was supplied is wrong; the command line exits 2
+    │   ├── UnknownNameError       a model, task, method, metric, edge … that does not exist
+    │   ├── ModelError             a model cannot be loaded, or its architecture is not supported
+    │   ├── PromptError            a prompt pair or prompt file cannot be used
+    │   │   └── PairLengthError    clean and corrupted differ in token length
+    │   ├── OptionError            an option is out of its range or does not fit the others
+    │   ├── FormatError            a file is not in the format it claims, or is unsafe to read
+    │   └── RunError               a run folder is missing, incomplete or of another version
+    ├── ComputationError           the computation went wrong (NaN, out of memory); exit 1
+    └── Cancelled                  the user stopped the work; exit 130
+
+Every message is one line: which item, what was expected, what came, what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EapgpError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class InputError(EapgpError, ValueError):
+    """What the user supplied cannot be used."""
+
+
+class UnknownNameError(InputError):
+    """A name that is not among those known."""
+
+    @classmethod
+    def of(cls, kind: str, name: object, known: Iterable[str], *, hint: str = "") -> UnknownNameError:
+        """Message that lists the known names and the nearest one."""
+        names = list(known)
+        near = difflib.get_close_matches(str(name), names, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        listed = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")
+        tail = f" {hint}" if hint else ""
+        return cls(f"unknown {kind} {str(name)!r}: expected one of {listed}.{guess}{tail}")
+
+
+class ModelError(InputError):
+    """A model cannot be loaded or is not supported."""
+
+
+class PromptError(InputError):
+    """A prompt pair or prompt file cannot be used."""
+
+
+class PairLengthError(PromptError):
+    """Clean and corrupted prompt differ in token length."""
+
+
+class OptionError(InputError):
+    """An option is out of range, or does not fit the others."""
+
+
+class FormatError(InputError):
+    """A file is malformed or unsafe."""
+
+
+class RunError(InputError):
+    """A run folder is missing, incomplete or of another version."""
+
+
+class ComputationError(EapgpError, RuntimeError):
+    """The computation failed (NaN, out of memory)."""
+
+
+class Cancelled(EapgpError):
+    """The user stopped the work."""
