@@ -1,0 +1,249 @@
+"""Selection: from edge scores to a circuit.
+
+- `top-n`: the n edges of largest key;
+- `threshold`: every edge whose key is at least the threshold;
+- `greedy`: grow from `logits`: n times, add the edge of largest key whose destination's node is
+  already connected (Hanna et al. 2024, arXiv:2403.17806, section 3).
+
+The key is |score|, or the score itself with `absolute=False`. Ties go to the edge that comes first
+in the graph's order (row by row). An edge whose score is NaN was not scored and is never selected.
+
+`by="nodes"` ranks heads and MLPs instead and keeps every scored edge between kept nodes;
+`input` and `logits` are always kept and do not count towards n.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.circuits.circuit import Circuit
+from eapgp.circuits.prune import backward_reach, prune_edges
+from eapgp.errors import OptionError, UnknownNameError
+from eapgp.graph import Graph
+
+Rule = Literal["top-n", "threshold", "greedy"]
+By = Literal["edges", "nodes"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
+
+
+def select(
+    scores: EdgeScores,
+    *,
+    n: int | None = None,
+    threshold: float | None = None,
+    rule: Rule = "top-n",
+    absolute: bool = True,
+    prune: bool = True,
+    by: By = "edges",
+    node_scores: Floats | None = None,
+) -> Circuit:
+    """The circuit of the best edges (or nodes), pruned to input→logits paths.
+
+    n: how many edges (`by="nodes"`: heads and MLPs) for the rules `top-n` and `greedy`;
+    threshold: the smallest key for the rule `threshold`. node_scores: `[src]`, used with
+    `by="nodes"`; without them a node's key is Σ|score| of its outgoing edges (signed: Σ score).
+    Where fewer than n edges are scored, all of those are selected.
+
+    Errors: OptionError when n is negative or above the number of edges, when what the rule needs
+    is missing, or when node scores do not fit; UnknownNameError for another rule.
+    """
+    graph = scores.graph
+    _check_rule(rule, by, n=n, threshold=threshold)
+    if by == "nodes":
+        edges, name = _by_nodes(scores, n, threshold, absolute, node_scores)
+    elif rule == "threshold":
+        key, scored = _key(scores, absolute)
+        edges, name = scored & (key >= _check_threshold(threshold)), f"threshold {threshold:g}"
+    elif rule == "greedy":
+        n = check_size(n, graph.n_edges, "edges")
+        edges, name = _first(graph, _greedy_order(scores, absolute, n), n), f"greedy {n}"
+    else:
+        n = check_size(n, graph.n_edges, "edges")
+        edges, name = _top(*_key(scores, absolute), n), f"top {n}"
+    return _circuit(graph, edges, name, prune)
+
+
+def select_many(
+    scores: EdgeScores,
+    sizes: Sequence[int],
+    *,
+    rule: Literal["top-n", "greedy"] = "top-n",
+    absolute: bool = True,
+    prune: bool = True,
+) -> list[Circuit]:
+    """One circuit per size, as `select` gives them, from one sort."""
+    graph = scores.graph
+    if rule == "threshold":
+        raise OptionError("select_many takes sizes: expected rule 'top-n' or 'greedy', got 'threshold'. Use select().")
+    _check_rule(rule, "edges", n=0, threshold=None)
+    checked = [check_size(n, graph.n_edges, "edges") for n in sizes]
+    if not checked:
+        return []
+    order = _greedy_order(scores, absolute, max(checked)) if rule == "greedy" else rank_edges(scores, absolute=absolute)
+    label = "greedy" if rule == "greedy" else "top"
+    return [_circuit(graph, _first(graph, order, n), f"{label} {n}", prune) for n in checked]
+
+
+def rank_edges(scores: EdgeScores, *, absolute: bool = True) -> Ints:
+    """`[edge]` flat positions (`src · R + dst`) of the scored edges, best first, ties by position."""
+    key, scored = _key(scores, absolute)
+    positions = np.flatnonzero(scored)
+    return positions[np.argsort(-key.ravel()[positions], kind="stable")]
+
+
+def check_size(n: int | None, largest: int, what: str) -> int:
+    """n as an int between 0 and `largest`, else OptionError."""
+    try:
+        size = operator.index(n)  # type: ignore[arg-type]
+    except TypeError:
+        raise OptionError(f"n must be a whole number from 0 to {largest:,} ({what}); got {n!r}.") from None
+    if not 0 <= size <= largest:
+        raise OptionError(f"n must lie between 0 and {largest:,}, the number of {what} in this graph; got {size:,}.")
+    return size
+
+
+def _check_rule(rule: str, by: str, *, n: int | None, threshold: float | None) -> None:
+    if rule not in RULES:
+        raise UnknownNameError.of("selection rule", rule, RULES)
+    if by not in get_args(By):
+        raise UnknownNameError.of("selection unit", by, get_args(By))
+    if by == "nodes" and rule == "greedy":
+        raise OptionError("the greedy rule grows by edges: expected by='edges', got by='nodes'. Use rule='top-n'.")
+    needed, other = ("threshold", "n") if rule == "threshold" else ("n", "threshold")
+    given = {"n": n, "threshold": threshold}
+    if given[needed] is None:
+        raise OptionError(f"rule {rule!r} needs {needed}; got none. Give {needed}=….")
+    if given[other] is not None:
+        raise OptionError(f"rule {rule!r} takes {needed}, not {other}; got {other}={given[other]}. Leave {other} out.")
+
+
+def _check_threshold(threshold: float | None) -> float:
+    assert threshold is not None
+    if math.isnan(threshold):
+        raise OptionError("threshold must be a number; got NaN.")
+    return float(threshold)
+
+
+def _key(scores: EdgeScores, absolute: bool) -> tuple[Floats, Bools]:
+    """`[src, dst]` ranking key (−inf where nothing can be selected) and where it can be."""
+    scored = scores.graph.mask & ~np.isnan(scores.values)
+    return np.where(scored, np.abs(scores.values) if absolute else scores.values, -np.inf), scored
+
+
+def _top(key: Floats, candidates: Bools, n: int) -> Bools:
+    """The n candidates of largest key, ties by position: one partition, no sort."""
+    n = min(n, int(candidates.sum()))
+    if n == 0:
+        return np.zeros_like(candidates)
+    limit = -np.partition(-key[candidates], n - 1)[n - 1]
+    chosen = candidates & (key > limit)
+    ties = np.flatnonzero(candidates & (key == limit))[: n - int(chosen.sum())]
+    chosen.ravel()[ties] = True
+    return chosen
+
+
+def _first(graph: Graph, order: Ints, n: int) -> Bools:
+    chosen = np.zeros(graph.mask.shape, dtype=bool)
+    chosen.ravel()[order[:n]] = True
+    return chosen
+
+
+def _circuit(graph: Graph, edges: Bools, name: str, prune: bool) -> Circuit:
+    selected = int(edges.sum())
+    return Circuit(graph, prune_edges(graph, edges) if prune else edges, selected, name)
+
+
+def _greedy_order(scores: EdgeScores, absolute: bool, n: int) -> Ints:
+    """Flat positions in the order in which the greedy rule adds them (at least the first n).
+
+    Once every node that can ever connect is connected, what remains goes by rank alone.
+    """
+    graph = scores.graph
+    ranked = rank_edges(scores, absolute=absolute)
+    sources, columns = np.divmod(ranked, graph.n_destinations)
+    owner = graph.destination_nodes[columns]
+    scored = np.zeros(graph.mask.shape, dtype=bool)
+    scored.ravel()[ranked] = True
+    can_connect = backward_reach(graph, scored, [len(graph.nodes) - 1])
+    grown = _grow(sources, owner, can_connect, n)
+    if len(grown) < n:
+        left = can_connect[owner]
+        left[grown] = False
+        grown = np.concatenate([grown, np.flatnonzero(left)])
+    return ranked[grown]
+
+
+def _grow(sources: Ints, owner: Ints, can_connect: Bools, n: int) -> Ints:
+    """Ranks of the edges added until n are taken or every node that can connect is connected.
+
+    sources, owner: `[rank]` source row and destination node of each edge, best first. Every
+    connected node offers its incoming edges, best first; a heap over nodes finds the best offer.
+    """
+    by_node = np.argsort(owner, kind="stable")  # each node's incoming edges, as ranks, best first
+    bounds = np.searchsorted(owner[by_node], np.arange(len(can_connect) + 1))
+    cursor, end = bounds[:-1].tolist(), bounds[1:].tolist()
+    offers: list[tuple[int, int]] = []
+    taken: list[int] = []
+    connected = np.zeros(len(can_connect), dtype=bool)
+
+    def offer(node: int) -> None:
+        if cursor[node] < end[node]:
+            heapq.heappush(offers, (int(by_node[cursor[node]]), node))
+            cursor[node] += 1
+
+    connected[-1] = True
+    offer(len(can_connect) - 1)
+    missing = int(can_connect[:-1].sum())
+    while offers and missing and len(taken) < n:
+        rank, node = heapq.heappop(offers)
+        taken.append(rank)
+        offer(node)
+        source = int(sources[rank])
+        if not connected[source]:
+            connected[source] = True
+            missing -= 1
+            offer(source)
+    return np.array(taken, dtype=np.int64)
+
+
+def node_ranking_scores(scores: EdgeScores, *, absolute: bool = True) -> Floats:
+    """`[src]` Σ|score| (signed: Σ score) over each source's outgoing scored edges; NaN where none is scored."""
+    key, scored = _key(scores, absolute)
+    total = np.where(scored, key, 0.0).sum(axis=1)
+    return np.where(scored.any(axis=1), total, np.nan)
+
+
+def _by_nodes(
+    scores: EdgeScores, n: int | None, threshold: float | None, absolute: bool, node_scores: Floats | None
+) -> tuple[Bools, str]:
+    graph = scores.graph
+    if node_scores is None:
+        values = node_ranking_scores(scores, absolute=absolute)
+    elif node_scores.shape == (graph.n_sources,):
+        values = np.abs(node_scores) if absolute else node_scores
+    else:
+        raise OptionError(f"node scores must have shape ({graph.n_sources},), one per source; got {node_scores.shape}.")
+    candidates = ~np.isnan(values)
+    candidates[0] = False
+    key = np.where(candidates, values, -np.inf)
+    if threshold is not None:
+        kept, name = candidates & (key >= _check_threshold(threshold)), f"nodes, threshold {threshold:g}"
+    else:
+        size = check_size(n, graph.n_sources - 1, "heads and MLPs")
+        kept, name = _top(key, candidates, size), f"top {size} nodes"
+    nodes = np.append(kept, True)
+    nodes[0] = True
+    scored = graph.mask & ~np.isnan(scores.values)
+    return scored & nodes[:-1, None] & nodes[graph.destination_nodes][None, :], name
