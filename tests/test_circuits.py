@@ -221,6 +221,8 @@ def test_nodes_are_ranked_by_their_outgoing_edges() -> None:
     assert select(scores, n=1, by="nodes", absolute=False).node_names() == ["input", "m0", "logits"]
     assert select(scores, n=0, by="nodes").edge_names() == ["input->logits"]
     assert equal(select(scores, n=4, by="nodes"), Circuit.full(graph))
+    strong_input = named_scores(graph, {"input->m0": 50.0, "m0->logits": 2.0})
+    assert select(strong_input, n=1, by="nodes").node_names() == ["input", "m0", "logits"], "input counts towards n"
     assert select(scores, threshold=1.5, rule="threshold", by="nodes").node_names() == [
         "input",
         "a0.h0",
