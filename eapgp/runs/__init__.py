@@ -1,0 +1,27 @@
+"""The run library: one folder per run, named by the hash of what was computed.
+
+    files → arrays, version → run (one folder) → library (all of them) → compute (from a `RunSpec`)
+
+Reading runs needs NumPy and safetensors only; `compute_run` imports the engine when it is called.
+"""
+
+from eapgp.runs.compute import compute_run
+from eapgp.runs.library import RunLibrary
+from eapgp.runs.request import make_request, request_key
+from eapgp.runs.run import Run, copy_run, open_run, write_run
+from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+from eapgp.runs.summary import RunSummary
+
+__all__ = [
+    "DEFAULT_PAIRS",
+    "Run",
+    "RunLibrary",
+    "RunSpec",
+    "RunSummary",
+    "compute_run",
+    "copy_run",
+    "make_request",
+    "open_run",
+    "request_key",
+    "write_run",
+]

@@ -1,0 +1,138 @@
+"""An `Attribution` as named arrays, and back, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapgp.attribution.result import Attribution, EdgeScores, PathRecord
+from eapgp.errors import RunError
+from eapgp.graph import Graph
+from eapgp.runs.files import REPAIR, sync_file
+
+SCORES_FILE = "scores.safetensors"
+PATH_FILE = "path.safetensors"
+ARRAY_FIELDS = tuple(entry.name for entry in fields(PathRecord) if entry.name != "kind")
+REQUIRED_PATH_FIELDS = tuple(name for name in ARRAY_FIELDS if name != "points")
+MAX_GRAPH_SIDE = 1_000_000
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def score_arrays(attribution: Attribution) -> Arrays:
+    """What scores.safetensors holds."""
+    arrays: Arrays = {
+        "scores": attribution.scores.values,
+        "metric_clean": attribution.metric_clean,
+        "metric_corrupted": attribution.metric_corrupted,
+    }
+    if attribution.pair_scores is not None:
+        arrays["pair_scores"] = attribution.pair_scores
+    if attribution.node_scores is not None:
+        arrays["node_scores"] = attribution.node_scores
+    return arrays | {f"completeness/{name}": values for name, values in attribution.completeness.items()}
+
+
+def path_arrays(attribution: Attribution) -> Arrays:
+    """What path.safetensors holds: `name/field` for every path."""
+    arrays: Arrays = {}
+    for name, record in attribution.paths.items():
+        for field in ARRAY_FIELDS:
+            values = getattr(record, field)
+            if values is not None:
+                arrays[f"{name}/{field}"] = values
+    return arrays
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write a safetensors file and make it durable."""
+    from safetensors.numpy import save_file
+
+    save_file({name: _contiguous(values) for name, values in arrays.items()}, path)
+    sync_file(path)
+
+
+def _contiguous(values: NDArray[Any]) -> NDArray[Any]:
+    values = np.asarray(values)
+    return values if values.flags.c_contiguous else np.ascontiguousarray(values)
+
+
+def read_arrays(path: Path) -> Arrays:
+    """All arrays of a safetensors file.
+
+    Errors: RunError naming the file if it is absent or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise RunError(f"{path}: expected this file of a run, found none; {REPAIR}") from None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        detail = " ".join(str(error).split())[:160]
+        raise RunError(f"{path}: expected a whole safetensors file, got {detail}; {REPAIR}") from None
+
+
+def graph_of(record: Mapping[str, Any], path: Path) -> Graph:
+    """The graph that run.json describes; RunError if it describes none."""
+    try:
+        graph = Graph.from_dict(record["graph"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path}: expected the graph's sizes under graph, got {error!r}; {REPAIR}") from None
+    if max(graph.n_sources, graph.n_destinations) > MAX_GRAPH_SIDE:
+        raise RunError(f"{path}: expected a graph of real size, got {graph.n_layers} layers; {REPAIR}")
+    return graph
+
+
+def edge_scores(record: Mapping[str, Any], arrays: Arrays, path: Path) -> EdgeScores:
+    """The edge scores of a run; RunError if their shape is not the graph's."""
+    graph = graph_of(record, path)
+    expected = (graph.n_sources, graph.n_destinations)
+    values = arrays.get("scores")
+    if values is None or values.shape != expected:
+        came = "no scores" if values is None else f"shape {values.shape}"
+        raise RunError(f"{path}: expected scores of shape {expected}, got {came}; {REPAIR}")
+    return EdgeScores(graph, values, dict(record.get("provenance", {})))
+
+
+def path_records(record: Mapping[str, Any], arrays: Arrays, path: Path) -> dict[str, PathRecord]:
+    """The path records of a run, by name."""
+    records = {}
+    for name, about in record.get("paths", {}).items():
+        found = {field: arrays[f"{name}/{field}"] for field in ARRAY_FIELDS if f"{name}/{field}" in arrays}
+        missing = [field for field in REQUIRED_PATH_FIELDS if field not in found]
+        if missing:
+            raise RunError(f"{path}: expected {name}/{missing[0]} in the file, found none; {REPAIR}")
+        records[name] = PathRecord(kind=str(about["kind"]), **found)
+    return records
+
+
+def attribution_of(
+    record: Mapping[str, Any], scores: Arrays, paths: Arrays, scores_path: Path, paths_path: Path
+) -> Attribution:
+    """The stored `Attribution`."""
+    for name in ("metric_clean", "metric_corrupted"):
+        if name not in scores:
+            raise RunError(f"{scores_path}: expected {name} in the file, found none; {REPAIR}")
+    prefix = "completeness/"
+    return Attribution(
+        method=str(record["method"]),
+        options=dict(record["options"]),
+        scores=edge_scores(record, scores, scores_path),
+        metric_clean=scores["metric_clean"],
+        metric_corrupted=scores["metric_corrupted"],
+        forward_passes=record["forward_passes"],
+        backward_passes=record["backward_passes"],
+        seconds=float(record["seconds"]),
+        paths=path_records(record, paths, paths_path),
+        pair_scores=scores.get("pair_scores"),
+        node_scores=scores.get("node_scores"),
+        completeness={name[len(prefix) :]: values for name, values in scores.items() if name.startswith(prefix)},
+        messages=tuple(record.get("messages", ())),
+    )

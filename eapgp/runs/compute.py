@@ -1,0 +1,180 @@
+"""From a `RunSpec` to a stored run: the one way that the dashboard and the command line share.
+
+1. load the model;  2. make or read the prompts;  3. fill in the method's options
+→ request → 4. answer from the library, or 5. compute and 6. save
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from eapgp.attribution.result import Attribution
+from eapgp.errors import PromptError
+from eapgp.prompts.pairs import PromptPair, PromptSet
+from eapgp.runs.library import RunLibrary
+from eapgp.runs.request import Request, make_request
+from eapgp.runs.run import Run
+from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+
+Progress = Callable[[str, float], None]
+ModelLoader = Callable[..., Any]
+CUSTOM_TASK = "custom"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A spec with everything it names at hand: the loaded model, the prompts, every option."""
+
+    spec: RunSpec
+    model: Any
+    prompts: PromptSet
+    options: Mapping[str, Any]
+    metric: str
+
+    @property
+    def request(self) -> Request:
+        """What decides the numbers."""
+        return make_request(
+            self.model,
+            self.prompts,
+            method=self.spec.method,
+            options=self.options,
+            metric=self.metric,
+            intervention=self.spec.intervention,
+            seed=self.spec.seed,
+            keep_pairs=self.spec.keep_pairs,
+        )
+
+
+def compute_run(
+    spec: RunSpec,
+    *,
+    library: RunLibrary,
+    progress: Progress | None = None,
+    use_cache: bool = True,
+    model_loader: ModelLoader | None = None,
+) -> Run:
+    """The run that a spec asks for, from the library or computed and saved.
+
+    `Run.cached` tells which. With `use_cache` false it is computed anew and replaces the stored
+    one. `model_loader(name, device=…, dtype=…)` defaults to `load_model`; pass one that keeps
+    models. `progress(phase, fraction 0…1)` may raise `Cancelled`; nothing is stored then.
+
+    Errors: InputError for what the spec asks wrongly; ComputationError if the numbers go wrong.
+    """
+    resolved = resolve(spec, progress=progress, model_loader=model_loader)
+    request = resolved.request
+    if use_cache and (found := library.find(request)) is not None:
+        return found
+    attribution = run_attribution(resolved, progress=progress)
+    _report(progress, "saving", 1.0)
+    return library.save(
+        attribution,
+        request,
+        resolved.prompts,
+        device=str(resolved.model.device),
+        spec=spec,
+        replace=not use_cache,
+    )
+
+
+def resolve(spec: RunSpec, *, progress: Progress | None = None, model_loader: ModelLoader | None = None) -> Resolved:
+    """Check the spec and bring in what it names; the cheap checks come before the model.
+
+    Errors: InputError of the kind that fits.
+    """
+    options = resolve_options(spec)
+    prompts = make_prompt_set(spec)
+    metric = resolve_metric(spec, prompts)
+    _report(progress, "loading the model", 0.0)
+    model = load_for(spec, model_loader)
+    return Resolved(spec, model, prompts, options, metric)
+
+
+def load_for(spec: RunSpec, model_loader: ModelLoader | None = None) -> Any:
+    """The spec's model; random weights are drawn with the spec's seed."""
+    loader = model_loader
+    if loader is None:
+        from eapgp.models import load_model
+
+        loader = load_model
+    given: dict[str, Any] = {"random_weights": True, "seed": spec.seed} if spec.random_weights else {}
+    return loader(spec.model, device=spec.device, dtype=spec.dtype, **given)
+
+
+def make_prompt_set(spec: RunSpec) -> PromptSet:
+    """The prompts of a spec: inline, from a file, or generated.
+
+    Errors: UnknownNameError, PromptError, OptionError, FormatError.
+    """
+    if spec.prompts is not None:
+        pairs = tuple(_inline_pair(index, values) for index, values in enumerate(spec.prompts))
+        if not pairs:
+            raise PromptError("prompts: expected at least one pair, got none; add a pair.")
+        given = PromptSet(spec.task or CUSTOM_TASK, pairs, "logit-diff", {"kind": "inline"})
+        return given if spec.n_pairs is None else given.take(spec.n_pairs)
+    if spec.prompts_file is not None:
+        from eapgp.prompts import read_prompts
+
+        return read_prompts(spec.prompts_file, task=spec.task, limit=spec.n_pairs)
+    from eapgp.tasks import make_prompts
+
+    assert spec.task is not None  # RunSpec asks for one of the three
+    n_pairs = DEFAULT_PAIRS if spec.n_pairs is None else spec.n_pairs
+    return make_prompts(spec.task, n_pairs, seed=spec.seed, split=spec.split, **spec.task_options)
+
+
+def _inline_pair(index: int, values: Mapping[str, Any]) -> PromptPair:
+    missing = [key for key in ("clean", "corrupted", "correct", "incorrect") if not values.get(key)]
+    if missing:
+        raise PromptError(f"pair {index}: expected {missing[0]!r}, got none; fill it in or drop the pair.")
+    return PromptPair(
+        str(values["clean"]),
+        str(values["corrupted"]),
+        _answers(values["correct"]),
+        _answers(values["incorrect"]),
+        str(values.get("note", "")),
+    )
+
+
+def _answers(value: Any) -> tuple[str | int, ...]:
+    return (value,) if isinstance(value, str | int) else tuple(value)
+
+
+def resolve_metric(spec: RunSpec, prompts: PromptSet) -> str:
+    """Name of the metric: the spec's, else the prompts' own. Errors: UnknownNameError."""
+    return spec.metric or prompts.metric
+
+
+def resolve_options(spec: RunSpec) -> dict[str, Any]:
+    """The method's options with defaults filled in.
+
+    Errors: UnknownNameError for a method, OptionError for an option that it does not take.
+    """
+    return dict(spec.options)
+
+
+def run_attribution(resolved: Resolved, *, progress: Progress | None = None) -> Attribution:
+    """Compute the scores of a resolved spec."""
+    from eapgp.attribution import attribute
+
+    spec = resolved.spec
+    return attribute(
+        resolved.model,
+        resolved.prompts,
+        method=spec.method,
+        metric=resolved.metric,
+        batch_size=spec.batch_size,
+        progress=progress,
+        intervention=spec.intervention,
+        seed=spec.seed,
+        keep_pairs=spec.keep_pairs,
+        **resolved.options,
+    )
+
+
+def _report(progress: Progress | None, phase: str, fraction: float) -> None:
+    if progress is not None:
+        progress(phase, fraction)

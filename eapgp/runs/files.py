@@ -1,0 +1,194 @@
+"""Writing that survives a kill: files appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from eapgp.errors import RunError
+from eapgp.runs.canonical import plain
+
+LOCK_NAME = ".lock"
+MAX_JSON_BYTES = 256 * 1024 * 1024
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's entries durable, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sync_file(path: Path) -> None:
+    """Make a written file durable."""
+    with path.open("rb+") as handle:
+        os.fsync(handle.fileno())
+
+
+def json_text(value: Any) -> str:
+    """JSON for people and machines: NaN becomes null."""
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all (temporary file beside it, then rename)."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(json_text(value))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Errors: RunError naming the file if it is absent, too large, or no JSON object.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise RunError(
+                f"{path}: expected at most {MAX_JSON_BYTES} bytes, got {path.stat().st_size}; not a run's file."
+            )
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: expected this file of a run, found none; {REPAIR}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: expected JSON, got {_short(error)}; {REPAIR}") from None
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: expected a JSON object, got {type(value).__name__}; {REPAIR}")
+    return value
+
+
+REPAIR = "remove the run (eapgp runs rm) and compute it again."
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files below a folder; what vanishes meanwhile counts nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            if path.is_file() and not path.is_symlink():
+                total += path.stat().st_size
+    return total
+
+
+def temporary_folder(parent: Path, label: str) -> Path:
+    """A new folder whose name tells which process of which machine makes it."""
+    parent.mkdir(parents=True, exist_ok=True)
+    prefix = f"{label}--{_host()}--{os.getpid()}--"
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+
+
+def is_left_over(folder: Path, *, older_than: float) -> bool:
+    """True if the process that was making this folder is dead, or unknown and `older_than` s ago."""
+    parts = folder.name.split("--")
+    if len(parts) >= 4 and parts[-3] == _host() and parts[-2].isdigit():
+        return not _is_alive(int(parts[-2]))
+    try:
+        return time.time() - folder.stat().st_mtime > older_than
+    except OSError:
+        return False
+
+
+def _host() -> str:
+    return socket.gethostname().replace("--", "-").replace("/", "-")[:60]
+
+
+def _is_alive(pid: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and what is in it; what is gone already is no error."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, timeout: float = 30.0) -> Iterator[None]:
+    """Hold a folder's lock; the system lets it go when the process ends, however it ends.
+
+    Errors: RunError if the folder cannot be written or another process holds it for `timeout` s.
+    """
+    try:
+        handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RunError(
+            f"{folder}: expected a run folder that can be written, got {_short(error)}; copy the run first."
+        ) from None
+    try:
+        _wait_for(handle, folder, timeout)
+        try:
+            yield
+        finally:
+            _release(handle)
+    finally:
+        os.close(handle)
+
+
+def _wait_for(handle: int, folder: Path, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while not _try_lock(handle):
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"{folder}: another process has held this run's lock for {timeout:.0f} s; try again when it is done."
+            )
+        time.sleep(0.01)
+
+
+if os.name == "nt":  # pragma: no cover
+    import msvcrt
+
+    def _try_lock(handle: int) -> bool:
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            return False
+        return True
+
+    def _release(handle: int) -> None:
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
+
+else:
+    import fcntl
+
+    def _try_lock(handle: int) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def _release(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_UN)

@@ -1,0 +1,86 @@
+"""What a user asks for, before any model is loaded.
+
+A `RunSpec` holds plain JSON values only, so that the dashboard, the command line, study files and
+other processes can pass it on. `compute_run` turns it into a request (with the hashes of the
+loaded weights, tokenizer and prompts), which names the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from eapgp.errors import OptionError
+from eapgp.runs.canonical import content_key, plain
+
+DEFAULT_PAIRS = 64
+# What a run is computed with, but not what is computed.
+PLACE_FIELDS = ("batch_size", "device")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One attribution run, as asked for.
+
+    Prompts come from `prompts` (inline: mappings with clean, corrupted, correct, incorrect),
+    else from `prompts_file`, else from the generator of `task` with `task_options`, `seed` and
+    `split`. n_pairs None means 64 generated pairs, or all of a file. metric None means the
+    prompts' own. `options` are the method's (steps, step, objective, points, …).
+    `random_weights` builds the model's architecture with weights drawn from `seed`.
+    """
+
+    model: str = "demo"
+    task: str | None = "ioi"
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    prompts_file: str | None = None
+    prompts: tuple[Mapping[str, Any], ...] | None = None
+    n_pairs: int | None = None
+    seed: int = 0
+    split: str = "all"
+    metric: str | None = None
+    method: str = "eap-gp"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    intervention: str = "patching"
+    batch_size: int | None = None
+    device: str = "auto"
+    dtype: str = "float32"
+    keep_pairs: bool = False
+    random_weights: bool = False
+
+    def __post_init__(self) -> None:
+        if self.n_pairs is not None and self.n_pairs < 1:
+            raise OptionError(f"pairs: expected at least 1, got {self.n_pairs}.")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise OptionError(f"batch size: expected at least 1, got {self.batch_size}.")
+        if self.prompts is not None and self.prompts_file is not None:
+            raise OptionError("prompts: expected inline pairs or a file, got both; leave one out.")
+        if self.prompts is None and self.prompts_file is None and self.task is None:
+            raise OptionError("task: expected a task name, a prompts file or inline pairs, got none; give one.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `from_dict` reads them back."""
+        return {key: plain(value, where=key) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:
+        """Inverse of `to_dict`; absent fields take their defaults.
+
+        Errors: OptionError for a field that does not exist.
+        """
+        known = {entry.name for entry in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise OptionError(f"run: unknown field {unknown[0]!r}; expected some of {', '.join(sorted(known))}.")
+        given = dict(values)
+        if given.get("prompts") is not None:
+            given["prompts"] = tuple(dict(pair) for pair in given["prompts"])
+        return cls(**given)
+
+    def key(self) -> str:
+        """Hash of what is asked for, whatever the device and batch size.
+
+        Equal keys ask for the same computation, as far as can be told without loading the model
+        or reading the prompts file; a run's own name comes from its request.
+        """
+        return content_key({key: value for key, value in self.to_dict().items() if key not in PLACE_FIELDS})
