@@ -1,0 +1,27 @@
+"""Import and export of edge scores and circuits in the field's file formats."""
+
+from eapgp.formats.common import Imported
+from eapgp.formats.registry import (
+    FORMATS,
+    Format,
+    format_of,
+    read_circuit,
+    read_file,
+    read_scores,
+    write_circuit,
+    write_scores,
+)
+from eapgp.formats.tables import edge_table
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Imported",
+    "edge_table",
+    "format_of",
+    "read_circuit",
+    "read_file",
+    "read_scores",
+    "write_circuit",
+    "write_scores",
+]

@@ -1,0 +1,119 @@
+"""MIB PT: the circuit track's tensor file.
+
+A dict with `cfg`, `src_nodes`, `dst_nodes`, `edges_scores` and `edges_in_graph` `[src, dst]`,
+`nodes_in_graph` `[src]` and, where there are any, `nodes_scores` `[src]`; NaN means unscored.
+
+Such files are zip archives with a pickle inside. Only tensors and plain containers are read
+(`weights_only=True`): whatever would need code to be run is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.circuits.circuit import Circuit
+from eapgp.formats.common import Content, Floats, graph_of_cfg, problem, short
+from eapgp.graph import Graph
+
+REQUIRED = ("cfg", "src_nodes", "dst_nodes", "edges_scores", "edges_in_graph", "nodes_in_graph")
+
+
+def read(path: Path, data: bytes, graph: Graph | None = None) -> Content:
+    """Scores, circuit and node scores of a MIB PT file."""
+    document = _load(path, data)
+    if not isinstance(document, Mapping):
+        raise problem(path, f"expected a dict with {', '.join(REQUIRED)}; got {short(type(document).__name__)}.")
+    missing = [key for key in REQUIRED if key not in document]
+    if missing:
+        raise problem(path, f"{', '.join(missing)} missing; expected a dict with {', '.join(REQUIRED)}.")
+    own = graph_of_cfg(path, document["cfg"])
+    shape = (own.n_sources, own.n_destinations)
+    rows = _order(path, "src_nodes", document["src_nodes"], own.sources)
+    columns = _order(path, "dst_nodes", document["dst_nodes"], own.destinations)
+    scores = _array(path, document, "edges_scores", shape)[np.ix_(rows, columns)]
+    in_graph = _array(path, document, "edges_in_graph", shape)[np.ix_(rows, columns)]
+    if np.isinf(scores[own.mask]).any():
+        raise problem(path, "edges_scores must be finite (NaN means unscored); got an infinite score.")
+    _array(path, document, "nodes_in_graph", (own.n_sources,))
+    nodes = None
+    if document.get("nodes_scores") is not None:
+        nodes = _array(path, document, "nodes_scores", (own.n_sources,))[rows]
+    return Content(own, np.where(own.mask, scores, 0.0), (in_graph != 0) & own.mask, nodes)
+
+
+def _load(path: Path, data: bytes) -> object:
+    import torch
+
+    try:
+        with warnings.catch_warnings(action="ignore"):  # advice about pickle protocols; the error says enough
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = short(str(error).split("\n")[0], 90)
+        raise problem(
+            path,
+            "refused: not a PyTorch file of plain tensors and containers. Anything else that is pickled could run "
+            f"code when it is read; save it as MIB JSON instead ({reason}).",
+        ) from None
+
+
+def _order(path: Path, key: str, names: object, expected: tuple[str, ...]) -> NDArray[np.int64]:
+    """Where each expected node is in the file's order; a dict of name → index is read too."""
+    if isinstance(names, Mapping):
+        indices = dict(names)
+        names = sorted(indices, key=lambda name: _position(path, key, indices[name], len(expected)))
+    if not isinstance(names, Iterable):
+        raise problem(path, f"{key} must be a list of node names; got {short(names)}.")
+    listed = list(names)
+    where = {name: i for i, name in enumerate(listed) if isinstance(name, str)}
+    absent = next((name for name in expected if name not in where), None)
+    if absent is not None or len(listed) != len(expected):
+        lacks = f" ({absent!r} is missing)" if absent is not None else ""
+        raise problem(path, f"{key} must name the {len(expected)} nodes of cfg's graph; got {len(listed)}{lacks}.")
+    return np.array([where[name] for name in expected], dtype=np.int64)
+
+
+def _position(path: Path, key: str, index: object, n: int) -> int:
+    if not isinstance(index, int):
+        raise problem(path, f"{key} must map node names to whole numbers; got {short(index)}.")
+    return index % n  # the reference library gives logits the index -1
+
+
+def _array(path: Path, document: Mapping[str, Any], key: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    import torch
+
+    value = document[key]
+    if not isinstance(value, torch.Tensor) or value.is_complex() or value.is_sparse:
+        raise problem(path, f"{key} must be a dense tensor of numbers; got {short(type(value).__name__)}.")
+    if tuple(value.shape) != shape:
+        raise problem(path, f"{key} must have the shape {shape} that cfg asks for; got {tuple(value.shape)}.")
+    value = value.detach()
+    if value.dtype not in (torch.float32, torch.float64, torch.bool):
+        value = value.to(torch.float64)
+    return value.numpy()
+
+
+def write(path: Path, scores: EdgeScores, circuit: Circuit, node_scores: Floats | None) -> None:
+    """Write scores (in their own precision) with the circuit's membership."""
+    import torch
+
+    graph = scores.graph
+    kept = set(circuit.node_names())
+    document: dict[str, object] = {
+        "cfg": graph.to_dict(),
+        "src_nodes": list(graph.sources),
+        "dst_nodes": list(graph.destinations),
+        "edges_scores": torch.tensor(scores.values),
+        "edges_in_graph": torch.tensor(circuit.edges),
+        "nodes_in_graph": torch.tensor([name in kept for name in graph.sources]),
+    }
+    if node_scores is not None:
+        document["nodes_scores"] = torch.tensor(node_scores)
+    torch.save(document, path)

@@ -1,0 +1,238 @@
+"""Edge tables: CSV, Parquet and the data frame that the dashboard shows.
+
+Columns of the files: source, destination (`a0.h1<q>`), type (q, k, v, mlp, logits), layer (of the
+destination; `logits` is the number of layers), score (empty where unscored), in_graph. Source,
+destination and score are needed when reading; a destination `a0.h1` with the type q is read too.
+
+A CSV has no place for the graph's sizes: they are told from a table that lists every edge, else
+the caller gives the graph. Parquet files written here carry them, and node scores, as metadata.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.circuits.circuit import Circuit
+from eapgp.errors import FormatError
+from eapgp.formats.common import (
+    MAX_POSITIONS,
+    Bools,
+    Content,
+    Floats,
+    graph_of_cfg,
+    numbers,
+    positions_of,
+    problem,
+    scatter,
+    short,
+)
+from eapgp.graph import QKV, Graph
+
+if TYPE_CHECKING:
+    import pandas
+
+NEEDED = ("source", "destination", "score")
+METADATA = b"eapgp"
+_NODE = re.compile(r"a(\d{1,6})\.h(\d{1,6})|m(\d{1,6})")
+
+
+def edge_table(scores: EdgeScores, circuit: Circuit | None = None, n: int | None = None) -> pandas.DataFrame:
+    """One row per scored edge, strongest |score| first (ties by position), at most n rows.
+
+    Columns: rank (from 1), edge, source, destination, type, source_layer (`input` is −1), layer (of
+    the destination), score, magnitude, and in_graph where a circuit is given.
+    """
+    import pandas
+
+    graph = scores.graph
+    rows, columns = np.nonzero(graph.mask & ~np.isnan(scores.values))
+    magnitude = np.abs(scores.values[rows, columns]).astype(np.float64)
+    order = np.argsort(-magnitude, kind="stable")[:n]
+    rows, columns, magnitude = rows[order], columns[order], magnitude[order]
+    names = _names(graph, rows, columns)
+    data: dict[str, Any] = {
+        "rank": np.arange(1, len(rows) + 1),
+        "edge": names["source"] + "->" + names["destination"],
+        **names,
+        "source_layer": graph.source_layers[rows],
+        "layer": graph.destination_layers[columns],
+        "score": scores.values[rows, columns].astype(np.float64),
+        "magnitude": magnitude,
+    }
+    if circuit is not None:
+        data["in_graph"] = circuit.edges[rows, columns]
+    return pandas.DataFrame(data)
+
+
+def _names(graph: Graph, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> dict[str, NDArray[np.object_]]:
+    return {
+        "source": np.array(graph.sources, dtype=object)[rows],
+        "destination": np.array(graph.destinations, dtype=object)[columns],
+        "type": np.array(graph.destination_types, dtype=object)[columns],
+    }
+
+
+def _file_table(scores: EdgeScores, circuit: Circuit, listed: Bools) -> pandas.DataFrame:
+    import pandas
+
+    graph = scores.graph
+    rows, columns = np.nonzero(listed)
+    return pandas.DataFrame(
+        {
+            **_names(graph, rows, columns),
+            "layer": graph.destination_layers[columns],
+            "score": scores.values[rows, columns].astype(np.float64),
+            "in_graph": circuit.edges[rows, columns],
+        }
+    )
+
+
+def write_csv(path: Path, scores: EdgeScores, circuit: Circuit, node_scores: Floats | None, *, listed: Bools) -> None:
+    """Write the listed edges, row by row; scores read back to the same float64."""
+    assert node_scores is None
+    _file_table(scores, circuit, listed).to_csv(path, index=False, lineterminator="\n")
+
+
+def write_parquet(
+    path: Path, scores: EdgeScores, circuit: Circuit, node_scores: Floats | None, *, listed: Bools
+) -> None:
+    """Write the listed edges, with the graph's sizes and node scores as metadata."""
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.Table.from_pandas(_file_table(scores, circuit, listed), preserve_index=False)
+    nodes = None if node_scores is None else [None if np.isnan(v) else float(v) for v in node_scores]
+    note = json.dumps({"cfg": scores.graph.to_dict(), "node_scores": nodes}).encode()
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA: note})
+    pyarrow.parquet.write_table(table, path)
+
+
+def read_csv(path: Path, data: bytes, graph: Graph | None = None) -> Content:
+    """Scores and, with the column in_graph, the circuit."""
+    import pandas
+
+    try:
+        table = pandas.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8")
+    except (ValueError, pandas.errors.ParserError) as error:
+        raise problem(path, f"not a readable CSV table ({short(str(error).strip())}).") from None
+    return _content(path, table, graph, None)
+
+
+def read_parquet(path: Path, data: bytes, graph: Graph | None = None) -> Content:
+    """Scores, and the circuit and node scores where the file holds them."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(io.BytesIO(data))
+        if file.metadata.num_rows > MAX_POSITIONS:
+            raise problem(
+                path, f"{file.metadata.num_rows:,} rows are more than the {MAX_POSITIONS:,} that a table may have."
+            )
+        names = file.schema_arrow.names
+        wanted = [name for name in (*NEEDED, "type", "in_graph") if name in names]
+        table = file.read(columns=wanted).to_pandas()
+        note = (file.schema_arrow.metadata or {}).get(METADATA)
+    except FormatError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
+        raise problem(path, f"not a readable Parquet table ({short(str(error).strip())}).") from None
+    own, nodes = _metadata(path, note) if note is not None else (None, None)
+    return _content(path, table, own or graph, nodes)
+
+
+def _metadata(path: Path, note: bytes) -> tuple[Graph, Floats | None]:
+    try:
+        document = json.loads(note)
+        cfg, listed = document["cfg"], document.get("node_scores")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise problem(path, "its 'eapgp' metadata is damaged; write the file anew.") from None
+    graph = graph_of_cfg(path, cfg)
+    if listed is None:
+        return graph, None
+    if not isinstance(listed, list) or len(listed) != graph.n_sources:
+        raise problem(path, f"node_scores must be a list of {graph.n_sources} numbers; got {short(listed)}.")
+    return graph, numbers(path, listed, lambda i: f"the score of node {graph.sources[i]!r}")
+
+
+def _content(path: Path, table: pandas.DataFrame, graph: Graph | None, nodes: Floats | None) -> Content:
+    missing = [name for name in NEEDED if name not in table.columns]
+    if missing:
+        found = ", ".join(map(str, list(table.columns)[:10])) or "none"
+        raise problem(path, f"column {missing[0]!r} is missing; expected {', '.join(NEEDED)}, got {short(found)}.")
+    sources, destinations = table["source"].tolist(), _destinations(table)
+    graph = graph or _told_graph(path, sources, destinations)
+    rows, columns = positions_of(path, graph, sources, destinations)
+    flat = rows * graph.n_destinations + columns
+    if len(np.unique(flat)) < len(flat):
+        ordered, counts = np.unique(flat, return_counts=True)
+        row, column = divmod(int(ordered[counts > 1][0]), graph.n_destinations)
+        raise problem(path, f"edge {graph.edge_name(row, column)!r} is listed more than once; keep one row per edge.")
+    values = scatter(graph, rows, columns, _scores(path, table["score"].tolist()))
+    in_graph = None
+    if "in_graph" in table.columns:
+        in_graph = np.zeros_like(graph.mask)
+        in_graph[rows, columns] = _flags(path, table["in_graph"].tolist())
+    return Content(graph, values, in_graph, nodes)
+
+
+def _destinations(table: pandas.DataFrame) -> list[str]:
+    destinations = table["destination"].tolist()
+    if "type" not in table.columns:
+        return destinations
+    pairs = zip(destinations, table["type"].tolist(), strict=True)
+    return [f"{d}<{t}>" if t in QKV and isinstance(d, str) and "<" not in d else d for d, t in pairs]
+
+
+def _told_graph(path: Path, sources: list[Any], destinations: list[Any]) -> Graph:
+    """The graph of a table that lists every edge. Errors: FormatError when it lists fewer."""
+    layers, heads = set(), set()
+    for name in {*sources, *(str(d).split("<")[0] for d in destinations)}:
+        found = _NODE.fullmatch(str(name))
+        if found:
+            layers.add(int(found.group(1) or found.group(3) or 0))
+            heads.add(int(found.group(2) or 0))
+    cfg = {"n_layers": max(layers, default=0) + 1, "n_heads": max(heads, default=0) + 1}
+    for parallel in (False, True):
+        graph = graph_of_cfg(path, {**cfg, "parallel_attn_mlp": parallel})
+        if graph.n_edges == len(sources):
+            return graph
+    raise problem(
+        path,
+        f"the table has {len(sources):,} rows, but a graph with its nodes ({cfg['n_layers']} layers × "
+        f"{cfg['n_heads']} heads) has {Graph(cfg['n_layers'], cfg['n_heads']).n_edges:,} edges, so the graph cannot "
+        "be told from it; list every edge (empty score = unscored) or say which graph it belongs to.",
+    )
+
+
+def _scores(path: Path, cells: list[Any]) -> Floats:
+    """Numbers from cells; text is read as Python reads a float, so decimals come back exactly."""
+    values: list[object] = []
+    for index, cell in enumerate(cells):
+        if isinstance(cell, str):
+            try:
+                values.append(float(cell) if cell.strip() else None)
+            except ValueError:
+                raise problem(path, f"row {index + 1}, column score: expected a number, got {short(cell)}.") from None
+        else:
+            values.append(cell)
+    return numbers(path, values, lambda i: f"row {i + 1}, column score")
+
+
+def _flags(path: Path, cells: list[Any]) -> list[bool]:
+    known = {"true": True, "1": True, "false": False, "0": False}
+    flags = []
+    for index, cell in enumerate(cells):
+        flag = known.get(str(cell).strip().lower())
+        if flag is None:
+            raise problem(path, f"row {index + 1}, column in_graph: expected true or false, got {short(cell)}.")
+        flags.append(flag)
+    return flags
