@@ -1,0 +1,102 @@
+"""The command line. `eapgp --help` lists the commands; each module registers its own.
+
+Exit codes: 0 done; 2 what was asked for cannot be done as asked; 1 it failed; 130 interrupted.
+Standard output holds the reply and nothing else; with --json exactly one JSON object, also for
+errors: {"error": {"type": …, "message": …}}.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from eapgp import __version__
+from eapgp.cli.output import DEBUG_VARIABLE, print_json
+from eapgp.errors import Cancelled, EapgpError, InputError
+
+MODULES = ("attribute", "agree", "convert", "library", "catalogue", "prompts", "dashboard", "bench")
+PROGRAM = "eapgp"
+OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+def build() -> typer.Typer:
+    """The application with every command; imports no torch."""
+    app = typer.Typer(
+        name=PROGRAM,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Find and see circuits in transformer language models: EAP, EAP-IG, EAP-GP and their relatives.",
+    )
+
+    @app.callback()
+    def root(
+        version: Annotated[
+            bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        ] = False,
+    ) -> None:
+        pass
+
+    for name in MODULES:
+        importlib.import_module(f"eapgp.cli.{name}").register(app)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given
+    try:
+        code = typer.main.get_command(build()).main(given, prog_name=PROGRAM, standalone_mode=False)
+    except (Cancelled, KeyboardInterrupt, typer.Abort) as error:
+        return _fail(INTERRUPTED, "Cancelled", str(error) or "interrupted.", as_json)
+    except InputError as error:
+        return _fail(BAD_INPUT, type(error).__name__, str(error), as_json)
+    except EapgpError as error:
+        return _fail(FAILED, type(error).__name__, str(error), as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        return _unexpected(error, as_json)
+    return code if isinstance(code, int) else OK
+
+
+def _unexpected(error: Exception, as_json: bool) -> int:
+    if _is_usage_error(error):
+        text = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+        if not text and not as_json:  # a group called without a command has printed its help
+            return BAD_INPUT
+        context = getattr(error, "ctx", None)
+        where = f" See '{context.command_path} --help'." if context is not None else ""
+        return _fail(BAD_INPUT, "UsageError", f"{text or 'no command given'}.{where}", as_json)
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exc()
+    detail = " ".join(str(error).split())[:400]
+    message = f"{type(error).__name__}: {detail} (set {DEBUG_VARIABLE}=1 to see where)."
+    return _fail(FAILED, type(error).__name__, message, as_json)
+
+
+def _is_usage_error(error: Exception) -> bool:
+    usage_error: Any = typer.BadParameter.__mro__[1]
+    return isinstance(error, usage_error)
+
+
+def _fail(code: int, kind: str, message: str, as_json: bool) -> int:
+    line = " ".join(message.split())
+    if as_json:
+        print_json({"error": {"type": kind, "message": line}})
+    print(f"{PROGRAM}: {line}", file=sys.stderr)
+    return code

@@ -19,6 +19,7 @@ SCORES_FILE = "scores.safetensors"
 PATH_FILE = "path.safetensors"
 ARRAY_FIELDS = tuple(entry.name for entry in fields(PathRecord) if entry.name != "kind")
 REQUIRED_PATH_FIELDS = tuple(name for name in ARRAY_FIELDS if name != "points")
+OPTIONAL_ARRAYS = ("pair_scores", "node_scores")
 MAX_GRAPH_SIDE = 1_000_000
 
 Arrays = dict[str, NDArray[Any]]
@@ -31,10 +32,9 @@ def score_arrays(attribution: Attribution) -> Arrays:
         "metric_clean": attribution.metric_clean,
         "metric_corrupted": attribution.metric_corrupted,
     }
-    if attribution.pair_scores is not None:
-        arrays["pair_scores"] = attribution.pair_scores
-    if attribution.node_scores is not None:
-        arrays["node_scores"] = attribution.node_scores
+    for name in OPTIONAL_ARRAYS:
+        if getattr(attribution, name) is not None:
+            arrays[name] = getattr(attribution, name)
     return arrays | {f"completeness/{name}": values for name, values in attribution.completeness.items()}
 
 
@@ -113,26 +113,36 @@ def path_records(record: Mapping[str, Any], arrays: Arrays, path: Path) -> dict[
     return records
 
 
+def plain_fields(attribution: Attribution) -> dict[str, Any]:
+    """The fields of a result that are neither arrays nor made of them, for run.json."""
+    return {entry.name: getattr(attribution, entry.name) for entry in fields(attribution) if _is_plain(entry.name)}
+
+
+def _is_plain(name: str) -> bool:
+    return name not in ("scores", "metric_clean", "metric_corrupted", "paths", *OPTIONAL_ARRAYS, "completeness")
+
+
 def attribution_of(
     record: Mapping[str, Any], scores: Arrays, paths: Arrays, scores_path: Path, paths_path: Path
 ) -> Attribution:
-    """The stored `Attribution`."""
+    """The stored `Attribution`.
+
+    Errors: RunError for what is missing in the arrays; KeyError or TypeError for what is missing
+    in the record.
+    """
     for name in ("metric_clean", "metric_corrupted"):
         if name not in scores:
             raise RunError(f"{scores_path}: expected {name} in the file, found none; {REPAIR}")
     prefix = "completeness/"
+    plain = {entry.name: record[entry.name] for entry in fields(Attribution) if entry.name in record}
+    plain = {name: value for name, value in plain.items() if _is_plain(name)}
+    given: dict[str, Any] = {**plain, "messages": tuple(record.get("messages", ()))}
+    given |= {name: scores.get(name) for name in OPTIONAL_ARRAYS}
     return Attribution(
-        method=str(record["method"]),
-        options=dict(record["options"]),
+        **given,
         scores=edge_scores(record, scores, scores_path),
         metric_clean=scores["metric_clean"],
         metric_corrupted=scores["metric_corrupted"],
-        forward_passes=record["forward_passes"],
-        backward_passes=record["backward_passes"],
-        seconds=float(record["seconds"]),
         paths=path_records(record, paths, paths_path),
-        pair_scores=scores.get("pair_scores"),
-        node_scores=scores.get("node_scores"),
         completeness={name[len(prefix) :]: values for name, values in scores.items() if name.startswith(prefix)},
-        messages=tuple(record.get("messages", ())),
     )

@@ -145,20 +145,33 @@ def _answers(value: Any) -> tuple[str | int, ...]:
 
 def resolve_metric(spec: RunSpec, prompts: PromptSet) -> str:
     """Name of the metric: the spec's, else the prompts' own. Errors: UnknownNameError."""
-    return spec.metric or prompts.metric
+    from eapgp.metrics import get_metric
+
+    return get_metric(spec.metric or prompts.metric).name
 
 
 def resolve_options(spec: RunSpec) -> dict[str, Any]:
     """The method's options with defaults filled in.
 
+    A method that draws noise takes the spec's seed unless its own is given.
+
     Errors: UnknownNameError for a method, OptionError for an option that it does not take.
     """
-    return dict(spec.options)
+    from eapgp.attribution.registry import get_method
+
+    method = get_method(spec.method)
+    given = dict(spec.options)
+    if any(option.name == "seed" for option in method.options):
+        given.setdefault("seed", spec.seed)
+    settings = method.settings(given)
+    if settings.get("edges"):
+        settings["edges"] = sorted(set(settings["edges"]))
+    return settings
 
 
 def run_attribution(resolved: Resolved, *, progress: Progress | None = None) -> Attribution:
     """Compute the scores of a resolved spec."""
-    from eapgp.attribution import attribute
+    from eapgp.attribution.api import attribute
 
     spec = resolved.spec
     return attribute(
@@ -169,7 +182,6 @@ def run_attribution(resolved: Resolved, *, progress: Progress | None = None) -> 
         batch_size=spec.batch_size,
         progress=progress,
         intervention=spec.intervention,
-        seed=spec.seed,
         keep_pairs=spec.keep_pairs,
         **resolved.options,
     )

@@ -1,0 +1,318 @@
+"""`eapgp attribute` and its shortcut `eapgp exact`: score the edges of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from eapgp.attribution.result import Attribution, PathRecord
+from eapgp.cli.command import BatchOption, DeviceOption, HomeOption, command
+from eapgp.cli.options import (
+    METHOD,
+    STORE,
+    DtypeOption,
+    ExtraOption,
+    InterventionOption,
+    MetricOption,
+    ModelOption,
+    PairsOption,
+    PromptsOption,
+    RandomWeightsFlag,
+    SeedOption,
+    SplitOption,
+    TaskOption,
+    make_spec,
+    step_value,
+)
+from eapgp.cli.output import Output, Reply, number, stacked, table
+from eapgp.runs.compute import compute_run
+from eapgp.runs.library import RunLibrary
+from eapgp.runs.run import Run, check_target, copy_run
+from eapgp.runs.spec import RunSpec
+
+PANEL = "Find circuits"
+MethodOption = Annotated[
+    str | None, typer.Option(help="See 'eapgp methods'.", rich_help_panel=METHOD, show_default="eap-gp")
+]
+StepsOption = Annotated[
+    int | None, typer.Option(help="k, points along the path.", rich_help_panel=METHOD, show_default="5")
+]
+StepOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Length of a GradPath step: relative, unit (the paper's) or a number.",
+        rich_help_panel=METHOD,
+        show_default="relative",
+    ),
+]
+ObjectiveOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Positions whose logits GradPath follows: all or last.", rich_help_panel=METHOD, show_default="all"
+    ),
+]
+PointsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Points of the straight line: left, right or midpoint.", rich_help_panel=METHOD, show_default="left"
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Also write the run to this folder.", rich_help_panel=STORE, metavar="DIR"),
+]
+ExportOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Also write the scores to this file; the suffix decides the format (.json is MIB's).",
+        rich_help_panel=STORE,
+        metavar="FILE",
+    ),
+]
+NoCacheFlag = Annotated[
+    bool, typer.Option("--no-cache", help="Compute even if the library has the run.", rich_help_panel=STORE)
+]
+KeepPairsFlag = Annotated[
+    bool, typer.Option("--keep-pairs", help="Keep the scores of every pair.", rich_help_panel=STORE)
+]
+TopOption = Annotated[
+    int, typer.Option("--top", min=0, help="How many of the strongest edges to show.", rich_help_panel=STORE)
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    _attribute(app)
+    _exact(app)
+
+
+def _attribute(app: typer.Typer) -> None:
+    examples = (
+        "eapgp attribute --model demo --task ioi",
+        "eapgp attribute --task ioi --method eap-gp --step unit --pairs 64 --out DIR --json",
+        "eapgp attribute --task ioi --option corruption=hard --method eap-ig --steps 10",
+        "eapgp attribute --model gpt2 --prompts pairs.csv --export scores.json",
+    )
+
+    @command(app, "attribute", examples=examples, panel=PANEL)
+    def attribute(
+        out: Output,
+        model: ModelOption = None,
+        task: TaskOption = None,
+        prompts: PromptsOption = None,
+        pairs: PairsOption = None,
+        seed: SeedOption = None,
+        split: SplitOption = None,
+        method: MethodOption = None,
+        steps: StepsOption = None,
+        step: StepOption = None,
+        objective: ObjectiveOption = None,
+        points: PointsOption = None,
+        metric: MetricOption = None,
+        intervention: InterventionOption = None,
+        option: ExtraOption = None,
+        batch_size: BatchOption = None,
+        device: DeviceOption = None,
+        dtype: DtypeOption = None,
+        random_weights: RandomWeightsFlag = False,
+        folder: OutOption = None,
+        export: ExportOption = None,
+        top: TopOption = 20,
+        no_cache: NoCacheFlag = False,
+        keep_pairs: KeepPairsFlag = False,
+        home: HomeOption = None,
+    ) -> Reply:
+        """Score every edge of a model on a task: how much the behaviour rests on it.
+
+        A positive score means that the edge supports the behaviour. The run is stored in the
+        library; the same request asked for again is answered from there.
+        """
+        spec = make_spec(
+            model=model,
+            task=task,
+            prompts=prompts,
+            extra=option,
+            method_options={"steps": steps, "step": step_value(step), "objective": objective, "points": points},
+            n_pairs=pairs,
+            seed=seed,
+            split=split,
+            method=method,
+            metric=metric,
+            intervention=intervention,
+            batch_size=batch_size,
+            device=device,
+            dtype=dtype,
+            random_weights=random_weights,
+            keep_pairs=keep_pairs,
+        )
+        run = computed(out, spec, home, use_cache=not no_cache, folder=folder, export=export)
+        return reply_of(run, top)
+
+
+def _exact(app: typer.Typer) -> None:
+    examples = (
+        "eapgp exact --task ioi",
+        "eapgp exact --model gpt2 --task ioi --edges 'a9.h9<q>' --edges 'm11->logits'",
+    )
+
+    @command(app, "exact", examples=examples, panel=PANEL)
+    def exact(
+        out: Output,
+        model: ModelOption = None,
+        task: TaskOption = None,
+        prompts: PromptsOption = None,
+        pairs: PairsOption = None,
+        seed: SeedOption = None,
+        split: SplitOption = None,
+        edges: Annotated[
+            list[str] | None, typer.Option(help="Only these edges. Repeatable.", rich_help_panel=METHOD)
+        ] = None,
+        metric: MetricOption = None,
+        intervention: InterventionOption = None,
+        option: ExtraOption = None,
+        batch_size: BatchOption = None,
+        device: DeviceOption = None,
+        dtype: DtypeOption = None,
+        folder: OutOption = None,
+        export: ExportOption = None,
+        top: TopOption = 20,
+        no_cache: NoCacheFlag = False,
+        keep_pairs: KeepPairsFlag = False,
+        home: HomeOption = None,
+    ) -> Reply:
+        """Measure every edge by patching it alone: the ground truth of single edges, and slow."""
+        spec = make_spec(
+            model=model,
+            task=task,
+            prompts=prompts,
+            extra=option,
+            method_options={"edges": edges or None},
+            n_pairs=pairs,
+            seed=seed,
+            split=split,
+            method="exact",
+            metric=metric,
+            intervention=intervention,
+            batch_size=batch_size,
+            device=device,
+            dtype=dtype,
+            keep_pairs=keep_pairs,
+        )
+        run = computed(out, spec, home, use_cache=not no_cache, folder=folder, export=export)
+        return reply_of(run, top)
+
+
+def computed(
+    out: Output,
+    spec: RunSpec,
+    home: Path | None,
+    *,
+    use_cache: bool = True,
+    folder: Path | None = None,
+    export: Path | None = None,
+) -> Run:
+    """Compute or find the run, copy it to `folder`, export its scores to `export`."""
+    if folder is not None:
+        check_target(folder)
+    if export is not None:
+        from eapgp.formats import format_of
+
+        format_of(export)
+    with out.progress() as progress:
+        run = compute_run(spec, library=RunLibrary(home), progress=progress, use_cache=use_cache)
+    if folder is not None:
+        run = copy_run(run, folder)
+    if export is not None:
+        from eapgp.formats import write_scores
+
+        write_scores(run.scores(), export)
+    return run
+
+
+def reply_of(run: Run, top: int) -> Reply:
+    """What `attribute` says about a run."""
+    result = run.attribution()
+    request = run.request
+    payload: dict[str, Any] = {
+        "model": request["model"]["id"],
+        "task": request["task"],
+        "method": result.method,
+        "steps": result.options.get("steps"),
+        "options": result.options,
+        "intervention": request["intervention"],
+        "metric": request["metric"],
+        "seed": request["seed"],
+        "n_pairs": request["prompts"]["n_pairs"],
+        "n_edges": result.graph.n_edges,
+        "metric_clean": float(np.mean(result.metric_clean)),
+        "metric_corrupted": float(np.mean(result.metric_corrupted)),
+        "seconds": result.seconds,
+        "forward_passes": result.forward_passes,
+        "backward_passes": result.backward_passes,
+        "completeness": {name: float(np.mean(values)) for name, values in result.completeness.items()},
+        "top_edges": [{"name": name, "score": score} for name, score in result.scores.top(top)],
+        "path": path_steps(_followed(result)),
+        "paths": {name: path_steps(record) for name, record in result.paths.items()},
+        "messages": list(result.messages),
+        "device": run.record["device"],
+        "run": str(run.path),
+        "id": run.id,
+        "cached": run.cached,
+    }
+    return Reply(payload, _text(payload))
+
+
+def _followed(result: Attribution) -> PathRecord | None:
+    """The path that the method followed: the first record; the straight line comes beside it."""
+    return next(iter(result.paths.values()), None)
+
+
+def path_steps(record: PathRecord | None) -> list[dict[str, Any]]:
+    """One entry per point γ_0 … γ_k, means over pairs; `rose` is the share of pairs whose distance grew."""
+    if record is None:
+        return []
+    rose = np.concatenate([[0.0], record.rose().mean(axis=1)])
+    fields = {
+        "distance": record.output_distance,
+        "metric": record.metric,
+        "to_corrupted": record.to_corrupted,
+        "to_clean": record.to_clean,
+        "gradient_norm": record.gradient_norm,
+    }
+    return [
+        {
+            "step": point,
+            **{name: float(np.mean(values[point])) for name, values in fields.items()},
+            "rose": float(rose[point]),
+            "used": bool(record.used[point]),
+        }
+        for point in range(record.n_points)
+    ]
+
+
+def _text(payload: dict[str, Any]) -> Any:
+    clean, corrupted = number(payload["metric_clean"]), number(payload["metric_corrupted"])
+    head = (
+        f"{payload['method']} on {payload['model']}, {payload['task']}: {payload['n_pairs']} pairs, "
+        f"{payload['n_edges']:,} edges\n"
+        f"{payload['metric']} clean {clean}, corrupted {corrupted}\n"
+    )
+    if payload["cached"]:
+        head += "from the library"
+    else:
+        head += (
+            f"{payload['seconds']:.2f} s, {payload['forward_passes']:g} forward and "
+            f"{payload['backward_passes']:g} backward passes"
+        )
+    edges = [(edge["name"], edge["score"]) for edge in payload["top_edges"]]
+    steps = [(entry["step"], entry["distance"], entry["metric"], f"{entry['rose']:.0%}") for entry in payload["path"]]
+    return stacked(
+        head,
+        table(("edge", "score"), edges, right=("score",)) if edges else "",
+        table(("step", "distance", "metric", "rose"), steps, right=("distance", "metric", "rose")) if steps else "",
+        "\n".join(payload["messages"]),
+        f"run {payload['run']}",
+    )

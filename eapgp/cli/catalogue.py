@@ -1,0 +1,113 @@
+"""`eapgp models`, `tasks`, `methods`: what can be picked. None of them imports torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from eapgp.cli.command import command
+from eapgp.cli.output import Output, Reply, stacked, table
+
+PANEL = "What there is"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    _models(app)
+    _tasks(app)
+    _methods(app)
+
+
+def _models(app: typer.Typer) -> None:
+    @command(app, "models", examples=("eapgp models", "eapgp models --json"), panel=PANEL)
+    def models(out: Output) -> Reply:
+        """List the models that can be picked by name.
+
+        Any Hugging Face id and any local folder in Hugging Face layout is accepted too.
+        """
+        from eapgp.models.catalogue import CATALOGUE
+
+        entries = [entry.to_dict() for entry in CATALOGUE]
+        columns = ("name", "title", "layers", "heads", "width", "edges", "parameters", "source")
+        keys = ("name", "title", "n_layers", "n_heads", "d_model", "n_edges", "parameters", "source")
+        rows = [[entry[key] for key in keys] for entry in entries]
+        return Reply(
+            {"models": entries}, table(columns, rows, right=("layers", "heads", "width", "edges", "parameters"))
+        )
+
+
+def _tasks(app: typer.Typer) -> None:
+    @command(app, "tasks", examples=("eapgp tasks", "eapgp tasks ioi", "eapgp tasks --json"), panel=PANEL)
+    def tasks(out: Output, name: Annotated[str | None, typer.Argument(help="One task in full.")] = None) -> Reply:
+        """List the tasks, their metrics and an example of each."""
+        from eapgp.tasks import TASKS, get_task
+
+        chosen = [get_task(name)] if name else list(TASKS.values())
+        entries = [_task(task) for task in chosen]
+        if name:
+            return Reply({"tasks": entries}, _in_full(entries[0]))
+        rows = [(entry["name"], entry["metric"], entry["example"]["clean"], _options(entry)) for entry in entries]
+        return Reply({"tasks": entries}, table(("name", "metric", "clean prompt", "options"), rows))
+
+
+def _task(task: Any) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "title": task.title,
+        "metric": task.metric,
+        "explanation": task.explanation,
+        "example": asdict(task.example),
+        "options": [{**asdict(option), "default": option.default} for option in task.options],
+    }
+
+
+def _options(entry: dict[str, Any]) -> str:
+    return ", ".join(f"{option['name']}={'|'.join(option['choices'])}" for option in entry["options"])
+
+
+def _in_full(entry: dict[str, Any]) -> Any:
+    example = entry["example"]
+    rows = [
+        ("task", f"{entry['title']} ({entry['name']})"),
+        ("metric", entry["metric"]),
+        ("clean", example["clean"]),
+        ("corrupted", example["corrupted"]),
+        ("correct", _answers(example["correct"])),
+        ("incorrect", _answers(example["incorrect"])),
+        ("options", _options(entry) or "none"),
+    ]
+    return stacked(table(("", ""), rows), entry["explanation"])
+
+
+def _answers(answers: tuple[str | int, ...]) -> str:
+    return " | ".join(map(str, answers[:8])) + (f" … ({len(answers)})" if len(answers) > 8 else "")
+
+
+def _methods(app: typer.Typer) -> None:
+    @command(app, "methods", examples=("eapgp methods", "eapgp methods eap-gp", "eapgp methods --json"), panel=PANEL)
+    def methods(out: Output, name: Annotated[str | None, typer.Argument(help="One method in full.")] = None) -> Reply:
+        """List the attribution methods with their cost, paper and options."""
+        from eapgp.attribution.registry import METHODS, get_method
+
+        chosen = [get_method(name)] if name else list(METHODS.values())
+        entries = [method.to_dict() for method in chosen]
+        if name:
+            return Reply({"methods": entries}, _method_in_full(entries[0]))
+        rows = [(entry["name"], entry["title"], entry["cost"], entry["paper"]) for entry in entries]
+        return Reply({"methods": entries}, table(("name", "title", "cost", "source"), rows))
+
+
+def _method_in_full(entry: dict[str, Any]) -> Any:
+    rows = [
+        ("method", f"{entry['title']} ({entry['name']})"),
+        ("paper", entry["paper"]),
+        ("cost", entry["cost"]),
+        ("interventions", ", ".join(entry["interventions"])),
+        *(
+            (f"option {option['name']}", f"{option['help']} Default: {option['default']}.")
+            for option in entry["options"]
+        ),
+    ]
+    return stacked(table(("", ""), rows), entry["explanation"])

@@ -1,0 +1,79 @@
+"""How commands are declared: shared options, examples in the help, one way to reply.
+
+@command(app, "name", examples=("eapgp name --json",))
+def name(out: Output, thing: Annotated[str, typer.Option(help="…")] = "x") -> Reply:
+    '''What it does.'''
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from eapgp.cli.output import Output, Reply
+
+JsonFlag = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output.", rich_help_panel="Output")
+]
+QuietFlag = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress and no messages.", rich_help_panel="Output")
+]
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", envvar="EAPGP_HOME", help="Folder of the run library.", show_default="the user's data folder"
+    ),
+]
+DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")]
+BatchOption = Annotated[
+    int | None, typer.Option("--batch-size", help="Pairs at a time; decides memory, not results.", show_default="fits")
+]
+
+
+def command(
+    app: typer.Typer, name: str, *, examples: Sequence[str] = (), panel: str | None = None
+) -> Callable[[Callable[..., Reply]], Callable[..., Reply]]:
+    """Register `function(out, …options) -> Reply` as a command with --json and --quiet."""
+
+    def register(function: Callable[..., Reply]) -> Callable[..., Reply]:
+        def run(**given: Any) -> None:
+            out = Output(as_json=given.pop("json_"), quiet=given.pop("quiet"))
+            with out.guarded():
+                reply = function(out, **given)
+            out.emit(reply)
+
+        signature, hints = _with_shared_options(function)
+        run.__signature__ = signature  # type: ignore[attr-defined]
+        run.__annotations__ = hints
+        run.__name__ = function.__name__
+        app.command(name, help=_help(function.__doc__ or "", examples), rich_help_panel=panel)(run)
+        return function
+
+    return register
+
+
+def _with_shared_options(function: Callable[..., Reply]) -> tuple[inspect.Signature, dict[str, Any]]:
+    hints = get_type_hints(function, include_extras=True)
+    own = list(inspect.signature(function).parameters.values())[1:]
+    shared = {"json_": JsonFlag, "quiet": QuietFlag}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(entry.name, keyword, default=entry.default, annotation=hints[entry.name]) for entry in own
+    ]
+    parameters += [
+        inspect.Parameter(name, keyword, default=False, annotation=annotation) for name, annotation in shared.items()
+    ]
+    annotations = {entry.name: entry.annotation for entry in parameters}
+    return inspect.Signature(parameters), annotations
+
+
+def _help(docstring: str, examples: Sequence[str]) -> str:
+    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    if examples:
+        text += "\n\nExamples:\n\n\b\n" + "\n".join(f"  {example}" for example in examples)
+    return text

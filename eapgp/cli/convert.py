@@ -1,0 +1,102 @@
+"""`eapgp import` and `eapgp export`: scores and circuits in the field's file formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.circuits import Circuit, select
+from eapgp.cli.command import HomeOption, command
+from eapgp.cli.output import Output, Reply, stacked, table
+from eapgp.cli.sources import RunOption, ScoresOption, Source, one_source
+
+PANEL = "Exchange"
+FORMATS_HELP = "mib-json, mib-pt, graphml, gexf, dot, csv or parquet; by default the suffix decides."
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    _import(app)
+    _export(app)
+
+
+def _import(app: typer.Typer) -> None:
+    examples = ("eapgp import scores.json", "eapgp import circuit.pt --to scores.csv --json")
+
+    @command(app, "import", examples=examples, panel=PANEL)
+    def import_(
+        out: Output,
+        file: Annotated[Path, typer.Argument(help="File of edge scores or a circuit.")],
+        format: Annotated[str | None, typer.Option(help=FORMATS_HELP)] = None,
+        to: Annotated[Path | None, typer.Option(help="Write them to this file too.", metavar="FILE")] = None,
+        top: Annotated[int, typer.Option(min=0, help="How many of the strongest edges to show.")] = 10,
+    ) -> Reply:
+        """Read edge scores or a circuit from a file, say what is in it, and convert it with --to.
+
+        Nothing that could run code is read: pickled files are refused.
+        """
+        from eapgp.formats import read_file, write_scores
+
+        read = read_file(file, format=format)
+        if to is not None:
+            write_scores(read.scores, to, circuit=read.circuit)
+        payload = {"file": str(file), "format": read.format, "written": str(to) if to else None}
+        return _about(read.scores, read.circuit, top, payload)
+
+
+def _about(scores: EdgeScores, circuit: Circuit | None, top: int, payload: dict[str, Any]) -> Reply:
+    graph = scores.graph
+    n_scored = int((graph.mask & ~np.isnan(scores.values)).sum())
+    edges = [{"name": name, "score": score} for name, score in scores.top(top)]
+    payload |= {
+        "graph": graph.to_dict(),
+        "n_edges": graph.n_edges,
+        "n_scored": n_scored,
+        "n_in_circuit": circuit.n_kept if circuit else None,
+        "top_edges": edges,
+    }
+    head = f"{graph.n_layers} layers, {graph.n_heads} heads: {graph.n_edges:,} edges, {n_scored:,} scored"
+    if circuit is not None:
+        head += f", {circuit.n_kept:,} in the circuit"
+    rows = [(edge["name"], edge["score"]) for edge in edges]
+    return Reply(payload, stacked(head, table(("edge", "score"), rows, right=("score",)) if rows else ""))
+
+
+def _export(app: typer.Typer) -> None:
+    examples = (
+        "eapgp export --run 042028bc scores.json",
+        "eapgp export --run DIR --edges 100 circuit.graphml",
+        "eapgp export --scores scores.json circuit.dot --edges 50 --signed",
+    )
+
+    @command(app, "export", examples=examples, panel=PANEL)
+    def export(
+        out: Output,
+        target: Annotated[Path, typer.Argument(help="File to write.")],
+        run: RunOption = None,
+        scores: ScoresOption = None,
+        format: Annotated[str | None, typer.Option(help=FORMATS_HELP)] = None,
+        edges: Annotated[int | None, typer.Option(help="Mark the circuit of this many top edges, pruned.")] = None,
+        signed: Annotated[bool, typer.Option("--signed", help="Rank by score, not by |score|.")] = False,
+        only_circuit: Annotated[bool, typer.Option("--only-circuit", help="Leave all other edges out.")] = False,
+        home: HomeOption = None,
+    ) -> Reply:
+        """Write a run's edge scores, and the circuit of its strongest edges, to a file."""
+        from eapgp.formats import format_of, write_scores
+
+        source: Source = one_source(run, scores, home)
+        circuit = select(source.scores, n=edges, absolute=not signed) if edges is not None else None
+        write_scores(source.scores, target, circuit=circuit, format=format, only_circuit=only_circuit or None)
+        payload = {
+            "file": str(target),
+            "format": format_of(target, format).name,
+            "source": source.label,
+            "n_edges": source.scores.graph.n_edges,
+            "edges_selected": circuit.n_selected if circuit else None,
+            "edges_kept": circuit.n_kept if circuit else None,
+        }
+        return Reply(payload, f"written to {target}")

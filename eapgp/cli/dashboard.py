@@ -1,0 +1,89 @@
+"""`eapgp app`: the dashboard."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eapgp.cli.command import HomeOption, command
+from eapgp.cli.output import Output, Reply
+from eapgp.errors import ComputationError, InputError
+from eapgp.runs.library import HOME_VARIABLE
+
+DEFAULT_PORT = 8501
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    examples = ("eapgp app", "eapgp app --port 8600 --no-browser")
+
+    @command(app, "app", examples=examples, panel="Look")
+    def dashboard(
+        out: Output,
+        port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = DEFAULT_PORT,
+        no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser window.")] = False,
+        address: Annotated[str, typer.Option(help="Address to listen on; the default is this machine only.")] = (
+            "localhost"
+        ),
+        home: HomeOption = None,
+    ) -> Reply:
+        """Open the dashboard on the bundled model; Ctrl-C stops it."""
+        line = app_command(port=port, address=address, browser=not no_browser)
+        environment = dict(os.environ) | ({HOME_VARIABLE: str(home.absolute())} if home else {})
+        out.message(f"the dashboard is at http://{address}:{port} (Ctrl-C stops it)")
+        stopped = run_until_stopped(line, environment, cwd=app_file().parent)
+        return Reply({"url": f"http://{address}:{port}", "stopped": stopped}, None)
+
+
+def app_file() -> Path:
+    """The dashboard's entry file: in the repository, or inside an installed wheel.
+
+    Errors: InputError if neither is there.
+    """
+    package = Path(__file__).resolve().parent.parent
+    for candidate in (package / "_dashboard" / "app.py", package.parent / "app.py"):
+        if candidate.is_file():
+            return candidate
+    raise InputError(f"the dashboard's files are missing: expected {package / '_dashboard' / 'app.py'}; install again.")
+
+
+def app_command(*, port: int, address: str, browser: bool) -> list[str]:
+    """The Streamlit call; nothing is reported to anyone.
+
+    Errors: InputError if Streamlit is not installed.
+    """
+    if importlib.util.find_spec("streamlit") is None:
+        raise InputError(
+            "the dashboard needs Streamlit, which is not installed; install it with 'pip install streamlit'."
+        )
+    options = {
+        "server.port": port,
+        "server.address": address,
+        "server.headless": str(not browser).lower(),
+        "browser.gatherUsageStats": "false",
+    }
+    head = [sys.executable, "-m", "streamlit", "run", str(app_file())]
+    return head + [part for key, value in options.items() for part in (f"--{key}", str(value))]
+
+
+def run_until_stopped(line: list[str], environment: dict[str, str], *, cwd: Path) -> bool:
+    """Run the server until it ends or Ctrl-C; it gets time to stop by itself.
+
+    Errors: ComputationError if it ends with an error.
+    """
+    with subprocess.Popen(line, env=environment, cwd=cwd, stdout=sys.stderr) as server:
+        try:
+            code = server.wait()
+        except KeyboardInterrupt:
+            server.terminate()
+            server.wait(timeout=10)
+            return True
+    if code not in (0, -2, -15, 130):
+        raise ComputationError(f"the dashboard ended with exit code {code}; its messages above say why.")
+    return True

@@ -1,0 +1,148 @@
+"""Options that several commands share, and how they become a `RunSpec`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eapgp.errors import OptionError
+from eapgp.runs.spec import RunSpec
+
+MODEL, PROMPTS, METHOD, STORE = "Model", "Prompts", "Method", "Result"
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Name, Hugging Face id or folder.", rich_help_panel=MODEL, show_default="demo"),
+]
+DtypeOption = Annotated[
+    str | None,
+    typer.Option(
+        help="float32, bfloat16, float16 or float64; scores are float32 or wider.",
+        rich_help_panel=MODEL,
+        show_default="float32",
+    ),
+]
+RandomWeightsFlag = Annotated[
+    bool,
+    typer.Option(
+        "--random-weights", help="The model's shape with random weights, without network.", rich_help_panel=MODEL
+    ),
+]
+TaskOption = Annotated[
+    str | None,
+    typer.Option("--task", "-t", help="Task that makes the prompts.", rich_help_panel=PROMPTS, show_default="ioi"),
+]
+PromptsOption = Annotated[
+    Path | None,
+    typer.Option("--prompts", help="File of prompt pairs in place of generated ones.", rich_help_panel=PROMPTS),
+]
+PairsOption = Annotated[
+    int | None,
+    typer.Option("--pairs", "-n", help="How many pairs.", rich_help_panel=PROMPTS, show_default="64, or all of a file"),
+]
+SeedOption = Annotated[
+    int | None, typer.Option(help="Seed of prompts and noise.", rich_help_panel=PROMPTS, show_default="0")
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        help="all, train or test (held out from the demo model's training).",
+        rich_help_panel=PROMPTS,
+        show_default="all",
+    ),
+]
+ExtraOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        "-o",
+        help="An option of the task or method, e.g. corruption=hard. Repeatable.",
+        metavar="KEY=VALUE",
+        rich_help_panel=METHOD,
+    ),
+]
+MetricOption = Annotated[
+    str | None,
+    typer.Option(help="logit-diff, prob-diff or log-prob.", rich_help_panel=METHOD, show_default="the task's own"),
+]
+InterventionOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What replaces an edge: patching, zero, mean, mean-positional.",
+        rich_help_panel=METHOD,
+        show_default="patching",
+    ),
+]
+
+
+def key_values(texts: Sequence[str] | None) -> dict[str, Any]:
+    """`key=value` texts as a mapping; values that read as JSON are taken as such.
+
+    Errors: OptionError for a text without "=" or a key given twice.
+    """
+    values: dict[str, Any] = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise OptionError(
+                f"--option {text!r}: expected key=value, got no '='; write e.g. --option corruption=hard."
+            )
+        if key in values:
+            raise OptionError(f"--option {key}: expected once, got twice; keep one.")
+        values[key] = _value(value)
+    return values
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def step_value(text: str | None) -> str | float | None:
+    """`relative`, `unit` or a number. The method checks names."""
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def make_spec(
+    *,
+    model: str | None = None,
+    task: str | None = None,
+    prompts: Path | None = None,
+    extra: Sequence[str] | None = None,
+    method_options: dict[str, Any] | None = None,
+    **given: Any,
+) -> RunSpec:
+    """A `RunSpec` of what was given; what was left out takes the spec's defaults.
+
+    `extra` are key=value texts: those the task knows are the task's, the rest the method's.
+    """
+    values = {key: value for key, value in given.items() if value is not None}
+    if model is not None:
+        values["model"] = model
+    if prompts is not None:
+        values |= {"prompts_file": str(prompts), "task": task}
+    elif task is not None:
+        values["task"] = task
+    name = values.get("task", RunSpec().task) if prompts is None else None
+    task_options, other = _split_options(name, key_values(extra))
+    named = {key: value for key, value in (method_options or {}).items() if value is not None}
+    return RunSpec(**values, task_options=task_options, options=named | other)
+
+
+def _split_options(task: str | None, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    from eapgp.tasks import get_task
+
+    known = {option.name for option in get_task(task).options} if task else set()
+    of_task = {key: str(value) for key, value in options.items() if key in known}
+    return of_task, {key: value for key, value in options.items() if key not in known}

@@ -1,0 +1,179 @@
+"""What a command prints: one reply on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+Payload = dict[str, Any]
+ProgressCallback = Callable[[str, float], None]
+SPARSE_SECONDS = 10.0
+PIPE_WIDTH = 200
+DEBUG_VARIABLE = "EAPGP_DEBUG"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A command's answer: a JSON object, and text (or a rich table) that says the same to people."""
+
+    payload: Payload
+    text: Any = ""
+
+
+class Output:
+    """Where a command's messages, progress and reply go."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Send whatever libraries print to standard error (nowhere with --quiet).
+
+        Reports of our own go through `message` and `progress`.
+        """
+        sink: TextIO = io.StringIO() if self.quiet else sys.stderr
+        with contextlib.redirect_stdout(sink), warnings.catch_warnings():
+            if self.quiet:
+                warnings.simplefilter("ignore")
+            if self.quiet or not sys.stderr.isatty():
+                os.environ.setdefault("TQDM_DISABLE", "1")
+            yield
+
+    def message(self, text: str) -> None:
+        """One line for the user on standard error, unless --quiet."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[ProgressCallback | None]:
+        """A callback `(phase, fraction)` that draws a bar, or prints a line now and then where there is no terminal."""
+        if self.quiet:
+            yield None
+        elif sys.stderr.isatty():
+            with _bar() as callback:
+                yield callback
+        else:
+            yield _sparse_lines(self.message)
+
+    def emit(self, reply: Reply) -> None:
+        """Print the reply on standard output."""
+        if self.as_json:
+            print_json(reply.payload)
+        elif reply.text is not None:
+            print_text(reply.text)
+
+
+def print_json(payload: Payload) -> None:
+    """Exactly one JSON object on standard output; NaN and infinities are null."""
+    from eapgp.runs.canonical import plain
+
+    sys.stdout.write(json.dumps(plain(payload), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+    sys.stdout.flush()
+
+
+def print_text(text: Any) -> None:
+    """Text or a rich renderable on standard output; tables are not squeezed where no terminal reads."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, soft_wrap=isinstance(text, str))
+    console.print(text)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = (), title: str = "") -> Any:
+    """A plain table; the columns named in `right` are set flush right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(
+        box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False, show_header=any(columns)
+    )
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(number(cell)) for cell in row))
+    return drawn
+
+
+def stacked(*parts: Any) -> Any:
+    """Several renderables below each other; empty ones are left out."""
+    from rich.console import Group
+
+    return Group(*(part for part in parts if part not in ("", None)))
+
+
+def number(value: Any) -> str:
+    """A number at reading precision; None and NaN as a dash; text as it is."""
+    if value is None or (isinstance(value, float) and value != value):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
+
+
+def size(n_bytes: float) -> str:
+    """Bytes in the unit that fits."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(n_bytes) < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[ProgressCallback]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def callback(phase: str, fraction: float) -> None:
+            if phase not in tasks:
+                for task in tasks.values():
+                    bar.update(task, visible=False)
+                tasks[phase] = bar.add_task(phase, total=1.0)
+            bar.update(tasks[phase], completed=min(max(fraction, 0.0), 1.0), visible=True)
+
+        yield callback
+
+
+def _sparse_lines(message: Callable[[str], None]) -> ProgressCallback:
+    started: dict[str, float] = {}
+    printed = [-SPARSE_SECONDS]
+
+    def callback(phase: str, fraction: float) -> None:
+        now = time.monotonic()
+        is_new = phase not in started
+        started.setdefault(phase, now)
+        if not is_new and now - printed[0] < SPARSE_SECONDS:
+            return
+        printed[0] = now
+        left = (now - started[phase]) * (1 - fraction) / fraction if fraction > 0 else None
+        tail = f", {left:.0f} s left" if left is not None and not is_new and fraction < 1 else ""
+        message(f"{phase}: {100 * fraction:.0f} %{tail}")
+
+    return callback

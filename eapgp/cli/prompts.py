@@ -1,0 +1,136 @@
+"""`eapgp prompts …`: make prompt files and check them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eapgp.cli.command import command
+from eapgp.cli.options import ExtraOption, ModelOption, PairsOption, SeedOption, SplitOption, key_values
+from eapgp.cli.output import Output, Reply, stacked, table
+from eapgp.errors import OptionError
+from eapgp.prompts.pairs import PromptSet
+from eapgp.runs.spec import DEFAULT_PAIRS
+
+COLUMNS = ("clean", "corrupted", "correct", "incorrect")
+SHOWN = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to the command line."""
+    prompts = typer.Typer(no_args_is_help=True, help="Prompt pairs: generate them, check a file of them.")
+    app.add_typer(prompts, name="prompts")
+    _generate(prompts)
+    _check(prompts)
+
+
+def _generate(prompts: typer.Typer) -> None:
+    examples = (
+        "eapgp prompts generate ioi --pairs 100 --out ioi.csv",
+        "eapgp prompts generate ioi --option corruption=hard --split test --json",
+    )
+
+    @command(prompts, "generate", examples=examples)
+    def generate(
+        out: Output,
+        task: Annotated[str, typer.Argument(help="See 'eapgp tasks'.")],
+        pairs: PairsOption = None,
+        seed: SeedOption = None,
+        split: SplitOption = None,
+        option: ExtraOption = None,
+        file: Annotated[
+            Path | None, typer.Option("--out", help="Write them to this .csv or .json file.", metavar="FILE")
+        ] = None,
+    ) -> Reply:
+        """Generate prompt pairs of a task; the same seed gives the same pairs."""
+        from eapgp.tasks import make_prompts
+
+        n_pairs = DEFAULT_PAIRS if pairs is None else pairs
+        options = {key: str(value) for key, value in key_values(option).items()}
+        made = make_prompts(task, n_pairs, seed=seed or 0, split=split or "all", **options)
+        if file is not None:
+            write_prompts(made, file)
+        payload = {**_payload(made), "file": str(file) if file else None, "pairs": [asdict(pair) for pair in made]}
+        where = f"{len(made)} pairs written to {file}" if file else f"{len(made)} pairs; --out FILE writes them"
+        return Reply(payload, stacked(_table(made, SHOWN if file else len(made)), where))
+
+
+def _check(prompts: typer.Typer) -> None:
+    examples = ("eapgp prompts check pairs.csv", "eapgp prompts check pairs.csv --model gpt2 --json")
+
+    @command(prompts, "check", examples=examples)
+    def check(
+        out: Output,
+        file: Annotated[Path, typer.Argument(help="File of prompt pairs.")],
+        model: ModelOption = None,
+        task: Annotated[str | None, typer.Option("--task", "-t", help="Task the file belongs to.")] = None,
+        pairs: PairsOption = None,
+    ) -> Reply:
+        """Check that a model's tokenizer can take every pair of a file: equal lengths, one-token answers.
+
+        Pairs that do not fit are listed, and the command exits with 2.
+        """
+        from eapgp.models import load_model
+        from eapgp.prompts import fitting, read_prompts
+
+        read = read_prompts(file, task=task, limit=pairs)
+        loaded = load_model(model or "demo", device="cpu")
+        fit, reasons = fitting(read, loaded.tokenizer)
+        if reasons:
+            rest = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+            raise OptionError(f"{file}: {len(fit)} of {len(read)} pairs fit {loaded.id}; {reasons[0]}{rest}")
+        text = f"all {len(read)} pairs fit {loaded.id}."
+        return Reply({**_payload(read), "model": loaded.id, "fitting": len(fit)}, stacked(_table(read, SHOWN), text))
+
+
+def write_prompts(prompts: PromptSet, file: Path) -> None:
+    """Write pairs as CSV (columns clean, corrupted, correct, incorrect) or JSON.
+
+    Errors: OptionError for another suffix or a file that cannot be written.
+    """
+    suffix = file.suffix.lower()
+    if suffix not in (".csv", ".json"):
+        raise OptionError(f"{file}: expected a .csv or .json file, got suffix {file.suffix!r}; name another.")
+    text = _csv(prompts) if suffix == ".csv" else json.dumps([asdict(pair) for pair in prompts], ensure_ascii=False)
+    try:
+        file.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise OptionError(f"{file}: expected a file that can be written, got {error.strerror}; name another.") from None
+
+
+def _csv(prompts: PromptSet) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(COLUMNS)
+    for pair in prompts:
+        writer.writerow((pair.clean, pair.corrupted, _cell(pair.correct), _cell(pair.incorrect)))
+    return buffer.getvalue()
+
+
+def _cell(answers: tuple[str | int, ...]) -> str:
+    return json.dumps(list(answers), ensure_ascii=False) if len(answers) > 1 else str(answers[0])
+
+
+def _payload(prompts: PromptSet) -> dict[str, Any]:
+    return {
+        "task": prompts.task,
+        "metric": prompts.metric,
+        "n_pairs": len(prompts),
+        "hash": prompts.hash,
+        "origin": prompts.origin,
+    }
+
+
+def _table(prompts: PromptSet, shown: int) -> Any:
+    rows = [(p.clean, p.corrupted, _short(p.correct), _short(p.incorrect)) for p in prompts.pairs[:shown]]
+    return table(COLUMNS, rows)
+
+
+def _short(answers: tuple[str | int, ...]) -> str:
+    return " | ".join(map(str, answers[:4])) + (" …" if len(answers) > 4 else "")

@@ -1,0 +1,71 @@
+"""Where a command takes edge scores from: a run of the library, a run folder, or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.errors import OptionError
+from eapgp.runs.library import RunLibrary
+from eapgp.runs.run import Run
+
+RunOption = Annotated[
+    str | None, typer.Option("--run", "-r", help="Id, beginning of an id, name or folder of a run.", metavar="RUN")
+]
+RunsOption = Annotated[
+    list[str] | None,
+    typer.Option("--run", "-r", help="Id, beginning of an id, name or folder of a run. Repeatable.", metavar="RUN"),
+]
+ScoresOption = Annotated[Path | None, typer.Option("--scores", "-s", help="File of edge scores.", metavar="FILE")]
+ScoreFilesOption = Annotated[
+    list[Path] | None, typer.Option("--scores", "-s", help="File of edge scores. Repeatable.", metavar="FILE")
+]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Edge scores, what to call them, and the run they are from, if any."""
+
+    label: str
+    scores: EdgeScores
+    run: Run | None = None
+
+
+def of_run(text: str, home: Path | None) -> Source:
+    """The scores of a run."""
+    run = RunLibrary(home).open(text)
+    return Source(run.name or text, run.scores(), run)
+
+
+def of_file(path: Path) -> Source:
+    """The scores of a file."""
+    from eapgp.formats import read_scores
+
+    return Source(str(path), read_scores(path))
+
+
+def one_source(run: str | None, scores: Path | None, home: Path | None) -> Source:
+    """The one source that was given.
+
+    Errors: OptionError unless it is exactly one.
+    """
+    if (run is None) == (scores is None):
+        came = "neither" if run is None else "both"
+        raise OptionError(f"expected either --run or --scores, got {came}; give one.")
+    return of_run(run, home) if run is not None else of_file(scores)  # type: ignore[arg-type]
+
+
+def two_sources(runs: Sequence[str] | None, files: Sequence[Path] | None, home: Path | None) -> tuple[Source, Source]:
+    """The two sources that were given: runs first, then files.
+
+    Errors: OptionError unless there are two; FormatError where they belong to different graphs.
+    """
+    found = [of_run(text, home) for text in runs or ()] + [of_file(path) for path in files or ()]
+    if len(found) != 2:
+        raise OptionError(f"expected two of --run and --scores together, got {len(found)}; give A and B.")
+    return found[0], found[1]
