@@ -104,11 +104,15 @@ class PathRecord:
 class Attribution:
     """Result of one method on one prompt set and model.
 
+    forward_passes, backward_passes: passes per prompt pair made for gradients (or, for `exact`,
+    in forward-pass equivalents); reference_passes: passes per pair without gradient (the clean
+    and corrupted runs).
     metric_clean, metric_corrupted: `[pair]`.
     paths: the records of the path that was followed, and of the straight line beside it.
     pair_scores: `[pair, src, dst]` where they were asked for, else None.
-    completeness: `[pair]` Σ of the contributions against M(clean) − M(corrupted), for methods
-    whose scores are meant to sum to it: keys "sum" and "gap"; empty otherwise.
+    node_scores: `[src]` attribution of each node's output: Σ over its outgoing edges.
+    completeness: `[pair]` the contributions' sum against the change of the metric they should add
+    up to: keys "sum" and "gap"; empty where a method makes no such claim.
     """
 
     method: str
@@ -116,9 +120,10 @@ class Attribution:
     scores: EdgeScores
     metric_clean: Floats
     metric_corrupted: Floats
-    forward_passes: int
-    backward_passes: int
+    forward_passes: float
+    backward_passes: float
     seconds: float
+    reference_passes: float = 0
     paths: dict[str, PathRecord] = field(default_factory=dict)
     pair_scores: Floats | None = None
     node_scores: Floats | None = None

@@ -1,0 +1,222 @@
+"""`attribute`: score every edge of a model on a prompt set with one method."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapgp import __version__
+from eapgp.attribution.method import Method
+from eapgp.attribution.registry import get_method
+from eapgp.attribution.result import Attribution, EdgeScores, PathRecord
+from eapgp.errors import OptionError
+from eapgp.metrics import get_metric
+from eapgp.prompts.encode import EncodedPairs, encode
+from eapgp.prompts.pairs import PromptSet
+
+if TYPE_CHECKING:
+    from eapgp.attribution.context import Passes
+    from eapgp.attribution.method import Outcome
+    from eapgp.models.model import Model
+
+Progress = Callable[[str, float], None]
+POINTS_BUDGET = 64 * 2**20  # bytes of path points kept in a result by default
+
+
+@dataclass
+class _Gathered:
+    """Batch results on their way into one."""
+
+    index: list[NDArray[np.int64]]
+    outcomes: list[Outcome]
+    passes: list[Passes]
+
+
+def attribute(
+    model: Model,
+    prompts: PromptSet | EncodedPairs,
+    *,
+    method: str = "eap-gp",
+    metric: str | None = None,
+    intervention: str = "patching",
+    batch_size: int | None = None,
+    keep_pairs: bool = False,
+    keep_points: bool | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Attribution:
+    """Score every edge: `[src, dst]`, mean over pairs, positive where the edge supports the behaviour.
+
+    options: those of the method (`steps`, `step`, `objective`, `points`, `seed`, …); `METHODS`
+    says which. `metric` defaults to the task's. keep_pairs keeps `[pair, src, dst]` scores.
+    keep_points keeps the points of the path (by default where they take at most 64 MB).
+
+    Errors: InputError for what the caller supplied, ComputationError (NaN, out of memory),
+    Cancelled from `progress`.
+    """
+    chosen = get_method(method)
+    settings = chosen.settings(options)
+    encoded, metric_name = prepare(model, prompts, metric)
+    if keep_points is None:
+        longest = int(encoded.lengths.max())
+        keep_points = encoded.n * longest * model.d_model * 4 * (settings.get("steps", 0) + 2) <= POINTS_BUDGET
+    started = time.perf_counter()
+    gathered, messages = _run(
+        model, encoded, chosen, settings, metric_name, intervention, batch_size, keep_points, progress
+    )
+    seconds = time.perf_counter() - started
+    provenance = {
+        **model.describe(),
+        "method": method,
+        "options": settings,
+        "metric": metric_name,
+        "intervention": intervention,
+        "n_pairs": encoded.n,
+        "version": __version__,
+    }
+    if isinstance(prompts, PromptSet):
+        provenance |= {"task": prompts.task, "prompts_hash": prompts.hash, "prompts_origin": prompts.origin}
+    return _join(model, encoded, chosen, settings, gathered, keep_pairs, seconds, provenance, messages)
+
+
+def prepare(model: Model, prompts: PromptSet | EncodedPairs, metric: str | None) -> tuple[EncodedPairs, str]:
+    """Token ids of the prompts, and the metric's checked name."""
+    if isinstance(prompts, PromptSet):
+        if not len(prompts):
+            raise OptionError("there are no prompt pairs: at least one is needed.")
+        encoded = encode(prompts, model.tokenizer, prepend_bos=model.prepend_bos)
+        name = metric or prompts.metric
+    else:
+        encoded, name = prompts, metric or "logit-diff"
+    return encoded, get_metric(name).name
+
+
+def _run(
+    model: Model,
+    encoded: EncodedPairs,
+    method: Method,
+    settings: dict[str, Any],
+    metric: str,
+    intervention: str,
+    batch_size: int | None,
+    keep_points: bool,
+    progress: Progress | None,
+) -> tuple[_Gathered, list[str]]:
+    from eapgp.attribution.context import Context
+    from eapgp.engine.batches import make_batch, run_halving, split_batches
+    from eapgp.engine.interventions import make_intervention
+
+    means = make_intervention(intervention, model, encoded, method.interventions)
+    gathered, messages, done = _Gathered([], [], []), [], 0
+    expected = max(1.0, sum(method.passes(int(settings.get("steps", 1)), model.graph.n_layers)) / 2 + 2)
+    state = {"done": 0, "ticks": 0.0, "size": 0}
+
+    def tick() -> None:
+        state["ticks"] += 1
+        if progress is not None:
+            inside = min(state["ticks"] / expected, 0.99) * state["size"]
+            progress("scoring edges", (state["done"] + inside) / encoded.n)
+
+    def work(index: NDArray[np.int64]) -> tuple[Outcome, Passes]:
+        state["ticks"], state["size"] = 0.0, len(index)
+        options = {**settings, "keep_points": keep_points}
+        ctx = Context(model, make_batch(model, encoded, index), get_metric(metric), options, means, tick)
+        outcome = method.run(ctx)
+        outcome.scores = outcome.scores.detach().cpu()
+        return outcome, ctx.passes
+
+    if progress is not None:
+        progress("scoring edges", 0.0)
+    for index, (outcome, passes) in run_halving(split_batches(model, encoded, batch_size), work, messages.append):
+        gathered.index.append(index)
+        gathered.outcomes.append(outcome)
+        gathered.passes.append(passes)
+        done += len(index)
+        state["done"] = done
+        if progress is not None:
+            progress("scoring edges", done / encoded.n)
+    return gathered, messages
+
+
+def _join(
+    model: Model,
+    encoded: EncodedPairs,
+    method: Method,
+    settings: dict[str, Any],
+    gathered: _Gathered,
+    keep_pairs: bool,
+    seconds: float,
+    provenance: dict[str, Any],
+    messages: list[str],
+) -> Attribution:
+    sizes = np.array([len(index) for index in gathered.index])
+    order = np.argsort(np.concatenate(gathered.index))
+    total = sum(outcome.scores.double().sum(0) for outcome in gathered.outcomes)
+    values = (np.asarray(total) / encoded.n).astype(np.float32)
+    scores = EdgeScores(model.graph, values, provenance)
+
+    def joined(pick: Callable[[Outcome], Any]) -> NDArray[Any]:
+        return np.concatenate([np.asarray(pick(outcome).detach().float().cpu()) for outcome in gathered.outcomes])[
+            order
+        ]
+
+    def per_pair(name: str) -> float:
+        return float(np.dot([getattr(p, name) for p in gathered.passes], sizes) / sizes.sum())
+
+    completeness = {}
+    if gathered.outcomes[0].complete is not None:
+        completeness = {
+            "sum": joined(lambda o: o.complete[0]),  # type: ignore[index]
+            "gap": joined(lambda o: o.complete[1]),  # type: ignore[index]
+        }
+    paths = _paths(encoded, gathered)
+    return Attribution(
+        method=method.name,
+        options=settings,
+        scores=scores,
+        metric_clean=joined(lambda o: o.metric_clean),
+        metric_corrupted=joined(lambda o: o.metric_corrupted),
+        forward_passes=per_pair("forward"),
+        backward_passes=per_pair("backward"),
+        seconds=seconds,
+        reference_passes=per_pair("reference"),
+        paths=paths,
+        pair_scores=joined(lambda o: o.scores) if keep_pairs else None,
+        node_scores=values.sum(1),
+        completeness=completeness,
+        messages=(*messages, *_remarks(paths)),
+    )
+
+
+def _paths(encoded: EncodedPairs, gathered: _Gathered) -> dict[str, PathRecord]:
+    from eapgp.attribution.recorder import join_parts
+
+    kinds = gathered.outcomes[0].parts
+    return {
+        kind: join_parts(
+            [(index, outcome.parts[kind]) for index, outcome in zip(gathered.index, gathered.outcomes, strict=True)],
+            encoded.lengths,
+            int(encoded.lengths.max()),
+        )
+        for kind in kinds
+    }
+
+
+def _remarks(paths: dict[str, PathRecord]) -> list[str]:
+    """What a reader of the path should know."""
+    record = paths.get("gradpath")
+    if record is None:
+        return []
+    first = int(record.rose()[0].sum())
+    if not first:
+        return []
+    pairs = record.output_distance.shape[1]
+    return [
+        f"the first GradPath step raised the distance to the corrupted output on {first} of {pairs} pairs; "
+        "the step overshoots. Try step 'relative' or a smaller number."
+    ]

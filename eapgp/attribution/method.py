@@ -1,0 +1,135 @@
+"""What a method is: its place in the registry, and what it gives back for one batch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from eapgp.errors import OptionError, UnknownNameError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eapgp.attribution.context import Context
+    from eapgp.attribution.recorder import PathPart
+
+ALL_INTERVENTIONS = ("patching", "zero", "mean", "mean-positional")
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a method: its default, what is allowed, and a sentence for the interface."""
+
+    name: str
+    default: Any
+    choices: tuple[str, ...]
+    help: str
+
+
+STEPS = Option("steps", 5, (), "k: how many gradients are taken along the path (a whole number ≥ 1).")
+STEP = Option(
+    "step",
+    "relative",
+    ("relative", "unit"),
+    "Length of one GradPath step: relative = ‖x − x′‖/k per pair, unit = 1 (the paper's), or a number.",
+)
+OBJECTIVE = Option(
+    "objective",
+    "all",
+    ("all", "last"),
+    "Which logits GradPath compares with the corrupted run's: every position, or the answer's alone.",
+)
+POINTS = Option(
+    "points",
+    "left",
+    ("left", "right", "midpoint"),
+    "Where on the straight line gradients are taken: from x′ on (left, the reference code), up to x (right), between.",
+)
+
+
+@dataclass
+class Outcome:
+    """Result of a method on one batch.
+
+    scores `[pair, src, dst]`; metric_clean, metric_corrupted `[pair]`; parts: path kind → record.
+    complete: (sum `[pair]`, gap `[pair]`) where the contributions should add up to a change of
+    the metric, else None.
+    """
+
+    scores: Tensor
+    metric_clean: Tensor
+    metric_corrupted: Tensor
+    parts: dict[str, PathPart] = field(default_factory=dict)
+    complete: tuple[Tensor, Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the registry.
+
+    cost: passes per prompt pair in words. interventions: where z′ may come from. path: whether a
+    path record comes with the result. evidence: "paper", "second-hand" (the formula was read from
+    re-implementations, since no reference code exists) or "ours".
+    """
+
+    name: str
+    title: str
+    paper: str
+    cost: str
+    explanation: str
+    module: str
+    interventions: tuple[str, ...] = ("patching",)
+    options: tuple[Option, ...] = ()
+    path: bool = False
+    evidence: str = "paper"
+    needs_metric: bool = True
+    passes: Callable[[int, int], tuple[float, float]] = field(
+        default=lambda steps, layers: (1, 1), repr=False, compare=False
+    )
+
+    def run(self, ctx: Context) -> Outcome:
+        """Score one batch."""
+        outcome: Outcome = importlib.import_module(f"eapgp.attribution.{self.module}").run(ctx)
+        return outcome
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the command line and the interface."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "paper": self.paper,
+            "cost": self.cost,
+            "interventions": list(self.interventions),
+            "explanation": self.explanation,
+            "evidence": self.evidence,
+            "path": self.path,
+            "options": [asdict(option) for option in self.options],
+        }
+
+    def settings(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Every option of this method with its value, checked.
+
+        Errors: OptionError for an option that the method does not have or a value out of range.
+        """
+        known = {option.name: option for option in self.options}
+        extra = sorted(set(given) - set(known))
+        if extra:
+            have = ", ".join(known) or "none"
+            raise OptionError(f"method {self.name!r} has no option {extra[0]!r}: it has {have}. Leave it out.")
+        return {name: _checked(option, given.get(name, option.default)) for name, option in known.items()}
+
+
+def _checked(option: Option, value: Any) -> Any:
+    from eapgp.attribution.gradpath import parse_step
+
+    if option.name == "steps":
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise OptionError(f"steps (k) must be a whole number of at least 1; got {value!r}.")
+        return value
+    if option.name == "step":
+        return parse_step(value)
+    if option.choices and value not in option.choices:
+        raise UnknownNameError.of(option.name, value, option.choices)
+    return value

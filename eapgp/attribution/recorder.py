@@ -1,0 +1,95 @@
+"""Writes down what happens along a path, batch by batch, and joins the batches in pair order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eapgp.attribution.context import rows
+from eapgp.attribution.gradpath import pair_norm
+from eapgp.attribution.result import PathRecord
+from eapgp.models.adapter import widen
+
+
+@dataclass
+class PathPart:
+    """The record of one batch. Lists hold one tensor per point: `[pair]`, or as `PathRecord` says."""
+
+    kind: str
+    clean: Tensor
+    corrupted: Tensor
+    n_destinations: int
+    keep_points: bool
+    output_distance: list[Tensor] = field(default_factory=list)
+    metric: list[Tensor] = field(default_factory=list)
+    to_corrupted: list[Tensor] = field(default_factory=list)
+    to_clean: list[Tensor] = field(default_factory=list)
+    gradient_norm: list[Tensor] = field(default_factory=list)
+    destination_gradient: list[Tensor] = field(default_factory=list)
+    used: list[bool] = field(default_factory=list)
+    points: list[Tensor] = field(default_factory=list)
+
+    def add(
+        self,
+        value: Tensor,
+        metric: Tensor,
+        distance: Tensor,
+        *,
+        input_gradient: Tensor | None = None,
+        norms: Tensor | None = None,
+        used: bool = True,
+    ) -> None:
+        """Write one point down; gradients that were not taken are NaN."""
+        value = widen(value)
+        pairs = value.shape[0]
+        self.output_distance.append(rows(distance))
+        self.metric.append(rows(metric))
+        self.to_corrupted.append(rows(pair_norm(value - self.corrupted)))
+        self.to_clean.append(rows(pair_norm(value - self.clean)))
+        nan = torch.full((pairs,), float("nan"))
+        self.gradient_norm.append(nan if input_gradient is None else rows(pair_norm(input_gradient)))
+        empty = torch.full((pairs, self.n_destinations), float("nan"))
+        self.destination_gradient.append(empty if norms is None else rows(norms))
+        self.used.append(used)
+        if self.keep_points:
+            self.points.append(rows(value))
+
+
+def join_parts(
+    parts: Sequence[tuple[NDArray[np.int64], PathPart]], lengths: NDArray[np.int64], longest: int
+) -> PathRecord:
+    """One record of all pairs, in the order of the prompt set."""
+    first = parts[0][1]
+    order = np.argsort(np.concatenate([index for index, _ in parts]))
+
+    def joined(name: str) -> NDArray[np.floating]:
+        stacks = [torch.stack(getattr(part, name)).numpy() for _, part in parts]
+        return np.concatenate(stacks, axis=1)[:, order]
+
+    points = None
+    if first.keep_points:
+        padded = [_pad(torch.stack(part.points).numpy(), longest) for _, part in parts]
+        points = np.concatenate(padded, axis=1)[:, order]
+    return PathRecord(
+        kind=first.kind,
+        output_distance=joined("output_distance"),
+        metric=joined("metric"),
+        to_corrupted=joined("to_corrupted"),
+        to_clean=joined("to_clean"),
+        gradient_norm=joined("gradient_norm"),
+        destination_gradient=joined("destination_gradient"),
+        used=np.array(first.used),
+        lengths=lengths,
+        points=points,
+    )
+
+
+def _pad(points: NDArray[np.floating], length: int) -> NDArray[np.floating]:
+    """`[point, pair, pos, d_model]` filled with zeros up to `length` positions."""
+    missing = length - points.shape[2]
+    return np.pad(points, ((0, 0), (0, 0), (0, missing), (0, 0))) if missing else points

@@ -1,0 +1,112 @@
+"""Every method by name, with what the command line and the interface say about it.
+
+This module imports no torch; a method's own module is imported when it is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from eapgp.attribution.method import ALL_INTERVENTIONS, OBJECTIVE, POINTS, STEP, STEPS, Method, Option
+from eapgp.errors import UnknownNameError
+
+_ALL = (
+    Method(
+        name="eap",
+        title="EAP",
+        paper="Syed, Rager & Conmy 2023, arXiv:2310.10348",
+        cost="1 forward and 1 backward pass, 1 corrupted pass",
+        explanation=(
+            "Edge Attribution Patching estimates what corrupting each edge would do to the metric from one gradient, "
+            "taken at the clean input. It is the cheapest method. Where the output is saturated there, the gradient "
+            "vanishes and edges that matter score near zero."
+        ),
+        module="eap",
+        interventions=ALL_INTERVENTIONS,
+    ),
+    Method(
+        name="clean-corrupted",
+        title="Clean-corrupted",
+        paper="Hanna et al. 2024, arXiv:2403.17806",
+        cost="2 forward and 2 backward passes",
+        explanation=(
+            "Averages EAP's gradient at the clean input with the one at the corrupted input. Two passes see both ends "
+            "of the line that EAP-IG integrates over, and nothing between."
+        ),
+        module="clean_corrupted",
+        passes=lambda steps, layers: (2, 2),
+    ),
+    Method(
+        name="eap-ig",
+        title="EAP-IG (inputs)",
+        paper="Hanna, Pezzelle & Belinkov 2024, arXiv:2403.17806",
+        cost="k forward and k backward passes, 1 clean and 1 corrupted pass",
+        explanation=(
+            "Integrated gradients on edges: the gradient is averaged over k inputs on the straight line between the "
+            "corrupted and the clean embedding. Sums over the input's edges approach M(clean) − M(corrupted) as k "
+            "grows. Part of the line can run through a region where the output no longer moves."
+        ),
+        module="eap_ig",
+        options=(STEPS, POINTS, OBJECTIVE),
+        path=True,
+        passes=lambda steps, layers: (steps, steps),
+    ),
+    Method(
+        name="eap-gp",
+        title="EAP-GP (GradPath)",
+        paper="Zhang et al. 2025 (NeurIPS), arXiv:2502.06852",
+        cost="k+1 forward and 2k backward passes, 1 corrupted pass",
+        explanation=(
+            "Takes the gradients along GradPath instead of the straight line: from the clean embedding, each step goes "
+            "where the logits approach the corrupted run's fastest, so that the path leaves regions where the output "
+            "is saturated. Its points are other inputs with similar outputs; they need not reach the corrupted "
+            "embedding. The authors released no code; this follows the paper."
+        ),
+        module="eap_gp",
+        options=(STEPS, STEP, OBJECTIVE),
+        path=True,
+        evidence="paper without code",
+        passes=lambda steps, layers: (steps + 1, 2 * steps),
+    ),
+    Method(
+        name="exact",
+        title="Exact patching",
+        paper="activation (path) patching; Wang et al. 2022, arXiv:2211.00593",
+        cost="about half a forward pass per edge",
+        explanation=(
+            "Runs the model once per edge with only that edge corrupted and reads how far the metric falls. This is "
+            "the true effect of a single edge, and slow. It is not the truth about circuits: of two redundant edges "
+            "each alone is worth nothing."
+        ),
+        module="exact",
+        interventions=ALL_INTERVENTIONS,
+        options=(
+            Option("edges", None, (), "Names of the edges to patch; all edges if left out. The others stay NaN."),
+        ),
+        passes=lambda steps, layers: (0, 0),
+    ),
+    Method(
+        name="random",
+        title="Random",
+        paper="baseline",
+        cost="1 clean and 1 corrupted pass (only for the metric)",
+        explanation="Seeded noise. A method that is no better than this has found nothing.",
+        module="random",
+        interventions=ALL_INTERVENTIONS,
+        options=(Option("seed", 0, (), "Seed of the noise."),),
+        passes=lambda steps, layers: (0, 0),
+    ),
+)
+
+METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _ALL})
+
+
+def get_method(name: str) -> Method:
+    """The method of that name.
+
+    Errors: UnknownNameError listing the names.
+    """
+    if name not in METHODS:
+        raise UnknownNameError.of("method", name, METHODS)
+    return METHODS[name]

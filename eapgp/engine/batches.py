@@ -1,0 +1,132 @@
+"""Batches of prompt pairs: equal lengths together, right-padded, halved when memory runs out."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eapgp.engine.passes import Tokens
+from eapgp.errors import ComputationError, OptionError
+from eapgp.metrics import Targets, targets_of
+from eapgp.models.model import Model
+from eapgp.prompts.encode import EncodedPairs
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+DIFFERENCE_BUDGET = 512 * 2**20  # bytes that the activation difference of one batch may take
+LARGEST_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some pairs on the model's device. `index` `[pair]` says which pairs of the prompt set they are."""
+
+    index: NDArray[np.int64]
+    clean: Tokens
+    corrupted: Tokens
+    targets: Targets
+
+    @property
+    def size(self) -> int:
+        """Number of pairs."""
+        return len(self.index)
+
+
+def default_batch_size(model: Model, length: int) -> int:
+    """Pairs per batch such that the activation difference stays within its budget."""
+    per_pair = model.graph.n_sources * length * model.d_model * 4
+    return max(1, min(LARGEST_BATCH, DIFFERENCE_BUDGET // per_pair))
+
+
+def make_batch(model: Model, encoded: EncodedPairs, index: NDArray[np.int64]) -> Batch:
+    """Put the chosen pairs on the device, trimmed to the longest of them."""
+    lengths = encoded.lengths[index]
+    longest = int(lengths.max())
+    mask = torch.from_numpy(np.arange(longest)[None, :] < lengths[:, None]).to(model.device)
+    last = torch.from_numpy(lengths - 1).to(model.device)
+
+    def side(ids: NDArray[np.int64]) -> Tokens:
+        return Tokens(torch.from_numpy(np.ascontiguousarray(ids[index, :longest])).to(model.device), mask, last)
+
+    return Batch(index, side(encoded.clean), side(encoded.corrupted), targets_of(encoded.take(index), model.device))
+
+
+def split_batches(model: Model, encoded: EncodedPairs, batch_size: int | None) -> list[NDArray[np.int64]]:
+    """Pair indices per batch, shortest prompts first.
+
+    Errors: OptionError for a batch size below 1 or a prompt longer than the model's context.
+    """
+    longest = int(encoded.lengths.max())
+    if longest > model.n_context:
+        which = int(encoded.lengths.argmax())
+        raise OptionError(
+            f"pair {which} has {longest} tokens, but model {model.id!r} reads at most {model.n_context}; shorten it."
+        )
+    size = default_batch_size(model, longest) if batch_size is None else batch_size
+    if size < 1:
+        raise OptionError(f"batch size must be at least 1; got {batch_size}.")
+    order = np.argsort(encoded.lengths, kind="stable")
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def run_halving(
+    parts: list[NDArray[np.int64]], work: Callable[[NDArray[np.int64]], T], say: Callable[[str], None]
+) -> Iterator[tuple[NDArray[np.int64], T]]:
+    """Do `work` on each part; a part that does not fit in memory is halved and done again.
+
+    Errors: ComputationError with the numbers if one pair alone does not fit.
+    """
+    waiting = list(parts)
+    while waiting:
+        part = waiting.pop(0)
+        try:
+            result = work(part)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            message = str(error).splitlines()[0]
+        else:
+            yield part, result
+            continue
+        free_memory()
+        if len(part) == 1:
+            raise ComputationError(
+                f"one prompt pair does not fit in memory (pair {int(part[0])}): {message} "
+                "Use a smaller model, shorter prompts, dtype bfloat16 or another device."
+            )
+        half = len(part) // 2
+        say(f"out of memory with {len(part)} pairs; going on with batches of {half}")
+        rest = [piece for whole in waiting for piece in _pieces(whole, half)]
+        waiting = [*_pieces(part, half), *rest]
+
+
+def _pieces(part: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    return [part[start : start + size] for start in range(0, len(part), size)]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return (
+        isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text or "can't allocate" in text
+    )
+
+
+def free_memory() -> None:
+    """Let go of cached device memory."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def to_numpy(tensor: Any) -> NDArray[Any]:
+    """Detached NumPy copy, in float32 or wider."""
+    from eapgp.models.adapter import widen
+
+    return widen(tensor.detach()).cpu().numpy()

@@ -1,0 +1,211 @@
+"""Gradients of the metric at every destination, per head, at the cost of the backward pass.
+
+With g the gradient at a head's raw q (or k, v), W its projection `[d_model, d_head]`, γ, β the
+norm's weight and bias, x̂ the normalised residual and σ its scale,
+
+    u = γ ⊙ (W g)
+    ∂M/∂x through that head = (u − mean(u) − x̂ · mean(x̂ ⊙ u)) / σ       (RMSNorm: without mean(u))
+    mean(x̂ ⊙ u) = g · (q − b − β W) / d_model
+
+Sums over path points stay in head space: Σ_j g_j/σ_j is projected once, and the x̂ term needs only
+⟨z_u − z′_u, x̂_j⟩ per source and position. No `[dst, pos, d_model]` buffer is made per point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from eapgp.engine.passes import Capture
+from eapgp.graph import QKV
+from eapgp.models.adapter import Layer, Norm, widen
+from eapgp.models.model import Model
+
+
+@dataclass
+class LayerGradients:
+    """Weighted sums over path points for one layer.
+
+    heads: letter → Σ w g/σ `[pair, pos, head, d_head]`.
+    normed: x̂ per point, each `[pair, pos, d_model]`; coefficients: letter → w · mean(x̂ ⊙ u)/σ per
+    point, each `[pair, pos, head]`; both empty where attention has no norm before it, or where the
+    norm's scale is held constant.
+    mlp: Σ w ∂M/∂x `[pair, pos, d_model]`.
+    """
+
+    heads: dict[str, Tensor] = field(default_factory=dict)
+    normed: list[Tensor] = field(default_factory=list)
+    coefficients: dict[str, list[Tensor]] = field(default_factory=lambda: {letter: [] for letter in QKV})
+    mlp: Tensor | None = None
+
+
+@dataclass
+class GradientSum:
+    """Σ_j w_j ∂M/∂x_v(γ_j) for every destination v of a batch, in the compact form above.
+
+    constant_scale: treat every norm's σ as a constant (the rule of RelP).
+    """
+
+    model: Model
+    constant_scale: bool = False
+    layers: list[LayerGradients] = field(default_factory=list)
+    final: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.layers = [LayerGradients() for _ in self.model.layers]
+
+    def add(self, run: Capture, gradients: list[Tensor], weight: float = 1.0) -> None:
+        """Add one point: its capture and the gradients of `run.destinations()`, in that order."""
+        for index, view in enumerate(self.model.layers):
+            part = self.layers[index]
+            q, k, v, mlp = (widen(g) * weight for g in gradients[4 * index : 4 * index + 4])
+            self._add_attention(view, part, run, index, {"q": q, "k": k, "v": v})
+            mlp_gradient = norm_gradient(view.mlp_norm, run.mlp_residual[index], mlp, self.constant_scale)
+            part.mlp = mlp_gradient if part.mlp is None else part.mlp + mlp_gradient
+        last = widen(gradients[-1]) * weight
+        self.final = last if self.final is None else self.final + last
+
+    def _add_attention(
+        self, view: Layer, part: LayerGradients, run: Capture, index: int, grads: dict[str, Tensor]
+    ) -> None:
+        norm = view.attn_norm
+        if norm is None:
+            scaled = grads
+        else:
+            normed, sigma = norm.statistics(run.attn_residual[index])
+            scaled = {letter: g / sigma.unsqueeze(-1) for letter, g in grads.items()}
+            if not self.constant_scale:
+                part.normed.append(normed)
+                for letter, g in scaled.items():
+                    raw = widen(getattr(run, letter)[index].detach())
+                    part.coefficients[letter].append(mean_product(self.model, index, letter, g, raw))
+        for letter, g in scaled.items():
+            part.heads[letter] = g if letter not in part.heads else part.heads[letter] + g
+
+
+def projection_bias(model: Model, index: int, letter: str) -> Tensor:
+    """b + β W `[head, d_head]`: what a projection gives for x̂ = 0."""
+    key = f"bias.{index}.{letter}"
+    if key not in model.cache:
+        view = model.layers[index]
+        bias, beta = view.bias(letter), view.attn_norm.beta if view.attn_norm else None
+        weight = view.weight(letter)
+        total = torch.zeros(weight.shape[0], weight.shape[2], device=weight.device, dtype=weight.dtype)
+        if bias is not None:
+            total = total + bias
+        if beta is not None:
+            total = total + torch.einsum("m,hmd->hd", beta, weight)
+        model.cache[key] = total
+    return model.cache[key]
+
+
+def mean_product(model: Model, index: int, letter: str, g: Tensor, raw: Tensor) -> Tensor:
+    """mean(x̂ ⊙ u) = g · (q − b − βW) / d_model: `[pair, pos, head]`."""
+    return (g * (raw - projection_bias(model, index, letter))).sum(-1) / model.d_model
+
+
+def norm_gradient(norm: Norm | None, residual: Tensor, g: Tensor, constant_scale: bool = False) -> Tensor:
+    """Gradient at a norm's input from the gradient `[..., d_model]` at its output."""
+    if norm is None:
+        return g
+    normed, sigma = norm.statistics(residual)
+    gamma = norm.gamma
+    u = g if gamma is None else g * gamma
+    if norm.centred:
+        u = u - u.mean(-1, keepdim=True)
+    if not constant_scale:
+        u = u - normed * (normed * u).mean(-1, keepdim=True)
+    return u / sigma
+
+
+def project_heads(view: Layer, letter: str, g: Tensor) -> Tensor:
+    """u − mean(u) with u = γ ⊙ (W g): `[pair, pos, head, d_head]` → `[pair, head, pos, d_model]`."""
+    weight = view.weight(letter)
+    norm = view.attn_norm
+    if norm is not None:
+        gamma = norm.gamma
+        weight = weight if gamma is None else weight * gamma[None, :, None]
+        weight = weight - weight.mean(1, keepdim=True) if norm.centred else weight
+    return torch.einsum("bphd,hmd->bhpm", g, weight)
+
+
+def gradient_norms(model: Model, run: Capture, gradients: list[Tensor]) -> Tensor:
+    """‖∂M/∂x_v‖ over positions and d_model for every destination: `[pair, dst]`."""
+    columns = []
+    for index, view in enumerate(model.layers):
+        *qkv, mlp = gradients[4 * index : 4 * index + 4]
+        for letter, g in zip(QKV, qkv, strict=True):
+            columns.append(_head_norms(model, run, index, letter, widen(g)))
+        at_residual = norm_gradient(view.mlp_norm, run.mlp_residual[index], widen(mlp))
+        columns.append(at_residual.square().sum((1, 2)).sqrt()[:, None])
+    columns.append(widen(gradients[-1]).square().sum((1, 2)).sqrt()[:, None])
+    return torch.cat([column.cpu() for column in columns], dim=1)
+
+
+def _head_norms(model: Model, run: Capture, index: int, letter: str, g: Tensor) -> Tensor:
+    """`[pair, head]`: ‖u − mean u‖² − d c² (2 − mean x̂²), over σ², summed over positions."""
+    view = model.layers[index]
+    squares = torch.einsum("bphd,hde,bphe->bph", g, _gram(model, index, letter), g)
+    if view.attn_norm is None:
+        return squares.sum(1).clamp_min(0).sqrt()
+    normed, sigma = view.attn_norm.statistics(run.attn_residual[index])
+    c = mean_product(model, index, letter, g, widen(getattr(run, letter)[index].detach()))
+    spread = normed.square().mean(-1, keepdim=True)
+    squares = (squares - model.d_model * c.square() * (2 - spread)) / sigma.square()
+    return squares.sum(1).clamp_min(0).sqrt()
+
+
+def _gram(model: Model, index: int, letter: str) -> Tensor:
+    """`[head, d_head, d_head]` inner products of the centred, weighted projection's columns."""
+    key = f"gram.{index}.{letter}"
+    if key not in model.cache:
+        heads, _, d_head = model.layers[index].weight(letter).shape
+        eye = torch.eye(d_head, device=model.layers[index].weight(letter).device)[None, :, None, :]
+        rows = project_heads(model.layers[index], letter, eye.expand(1, d_head, heads, d_head))
+        model.cache[key] = torch.einsum("bhem,bhfm->hef", rows, rows)
+    return model.cache[key]
+
+
+def contract(model: Model, difference: Tensor, total: GradientSum) -> Tensor:
+    """First-order effect on the metric of corrupting each edge: `[pair, src, dst]`.
+
+    score(u→v) = Σ_pos (z_u − z′_u) · Σ_j w_j ∂M/∂x_v(γ_j), positive where the edge supports the
+    behaviour; 0 where no edge is. `difference` is `[pair, src, pos, d_model]`.
+
+    Source: Syed, Rager & Conmy 2023, arXiv:2310.10348.
+    """
+    graph = model.graph
+    scores = difference.new_zeros((difference.shape[0], graph.n_sources, graph.n_destinations))
+    for index in range(graph.n_layers):
+        part = total.layers[index]
+        count = int(graph.prefix[graph.qkv_slice(index, "q").start])
+        local = difference[:, :count].to(part.heads["q"].device)
+        block = _attention_scores(model, index, part, local)
+        start = graph.qkv_slice(index, "q").start
+        scores[:, :count, start : start + 3 * graph.n_heads] = block.to(scores.device)
+        column = graph.mlp_destination(index)
+        count = int(graph.prefix[column])
+        assert part.mlp is not None
+        local = difference[:, :count].to(part.mlp.device)
+        scores[:, :count, column] = torch.einsum("bspm,bpm->bs", local, part.mlp).to(scores.device)
+    assert total.final is not None
+    scores[:, :, -1] = torch.einsum("bspm,bpm->bs", difference, total.final.to(difference.device))
+    return scores
+
+
+def _attention_scores(model: Model, index: int, part: LayerGradients, difference: Tensor) -> Tensor:
+    """`[pair, src, 3 · head]` for the query, key and value inputs of one layer."""
+    view = model.layers[index]
+    pairs, count = difference.shape[:2]
+    rows = torch.cat([project_heads(view, letter, part.heads[letter]) for letter in QKV], dim=1)
+    block = difference.reshape(pairs, count, -1) @ rows.reshape(pairs, rows.shape[1], -1).transpose(1, 2)
+    if part.normed:
+        normed = torch.stack(part.normed, dim=-1)  # [pair, pos, d_model, point]
+        along = difference.transpose(1, 2) @ normed  # [pair, pos, src, point]
+        coefficients = torch.cat(
+            [torch.stack(part.coefficients[letter], dim=2) for letter in QKV], dim=-1
+        )  # [pair, pos, point, 3 · head]
+        block = block - (along @ coefficients).sum(1)
+    return block

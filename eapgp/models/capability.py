@@ -1,0 +1,88 @@
+"""What a model supports, checked by running it before a user waits.
+
+Two short random prompts are run once. The model is supported where
+
+- the sources and the output biases add up to the residual stream that every destination reads;
+- what the unembedding gives for its input, soft-cap included, equals the model's logits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eapgp.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eapgp.models.model import Model
+
+LENGTH = 4
+TOLERANCE = {"float64": 1e-6, "float32": 2e-3, "bfloat16": 0.15, "float16": 0.05}
+
+
+def check_model(model: Model) -> None:
+    """Errors: ModelError that says what does not hold, and how far off it is."""
+    import torch
+
+    from eapgp.engine.passes import Tokens, capture
+
+    generator = torch.Generator().manual_seed(0)
+    highest = min(model.n_vocab, model.bridge.embed.original_component.weight.shape[0])
+    length = min(LENGTH, model.n_context)
+    ids = torch.randint(0, highest, (2, length), generator=generator).to(model.device)
+    tokens = Tokens(ids, torch.ones_like(ids), torch.full((2,), length - 1, device=model.device))
+    with torch.no_grad():
+        run = capture(model, tokens, residuals=True)
+    if not (len(run.z) == len(run.mlp) == len(run.attn_residual) == model.graph.n_layers):
+        raise ModelError(
+            f"model {model.id!r} ({model.architecture}) is not supported: {model.graph.n_layers} layers of attention "
+            f"and MLP outputs were expected, {len(run.z)} and {len(run.mlp)} were seen."
+        )
+    _check_residuals(model, _expected_residuals(model, run), run)
+    _check_logits(model, run.hidden[:, -1], run.logits)
+
+
+def _expected_residuals(model: Model, run: object) -> list[tuple[str, Tensor, Tensor]]:
+    """(name, residual rebuilt from the sources, residual seen) for every layer's branches and the end."""
+    from eapgp.engine.differences import layer_heads
+    from eapgp.models.adapter import widen
+
+    stream = widen(run.input)  # type: ignore[attr-defined]
+    found = []
+    for index, layer in enumerate(model.layers):
+        found.append((f"attention of layer {index}", stream, run.attn_residual[index]))  # type: ignore[attr-defined]
+        bias = layer.attn.b_O if layer.attn_post is None else None
+        attention = layer_heads(model, run, index).sum(0)  # type: ignore[arg-type]
+        if bias is not None:
+            attention = attention + widen(bias)
+        middle = stream if model.graph.parallel else stream + attention
+        found.append((f"MLP of layer {index}", middle, run.mlp_residual[index]))  # type: ignore[attr-defined]
+        stream = stream + attention + widen(run.mlp[index])  # type: ignore[attr-defined]
+    found.append(("the final norm", stream, run.final_residual))  # type: ignore[attr-defined]
+    return found
+
+
+def _check_residuals(model: Model, found: list[tuple[str, Tensor, Tensor]], run: object) -> None:
+    from eapgp.models.adapter import widen
+
+    for name, expected, seen in found:
+        wide = widen(seen)
+        error = float((expected - wide).abs().max() / wide.abs().max().clamp_min(1e-6))
+        if not error <= TOLERANCE[model.dtype]:
+            raise ModelError(
+                f"model {model.id!r} ({model.architecture}) is not supported: its sources do not add up to the residual "
+                f"stream that {name} reads (off by {error:.2g} of its largest value). Edge scores would be wrong."
+            )
+
+
+def _check_logits(model: Model, hidden: Tensor, logits: Tensor) -> None:
+    from eapgp.engine.distance import full_logits
+
+    rebuilt = full_logits(model, hidden)
+    error = float((rebuilt - logits).abs().max() / logits.abs().max().clamp_min(1e-6))
+    if not error <= TOLERANCE[model.dtype]:
+        raise ModelError(
+            f"model {model.id!r} ({model.architecture}) is not supported: its logits are not its unembedding's output "
+            f"(off by {error:.2g} of the largest); GradPath's distance would be wrong."
+        )

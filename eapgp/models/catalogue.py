@@ -1,0 +1,75 @@
+"""Models that can be picked by name. Any Hugging Face id or local folder is accepted too."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from eapgp.graph import Graph
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One pickable model.
+
+    source: Hugging Face id, or "bundled". `parameters` counts weights. `n_edges` follows from
+    the graph. Hub models are fetched only when the user picks them.
+    """
+
+    name: str
+    source: str
+    title: str
+    n_layers: int
+    n_heads: int
+    d_model: int
+    parameters: int
+    parallel: bool = False
+
+    @property
+    def graph(self) -> Graph:
+        """Graph of the model."""
+        return Graph(self.n_layers, self.n_heads, self.parallel, self.d_model)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, for the command line."""
+        return {**asdict(self), "n_edges": self.graph.n_edges}
+
+
+CATALOGUE: tuple[ModelEntry, ...] = (
+    ModelEntry("demo", "bundled", "Bundled demo model (GPT-2 architecture, six tasks)", 4, 4, 128, 950_000),
+    ModelEntry("gpt2", "openai-community/gpt2", "GPT-2 small", 12, 12, 768, 124_439_808),
+    ModelEntry("gpt2-medium", "openai-community/gpt2-medium", "GPT-2 medium", 24, 16, 1024, 354_823_168),
+    ModelEntry("gpt2-large", "openai-community/gpt2-large", "GPT-2 large", 36, 20, 1280, 774_030_080),
+    ModelEntry("gpt2-xl", "openai-community/gpt2-xl", "GPT-2 XL", 48, 25, 1600, 1_557_611_200),
+    ModelEntry("pythia-70m", "EleutherAI/pythia-70m", "Pythia 70M", 6, 8, 512, 70_426_624, True),
+    ModelEntry("pythia-160m", "EleutherAI/pythia-160m", "Pythia 160M", 12, 12, 768, 162_322_944, True),
+    ModelEntry("pythia-410m", "EleutherAI/pythia-410m", "Pythia 410M", 24, 16, 1024, 405_334_016, True),
+    ModelEntry("pythia-1b", "EleutherAI/pythia-1b", "Pythia 1B", 16, 8, 2048, 1_011_781_632, True),
+    ModelEntry("gpt-neo-125m", "EleutherAI/gpt-neo-125m", "GPT-Neo 125M", 12, 12, 768, 125_198_592),
+    ModelEntry("qwen2.5-0.5b", "Qwen/Qwen2.5-0.5B", "Qwen2.5 0.5B", 24, 14, 896, 494_032_768),
+    ModelEntry("gemma-2-2b", "google/gemma-2-2b", "Gemma 2 2B", 26, 8, 2304, 2_614_341_888),
+    ModelEntry("llama-3-8b", "meta-llama/Meta-Llama-3-8B", "Llama 3 8B", 32, 32, 4096, 8_030_261_248),
+)
+
+
+def find_model(name: str) -> ModelEntry | None:
+    """The catalogue's entry of that name or Hugging Face id, or None."""
+    for entry in CATALOGUE:
+        if name in (entry.name, entry.source):
+            return entry
+    return None
+
+
+def demo_folder() -> Path:
+    """Folder of the bundled model: in the repository, or inside an installed wheel.
+
+    Errors: ModelError if neither is there.
+    """
+    from eapgp.errors import ModelError
+
+    package = Path(__file__).resolve().parent.parent
+    candidates = (package.parent / "assets" / "demo", package / "_dashboard" / "assets" / "demo")
+    for folder in candidates:
+        if (folder / "model.safetensors").is_file():
+            return folder
+    raise ModelError(f"the bundled model is missing: expected {candidates[0]}. Reinstall, or run 'eapgp train-demo'.")

@@ -1,0 +1,255 @@
+"""Load a model by catalogue name, Hugging Face id or local folder.
+
+Only safetensors weights are read, no remote code is trusted, and nothing is fetched unless the
+name is a hub model that the user picked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from eapgp.errors import EapgpError, ModelError, OptionError, UnknownNameError
+from eapgp.graph import Graph
+from eapgp.models.adapter import layer_of, norm_of
+from eapgp.models.catalogue import CATALOGUE, demo_folder, find_model
+from eapgp.models.configs import configuration
+from eapgp.models.grouped import ungroup
+from eapgp.models.model import Model
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+log = logging.getLogger(__name__)
+
+
+def pick_device(device: str) -> str:
+    """`auto` becomes cuda, mps or cpu, whichever is there first.
+
+    Errors: OptionError for a device that this machine lacks.
+    """
+    import torch
+
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = device.split(":")[0]
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind not in available:
+        raise OptionError(f"unknown device {device!r}: expected auto, cpu, cuda, cuda:N or mps.")
+    if not available[kind]:
+        raise OptionError(f"device {device!r} is not available on this machine; use --device auto or cpu.")
+    return device
+
+
+def load_model(
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    random_weights: bool = False,
+    seed: int = 0,
+    tokenizer: str | Path | None = None,
+    prepend_bos: bool | None = None,
+    device_map: str | dict[str, Any] | None = None,
+) -> Model:
+    """Load, freeze and check a model.
+
+    name: a catalogue name (`demo`, `gpt2`, …), a Hugging Face id or a local folder with
+    config.json and model.safetensors. `random_weights` builds the architecture at its true size
+    with seeded random weights and needs no network; its tokenizer is `tokenizer`, else the
+    model's own if it can be read, else plain bytes.
+
+    Errors: ModelError (cannot be found, read, or its architecture is not supported),
+    OptionError (device, dtype).
+    """
+    if dtype not in DTYPES:
+        raise OptionError(f"unknown dtype {dtype!r}: expected one of {', '.join(DTYPES)}.")
+    place = pick_device(device)
+    source = _source(name)
+    with _quiet():
+        hf_model = _weights(name, source, dtype, random_weights, seed, device_map)
+        own_tokenizer = _tokenizer(source, tokenizer, random_weights)
+        own_bos = own_tokenizer.bos_token_id  # read before booting, which invents one where there is none
+        bridge = _boot(name, source, hf_model, own_tokenizer, place, device_map)
+    return wrap_bridge(
+        bridge,
+        name=name,
+        tokenizer=own_tokenizer,
+        dtype=dtype,
+        prepend_bos=_has_bos(own_bos, bridge) if prepend_bos is None else prepend_bos,
+        random_seed=seed if random_weights else None,
+    )
+
+
+def wrap_bridge(
+    bridge: Any,
+    *,
+    name: str,
+    tokenizer: Any,
+    dtype: str = "float32",
+    prepend_bos: bool = True,
+    random_seed: int | None = None,
+) -> Model:
+    """Freeze a booted bridge, give every query head its own keys, look at its parts and check them."""
+    from eapgp.models.capability import check_model
+
+    ungroup(bridge)
+    for module in bridge.modules():
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(False)
+    bridge.eval()
+    cfg = bridge.cfg
+    final = norm_of(bridge.ln_final, cfg)
+    if final is None:
+        raise ModelError(f"model {name!r} has no final norm; this architecture is not supported.")
+    cap = getattr(cfg, "output_logits_soft_cap", None)
+    model = Model(
+        id=name,
+        graph=Graph(int(cfg.n_layers), int(cfg.n_heads), bool(cfg.parallel_attn_mlp), int(cfg.d_model)),
+        bridge=bridge,
+        tokenizer=tokenizer,
+        layers=tuple(layer_of(bridge, index) for index in range(int(cfg.n_layers))),
+        final_norm=final,
+        device=next(bridge.original_model.parameters()).device,
+        dtype=dtype,
+        prepend_bos=prepend_bos,
+        soft_cap=float(cap) if cap and cap > 0 else None,
+        random_seed=random_seed,
+    )
+    check_model(model)
+    return model
+
+
+def _source(name: str) -> str:
+    """Folder or hub id behind a name."""
+    entry = find_model(name)
+    if entry is not None:
+        return str(demo_folder()) if entry.source == "bundled" else entry.source
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"{name!r} holds no config.json: expected a folder in Hugging Face layout.")
+        return str(folder.resolve())
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return name
+    known = [entry.name for entry in CATALOGUE]
+    raise UnknownNameError.of("model", name, known, hint="A Hugging Face id (owner/name) or a local folder also works.")
+
+
+def _weights(
+    name: str, source: str, dtype: str, random_weights: bool, seed: int, device_map: str | dict[str, Any] | None
+) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if random_weights:
+        entry = find_model(name)
+        config = (
+            AutoConfig.from_pretrained(source)
+            if Path(source).is_dir()
+            else configuration(entry.name if entry else name)
+        )
+        config._attn_implementation = "eager"
+        torch.manual_seed(seed)
+        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=getattr(torch, dtype),
+            attn_implementation="eager",
+            use_safetensors=True,
+            trust_remote_code=False,
+            device_map=device_map,
+        ).eval()
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise _load_error(name, source, error) from error
+
+
+def _load_error(name: str, source: str, error: Exception) -> ModelError:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if Path(source).is_dir():
+        return ModelError(
+            f"model folder {name!r} cannot be read: expected config.json and model.safetensors of a causal "
+            f"language model; got: {first}"
+        )
+    return ModelError(
+        f"model {name!r} could not be fetched from the hub and is not in the local cache: {first} "
+        "Check the name and the network, give a local folder, or use random weights."
+    )
+
+
+def _tokenizer(source: str, given: str | Path | None, random_weights: bool) -> Any:
+    from transformers import AutoTokenizer
+
+    place = str(given) if given is not None else source
+    try:
+        return AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=random_weights)
+    except Exception as error:
+        if random_weights and given is None:
+            return byte_tokenizer()
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"the tokenizer of {place!r} cannot be read: {first}") from error
+
+
+def byte_tokenizer() -> Any:
+    """A tokenizer whose tokens are single bytes, for random-weight models that have no other."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    end = "<|endoftext|>"
+    vocabulary = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    vocabulary[end] = len(vocabulary)
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=end, eos_token=end, pad_token=end)
+    with tempfile.TemporaryDirectory() as folder:
+        fast.save_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder)
+
+
+def _boot(
+    name: str, source: str, hf_model: Any, tokenizer: Any, device: str, device_map: str | dict[str, Any] | None
+) -> Any:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    entry = find_model(name)
+    key = source if Path(source).is_dir() or entry is None else entry.source
+    try:
+        where = {} if device_map is not None else {"device": device}
+        return TransformerBridge.boot_transformers(key, hf_model=hf_model, tokenizer=tokenizer, **where)
+    except EapgpError:
+        raise
+    except Exception as error:
+        kind = type(hf_model).__name__
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"model {name!r} ({kind}) is not supported by TransformerLens' bridge: {first}") from error
+
+
+def _has_bos(bos_id: int | None, bridge: Any) -> bool:
+    """Prompts start with BOS where the tokenizer has one of its own inside the vocabulary."""
+    if not getattr(bridge.cfg, "default_prepend_bos", True) or bos_id is None:
+        return False
+    return bos_id < bridge.unembed.original_component.weight.shape[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' own messages off standard output; they go to the log."""
+    text = io.StringIO()
+    before = os.environ.get("TOKENIZERS_PARALLELISM")
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    try:
+        with contextlib.redirect_stdout(text):
+            yield
+    finally:
+        if before is None:
+            os.environ.pop("TOKENIZERS_PARALLELISM")
+        if text.getvalue().strip():
+            log.debug("%s", text.getvalue().strip())
