@@ -1,0 +1,204 @@
+"""Edge scores as a source × destination heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.figures.numbers import RULES, BlockBy, BlockRule, block_matrix, column_blocks, order_by_size, row_blocks
+from eapgp.figures.scale import SignedLog, largest_magnitude
+from eapgp.figures.style import MINUS, apply, colour_bar, count, escape, number, theme
+from eapgp.graph import Graph
+
+Floats = NDArray[np.floating[Any]]
+MAX_CELLS = 2_000_000
+_READ = (
+    "Rows write to the residual stream, columns read from it; blue edges support the behaviour, "
+    "vermillion edges work against it, pale cells have scores near zero, and empty cells are no edges."
+)
+
+
+def score_heatmap(
+    scores: EdgeScores,
+    *,
+    log: bool = True,
+    limit: float | None = None,
+    rule: BlockRule = "largest",
+    clickable: int = 200,
+    max_cells: int = MAX_CELLS,
+    title: str = "Edge scores",
+    dark: bool = False,
+) -> go.Figure:
+    """All edges, source × destination, on a symmetric zero-centred scale.
+
+    `limit` fixes the largest |score| of the scale (one scale for panes that are compared). The
+    `clickable` strongest edges carry invisible markers whose customdata is the edge name. Graphs
+    of more than `max_cells` cells are drawn by blocks (heads of a layer by q, k, v, MLP) under `rule`.
+    """
+    graph = scores.graph
+    if graph.n_sources * graph.n_destinations > max_cells:
+        return block_heatmap(scores, by="type", rule=rule, log=log, limit=limit, title=title, dark=dark)
+    values = np.where(graph.mask, scores.values, np.nan).astype(np.float32)
+    fig = _heat(values, graph.sources, graph.destinations, log=log, limit=limit, dark=dark)
+    if clickable:
+        fig.add_trace(_click_targets(scores, clickable, dark=dark))
+    _layer_lines(fig, graph, dark=dark)
+    unscored = int((graph.mask & np.isnan(scores.values)).sum())
+    note = f"{count(graph.n_edges)} edges" + (f", {count(unscored)} of them not scored (empty)" if unscored else "")
+    note += "; logarithmic colours" if log else "; linear colours"
+    apply(fig, title=title, x="destination (reads)", y="source (writes)", note=note, read=_READ, dark=dark, height=620)
+    _layer_ticks(fig, graph)
+    fig.update_xaxes(showgrid=False, zeroline=False)
+    fig.update_yaxes(showgrid=False, zeroline=False)
+    return fig
+
+
+def block_heatmap(
+    scores: EdgeScores,
+    *,
+    by: BlockBy = "layer",
+    rule: BlockRule = "sum_abs",
+    log: bool = True,
+    limit: float | None = None,
+    title: str = "Edge scores by layer",
+    dark: bool = False,
+) -> go.Figure:
+    """Edges gathered into blocks: layer × layer, or by kind of node and input (`by="type"`).
+
+    The rule that gathers them is written in the figure (`numbers.RULES`).
+    """
+    rows, columns, blocks = block_matrix(scores, rule=rule, by=by)
+    fig = _heat(blocks, rows, columns, log=log, limit=limit, dark=dark)
+    read = _READ
+    if rule == "sum_abs":
+        _sizes_only(fig, dark=dark)
+        read = (
+            "Rows write, columns read; a strong cell is a pair of layers whose edges have large scores of either sign."
+        )
+    note = f"{count(scores.graph.n_edges)} edges in {count(int(np.isfinite(blocks).sum()))} cells; {RULES[rule]}"
+    apply(fig, title=title, x="destination (reads)", y="source (writes)", note=note, read=read, dark=dark, height=560)
+    _block_ticks(fig, scores.graph, by, len(rows), len(columns))
+    fig.update_xaxes(showgrid=False, zeroline=False)
+    fig.update_yaxes(showgrid=False, zeroline=False)
+    return fig
+
+
+def _heat(
+    values: Floats, rows: Sequence[str], columns: Sequence[str], *, log: bool, limit: float | None, dark: bool
+) -> go.Figure:
+    """Heat map trace on a symmetric scale; raw values stay in customdata where z is transformed."""
+    top = (limit if limit is not None else largest_magnitude(values)) or 1.0
+    drawn: Floats = values
+    ticks = None
+    bound = top
+    extra: dict[str, Any] = {}
+    shown = "%{z:+.4g}"
+    if log:
+        scale = SignedLog.over(values, limit=top)
+        drawn, bound, ticks = scale(values).astype(np.float32), scale.end, scale.ticks()
+        extra["customdata"] = values
+        shown = "%{customdata:+.4g}"
+    else:
+        marks = [-top, -top / 2, 0.0, top / 2, top]
+        ticks = (marks, [number(mark) for mark in marks])
+    heat = go.Heatmap(
+        z=drawn,
+        x=[escape(name) for name in columns],
+        y=[escape(name) for name in rows],
+        zmin=-bound,
+        zmax=bound,
+        colorscale=theme(dark).diverging,
+        colorbar=colour_bar("score (units of the metric)", ticks=ticks),
+        hovertemplate=f"%{{y}} → %{{x}}<br>score {shown}<extra></extra>",
+        hoverongaps=False,
+        name="score",
+        meta={"x": "destination", "y": "source", "value": "score"},
+        **extra,
+    )
+    fig = go.Figure(heat)
+    for update, names in ((fig.update_xaxes, heat.x), (fig.update_yaxes, heat.y)):
+        update(type="category", categoryorder="array", categoryarray=list(names), range=[-0.5, len(names) - 0.5])
+    return fig
+
+
+def _sizes_only(fig: go.Figure, *, dark: bool) -> None:
+    """Sums of |score| have no sign: a one-sided scale in a colour that means neither sign."""
+    heat = fig.data[0]
+    bar = colour_bar("Σ |score| (units of the metric)", ticks=(heat.colorbar.tickvals, heat.colorbar.ticktext))
+    heat.update(zmin=0, colorscale=[list(stop) for stop in theme(dark).sequential], colorbar=bar)
+    heat.update(hovertemplate=heat.hovertemplate.replace("score %", "Σ |score| %").replace(":+", ":"))
+    heat.update(meta=heat.meta | {"value": "sum of |score|"}, name="sum of |score|")
+
+
+def _click_targets(scores: EdgeScores, n: int, *, dark: bool) -> go.Scatter:
+    """Invisible markers on the strongest edges: a click selects markers only, never cells."""
+    graph = scores.graph
+    flat = np.where(graph.mask, scores.values, np.nan).ravel()
+    chosen = order_by_size(flat)[:n]
+    rows, columns = np.unravel_index(chosen, scores.values.shape)
+    labels = [
+        f"{escape(graph.edge_name(int(r), int(c)))}<br>score {flat[i]:+.4g}".replace("-0", f"{MINUS}0")
+        for r, c, i in zip(rows, columns, chosen, strict=True)
+    ]
+    return go.Scatter(
+        x=[escape(graph.destinations[int(c)]) for c in columns],
+        y=[escape(graph.sources[int(r)]) for r in rows],
+        mode="markers",
+        marker={"size": 12, "opacity": 0, "symbol": "square-open", "color": theme(dark).text},
+        selected={"marker": {"opacity": 1}},
+        customdata=[[graph.edge_name(int(r), int(c))] for r, c in zip(rows, columns, strict=True)],
+        hovertext=labels,
+        hovertemplate="%{hovertext}<br>click to select<extra></extra>",
+        showlegend=False,
+        name="edges to click",
+        meta={"hidden": True},
+    )
+
+
+def _layer_lines(fig: go.Figure, graph: Graph, *, dark: bool) -> None:
+    line = {"color": theme(dark).muted, "width": 1 if graph.n_layers <= 12 else 0.5}
+    row_starts = row_blocks(graph, "layer")[1]
+    column_starts = column_blocks(graph, "layer")[1]
+    shapes = [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y} for y in row_starts[1:] - 0.5]
+    shapes += [{"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": x, "x1": x} for x in column_starts[1:] - 0.5]
+    fig.update_layout(shapes=[shape | {"line": line, "opacity": 0.35} for shape in shapes])
+
+
+def _layer_ticks(fig: go.Figure, graph: Graph) -> None:
+    """Tick labels per block or layer where single nodes would not fit.
+
+    Ticks stand a quarter cell beside the middle: plotly shows a tick's text instead of the
+    category's name when hovering exactly on a tick.
+    """
+    by: BlockBy = "type" if graph.n_layers <= 6 else "layer"
+    if graph.n_sources > 40:
+        _set_ticks(fig.update_yaxes, *row_blocks(graph, "layer"), graph.n_sources)
+    if graph.n_destinations > 24:
+        names, starts = column_blocks(graph, by)
+        _set_ticks(fig.update_xaxes, names, starts, graph.n_destinations)
+        fig.update_xaxes(tickangle=-90)
+
+
+def _block_ticks(fig: go.Figure, graph: Graph, by: BlockBy, n_rows: int, n_columns: int) -> None:
+    """One label per layer where the blocks of all layers would crowd the axes."""
+    fig.update_xaxes(tickangle=-90)
+    if by == "layer" or graph.n_layers <= 6:
+        return
+    layers = [f"layer {layer}" for layer in range(graph.n_layers)]
+    starts = np.arange(graph.n_layers)
+    _set_ticks(fig.update_yaxes, ["input", *layers], np.append(0, 1 + 2 * starts), n_rows)
+    _set_ticks(fig.update_xaxes, [*layers, "logits"], np.append(4 * starts, n_columns - 1), n_columns)
+
+
+def _set_ticks(update: Any, names: list[str], starts: NDArray[np.int64], end: int) -> None:
+    middles = (starts + np.append(starts[1:], end) - 1) / 2
+    places = np.where(middles % 1 == 0, middles + 0.25, middles)
+    thin = max(1, int(np.ceil(len(names) / 28)))
+    shown = [i for i in range(len(names) - 1) if i % thin == 0 and middles[-1] - middles[i] > end / 40]
+    shown.append(len(names) - 1)
+    update(tickmode="array", tickvals=[float(places[i]) for i in shown], ticktext=[names[i] for i in shown])

@@ -1,0 +1,254 @@
+"""GradPath and the straight line in one plane, over what the model does there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from eapgp.attribution.result import PathRecord
+from eapgp.figures.inputs import Background
+from eapgp.figures.projection import MeanProjection, Projection, mean_projection, project_record
+from eapgp.figures.style import PATH_NAMES, PATH_STYLES, LineStyle, apply, colour_bar, fade, theme
+
+Floats = NDArray[np.floating[Any]]
+_FALLBACK = LineStyle("#CC79A7", "solid", "star")
+_READ = (
+    "Each numbered point is an input on the way from the clean prompt (0) towards the corrupted one; distances in "
+    "this plane are true distances, and how much of a path lies in the plane is written under the title."
+)
+
+
+def style_of(kind: str) -> LineStyle:
+    """The fixed look of a path: GradPath as EAP-GP, the straight line as EAP-IG."""
+    return PATH_STYLES.get(kind, _FALLBACK)
+
+
+def name_of(kind: str) -> str:
+    """The path's name for people."""
+    return PATH_NAMES.get(kind, kind)
+
+
+def path_projection(
+    records: Mapping[str, PathRecord],
+    *,
+    pair: int | None = 0,
+    projection: Projection | None = None,
+    background: Background | None = None,
+    current: int | None = None,
+    play: bool = False,
+    title: str = "The path through input space",
+    dark: bool = False,
+) -> go.Figure:
+    """Both paths of one pair in their plane, or of all pairs and their mean (`pair=None`).
+
+    projection: where it was computed already (the page evaluates the model on its grid);
+    background: the metric or the distance to the corrupted output on that grid (one pair only).
+    `current` is the step to mark; `play` adds a play button and slider that run in the browser.
+    Markers carry customdata [kind, step]. Errors: OptionError as in `project_record`.
+    """
+    if pair is None:
+        return _mean_figure(records, current=current, play=play, title=title, dark=dark)
+    plane = projection if projection is not None else project_record(records, pair)
+    fig = go.Figure()
+    if background is not None:
+        fig.add_trace(_terrain(background, dark=dark))
+    _current(fig, plane.coordinates, current, play=play, dark=dark)
+    for kind in plane.coordinates:
+        fig.add_trace(_path_trace(kind, plane.coordinates[kind], records.get(kind), pair, dark=dark))
+    _ends(fig, plane.corrupted, dark=dark)
+    shares = ", ".join(f"{share:.0%} of {name_of(kind)}" for kind, share in plane.explained.items())
+    note = f"pair {pair}: the plane shows {shares} (share of squared distance from the clean input)"
+    x, y = "along x′ − x, clean to corrupted (embedding units)", "main deviation of GradPath (embedding units)"
+    apply(fig, title=title, x=x, y=y, note=note, read=_READ, dark=dark, height=620 if play else 540)
+    return _isometric(fig, background)
+
+
+def _mean_figure(
+    records: Mapping[str, PathRecord], *, current: int | None, play: bool, title: str, dark: bool
+) -> go.Figure:
+    n_pairs = min(record.output_distance.shape[1] for record in records.values())
+    averaged: MeanProjection = mean_projection([project_record(records, pair) for pair in range(n_pairs)])
+    fig = go.Figure()
+    for kind, coordinates in averaged.coordinates.items():
+        fig.add_trace(_pair_lines(kind, coordinates))
+    _current(fig, averaged.mean, current, play=play, dark=dark)
+    for kind, mean in averaged.mean.items():
+        fig.add_trace(_path_trace(kind, mean, records.get(kind), None, dark=dark))
+    _ends(fig, np.array([1.0, 0.0]), dark=dark)
+    n = next(iter(averaged.coordinates.values())).shape[0]
+    shares = ", ".join(f"{share:.0%} of {name_of(kind)}" for kind, share in averaged.explained.items())
+    note = f"mean over {n} pairs, each in its own plane and in units of its own ‖x − x′‖; the planes show {shares}"
+    x, y = "along x′ − x (in ‖x − x′‖)", "main deviation of GradPath (in ‖x − x′‖)"
+    apply(fig, title=title, x=x, y=y, note=note, read=_READ, dark=dark, height=620 if play else 540)
+    return _isometric(fig)
+
+
+def _terrain(background: Background, *, dark: bool) -> go.Contour:
+    look = theme(dark)
+    return go.Contour(
+        x=background.x,
+        y=background.y,
+        z=background.z,
+        colorscale=[list(stop) for stop in look.terrain],
+        contours={"coloring": "heatmap"},
+        line={"width": 0.7, "color": look.muted},
+        ncontours=18,
+        colorbar=colour_bar(background.label),
+        hovertemplate="%{z:.4g}<extra></extra>",
+        name="background",
+        meta={"x": "x", "y": "y", "value": background.label},
+    )
+
+
+def _path_trace(
+    kind: str, coordinates: Floats, record: PathRecord | None, pair: int | None, *, dark: bool
+) -> go.Scatter:
+    """One path with numbered steps; beside each point what was measured there."""
+    style, look = style_of(kind), theme(dark)
+    steps = list(range(len(coordinates)))
+    columns = ["path", "step", "‖G(γ) − G(x′)‖²", "M(γ)", "‖γ − x‖", "‖γ − x′‖"]
+    rows = [[kind, step, *_measured(record, step, pair)] for step in steps]
+    return go.Scatter(
+        x=coordinates[:, 0],
+        y=coordinates[:, 1],
+        mode="lines+markers+text",
+        name=name_of(kind),
+        text=[str(step) for step in steps],
+        textposition="top center" if kind == "gradpath" else "bottom center",
+        textfont={"size": 13, "color": look.text},
+        line={"color": style.colour, "width": 3, "dash": style.dash},
+        marker={
+            "color": style.colour,
+            "size": 10,
+            "symbol": style.symbol,
+            "line": {"color": look.outline, "width": 1.5},
+        },
+        customdata=rows,
+        hovertemplate="step %{customdata[1]}<br>distance to corrupted output %{customdata[2]:.4g}"
+        "<br>metric %{customdata[3]:.4g}<br>‖γ − x‖ %{customdata[4]:.3g}, ‖γ − x′‖ %{customdata[5]:.3g}"
+        "<extra>%{fullData.name}</extra>",
+        meta={"columns": columns},
+    )
+
+
+def _measured(record: PathRecord | None, step: int, pair: int | None) -> list[float]:
+    if record is None:
+        return [float("nan")] * 4
+    values = (record.output_distance, record.metric, record.to_clean, record.to_corrupted)
+    return [float(v[step].mean() if pair is None else v[step, pair]) for v in values]
+
+
+def _pair_lines(kind: str, coordinates: Floats) -> go.Scatter:
+    """All pairs' paths as one faint trace, broken between pairs."""
+    broken = np.concatenate([coordinates, np.full((len(coordinates), 1, 2), np.nan)], axis=1).reshape(-1, 2)
+    strength = max(0.08, min(0.5, 6 / len(coordinates)))
+    return go.Scatter(
+        x=broken[:, 0],
+        y=broken[:, 1],
+        mode="lines",
+        line={"color": fade(style_of(kind).colour, strength), "width": 1.2},
+        hoverinfo="skip",
+        showlegend=False,
+        name=f"{name_of(kind)}, single pairs",
+        meta={"hidden": True},
+    )
+
+
+def _ends(fig: go.Figure, corrupted: Floats, *, dark: bool) -> None:
+    look = theme(dark)
+    fig.add_scatter(
+        x=[0.0, float(corrupted[0])],
+        y=[0.0, float(corrupted[1])],
+        mode="markers",
+        marker={"size": 17, "symbol": ["circle-open", "square-open"], "color": look.text, "line": {"width": 2}},
+        hovertext=["clean input x", "corrupted input x′"],
+        hovertemplate="%{hovertext}<extra></extra>",
+        showlegend=False,
+        name="ends",
+    )
+    for place, label in (((0.0, 0.0), "clean x"), ((float(corrupted[0]), float(corrupted[1])), "corrupted x′")):
+        fig.add_annotation(
+            x=place[0], y=place[1], text=label, showarrow=False, yshift=-32, font={"size": 14, "color": look.text}
+        )
+
+
+def _current(fig: go.Figure, coordinates: Mapping[str, Floats], current: int | None, *, play: bool, dark: bool) -> None:
+    """A halo behind the current step of every path, moved by frames where the figure plays."""
+    if current is None and not play:
+        return
+    n_points = max(len(points) for points in coordinates.values())
+    shown = min(max(0, current or 0), n_points - 1)
+
+    def places(step: int) -> tuple[list[float], list[float]]:
+        chosen = [points[min(step, len(points) - 1)] for points in coordinates.values()]
+        return [float(p[0]) for p in chosen], [float(p[1]) for p in chosen]
+
+    x, y = places(shown)
+    look = theme(dark)
+    ring = {"size": 30, "symbol": "circle", "color": look.text, "opacity": 0.28, "line": {"width": 0}}
+    fig.add_scatter(x=x, y=y, mode="markers", marker=ring, hoverinfo="skip", name="current step", showlegend=False)
+    fig.data[-1].meta = {"hidden": True}
+    if play:
+        index = len(fig.data) - 1
+        fig.frames = [
+            go.Frame(data=[go.Scatter(x=places(step)[0], y=places(step)[1])], traces=[index], name=str(step))
+            for step in range(n_points)
+        ]
+        _controls(fig, n_points, shown, dark=dark)
+
+
+def _controls(fig: go.Figure, n_points: int, shown: int, *, dark: bool) -> None:
+    """Play, pause and a step slider, all within the browser."""
+    look = theme(dark)
+    run: dict[str, Any] = {"frame": {"duration": 700, "redraw": False}, "transition": {"duration": 400}}
+    jump = {"frame": {"duration": 0, "redraw": False}, "mode": "immediate", "transition": {"duration": 200}}
+    font = {"color": look.text, "size": 13}
+    fig.update_layout(
+        updatemenus=[
+            {
+                "type": "buttons",
+                "direction": "left",
+                "showactive": False,
+                "x": 0,
+                "xanchor": "left",
+                "y": -0.16,
+                "yanchor": "top",
+                "bgcolor": look.hover,
+                "bordercolor": look.muted,
+                "font": font,
+                "buttons": [
+                    {"label": "Play", "method": "animate", "args": [None, run | {"fromcurrent": True}]},
+                    {"label": "Pause", "method": "animate", "args": [[None], jump]},
+                ],
+            }
+        ],
+        sliders=[
+            {
+                "active": shown,
+                "x": 0.22,
+                "len": 0.78,
+                "y": -0.13,
+                "font": font,
+                "currentvalue": {"prefix": "step ", "font": font},
+                "activebgcolor": look.muted,
+                "bgcolor": look.grid,
+                "steps": [{"label": str(s), "method": "animate", "args": [[str(s)], jump]} for s in range(n_points)],
+            }
+        ],
+    )
+
+
+def _isometric(fig: go.Figure, background: Background | None = None) -> go.Figure:
+    """One unit is as long across as it is up; a background fills the panel."""
+    fig.update_xaxes(constrain="domain")
+    fig.update_yaxes(scaleanchor="x", scaleratio=1, constrain="domain")
+    if background is not None:
+        fig.update_xaxes(range=[float(np.min(background.x)), float(np.max(background.x))])
+        fig.update_yaxes(range=[float(np.min(background.y)), float(np.max(background.y))])
+    fig.update_xaxes(zeroline=False)
+    fig.update_yaxes(zeroline=False)
+    return fig

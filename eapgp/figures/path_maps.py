@@ -1,0 +1,132 @@
+"""Heat maps along a path: where gradients vanish, and which tokens move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from eapgp.attribution.result import PathRecord
+from eapgp.errors import OptionError
+from eapgp.figures.path import name_of
+from eapgp.figures.style import apply, colour_bar, escape, theme, token_label
+from eapgp.graph import Graph
+
+Floats = NDArray[np.floating[Any]]
+
+
+def vanished_heatmap(
+    records: Mapping[str, PathRecord],
+    graph: Graph,
+    *,
+    threshold: float = 0.01,
+    current: int | None = None,
+    title: str = "Where gradients vanish",
+    dark: bool = False,
+) -> go.Figure:
+    """Share of edges with a near-zero gradient, by the destination's layer and step, per path.
+
+    Near zero: below `threshold` × the edge's largest gradient along the same path
+    (`PathRecord.vanished_share`). Empty cells are points where no gradient was taken.
+    """
+    panels = {kind: record.vanished_share(graph, threshold).T for kind, record in records.items()}
+    layers = [*(f"layer {layer}" for layer in range(graph.n_layers)), "logits"]
+    fig = _panels(panels, layers, "share of edges", "%{z:.1%} of the edges", dark=dark, bound=1.0)
+    fig.update_coloraxes(colorbar_tickformat=".0%")
+    note = f"near zero: below {threshold:.0%} of the edge's largest gradient along the path; mean over pairs"
+    read = "Dark cells (light ones on a dark page) are steps at which most edges into that layer get no signal."
+    apply(fig, title=title, note=note, read=read, dark=dark, height=max(380, 230 + 26 * len(layers)), panel_titles=True)
+    fig.update_yaxes(title_text="edges into", row=1, col=1)
+    return _finish(fig, len(panels), current, dark=dark)
+
+
+def positions_heatmap(
+    records: Mapping[str, PathRecord],
+    pair: int,
+    tokens: Sequence[str],
+    *,
+    current: int | None = None,
+    title: str = "Which tokens move",
+    dark: bool = False,
+) -> go.Figure:
+    """How far each token's embedding has moved from the clean one: ‖γ_j − γ_0‖ by position and step.
+
+    tokens: the clean prompt's tokens of this pair, for the rows.
+    Errors: OptionError where the points were not kept or the tokens do not fit.
+    """
+    panels = {}
+    for kind, record in records.items():
+        if record.points is None:
+            raise OptionError(f"the {kind} record kept no points; run the attribution again with its path points kept.")
+        length = int(record.lengths[pair])
+        if len(tokens) != length:
+            raise OptionError(f"pair {pair} has {length} tokens, got {len(tokens)} labels; pass its own tokens.")
+        points = np.asarray(record.points[:, pair, :length], dtype=np.float64)
+        panels[kind] = np.linalg.norm(points - points[:1], axis=-1).T
+    rows = [f"{i} {token_label(token)}" for i, token in enumerate(tokens)]
+    fig = _panels(panels, rows, "‖γ − γ₀‖ (embedding units)", "moved %{z:.4g}", dark=dark, bound=None)
+    read = "Each row is a token of the clean prompt; strong cells are tokens whose embedding the path has moved far."
+    apply(
+        fig,
+        title=title,
+        note=f"pair {pair}",
+        read=read,
+        dark=dark,
+        height=max(380, 220 + 24 * len(rows)),
+        panel_titles=True,
+    )
+    fig.update_yaxes(title_text="token of the clean prompt", row=1, col=1)
+    fig.update_yaxes(autorange="reversed")
+    return _finish(fig, len(panels), current, dark=dark)
+
+
+def _panels(
+    panels: Mapping[str, Floats], rows: Sequence[str], label: str, shown: str, *, dark: bool, bound: float | None
+) -> go.Figure:
+    """One heat map per path, side by side on one colour scale from 0."""
+    names = [escape(name_of(kind)) for kind in panels]
+    fig = make_subplots(
+        rows=1, cols=max(1, len(panels)), shared_yaxes=True, subplot_titles=names, horizontal_spacing=0.04
+    )
+    top = bound if bound is not None else max((float(np.nanmax(p, initial=0.0)) for p in panels.values()), default=0.0)
+    for column, (kind, values) in enumerate(panels.items(), start=1):
+        fig.add_heatmap(
+            z=values,
+            x=list(range(values.shape[1])),
+            y=list(rows),
+            coloraxis="coloraxis",
+            name=name_of(kind),
+            xgap=1,
+            ygap=1,
+            hoverongaps=False,
+            hovertemplate=f"%{{y}}, step %{{x}}<br>{shown}<extra>{name_of(kind)}</extra>",
+            meta={"x": "step", "y": "row", "value": label},
+            row=1,
+            col=column,
+        )
+    scale = [list(stop) for stop in theme(dark).sequential]
+    fig.update_layout(coloraxis={"colorscale": scale, "cmin": 0, "cmax": top or 1.0, "colorbar": colour_bar(label)})
+    return fig
+
+
+def _finish(fig: go.Figure, n_panels: int, current: int | None, *, dark: bool) -> go.Figure:
+    """Axis titles on every panel, and the current step framed."""
+    look = theme(dark)
+    for column in range(1, n_panels + 1):
+        fig.update_xaxes(title_text="step j", dtick=1, row=1, col=column)
+        if current is not None:
+            fig.add_vrect(
+                x0=current - 0.5,
+                x1=current + 0.5,
+                line={"color": look.text, "width": 2},
+                fillcolor="rgba(0,0,0,0)",
+                row=1,
+                col=column,
+            )
+    fig.update_xaxes(showgrid=False, zeroline=False)
+    fig.update_yaxes(showgrid=False, zeroline=False, type="category")
+    return fig

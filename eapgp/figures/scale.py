@@ -1,0 +1,60 @@
+"""A signed logarithmic scale: one early MLP's scores dwarf all others on a linear one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapgp.figures.style import number
+
+Floats = NDArray[np.floating[Any]]
+
+
+def largest_magnitude(*arrays: Floats) -> float:
+    """Largest finite |value| of all arrays; 0 where there is none."""
+    tops = [float(np.max(np.abs(a[np.isfinite(a)]), initial=0.0)) for a in map(np.asarray, arrays)]
+    return max(tops, default=0.0)
+
+
+@dataclass(frozen=True)
+class SignedLog:
+    """sign(v) · log10(1 + |v| / threshold): linear near 0, logarithmic beyond `threshold`.
+
+    Odd, increasing, 0 at 0, so colours stay centred and order is kept. `largest` bounds the ticks.
+    """
+
+    threshold: float
+    largest: float
+
+    @classmethod
+    def over(cls, *arrays: Floats, decades: float = 3.0, limit: float | None = None) -> SignedLog:
+        """A scale that shows `decades` powers of ten below the largest |value| (or below `limit`)."""
+        top = largest_magnitude(*arrays) if limit is None else limit
+        top = top or 1.0
+        return cls(threshold=top * 10.0**-decades, largest=top)
+
+    def __call__(self, values: Floats) -> NDArray[np.float64]:
+        """Positions of values on the scale."""
+        array = np.asarray(values, dtype=np.float64)
+        return np.sign(array) * np.log10(1.0 + np.abs(array) / self.threshold)
+
+    def inverse(self, positions: Floats) -> NDArray[np.float64]:
+        """Values at positions."""
+        array = np.asarray(positions, dtype=np.float64)
+        return np.sign(array) * self.threshold * (10.0 ** np.abs(array) - 1.0)
+
+    @property
+    def end(self) -> float:
+        """Position of `largest`."""
+        return float(self(np.array(self.largest)))
+
+    def ticks(self) -> tuple[list[float], list[str]]:
+        """Positions and labels: 0 and ± powers of ten from the threshold to the largest value."""
+        first = int(np.ceil(np.log10(self.threshold) + 0.3))
+        last = int(np.floor(np.log10(self.largest) + 1e-9))
+        sizes = [10.0**power for power in range(first, last + 1)]
+        values = [*(-size for size in reversed(sizes)), 0.0, *sizes]
+        return [float(p) for p in self(np.array(values))], [number(value) for value in values]
