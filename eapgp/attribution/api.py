@@ -112,7 +112,8 @@ def _run(
     from eapgp.engine.interventions import make_intervention
 
     means = make_intervention(intervention, model, encoded, method.interventions)
-    gathered, messages, done = _Gathered([], [], []), [], 0
+    gathered, done = _Gathered([], [], []), 0
+    messages: list[str] = []
     expected = max(1.0, sum(method.passes(int(settings.get("steps", 1)), model.graph.n_layers)) / 2 + 2)
     state = {"done": 0, "ticks": 0.0, "size": 0}
 

@@ -64,8 +64,8 @@ def patch_edges(
                     out[:, source, column] = value.cpu()
                 cost += len(part) * (graph.n_layers - layer) / graph.n_layers
                 tick()
-        for source in np.flatnonzero(wanted[:, -1]):
-            out[:, source, -1] = _patch_logits(job, int(source)).cpu()
+        for row in np.flatnonzero(wanted[:, -1]):
+            out[:, int(row), -1] = _patch_logits(job, int(row)).cpu()
     return out, cost
 
 
