@@ -1,0 +1,232 @@
+"""Reading and writing prompt pairs as CSV.
+
+What comes in may be anybody's: size, encoding, columns and every cell are checked, and a
+message says which row and column, what was expected and what came.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from eapgp.errors import FormatError, OptionError, PromptError
+from eapgp.prompts.columns import BadCell, Layout, Row, Verbs, is_sva, join_answers, layout_of
+from eapgp.prompts.pairs import PromptSet
+
+MAX_PAIRS = 5_000
+MAX_BYTES = 64 * 2**20
+VERBS_FILE = "sva_verbs.csv"
+EXPECTED = "clean, corrupted, correct, incorrect"
+
+
+def read_prompts(path: str | Path, *, task: str | None = None, limit: int | None = None) -> PromptSet:
+    """Prompt pairs from a CSV file.
+
+    Understood: clean, corrupted, correct, incorrect (texts or token ids, several separated by
+    `|`; or token ids in correct_idx, incorrect_idx), and the six published formats, told apart
+    by their columns. task: the name for a file whose columns do not tell. limit: take only the
+    first pairs; without it a file may hold up to 5,000.
+
+    Errors: PromptError if the file is missing, empty or too large; FormatError if it is not
+    UTF-8, no CSV, lacks a column or has a bad cell; OptionError if limit is below 1.
+    """
+    path = Path(path)
+    text = _read_text(path)
+    verbs_file = path.with_name(VERBS_FILE)
+    verbs = read_verbs(verbs_file) if is_sva(_header(text)) and verbs_file.is_file() else None
+    return parse_prompts(text, task=task, limit=limit, name=path.name, verbs=verbs)
+
+
+def parse_prompts(
+    source: str | Iterable[Mapping[str, object]],
+    *,
+    task: str | None = None,
+    limit: int | None = None,
+    name: str = "pasted text",
+    verbs: Verbs | None = None,
+) -> PromptSet:
+    """Prompt pairs from CSV text (commas, semicolons or tabs) or from rows that are already split.
+
+    name: what messages call the source. verbs: singular and plural forms, for the published
+    agreement format. Errors as `read_prompts`.
+    """
+    if limit is not None and limit < 1:
+        raise OptionError(f"the number of pairs must be at least 1; got {limit}.")
+    if isinstance(source, str):
+        columns, rows, more = _rows_of_text(source, name, limit)
+        content = source.encode()
+    else:
+        columns, rows, more = _rows_given(source, name, limit)
+        content = repr([sorted(row.items()) for row in rows]).encode()
+    if not rows:
+        raise PromptError(f"{name}: holds no pairs; expected a header line ({EXPECTED}) and at least one row.")
+    if more:
+        raise PromptError(
+            f"{name}: holds more than {MAX_PAIRS:,} pairs, the most that are read at once. "
+            "Say how many of the first pairs to take, or shorten the file."
+        )
+    layout = layout_of(columns, rows, verbs)
+    if layout is None:
+        raise FormatError(_missing(name, columns))
+    pairs = tuple(_pair(layout, row, number, name) for number, row in enumerate(rows, start=1))
+    origin: dict[str, object] = {
+        "kind": "file",
+        "name": name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "format": layout.name,
+    }
+    if layout.name == "sva":
+        origin["answers"] = "pairs of one-token words"
+    labelled = layout.name != "pairs"
+    return PromptSet(
+        layout.task if labelled else (_single(rows, "task") or task or layout.task),
+        pairs,
+        layout.metric if labelled else (_single(rows, "metric") or layout.metric),
+        origin | {"n": len(pairs)},
+    )
+
+
+def write_prompts(prompts: PromptSet, path: str | Path) -> None:
+    """Write the pairs as CSV so that `read_prompts` gives the same task, metric and pairs again.
+
+    Texts go to the columns correct and incorrect, token ids to correct_idx and incorrect_idx.
+    Errors: PromptError if texts and ids are mixed.
+    """
+    answers = [answer for pair in prompts for answer in (*pair.correct, *pair.incorrect)]
+    as_ids = all(isinstance(answer, int) for answer in answers)
+    if not as_ids and any(isinstance(answer, int) for answer in answers):
+        raise PromptError("the pairs mix texts and token ids as answers; a file holds one kind. Use one throughout.")
+    suffix = "_idx" if as_ids else ""
+    columns = ["clean", "corrupted", f"correct{suffix}", f"incorrect{suffix}", "note", "task", "metric"]
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for pair in prompts:
+            sides = [
+                "|".join(map(str, side)) if as_ids else join_answers([str(answer) for answer in side])
+                for side in (pair.correct, pair.incorrect)
+            ]
+            writer.writerow([pair.clean, pair.corrupted, *sides, pair.note, prompts.task, prompts.metric])
+
+
+def read_verbs(path: Path) -> Verbs:
+    """Singular and plural forms, with a leading space, from a file with the columns sing and plur."""
+    columns, rows, _ = _rows_of_text(_read_text(path), path.name, limit=100_000)
+    if not {"sing", "plur"} <= set(columns):
+        raise FormatError(f"{path.name}: columns sing and plur were expected, found {_listed(columns)}. Add them.")
+    forms = dict.fromkeys((row["sing"].strip(), row["plur"].strip()) for row in rows)
+    both = [(f" {sing}", f" {plur}") for sing, plur in forms if sing and plur]
+    return tuple(sing for sing, _ in both), tuple(plur for _, plur in both)
+
+
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        raise PromptError(f"{path}: no such file; a CSV with the columns {EXPECTED} was expected. Check the path.")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise PromptError(
+            f"{path.name}: {size / 2**20:,.0f} MiB; at most {MAX_BYTES // 2**20} MiB are read. Split the file."
+        )
+    return decode(path.read_bytes(), path.name)
+
+
+def decode(content: bytes, name: str) -> str:
+    """UTF-8 text of a file's bytes (a byte-order mark is dropped). Errors: FormatError."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            f"{name}: UTF-8 text was expected, byte {error.start} (0x{content[error.start]:02x}) is not. "
+            "Save the file as UTF-8."
+        ) from None
+
+
+def _header(text: str) -> list[str]:
+    lines = text.splitlines()
+    return [c.strip() for c in next(csv.reader(lines[:1], delimiter=_delimiter(text)), [])] if lines else []
+
+
+def _delimiter(text: str) -> str:
+    """Comma, or what a spreadsheet puts in its place, by the header line."""
+    first = text.partition("\n")[0]
+    return "," if "," in first else next((mark for mark in ("\t", ";") if mark in first), ",")
+
+
+def _rows_of_text(text: str, name: str, limit: int | None) -> tuple[list[str], list[Row], bool]:
+    """Columns, rows, and whether there were more rows than may be read."""
+    if not text.strip():
+        raise PromptError(f"{name}: is empty; expected a header line ({EXPECTED}) and at least one row. Add them.")
+    if "\0" in text:
+        raise FormatError(f"{name}: holds NUL bytes, so it is no text file. Save it as CSV in UTF-8.")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    rows: list[Row] = []
+    columns: list[str] = []
+    try:
+        columns = _checked([cell.strip() for cell in next(reader)], name)
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(rows) >= (limit or MAX_PAIRS):
+                return columns, rows, limit is None
+            if len(cells) != len(columns):
+                raise FormatError(
+                    f"{name}: row {len(rows) + 1} has {len(cells)} cells, the header has {len(columns)} "
+                    f"({_listed(columns)}). Put texts that hold a separator in quotes."
+                )
+            rows.append(dict(zip(columns, cells, strict=True)))
+    except csv.Error as error:
+        raise FormatError(f"{name}: row {len(rows) + 1} is not valid CSV ({error}). Check its quotes.") from None
+    return columns, rows, False
+
+
+def _rows_given(
+    source: Iterable[Mapping[str, object]], name: str, limit: int | None
+) -> tuple[list[str], list[Row], bool]:
+    given = [dict(row) for row in source]
+    columns = _checked(list(given[0]), name) if given else []
+    rows: list[Row] = [{c: "" if row.get(c) is None else str(row[c]) for c in columns} for row in given]
+    filled = [row for row in rows if any(cell.strip() for cell in row.values())]
+    most = limit or MAX_PAIRS
+    return columns, filled[:most], limit is None and len(filled) > most
+
+
+def _checked(columns: list[str], name: str) -> list[str]:
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise FormatError(f"{name}: column {_listed(twice)} occurs twice in the header. Rename or remove one.")
+    return columns
+
+
+def _pair(layout: Layout, row: Row, number: int, name: str) -> Any:
+    try:
+        return layout.pair(row)
+    except BadCell as error:
+        raise FormatError(f"{name}: row {number}, column {error.column}: {error}.") from None
+
+
+def _missing(name: str, columns: list[str]) -> str:
+    missing = [column for column in ("clean", "corrupted", "correct", "incorrect") if column not in columns]
+    return (
+        f"{name}: column {_listed(missing)} is missing; expected {EXPECTED} "
+        f"(or correct_idx, incorrect_idx), found {_listed(columns)}. Name the columns in the first line."
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(name or "(unnamed)" for name in names)
+
+
+def _single(rows: list[Row], column: str) -> str | None:
+    """The value that all rows share in an optional column, else None."""
+    values = {row.get(column) or "" for row in rows}
+    return values.pop() or None if len(values) == 1 else None
+
+
+def with_task(prompts: PromptSet, *, task: str | None = None, metric: str | None = None) -> PromptSet:
+    """The same pairs under another task name or default metric."""
+    return replace(prompts, task=task or prompts.task, metric=metric or prompts.metric)
