@@ -1,0 +1,174 @@
+// Zoom and pan. While a gesture lasts the compositor moves finished layers; when it ends they are
+// drawn again sharply.
+
+const ZOOM_NEAR = 1.2;
+
+class Camera {
+  /** onChange(final): the view moved; `moved` tells whether it still shows everything. */
+  constructor(stage, world, layout, onChange) {
+    Object.assign(this, { stage, world, layout, onChange });
+    this.x = 0;
+    this.y = 0;
+    this.k = 1;
+    this.moved = false;
+    this.settle = debounce(() => this.settled(), 140);
+  }
+
+  get size() {
+    return { width: this.stage.clientWidth || 1, height: this.stage.clientHeight || 1 };
+  }
+
+  get fitScale() {
+    const { width, height } = this.size;
+    return clamp(Math.min((width - 12) / this.layout.width, (height - 12) / this.layout.height), 0.03, 1.5);
+  }
+
+  fit() {
+    const { width, height } = this.size;
+    this.k = this.fitScale;
+    this.x = (width - this.layout.width * this.k) / 2;
+    this.y = (height - this.layout.height * this.k) / 2;
+    this.moved = false;
+    this.apply();
+  }
+
+  /** Keeps part of the drawing on the stage. */
+  bound() {
+    const { width, height } = this.size;
+    const w = this.layout.width * this.k;
+    const h = this.layout.height * this.k;
+    this.x = clamp(this.x, 80 - w, width - 80);
+    this.y = clamp(this.y, 80 - h, height - 80);
+  }
+
+  apply(final = false) {
+    this.world.style.transform = `translate(${this.x}px, ${this.y}px) scale(${this.k})`;
+    if (!final) this.world.style.willChange = "transform";
+    this.settle();
+    this.onChange(final);
+  }
+
+  settled() {
+    this.world.style.willChange = "auto";
+    this.onChange(true);
+  }
+
+  zoomBy(factor, px, py) {
+    const { width, height } = this.size;
+    const cx = px ?? width / 2;
+    const cy = py ?? height / 2;
+    const next = clamp(this.k * factor, this.fitScale * 0.6, Math.max(4, this.fitScale * 6));
+    const ratio = next / this.k;
+    this.x = cx - (cx - this.x) * ratio;
+    this.y = cy - (cy - this.y) * ratio;
+    this.k = next;
+    this.moved = true;
+    this.bound();
+    this.apply();
+  }
+
+  panBy(dx, dy) {
+    this.x += dx;
+    this.y += dy;
+    this.moved = true;
+    this.bound();
+    this.apply();
+  }
+
+  /** Brings a point of the drawing onto the stage if it is outside. */
+  reveal(wx, wy) {
+    const { width, height } = this.size;
+    const sx = wx * this.k + this.x;
+    const sy = wy * this.k + this.y;
+    const dx = sx < 40 ? 40 - sx : sx > width - 40 ? width - 40 - sx : 0;
+    const dy = sy < 40 ? 40 - sy : sy > height - 40 ? height - 40 - sy : 0;
+    if (dx || dy) this.panBy(dx, dy);
+  }
+
+  /** Point of the drawing under a point of the page. */
+  toWorld(clientX, clientY) {
+    const box = this.stage.getBoundingClientRect();
+    return [(clientX - box.left - this.x) / this.k, (clientY - box.top - this.y) / this.k];
+  }
+
+  /** Zoom relative to the fitted view, and which point (as shares of the drawing) is in the middle; null while all is shown. */
+  get state() {
+    if (!this.moved) return null;
+    const { width, height } = this.size;
+    const round = (value) => Math.round(value * 1000) / 1000;
+    const { layout, k } = this;
+    return { k: round(k / this.fitScale), x: round((width / 2 - this.x) / k / layout.width), y: round((height / 2 - this.y) / k / layout.height) };
+  }
+
+  set state(value) {
+    if (!value || !Number.isFinite(value.k)) {
+      this.fit();
+      return;
+    }
+    const { width, height } = this.size;
+    this.k = clamp(value.k, 0.6, 60) * this.fitScale;
+    const share = (part) => (Number.isFinite(part) ? clamp(part, 0, 1) : 0.5);
+    this.x = width / 2 - share(value.x) * this.layout.width * this.k;
+    this.y = height / 2 - share(value.y) * this.layout.height * this.k;
+    this.moved = true;
+    this.bound();
+    this.apply();
+  }
+}
+
+/** Drag, pinch and wheel. `tap(event)` is called for a press that did not drag. */
+function attachGestures(stage, camera, { tap, wheelAllowed, hint, signal }) {
+  const pointers = new Map();
+  let travelled = 0;
+  let last = null;
+  const options = { signal };
+  const spread = () => {
+    const [a, b] = [...pointers.values()];
+    return { distance: Math.hypot(a.x - b.x, a.y - b.y), x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
+  };
+  stage.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    travelled = pointers.size > 1 ? 99 : 0;
+    last = pointers.size === 2 ? spread() : null;
+  }, options);
+  stage.addEventListener("pointermove", (event) => {
+    const before = pointers.get(event.pointerId);
+    if (!before) return;
+    const dx = event.clientX - before.x;
+    const dy = event.clientY - before.y;
+    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    travelled += Math.abs(dx) + Math.abs(dy);
+    if (pointers.size === 2) {
+      const now = spread();
+      const box = stage.getBoundingClientRect();
+      if (last) {
+        camera.panBy(now.x - last.x, now.y - last.y);
+        camera.zoomBy(now.distance / Math.max(1, last.distance), now.x - box.left, now.y - box.top);
+      }
+      last = now;
+    } else if (travelled > 5) {
+      if (!stage.hasPointerCapture(event.pointerId)) stage.setPointerCapture(event.pointerId);
+      stage.classList.add("dragging");
+      camera.panBy(dx, dy);
+    }
+  }, options);
+  const release = (event) => {
+    if (!pointers.delete(event.pointerId)) return;
+    stage.classList.remove("dragging");
+    last = null;
+    if (event.type === "pointerup" && travelled <= 5) tap(event);
+  };
+  stage.addEventListener("pointerup", release, options);
+  stage.addEventListener("pointercancel", release, options);
+  stage.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && !event.metaKey && !wheelAllowed()) {
+      hint();
+      return;
+    }
+    event.preventDefault();
+    const box = stage.getBoundingClientRect();
+    const step = clamp(-event.deltaY * (event.deltaMode === 1 ? 16 : 1), -120, 120);
+    camera.zoomBy(Math.exp(step * 0.0025), event.clientX - box.left, event.clientY - box.top);
+  }, { signal, passive: false });
+}

@@ -1,0 +1,234 @@
+// The drawing: three stacked SVG layers (edges, highlighted edges, nodes) in one "world" that the
+// camera moves. Edges of one look share a path, so 5,000 edges are a few dozen elements.
+
+const WIDTH_STEPS = 10;
+const GLYPH_LIMIT = 600;
+const GLYPHS = {
+  "only-a": (x, y) => `M${x - 4} ${y + 3}L${x} ${y - 4.5}L${x + 4} ${y + 3}z`,
+  "only-b": (x, y) => `M${x - 4} ${y - 3}L${x} ${y + 4.5}L${x + 4} ${y - 3}z`,
+  flipped: (x, y) => `M${x} ${y - 4.5}L${x + 4.5} ${y}L${x} ${y + 4.5}L${x - 4.5} ${y}z`,
+  missed: (x, y) => `M${x - 3.6} ${y}a3.6 3.6 0 107.2 0a3.6 3.6 0 10-7.2 0z`,
+  extra: (x, y) => `M${x - 3} ${y - 3}l6 6m0 -6l-6 6`,
+  found: (x, y) => `M${x - 3.6} ${y + 0.2}l2.6 2.8l4.8 -5.6`,
+};
+
+class Scene {
+  constructor(graph, layout) {
+    this.graph = graph;
+    this.layout = layout;
+    this.bands = this.layer("bands");
+    this.edges = this.layer("edges");
+    this.lit = this.layer("lit");
+    this.nodes = this.layer("nodes");
+    this.world = html("div", { class: "world" }, this.bands, this.edges, this.lit, this.nodes);
+    this.world.style.width = `${layout.width}px`;
+    this.world.style.height = `${layout.height}px`;
+    this.curves = [];
+    this.paths = [];
+    this.groupOf = null;
+    this.drawBands();
+    this.drawNodes();
+  }
+
+  layer(name) {
+    const { width, height } = this.layout;
+    const made = svg("svg", { class: `layer ${name}`, width, height, viewBox: `0 0 ${width} ${height}` });
+    if (name !== "nodes") made.setAttribute("aria-hidden", "true");
+    return made;
+  }
+
+  drawBands() {
+    const { layout } = this;
+    for (const band of layout.bands) {
+      this.bands.append(
+        svg("rect", { class: `band ${band.layer % 2 ? "odd" : "even"}`, x: 0, y: band.y, width: layout.width, height: band.height }),
+        svg("text", { class: "band-label", x: 14, y: band.y + band.height / 2, text: `L${band.layer}` }),
+      );
+    }
+  }
+
+  drawNodes() {
+    const { graph, layout } = this;
+    this.parts = [];
+    this.elements = graph.nodes.map((name, i) => {
+      const kind = graph.kindOf[i];
+      const w = layout.w[i];
+      const h = layout.boxHeight;
+      const radius = kind === "head" ? 5 : h / 2;
+      const label = svg("text", { class: "name", y: 0 });
+      const element = svg(
+        "g",
+        { class: `node ${kind} unused`, transform: `translate(${layout.x[i]} ${layout.y[i]})`, tabindex: -1, role: "button", "data-node": i },
+        svg("rect", { class: "box", x: -w / 2, y: -h / 2, width: w, height: h, rx: radius }),
+        label,
+      );
+      this.parts.push({ label });
+      return element;
+    });
+    this.nodes.append(...this.elements);
+    this.classes = this.elements.map((element) => element.getAttribute("class"));
+    this.labels = [];
+    this.groupLayer = svg("g", { class: "groups" });
+    this.nodes.append(this.groupLayer);
+  }
+
+  /** Short names (`9.9`) while far away, full names (`a9.h9`) when near. */
+  setLabels(full) {
+    const { graph } = this;
+    graph.nodes.forEach((_, i) => {
+      const short = graph.kindOf[i] === "head" ? `${graph.layerOf[i]}.${graph.headOf[i]}` : graph.nodes[i];
+      this.parts[i].label.textContent = full ? graph.nodes[i] : short;
+    });
+  }
+
+  setNode(i, className, label) {
+    const element = this.elements[i];
+    if (this.classes[i] !== className) element.setAttribute("class", (this.classes[i] = className));
+    if (this.labels[i] !== label) element.setAttribute("aria-label", (this.labels[i] = label));
+  }
+
+  /** Role chip and text under a node's name; null takes them away. */
+  setRole(i, role) {
+    const parts = this.parts[i];
+    parts.chip?.remove();
+    parts.role?.remove();
+    parts.chip = parts.role = null;
+    if (!role) return;
+    const { layout } = this;
+    const w = layout.w[i];
+    const h = layout.boxHeight;
+    const room = Math.max(6, Math.floor(w / (h * 0.155)));
+    const text = role.name.length > room ? `${role.name.slice(0, room - 1)}…` : role.name;
+    parts.chip = svg("rect", { class: "chip", x: -w / 2 + 5, y: h / 2 - 4.5, width: w - 10, height: 2.5, rx: 1.25 });
+    parts.chip.style.fill = role.color;
+    parts.role = svg("text", { class: "role", y: h * 0.2, "font-size": h * 0.28, text });
+    this.elements[i].append(parts.chip, parts.role);
+  }
+
+  /** Entry tabs of a head: bit 0 query, bit 1 key, bit 2 value. */
+  setPorts(i, bits) {
+    const parts = this.parts[i];
+    if (parts.bits === bits) return;
+    parts.bits = bits;
+    parts.ports?.remove();
+    parts.ports = null;
+    if (!bits) return;
+    const { layout } = this;
+    const half = Math.min(5.5, layout.port * 0.42);
+    const top = layout.boxHeight / 2;
+    parts.ports = svg("g", { class: "ports" });
+    for (let type = 0; type < 3; type += 1) {
+      const x = (type - 1) * layout.port;
+      const used = bits & (1 << type) ? "used" : "";
+      parts.ports.append(
+        svg("path", { class: `port ${used}`, d: `M${x - half} ${top}v${layout.tab - 3}q0 3 3 3h${2 * half - 6}q3 0 3 -3v${3 - layout.tab}z` }),
+        svg("text", { class: `glyph ${used}`, x, y: top + layout.tab * 0.5, "font-size": layout.tab * 0.95, text: EDGE_TYPES[type] }),
+      );
+    }
+    this.elements[i].prepend(parts.ports);
+  }
+
+  /** Boxes of collapsed groups. */
+  setGroups(groups, groupOf) {
+    this.groupOf = groupOf;
+    this.curves = [];
+    this.paths = [];
+    this.groupLayer.replaceChildren(
+      ...groups.map((group) =>
+        svg(
+          "g",
+          { class: "node group used", transform: `translate(${group.x} ${group.y})`, tabindex: -1, role: "button", "data-group": group.name, "aria-label": `group ${group.name}, ${group.nodes.length} nodes` },
+          svg("rect", { class: "box", x: -group.w / 2, y: -group.h / 2, width: group.w, height: group.h, rx: 7 }),
+          svg("text", { class: "name", y: -group.h * 0.13, text: group.title }),
+          svg("text", { class: "members", y: group.h * 0.27, text: `${group.nodes.length} nodes` }),
+        ),
+      ),
+    );
+  }
+
+  curve(made, i) {
+    this.curves[i] ??= curveOf(this.graph, this.layout, made.source[i], made.destination[i], this.groupOf);
+    return this.curves[i];
+  }
+
+  path(made, i) {
+    this.paths[i] ??= pathOf(this.curve(made, i));
+    return this.paths[i];
+  }
+
+  /** Whether both ends stand in one collapsed group. */
+  inner(made, i) {
+    const from = this.groupOf?.[made.source[i]];
+    return Boolean(from) && from === this.groupOf[made.target[i]];
+  }
+
+  /** Draws edges into a layer, one path per look, the weakest first. `look(i)` → {score, kind, width}. */
+  drawEdges(layer, made, ids, look) {
+    const buckets = new Map();
+    const glyphs = new Map();
+    for (const i of ids) {
+      if (this.inner(made, i)) continue;
+      const { score, kind, width } = look(i);
+      const step = Math.min(WIDTH_STEPS - 1, Math.floor(((width - 0.5) / 3.5) * WIDTH_STEPS));
+      const sign = score > 0 ? "plus" : score < 0 ? "minus" : "zero";
+      const key = `${String(step).padStart(2, "0")} ${sign} ${kind}`;
+      const found = buckets.get(key);
+      if (found) found.push(this.path(made, i));
+      else buckets.set(key, [this.path(made, i)]);
+      if (GLYPHS[kind] && ids.length <= GLYPH_LIMIT) {
+        const [x, y] = middleOf(this.curve(made, i));
+        const at = GLYPHS[kind](Math.round(x * 10) / 10, Math.round(y * 10) / 10);
+        const name = `${kind} ${sign}`;
+        if (glyphs.has(name)) glyphs.get(name).push(at);
+        else glyphs.set(name, [at]);
+      }
+    }
+    const elements = [];
+    for (const key of [...buckets.keys()].sort()) {
+      const [step, sign, kind] = key.split(" ");
+      const d = buckets.get(key).join("");
+      const style = `--w:${(0.5 + (3.5 * (Number(step) + 0.5)) / WIDTH_STEPS).toFixed(2)}`;
+      if (kind === "only-b" || kind === "flipped") elements.push(svg("path", { class: "casing", d, style }));
+      elements.push(svg("path", { class: `edge ${sign} is-${kind}`, d, style }));
+    }
+    for (const [name, parts] of glyphs) {
+      const [kind, sign] = name.split(" ");
+      elements.push(svg("path", { class: `mark ${sign} is-${kind}`, d: parts.join("") }));
+    }
+    layer.replaceChildren(...elements);
+  }
+
+  /** Candidate nearest to a point among `ids`, within `reach`; −1 where none is. */
+  nearestEdge(made, ids, px, py, reach) {
+    let best = -1;
+    let bestDistance = reach;
+    for (let j = ids.length - 1; j >= 0; j -= 1) {
+      const i = ids[j];
+      if (this.inner(made, i)) continue;
+      const distance = distanceTo(this.curve(made, i), px, py);
+      if (distance < bestDistance) {
+        bestDistance = distance;
+        best = i;
+      }
+    }
+    return best;
+  }
+
+  /** Node whose box is nearest to a point, within `reach` of its border; −1 where none is. */
+  nearestNode(px, py, reach, eligible) {
+    const { layout, graph } = this;
+    let best = -1;
+    let bestDistance = reach;
+    for (let i = 0; i < graph.nodes.length; i += 1) {
+      if (this.groupOf?.[i] || !eligible(i)) continue;
+      const dx = Math.max(0, Math.abs(px - layout.x[i]) - layout.w[i] / 2);
+      const dy = Math.max(0, Math.abs(py - layout.y[i]) - layout.boxHeight / 2);
+      const distance = Math.hypot(dx, dy);
+      if (distance < bestDistance) {
+        bestDistance = distance;
+        best = i;
+      }
+    }
+    return best;
+  }
+}

@@ -1,0 +1,408 @@
+// The circuit view: holds the state, redraws in the browser, and tells Python what the user did.
+
+const DRAW_LIMIT = 5000;
+const REMEMBERED = new Map(); // camera, filters and groups by key, for a view that is mounted again
+
+class CircuitView {
+  constructor(parent) {
+    this.abort = new AbortController();
+    this.id = Math.random().toString(36).slice(2);
+    this.hover = null;
+    this.seenView = {};
+    this.reported = [];
+    this.dirty = new Set();
+    this.flush = debounce(() => this.report(), 150);
+    this.redraw = perFrame(() => this.render());
+    this.relight = perFrame(() => this.light());
+    this.root = html("div", { class: "circuit-view" });
+    parent.append(this.root);
+  }
+
+  // ---- data from Python --------------------------------------------------------------------
+
+  update(component) {
+    this.component = component;
+    const before = this.data;
+    const data = component.data;
+    if (!data || data === before) return this.retheme();
+    this.data = data;
+    const regraph = !before || ["n_layers", "n_heads", "parallel_attn_mlp"].some((key) => before.graph[key] !== data.graph[key]);
+    if (regraph) this.mount();
+    const edges = (payload) => [payload.source, payload.destination, payload.score, payload.extra_rank?.join(), payload.compare?.score, payload.compare?.rank];
+    if (regraph || edges(before).some((text, i) => text !== edges(data)[i])) this.setCandidates();
+    this.readRoles();
+    this.readKinds();
+    this.scale = data.scale_max > 0 ? data.scale_max : this.largest;
+    this.applyView(data.view ?? {}, regraph);
+    if (regraph) this.restore();
+    this.style();
+    this.render();
+    if (regraph) this.camera.state = this.wanted ?? null;
+  }
+
+  /** Builds the parts that depend on the graph's dimensions. */
+  mount() {
+    const { data } = this;
+    this.abort.abort();
+    this.abort = new AbortController();
+    this.observer?.disconnect();
+    this.graph = makeGraph(data.graph);
+    this.layout = makeLayout(this.graph, window.innerWidth < 640);
+    this.scene = new Scene(this.graph, this.layout);
+    const { layers } = this.graph;
+    this.state = { n: 0, selection: null, pins: [], filters: this.noFilters(layers), groups: [], trace: false, tool: "select", added: [], removed: [], excluded: [], from: -1 };
+    this.stage = html("div", { class: "stage", role: "group", "data-zoom": "mid" }, this.scene.world);
+    this.hint = html("div", { class: "hint", text: "Hold Ctrl and turn the wheel to zoom; drag to move" });
+    this.tip = html("div", { class: "tip", role: "tooltip", hidden: true });
+    this.status = html("div", { class: "sr-only", role: "status", "aria-live": "polite" });
+    this.legend = html("div", { class: "legend" });
+    this.heading = html("div", { class: "heading" });
+    this.help = html("div", { class: "sr-only", id: `help-${this.id}`, text: "Arrow keys move between nodes of the circuit, Enter selects, Space pins, e steps through the edges of a node, t traces, Escape clears." });
+    this.stage.append(this.hint);
+    this.camera = new Camera(this.stage, this.scene.world, this.layout, (final) => this.moved(final));
+    this.toolbar = new Toolbar(this);
+    this.root.replaceChildren(this.heading, this.toolbar.element, this.stage, this.legend, this.tip, this.status, this.help);
+    this.stage.setAttribute("aria-describedby", this.help.id);
+    this.roving = this.graph.nodes.length - 1;
+    this.scene.elements[this.roving].setAttribute("tabindex", "0");
+    this.zoomLevel = null;
+    this.listen();
+  }
+
+  setCandidates() {
+    this.made = makeCandidates(this.graph, this.data);
+    this.scene.curves = [];
+    this.scene.paths = [];
+    this.order();
+  }
+
+  order() {
+    const { score, otherScore, count } = this.made;
+    const size = new Float32Array(count);
+    for (let i = 0; i < count; i += 1) size[i] = Math.max(Math.abs(score[i]) || 0, Math.abs(otherScore?.[i]) || 0);
+    this.byStrength = Int32Array.from(size.keys()).sort((a, b) => size[b] - size[a] || a - b);
+    this.largest = count ? size[this.byStrength[0]] : 0;
+  }
+
+  readRoles() {
+    const text = JSON.stringify(this.data.roles ?? []);
+    if (text === this.rolesText) return;
+    this.rolesText = text;
+    const roles = new Map();
+    for (const role of this.data.roles ?? []) {
+      for (const name of role.nodes) {
+        const node = this.graph.index.get(name);
+        if (node !== undefined) roles.set(node, role);
+      }
+    }
+    this.roles = roles;
+    this.graph.nodes.forEach((_, i) => this.scene.setRole(i, roles.get(i) ?? null));
+  }
+
+  readKinds() {
+    this.kinds = edgeKinds(this.data);
+    const count = this.made.count;
+    const flags = (text) => {
+      const set = new Uint8Array(count);
+      for (const i of new Uint32Array(bytesOf(text))) set[i] = 1;
+      return set;
+    };
+    this.truth = this.data.truth ? flags(this.data.truth.edges) : null;
+    this.sets = (this.data.sets ?? []).map((set) => flags(set.edges));
+  }
+
+  /** Takes over what Python asks for, unless it only echoes what the user did here. */
+  applyView(wanted, first) {
+    const { state, graph } = this;
+    const changed = (key) => {
+      const text = JSON.stringify(wanted[key]);
+      if (wanted[key] === undefined || text === this.seenView[key]) return false;
+      this.seenView[key] = text;
+      return first || !this.reported.some((entry) => entry.key === key && entry.text === text && Date.now() - entry.time < 8000);
+    };
+    if (changed("n") || first) state.n = clamp(Math.round(wanted.n ?? 100), 0, this.made.ranked);
+    state.n = Math.min(state.n, this.made.ranked);
+    if (changed("selection")) state.selection = this.validSelection(wanted.selection);
+    if (changed("pins")) state.pins = (wanted.pins ?? []).filter((name) => graph.index.has(name));
+    if (changed("filters")) state.filters = this.readFilters(wanted.filters);
+    if (changed("groups")) this.setGroups(readGroups(graph, wanted.groups), false);
+    if (changed("added")) state.added = this.readEdges(wanted.added);
+    if (changed("removed")) state.removed = this.readEdges(wanted.removed);
+    if (changed("excluded")) state.excluded = (wanted.excluded ?? []).filter((name) => graph.index.has(name));
+    if (changed("trace")) state.trace = Boolean(wanted.trace);
+    if (changed("zoom")) {
+      if (first) this.wanted = wanted.zoom;
+      else this.camera.state = wanted.zoom;
+    }
+    if (!state.groups.length && this.scene.groupOf) this.setGroups([], false);
+  }
+
+  validSelection(value) {
+    const { graph } = this;
+    if (value?.type === "node" && graph.index.has(value.name)) return { type: "node", name: value.name };
+    if (value?.type === "edge" && parseEdge(graph, value.name)) return { type: "edge", name: value.name };
+    return null;
+  }
+
+  readEdges(names) {
+    return (Array.isArray(names) ? names : []).filter((name) => parseEdge(this.graph, name));
+  }
+
+  noFilters(layers = this.graph.layers) {
+    return { sign: "all", types: [true, true, true, true, true], from: 0, to: layers - 1, least: 0, width: "sqrt" };
+  }
+
+  readFilters(value) {
+    const base = this.noFilters();
+    const last = this.graph.layers - 1;
+    const number = (entry, fallback) => (Number.isFinite(entry) ? entry : fallback);
+    return {
+      sign: ["all", "plus", "minus"].includes(value?.sign) ? value.sign : base.sign,
+      types: Array.isArray(value?.types) ? (value.types.length === 5 && typeof value.types[0] === "boolean" ? value.types : EDGE_TYPES.map((type) => value.types.includes(type))) : base.types,
+      from: clamp(number(value?.from, 0), 0, last), to: clamp(number(value?.to, last), 0, last),
+      least: Math.max(0, number(value?.least, 0)), width: value?.width === "log" ? "log" : "sqrt",
+    };
+  }
+
+  // ---- state → picture ---------------------------------------------------------------------
+
+  /** Which edges are selected, kept and shown. */
+  compute() {
+    const edits = this.editSets(); // may append candidates
+    const { graph, made, state, data } = this;
+    const prune = (chosen) => (data.prune === false ? chosen : pruneCandidates(graph, made, chosen));
+    const chosen = chooseCandidates(made, data.fixed ? made.ranked : state.n, edits);
+    const kept = prune(chosen);
+    this.other = data.compare ? prune(chooseCandidates(made, state.n, edits, made.otherRank)) : null;
+    this.kept = kept;
+    const shownAnyway = this.truth ?? null;
+    const visible = [];
+    for (const i of this.byStrength) {
+      if ((kept[i] || this.other?.[i] || shownAnyway?.[i]) && this.passes(i)) visible.push(i);
+    }
+    const incoming = new Int32Array(graph.nodes.length);
+    const outgoing = new Int32Array(graph.nodes.length);
+    const ports = new Uint8Array(graph.nodes.length);
+    const used = new Uint8Array(graph.nodes.length);
+    for (const i of visible) {
+      outgoing[made.source[i]] += 1;
+      incoming[made.target[i]] += 1;
+      used[made.source[i]] = used[made.target[i]] = 1;
+      const type = graph.destinationType[made.destination[i]];
+      if (type < 3) ports[made.target[i]] |= 1 << type;
+    }
+    const limit = data.max_drawn ?? DRAW_LIMIT;
+    const drawn = Int32Array.from(visible.slice(0, limit)).reverse();
+    this.result = { selected: countOnes(chosen), kept: countOnes(kept), other: this.other ? countOnes(this.other) : 0, visible: Int32Array.from(visible).reverse(), drawn, incoming, outgoing, ports, used };
+  }
+
+  editSets() {
+    const { state, graph } = this;
+    if (!state.added.length && !state.removed.length && !state.excluded.length) return null;
+    const find = (name) => {
+      const [source, destination] = parseEdge(graph, name);
+      const at = candidateAt(graph, this.made, source, destination);
+      if (at >= 0) return at;
+      this.made = appendCandidate(graph, this.made, source, destination);
+      this.order();
+      this.readKinds();
+      return this.made.count - 1;
+    };
+    return { added: state.added.map(find), removed: state.removed.map(find), excluded: new Set(state.excluded.map((name) => graph.index.get(name))) };
+  }
+
+  passes(i) {
+    const { filters } = this.state;
+    const { graph, made } = this;
+    const score = this.scoreOf(i);
+    if (filters.sign === "plus" && !(score > 0)) return false;
+    if (filters.sign === "minus" && !(score < 0)) return false;
+    if (!filters.types[graph.destinationType[made.destination[i]]]) return false;
+    if (filters.least > 0 && !(Math.abs(score) >= filters.least)) return false;
+    if (filters.from === 0 && filters.to === graph.layers - 1) return true;
+    const from = graph.layerOf[made.source[i]];
+    const to = graph.layerOf[made.target[i]];
+    return (from < 0 || (from >= filters.from && from <= filters.to)) && (to === graph.layers || (to >= filters.from && to <= filters.to));
+  }
+
+  filtersActive() {
+    const { width: _, ...now } = this.state.filters;
+    const { width: __, ...none } = this.noFilters();
+    return JSON.stringify(now) !== JSON.stringify(none);
+  }
+
+  /** Score that an edge is drawn with: the second method's where only that one holds it. */
+  scoreOf(i) {
+    const { made } = this;
+    return this.other?.[i] && !this.kept[i] ? made.otherScore[i] : made.score[i];
+  }
+
+  /** Class of an edge: comparison, known circuit, or named set. */
+  kindOf(i) {
+    if (this.other) {
+      if (!this.other[i]) return "only-a";
+      if (!this.kept[i]) return "only-b";
+      return this.made.score[i] * this.made.otherScore[i] < 0 ? "flipped" : "both";
+    }
+    if (this.truth) return this.truth[i] ? (this.kept[i] ? "found" : "missed") : "extra";
+    const set = this.sets.findIndex((flags) => flags[i]);
+    return set >= 0 ? `set-${set}` : this.sets.length ? "rest" : "plain";
+  }
+
+  look(i) {
+    const score = this.scoreOf(i);
+    return { score, kind: this.kindOf(i), width: widthOf(score, this.scale, this.state.filters.width) };
+  }
+
+  render() {
+    this.redraw.cancel();
+    this.compute();
+    const { scene, made, result } = this;
+    const look = (i) => this.look(i);
+    scene.drawEdges(scene.edges, made, result.drawn, look);
+    this.light();
+    this.toolbar.sync();
+    const text = this.summary();
+    if (text !== this.said) {
+      this.said = text;
+      this.status.textContent = text;
+      this.stage.setAttribute("aria-label", `Circuit: ${text}. ${this.strongestText()}`);
+    }
+  }
+
+  strongestText() {
+    const { drawn } = this.result;
+    const top = [...drawn.slice(-3)].reverse().map((i) => `${this.nameOf(i)} ${signed(this.scoreOf(i))}`);
+    return top.length ? `Strongest edges: ${top.join("; ")}.` : "No edge.";
+  }
+
+  summary() {
+    const { result, data } = this;
+    const parts = [];
+    if (data.compare) parts.push(`${data.compare.a}: ${whole(result.kept)} kept`, `${data.compare.b}: ${whole(result.other)} kept`);
+    else if (data.prune === false) parts.push(`${whole(result.selected)} edges`);
+    else parts.push(`${whole(result.selected)} selected`, `${whole(result.kept)} kept`);
+    const total = result.visible.length;
+    if (total > result.drawn.length) parts.push(`strongest ${whole(result.drawn.length)} drawn`);
+    else if (this.filtersActive()) parts.push(`${whole(total)} shown`);
+    return parts.join(" · ");
+  }
+
+  summaryNote() {
+    const many = this.result.drawn.length >= 1000 ? " More than 1,000 edges are hard to read." : "";
+    return `Kept edges lie on a path from input to logits; the others are pruned away.${many}`;
+  }
+
+  // ---- highlight ---------------------------------------------------------------------------
+
+  /** Edges and nodes to bring out: what is pointed at, else the selection, pins and trace. */
+  focusSet() {
+    const { state, hover, made, result } = this;
+    const target = hover ?? null;
+    const nodes = new Set();
+    const edges = new Set();
+    const addNode = (node) => {
+      nodes.add(node);
+      for (const i of result.visible) {
+        if (made.source[i] === node || made.target[i] === node) edges.add(i);
+      }
+    };
+    const addEdge = (i) => i >= 0 && edges.add(i);
+    const add = (item) => {
+      if (item.type === "node") addNode(this.graph.index.get(item.name));
+      else if (item.type === "group") for (const node of this.groupNamed(item.name)?.nodes ?? []) addNode(this.graph.index.get(node));
+      else if (item.type === "edge") {
+        const at = parseEdge(this.graph, item.name);
+        if (at) {
+          addEdge(candidateAt(this.graph, made, ...at));
+          nodes.add(at[0]).add(this.graph.destinationNode[at[1]]);
+        }
+      }
+    };
+    if (target) add(target);
+    else {
+      if (state.trace && state.selection) this.traced().forEach(addEdge);
+      else if (state.selection) add(state.selection);
+      for (const name of state.pins) addNode(this.graph.index.get(name));
+      if (state.from >= 0) nodes.add(state.from);
+    }
+    const shown = new Uint8Array(made.count);
+    for (const i of result.visible) shown[i] = 1;
+    for (const i of edges) {
+      if (shown[i]) nodes.add(made.source[i]).add(made.target[i]);
+      else edges.delete(i);
+    }
+    return { nodes, edges, mode: nodes.size ? (target ? "hover" : "select") : null };
+  }
+
+  traced() {
+    const { state, graph, made, kept } = this;
+    const { selection } = state;
+    const flags = selection.type === "edge"
+      ? traceThrough(graph, made, kept, { edge: candidateAt(graph, made, ...parseEdge(graph, selection.name)) })
+      : traceThrough(graph, made, kept, { node: graph.index.get(selection.name) ?? -1 });
+    return [...flags.keys()].filter((i) => flags[i]);
+  }
+
+  light() {
+    this.relight.cancel();
+    const { scene, made, stage, state, result, graph } = this;
+    const { nodes, edges, mode } = this.focusSet();
+    stage.classList.toggle("fade-hover", mode === "hover");
+    stage.classList.toggle("fade-select", mode === "select");
+    const lit = edges.size ? result.visible.filter((i) => edges.has(i)) : [];
+    scene.drawEdges(scene.lit, made, lit.slice(-(this.data.max_drawn ?? DRAW_LIMIT)), (i) => this.look(i));
+    const selected = state.selection?.type === "node" ? graph.index.get(state.selection.name) : -1;
+    for (let i = 0; i < graph.nodes.length; i += 1) {
+      const parts = ["node", graph.kindOf[i], result.used[i] || i === 0 || i === graph.nodes.length - 1 ? "used" : "unused"];
+      if (nodes.has(i)) parts.push("lit");
+      if (i === selected) parts.push("selected");
+      if (state.pins.includes(graph.nodes[i])) parts.push("pinned");
+      if (scene.groupOf?.[i]) parts.push("inside");
+      if (this.roles.has(i)) parts.push("has-role");
+      const role = this.roles.get(i);
+      const counts = result.used[i] ? `${result.incoming[i]} in, ${result.outgoing[i]} out` : "not in the circuit";
+      scene.setNode(i, parts.join(" "), `${graph.nodes[i]}${role ? `, ${role.name}` : ""}, ${counts}`);
+      scene.setPorts(i, result.ports[i]);
+    }
+    for (const element of scene.groupLayer.children) {
+      const { group } = element.dataset;
+      const members = this.groupNamed(group)?.nodes ?? [];
+      const shown = members.some((name) => nodes.has(graph.index.get(name)));
+      element.classList.toggle("lit", shown);
+      element.classList.toggle("selected", state.selection?.type === "group" && state.selection.name === group);
+    }
+  }
+
+  /** Points at something (or nothing): `{type, name}`. */
+  setHover(target, at, fromLink = false) {
+    const key = target ? `${target.type} ${target.name}` : "";
+    if (key !== this.hoverKey) {
+      this.hoverKey = key;
+      this.hover = target;
+      this.relight();
+      this.fillTip(target);
+      if (!fromLink) this.send("hover", { target });
+    }
+    if (target && at) placeTooltip(this.tip, this.root, at.clientX, at.clientY);
+    else if (!at) this.tip.hidden = true;
+  }
+
+  fillTip(target) {
+    this.tip.hidden = !target;
+    if (!target) return;
+    const { graph, made } = this;
+    if (target.type === "node") this.tip.replaceChildren(...nodeTooltip(this, graph.index.get(target.name)));
+    else if (target.type === "group") {
+      const group = this.placed.find(({ name }) => name === target.name);
+      this.tip.replaceChildren(...(group ? groupTooltip(this, group) : []));
+    } else {
+      const i = candidateAt(graph, made, ...parseEdge(graph, target.name));
+      this.tip.replaceChildren(...(i >= 0 ? edgeTooltip(this, i) : []));
+    }
+  }
+
+  nameOf(i) {
+    return edgeName(this.graph, this.made.source[i], this.made.destination[i]);
+  }
+}

@@ -1,0 +1,69 @@
+"""One circuit view on random scores; the query says which (`layers`, `heads`, `n`, `seed`, …)."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import streamlit as st
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.graph import Graph
+from eapgp.ui.circuit_view import build_payload, circuit_view
+
+st.set_page_config(page_title="circuit", layout="wide")
+query = st.query_params
+layers, heads = int(query.get("layers", 12)), int(query.get("heads", 12))
+
+
+@st.cache_data(max_entries=4)
+def random_scores(layers: int, heads: int, seed: int) -> EdgeScores:
+    """Seeded scores in which few nodes matter, so that the strongest edges join up."""
+    graph = Graph(layers, heads)
+    rng = np.random.default_rng(seed)
+    weight = np.exp(rng.normal(0, 1.6, len(graph.nodes)))
+    weight[0] = weight[-1] = weight.max()
+    values = rng.normal(0, 1e-3, graph.mask.shape) * weight[:-1, None] * weight[graph.destination_nodes][None, :]
+    return EdgeScores(graph, np.where(graph.mask, values, 0.0))
+
+
+scores = random_scores(layers, heads, int(query.get("seed", 0)))
+options: dict = {}
+if "roles" in query:
+    options["roles"] = {
+        "a0.h0": "Duplicate Token",
+        "a1.h1": "Duplicate Token",
+        "a2.h2": "Induction",
+        "a3.h3": "S-Inhibition",
+    }
+if "hostile" in query:
+    text = "<img src=x onerror=document.title='hacked'>"
+    options |= {"roles": {"a0.h0": text, "m1": text}, "title": text, "caption": text, "legend_note": text}
+    options["groups"] = [{"name": text, "nodes": ["a0.h1", "a0.h2"]}]
+if "compare" in query:
+    options |= {"compare": random_scores(layers, heads, 1), "labels": ("EAP", "EAP-GP")}
+    mixed = 0.7 * scores.values + 0.3 * options["compare"].values
+    options["compare"] = EdgeScores(scores.graph, mixed)
+if "truth" in query:
+    options["truth"] = [name for name, _ in scores.top(40)[::2]] + [name for name, _ in scores.top(400)[300:310]]
+if "edit" in query:
+    options["edit"] = True
+if "title" in query:
+    options["title"] = query["title"]
+
+state = circuit_view(
+    build_payload(scores, n=int(query.get("n", 100)), link_group="pair" if "pair" in query else "", **options),
+    key="circuit",
+    height=int(query.get("height", 640)),
+)
+if "pair" in query:
+    other = random_scores(layers, heads, 1)
+    circuit_view(build_payload(other, n=int(query.get("n", 100)), link_group="pair"), key="second")
+st.session_state["runs"] = st.session_state.get("runs", 0) + 1
+st.text(f"runs: {st.session_state['runs']}")
+st.text(f"selection: {state.selection.name if state.selection else 'none'}")
+st.text(f"pins: {', '.join(state.pins) or 'none'}")
+st.text(f"n: {state.n}; selected: {state.selected}; kept: {state.kept}; shown: {state.shown}")
+st.text(f"edits: added {list(state.added)}, removed {list(state.removed)}, excluded {list(state.excluded)}")
+st.text(f"groups: {[group['name'] for group in state.groups]}; zoom: {state.zoom}")
+st.text(f"drawn at {time.time():.3f}")
