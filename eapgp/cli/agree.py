@@ -46,7 +46,11 @@ def register(app: typer.Typer) -> None:
 
 
 def _text(payload: dict[str, Any]) -> Any:
-    groups = [("all", payload), *payload["layers"].items(), *payload["types"].items()]
+    layers = [
+        (f"to layer {name}" if name.isdigit() else "to the logits", group) for name, group in payload["layers"].items()
+    ]
+    types = [(f"to {name}", group) for name, group in payload["types"].items() if name != "logits"]
+    groups = [("all", payload), *layers, *types]
     columns = ("edges", "number", *CORRELATIONS)
     rows = [(name, group["n_edges"], *(group[key] for key in CORRELATIONS)) for name, group in groups]
     overlap = [

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from eapgp.errors import FormatError, RunError
+from eapgp.errors import FormatError, InputError, RunError
 from eapgp.runs.files import read_json, sync_file
 from eapgp.runs.run import EVALUATION_FILE, KNOWN_FILES, META_FILE, PROMPTS_FILE, RUN_FILE, Run, open_run
 
@@ -59,7 +60,9 @@ def read_archive(source: Path, folder: Path) -> list[Path]:
                 sync_file(folder / run / name)
     except FileNotFoundError:
         raise FormatError(f"{source}: expected a zip file of runs, found no such file.") from None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except InputError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         detail = " ".join(str(error).split())[:160]
         raise FormatError(f"{source}: expected a whole zip file of runs, got {detail}; export it again.") from None
     folders = [folder / run for run in dict.fromkeys(run for _, run, _ in members)]
@@ -93,7 +96,8 @@ def _split(info: zipfile.ZipInfo, source: Path) -> tuple[str, str]:
     run, slash, name = info.filename.partition("/")
     kind = stat.S_IFMT(info.external_attr >> 16)
     safe_run = bool(run) and all(letter in "0123456789abcdef" for letter in run)
-    if not (slash and safe_run and name in KNOWN_FILES and kind in (0, stat.S_IFREG)):
+    known_packing = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    if not (slash and safe_run and name in KNOWN_FILES and kind in (0, stat.S_IFREG) and known_packing):
         raise FormatError(
             f"{source}: expected only files of runs such as <id>/{RUN_FILE}, got {info.filename!r}; refused as unsafe."
         )
