@@ -1,14 +1,33 @@
 """The circuit view: one component, used on every page that shows a circuit.
 
-`build_payload` turns scores into what the browser needs; `circuit_view` mounts the component and
-returns what the user did. Only `circuit_view` needs Streamlit.
+    payload = build_payload(scores, n=200, roles={"a9.h9": "Name Mover"})
+    state = circuit_view(payload, key="explore")
+    state.selection, state.pins, state.n, state.kept, …
+
+The drawing itself lives in `eapgp.figures.circuit_view`.
 """
 
-from eapgp.ui.circuit_view.component import Selection, ViewState, circuit_view
-from eapgp.ui.circuit_view.payload import Role, ViewPayload, assign_roles, build_payload
-from eapgp.ui.circuit_view.source import view_css, view_js
+from eapgp.figures.circuit_view import (
+    DEFAULT_EDGES,
+    MAX_CANDIDATES,
+    MAX_DRAWN,
+    ROLE_COLORS,
+    WARN_ABOVE,
+    Role,
+    ViewPayload,
+    assign_roles,
+    build_payload,
+    largest,
+)
+from eapgp.ui.circuit_view.component import DEFAULT_HEIGHT, Selection, ViewState, circuit_view
 
 __all__ = [
+    "DEFAULT_EDGES",
+    "DEFAULT_HEIGHT",
+    "MAX_CANDIDATES",
+    "MAX_DRAWN",
+    "ROLE_COLORS",
+    "WARN_ABOVE",
     "Role",
     "Selection",
     "ViewPayload",
@@ -16,6 +35,5 @@ __all__ = [
     "assign_roles",
     "build_payload",
     "circuit_view",
-    "view_css",
-    "view_js",
+    "largest",
 ]

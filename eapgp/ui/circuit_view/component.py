@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
-from eapgp.ui.circuit_view.payload import ViewPayload
-from eapgp.ui.circuit_view.source import view_css, view_js
+from eapgp.figures.circuit_view import ViewPayload, view_css, view_js
 
 DEFAULT_HEIGHT = 640
 NAME = "eapgp_circuit_view"

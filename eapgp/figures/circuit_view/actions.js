@@ -207,6 +207,7 @@ Object.assign(CircuitView.prototype, {
     const zoom = k >= ZOOM_NEAR || exporting ? "near" : font * k >= 5 ? "mid" : "far";
     stage.style.setProperty("--ks", String(Math.round(Math.pow(k, -0.6) * 100) / 100));
     stage.style.setProperty("--font", `${Math.round((zoom === "near" ? Math.min(11, layout.boxHeight * 0.5, layout.boxWidth / 4.1) : font) * 10) / 10}px`);
+    stage.style.setProperty("--far-font", `${Math.round(90 / k) / 10}px`);
     stage.style.touchAction = this.camera.k > this.camera.fitScale * 1.04 || this.isFull() ? "none" : "pan-y";
     if (zoom === this.zoomLevel) return;
     this.zoomLevel = stage.dataset.zoom = zoom;

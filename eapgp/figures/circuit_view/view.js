@@ -348,6 +348,7 @@ class CircuitView {
     this.relight.cancel();
     const { scene, made, stage, state, result, graph } = this;
     const { nodes, edges, mode } = this.focusSet();
+    stage.classList.toggle("crowded", result.used.length > 400 && countOnes(result.used) > 90);
     stage.classList.toggle("fade-hover", mode === "hover");
     stage.classList.toggle("fade-select", mode === "select");
     const lit = edges.size ? result.visible.filter((i) => edges.has(i)) : [];

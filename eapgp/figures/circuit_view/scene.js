@@ -39,10 +39,11 @@ class Scene {
 
   drawBands() {
     const { layout } = this;
+    const step = layout.bands.length > 60 ? 8 : layout.bands.length > 16 ? 4 : 1;
     for (const band of layout.bands) {
       this.bands.append(
         svg("rect", { class: `band ${band.layer % 2 ? "odd" : "even"}`, x: 0, y: band.y, width: layout.width, height: band.height }),
-        svg("text", { class: "band-label", x: 14, y: band.y + band.height / 2, text: `L${band.layer}` }),
+        svg("text", { class: `band-label ${band.layer % step ? "between" : ""}`, x: 14, y: band.y + band.height / 2, text: `L${band.layer}` }),
       );
     }
   }
