@@ -1,0 +1,17 @@
+"""The dashboard's entry: `streamlit run app.py`, or `eapgp app`."""
+
+import streamlit as st
+
+from eapgp.ui import brand
+
+dark = st.context.theme.type == "dark"
+st.set_page_config(page_title="eapgp", page_icon=brand.mark(dark=dark), layout="wide")
+st.logo(brand.wordmark(dark=dark), size="large", icon_image=brand.mark(dark=dark))
+st.navigation(
+    [
+        st.Page("pages/explore.py", title="Explore", icon=":material/hub:", default=True),
+        st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
+        st.Page("pages/path.py", title="Path", icon=":material/timeline:", url_path="path"),
+    ],
+    position="top",
+).run()

@@ -1,0 +1,36 @@
+"""The wordmark: a three-node circuit and the project's name, drawn for light and dark."""
+
+from __future__ import annotations
+
+_MARK = (
+    '<g fill="none" stroke-width="2.4" stroke-linecap="round">'
+    '<path d="M9 29 C9 21 17 22 17 15.5" stroke="{blue}"/>'
+    '<path d="M25 29 C25 21 17 22 17 15.5" stroke="{vermillion}" stroke-dasharray="3.2 3.2"/>'
+    '<path d="M17 15.5 L17 8" stroke="{blue}"/></g>'
+    '<g fill="{ink}"><circle cx="9" cy="30" r="3.6"/><circle cx="25" cy="30" r="3.6"/>'
+    '<circle cx="17" cy="15.5" r="3.6"/><circle cx="17" cy="5.6" r="3.6"/></g>'
+)
+_COLOURS = {
+    False: {"blue": "#0072b2", "vermillion": "#d55e00", "ink": "#1c2529"},
+    True: {"blue": "#4aa8e0", "vermillion": "#f0803c", "ink": "#e4eaec"},
+}
+_FONT = "system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, Liberation Sans, Arial, sans-serif"
+
+
+def wordmark(*, dark: bool) -> str:
+    """SVG text of the mark with the name beside it."""
+    colours = _COLOURS[dark]
+    name = (
+        f'<text x="38" y="26" font-family="{_FONT}" font-size="23" font-weight="650" '
+        f'letter-spacing="-0.4" fill="{colours["ink"]}">eapgp</text>'
+    )
+    return _svg(124, _MARK.format(**colours) + name)
+
+
+def mark(*, dark: bool) -> str:
+    """SVG text of the mark alone (browser tab, closed sidebar)."""
+    return _svg(34, _MARK.format(**_COLOURS[dark]))
+
+
+def _svg(width: int, body: str) -> str:
+    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="36" viewBox="0 0 {width} 36">{body}</svg>'

@@ -1,0 +1,78 @@
+"""Downloads of a run: scores, circuit and picture, in the formats of the library."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+
+from eapgp.attribution.result import Attribution
+from eapgp.circuits.circuit import Circuit
+from eapgp.ui.shelf import Card
+
+
+def downloads(card: Card, result: Attribution, circuit: Circuit) -> None:
+    """One button per format, made when it is pressed."""
+    from eapgp.formats import FORMATS
+
+    st.caption(
+        "The circuit on screen is marked in every file. MIB JSON is the exchange format of the Mechanistic "
+        "Interpretability Benchmark; GraphML and GEXF open in yEd, Cytoscape and Gephi."
+    )
+    stem = f"{card.task}-{card.method}-{card.id[:8]}"
+    with st.container(horizontal=True, key="downloads"):
+        for name, about in FORMATS.items():
+            _button(
+                about.title, f"{stem}{about.suffixes[0]}", _scores_file(result, circuit, name, about.suffixes[0]), name
+            )
+        _button("Stand-alone HTML", f"{stem}.html", lambda: _html(card, result, circuit), "html")
+        _button("Run folder (zip)", f"{stem}.zip", lambda: _folder(card), "zip")
+        _button("How it was made (JSON)", f"{stem}-provenance.json", lambda: _record(card), "record")
+
+
+def _button(label: str, file: str, make: Callable[[], bytes], key: str) -> None:
+    st.download_button(
+        label,
+        make,
+        file_name=file,
+        key=f"download-{key}",
+        icon=":material/download:",
+        on_click="ignore",
+        help=f"Download {file}",
+    )
+
+
+def _scores_file(result: Attribution, circuit: Circuit, format: str, suffix: str) -> Callable[[], bytes]:
+    def make() -> bytes:
+        from eapgp.formats import write_scores
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"scores{suffix}"
+            write_scores(result.scores, path, circuit=circuit, format=format)
+            return path.read_bytes()
+
+    return make
+
+
+def _html(card: Card, result: Attribution, circuit: Circuit) -> bytes:
+    from eapgp.figures.html import circuit_html
+
+    return circuit_html(result.scores, circuit, title=f"{card.task} · {card.method}").encode()
+
+
+def _folder(card: Card) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(card.run.path.iterdir()):
+            if path.is_file() and not path.name.startswith("."):
+                archive.write(path, f"{card.id}/{path.name}")
+    return buffer.getvalue()
+
+
+def _record(card: Card) -> bytes:
+    return json.dumps(dict(card.record), indent=1, ensure_ascii=False).encode()

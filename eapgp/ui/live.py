@@ -1,0 +1,49 @@
+"""Results that arrive while the user looks: a place on the page that waits for a job by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from eapgp.ui import services
+from eapgp.ui.draw import plain
+from eapgp.ui.jobs import JobView
+from eapgp.ui.panel import progress_text
+
+QUICK = 0.2  # seconds that a page waits for a job before it shows progress instead
+
+
+def follow(job_id: str, show: Callable[[JobView], None], *, waiting: str, cancel: bool = False) -> None:
+    """Draw a job's result by `show`; until then its progress, refreshed without touching the page.
+
+    waiting: what to say in front of the progress. cancel: offer to stop it.
+    """
+    job = services.manager().wait(job_id, QUICK)
+    if job is None:
+        st.caption("This result is no longer kept. Change something to ask again.")
+    elif job.live:
+        st.fragment(_wait, run_every=0.4)(job_id, waiting, cancel)
+    else:
+        end(job, show)
+
+
+def end(job: JobView, show: Callable[[JobView], None]) -> None:
+    """Draw a job that no longer lives."""
+    if job.state == "done":
+        show(job)
+    elif job.state == "failed":
+        st.error(plain(job.message), icon=":material/error:")
+    else:
+        st.caption("Stopped.")
+
+
+def _wait(job_id: str, waiting: str, cancel: bool) -> None:
+    job = services.job(job_id)
+    if job is None or not job.live:
+        st.rerun(scope="app")
+        return
+    st.progress(job.fraction, text=f"{waiting} {progress_text(job)}")
+    if cancel and st.button("Cancel", key=f"cancel-{job_id}", icon=":material/close:", help="Stop this computation."):
+        services.manager().cancel(job_id)
+        st.rerun(scope="app")

@@ -1,0 +1,73 @@
+"""How the interface names methods, metrics and their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eapgp.attribution.registry import METHODS
+from eapgp.metrics import METRICS
+
+# Short names start with the registry's name, so that figures know a method's colour.
+_SHORT = {
+    "eap": "EAP",
+    "clean-corrupted": "Clean-corrupted",
+    "eap-ig": "EAP-IG",
+    "eap-ig-activations": "EAP-IG-activations",
+    "eap-gp": "EAP-GP",
+    "eap-gp-activations": "EAP-GP-activations",
+    "ceap": "CEAP",
+    "eap-gp-conductance": "EAP-GP-conductance",
+    "ifr": "IFR",
+    "atp-graddrop": "AtP-GradDrop",
+    "relp": "RelP",
+    "mask-ig": "Mask-IG",
+    "mask-ig-refined": "Mask-IG-refined",
+    "exact": "Exact patching",
+    "random": "Random",
+}
+# Settings of the sidebar that a method takes but whose choice changes no score.
+_WITHOUT_EFFECT = {"eap-ig": ("objective",)}
+
+
+def short_name(method: str) -> str:
+    """Name of a method in lists and legends."""
+    return _SHORT.get(method, METHODS[method].title if method in METHODS else method)
+
+
+def blurb(method: str) -> str:
+    """First sentence of a method's explanation."""
+    if method not in METHODS:
+        return ""
+    return METHODS[method].explanation.split(". ")[0].rstrip(".") + "."
+
+
+def option_names(method: str) -> tuple[str, ...]:
+    """The options of a method that change its scores."""
+    if method not in METHODS:
+        return ()
+    return tuple(o.name for o in METHODS[method].options if o.name not in _WITHOUT_EFFECT.get(method, ()))
+
+
+def full_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of a method, defaults filled in."""
+    return METHODS[method].settings(dict(given)) if method in METHODS else dict(given)
+
+
+def metric_title(name: str) -> str:
+    """The title of a metric; its name where it is unknown."""
+    return METRICS[name].title if name in METRICS else name
+
+
+def variant(method: str, options: Mapping[str, Any]) -> str:
+    """Short name with what tells variants apart: `EAP-GP · unit (paper)`, `EAP-IG · k = 10`."""
+    parts = [short_name(method)]
+    if "step" in options:
+        parts.append({"unit": "unit (paper)"}.get(str(options["step"]), str(options["step"])))
+    if options.get("steps", 5) != 5:
+        parts.append(f"k = {options['steps']}")
+    if options.get("points", "left") != "left":
+        parts.append(str(options["points"]))
+    if options.get("objective", "all") != "all" and "objective" in option_names(method):
+        parts.append("answer only")
+    return " · ".join(parts)

@@ -1,0 +1,257 @@
+"""The sidebar that Explore, Compare and Path share: what to compute, and how far it is.
+
+The run on screen is the one that answers the settings. Where none does yet, the last one stays and
+the panel offers to compute the new one, so no page is ever empty and nothing is computed unasked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from eapgp.runs.spec import RunSpec
+from eapgp.ui import services
+from eapgp.ui.jobs import JobView
+from eapgp.ui.methods import blurb, metric_title, option_names, short_name, variant
+from eapgp.ui.session import Session
+from eapgp.ui.settings import FIELDS, NAMES, method_names, metric_names, settings_of, task_names
+from eapgp.ui.shelf import Card
+from eapgp.ui.state import Field, text
+
+_LAST = "eapgp-last-run"
+_OPENED = "eapgp-opened"
+
+RUN_FIELDS: tuple[Field, ...] = (
+    text("run", "", "The run that was opened by its id.", pattern=r"[0-9a-f]{4,64}", expected="a run's id"),
+    text("job", "", "The computation that this page waits for.", pattern=r"run-[0-9a-f]{8,64}", expected="a job's id"),
+)
+FIELDS_OF_RUN = (*FIELDS, *RUN_FIELDS)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What the sidebar says. card: the run on screen (None: no run exists at all).
+
+    answers: whether the card is what the settings ask for.
+    """
+
+    spec: RunSpec
+    card: Card | None
+    answers: bool
+    job: JobView | None
+
+
+def open_panel(session: Session) -> Panel:
+    """Draw the sidebar and find the run to show."""
+    _adopt_run(session)
+    with st.sidebar:
+        values = _settings(session)
+        spec, key = services.question(values)
+        card = services.shelf().find(key)
+        opened = services.shelf().get(session["run"]) if session["run"] else None
+        shown = opened or card or _last_shown()
+        answers = shown is not None and (opened is not None or card is not None)
+        job = _run_controls(session, spec, answered=card is not None and opened in (None, card))
+    if shown is not None:
+        st.session_state[_LAST] = shown.id
+    return Panel(spec, shown, answers, job)
+
+
+def _last_shown() -> Card | None:
+    shelf = services.shelf()
+    last = st.session_state.get(_LAST)
+    card = shelf.get(last) if last else None
+    if card is None:
+        cards = shelf.cards()
+        wanted = [one for one in cards if one.method == "eap-gp" and one.options.get("step") == "relative"]
+        card = next(iter([*wanted, *cards]), None)
+    return card
+
+
+def _adopt_run(session: Session) -> None:
+    """Bring the settings to the run that the link names; let go of it once a setting is changed."""
+    run_id = session["run"]
+    if not run_id:
+        return
+    card = services.shelf().get(run_id)
+    if card is None:
+        session.problems.append(f"The link names run {run_id}, which is not in this library. Showing another one.")
+        session["run"] = ""
+        return
+    values = {name: session[name] for name in NAMES}
+    if st.session_state.get(_OPENED) != run_id:
+        st.session_state[_OPENED] = run_id
+        if card.run.spec is not None and not card.run.spec.prompts and not card.run.spec.prompts_file:
+            for name, value in settings_of(card.run.spec, metric=card.metric, options=card.options).items():
+                session[name] = value
+        st.session_state["eapgp-opened-values"] = {name: session[name] for name in NAMES}
+    elif st.session_state.get("eapgp-opened-values") != values:
+        session["run"] = ""
+        st.session_state.pop(_OPENED, None)
+
+
+def _settings(session: Session) -> Mapping[str, Any]:
+    from eapgp.models.catalogue import CATALOGUE
+    from eapgp.tasks import TASKS
+
+    titles = {entry.name: entry.title for entry in CATALOGUE} | {"demo": "Demo model (bundled)"}
+    models = [entry.name for entry in CATALOGUE]
+    if session["model"] not in models:
+        models.append(session["model"])
+    st.subheader("What to compute", anchor=False)
+    session.widget(
+        "model",
+        st.selectbox,
+        "Model",
+        options=models,
+        format_func=lambda name: titles.get(name, name),
+        accept_new_options=True,
+    )
+    session.widget("task", st.selectbox, "Task", options=task_names(), format_func=lambda name: TASKS[name].title)
+    if TASKS[session["task"]].options:
+        session.widget(
+            "corruption",
+            st.segmented_control,
+            "Corruption",
+            options=["third-name", "hard"],
+            format_func={"third-name": "Third name", "hard": "Names swapped"}.__getitem__,
+            required=True,
+        )
+    left, right = st.columns(2)
+    with left:
+        session.widget("pairs", st.number_input, "Prompt pairs", min_value=1, max_value=5000, step=1)
+    with right:
+        session.widget("seed", st.number_input, "Seed", min_value=0, max_value=2**31 - 1, step=1)
+    session.widget("method", st.selectbox, "Method", options=method_names(), format_func=short_name)
+    st.caption(blurb(session["method"]))
+    _method_options(session, option_names(session["method"]))
+    session.widget(
+        "metric",
+        st.selectbox,
+        "Metric",
+        options=metric_names(),
+        format_func=lambda name: (
+            f"Of the task: {metric_title(TASKS[session['task']].metric).lower()}"
+            if name == "task"
+            else metric_title(name)
+        ),
+    )
+    return {name: session[name] for name in NAMES}
+
+
+def _method_options(session: Session, options: tuple[str, ...]) -> None:
+    left, right = st.columns(2)
+    if "steps" in options:
+        with left:
+            session.widget("steps", st.number_input, "Steps k", min_value=1, max_value=100, step=1)
+    if "step" in options:
+        given = session["step"]
+        with right:
+            session.widget(
+                "step",
+                st.selectbox,
+                "Step length",
+                options=["relative", "unit", *([given] if given not in ("relative", "unit") else [])],
+                format_func=lambda rule: {"relative": "Relative", "unit": "Unit (paper)"}.get(rule, rule),
+                accept_new_options=True,
+            )
+    if "points" in options:
+        with right:
+            session.widget(
+                "points",
+                st.selectbox,
+                "Points",
+                options=["left", "right", "midpoint"],
+                format_func=str.capitalize,
+            )
+    if "objective" in options:
+        session.widget(
+            "objective",
+            st.segmented_control,
+            "Path follows",
+            options=["all", "last"],
+            format_func={"all": "All positions", "last": "Answer only"}.__getitem__,
+            required=True,
+        )
+
+
+def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView | None:
+    job_id = f"run-{spec.key()}"
+    job = services.job(job_id)
+    waiting = job is not None and job.live
+    if not waiting:
+        pressed = st.button(
+            "Computed" if answered else "Run",
+            key="run-button",
+            type="primary",
+            width="stretch",
+            icon=":material/check:" if answered else ":material/play_arrow:",
+            disabled=answered,
+            help="This result is in the library and on screen. Change a setting to compute another."
+            if answered
+            else "Compute this in the background. You can go on browsing; closing the tab loses nothing.",
+        )
+        if pressed:
+            label = f"{variant(spec.method, spec.options)} on {spec.task}"
+            job = services.job(services.submit_run(spec, label))
+            session["job"] = job_id
+            waiting = True
+    if waiting:
+        st.fragment(_progress, run_every=0.5)(job_id)
+    elif session["job"]:
+        session["job"] = ""
+    return job
+
+
+def _progress(job_id: str) -> None:
+    job = services.job(job_id)
+    if job is None or not job.live:
+        st.rerun(scope="app")
+        return
+    st.progress(job.fraction, text=progress_text(job))
+    if st.button(
+        "Cancel", key="cancel-button", width="stretch", icon=":material/close:", help="Stop this computation."
+    ):
+        services.manager().cancel(job_id)
+        st.rerun(scope="app")
+
+
+def progress_text(job: JobView) -> str:
+    """One line about a live job: its place in the queue, or phase, share done and time left."""
+    if job.state == "queued":
+        ahead = f"{job.position} job{'s' if job.position != 1 else ''} ahead" if job.position else "next"
+        return f"Waiting · {ahead}"
+    phase = (job.phase or "starting").capitalize()
+    left = f" · about {seconds_text(job.seconds_left)} left" if job.seconds_left is not None else ""
+    share = f" · {job.fraction:.0%}" if job.fraction > 0 else ""
+    return f"{phase}{share}{left}"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration in a few characters."""
+    if seconds < 1:
+        return "1 s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def say_problems(session: Session, panel: Panel | None = None) -> None:
+    """What was wrong with the link, what failed, and whether the picture lags behind the settings."""
+    for problem in session.problems:
+        st.warning(problem, icon=":material/link_off:")
+    if panel is None:
+        return
+    if panel.job is not None and panel.job.state == "failed":
+        st.error(panel.job.message, icon=":material/error:", title="The computation failed")
+    elif panel.job is not None and panel.job.state == "cancelled" and not panel.answers:
+        st.info("Cancelled. Press Run to start again.", icon=":material/cancel:")
+    if panel.card is not None and not panel.answers:
+        st.info(
+            "The settings on the left have no result yet: press **Run** to compute it. "
+            f"Meanwhile this shows {variant(panel.card.method, panel.card.options)} on {panel.card.task}.",
+            icon=":material/hourglass_empty:",
+        )

@@ -1,0 +1,102 @@
+"""How a result was made, and how to make it again: facts, Python, command line."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from eapgp.runs.spec import RunSpec
+from eapgp.ui.methods import metric_title, short_name
+from eapgp.ui.shelf import Card
+
+_PLAIN_OPTIONS = ("steps", "step", "objective", "points")
+_DEFAULTS = RunSpec()
+
+
+def facts(card: Card) -> list[tuple[str, str]]:
+    """What decided the numbers of a run, and where and when they were computed."""
+    record, request = card.record, card.record["request"]
+    libraries = record.get("libraries", {})
+    versions = ", ".join(
+        f"{name} {libraries[name]}" for name in ("eapgp", "torch", "transformer_lens") if name in libraries
+    )
+    options = ", ".join(f"{name} = {value}" for name, value in card.options.items()) or "none"
+    return [
+        ("Run", card.id),
+        ("Model", f"{card.model}, {request['model']['dtype']}, weights {str(request['model']['weights_hash'])[:12]}"),
+        ("Graph", f"{card.graph.n_layers} layers × {card.graph.n_heads} heads, {record['n_edges']:,} edges"),
+        ("Task and prompts", f"{card.task}, {card.n_pairs} pairs, seed {request['seed']}, hash {card.prompts_hash}"),
+        ("Metric", metric_title(card.metric)),
+        ("Method", f"{short_name(card.method)} ({card.method}); {options}"),
+        ("Corruption", str(request.get("intervention", "patching"))),
+        ("Passes", f"{record['forward_passes']:g} forward, {record['backward_passes']:g} backward"),
+        ("Computed", f"{record['created']} on {record.get('device') or 'cpu'} in {record['seconds']:.2f} s"),
+        ("Versions", versions),
+        ("Platform", str(libraries.get("platform", ""))),
+    ]
+
+
+def python_snippet(spec: RunSpec) -> str:
+    """Python that computes the run again."""
+    arguments = "".join(f"    {name}={value!r},\n" for name, value in _given(spec).items())
+    return (
+        "from eapgp.runs import RunLibrary, RunSpec, compute_run\n\n"
+        f"spec = RunSpec(\n{arguments})\n"
+        "run = compute_run(spec, library=RunLibrary())\n"
+        "for edge, score in run.scores().top(20):\n"
+        '    print(f"{score:+.5f}  {edge}")\n'
+    )
+
+
+def shell_snippet(spec: RunSpec) -> str:
+    """The command that computes the run again."""
+    words = ["eapgp", "attribute", "--model", spec.model]
+    if spec.task:
+        words += ["--task", spec.task]
+    if spec.prompts_file:
+        words += ["--prompts", spec.prompts_file]
+    words += ["--method", spec.method]
+    for name, value in spec.options.items():
+        words += [f"--{name}", f"{value}"] if name in _PLAIN_OPTIONS else ["--option", f"{name}={value}"]
+    for name, value in spec.task_options.items():
+        words += ["--option", f"{name}={value}"]
+    if spec.n_pairs is not None:
+        words += ["--pairs", str(spec.n_pairs)]
+    words += ["--seed", str(spec.seed)]
+    for flag, value, usual in (
+        ("--split", spec.split, _DEFAULTS.split),
+        ("--metric", spec.metric, None),
+        ("--intervention", spec.intervention, _DEFAULTS.intervention),
+        ("--dtype", spec.dtype, _DEFAULTS.dtype),
+    ):
+        if value != usual and value is not None:
+            words += [flag, str(value)]
+    return " ".join(shlex.quote(word) for word in words) + " --json"
+
+
+def _given(spec: RunSpec) -> dict[str, Any]:
+    values = spec.to_dict()
+    usual = _DEFAULTS.to_dict()
+    always = ("model", "task", "n_pairs", "seed", "method", "options")
+    return {name: value for name, value in values.items() if name in always or value != usual[name]}
+
+
+def block(card: Card) -> None:
+    """The facts and the snippets, as a page shows them."""
+    left, right = st.columns([1, 1], gap="large")
+    with left:
+        st.markdown("**What decided these numbers**")
+        table = pd.DataFrame(facts(card), columns=["", "value"]).set_index("")
+        st.table(table, border="horizontal", hide_header=True)
+    with right:
+        spec = card.run.spec
+        if spec is None:
+            st.caption("This run was imported; what it was asked with is not known.")
+            return
+        st.markdown("**Compute it again in Python**")
+        st.code(python_snippet(spec), language="python")
+        st.markdown("**… or on the command line**")
+        st.code(shell_snippet(spec), language="bash", wrap_lines=True)

@@ -1,0 +1,164 @@
+"""What pages call: shared objects of the server, cached results, and the starting of jobs.
+
+Pages read widgets, call one function here, and draw. Nothing in this module loads a model in the
+script thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from eapgp.attribution.result import Attribution, EdgeScores
+from eapgp.circuits.circuit import Circuit
+from eapgp.runs.library import RunLibrary
+from eapgp.runs.run import open_run
+from eapgp.runs.spec import RunSpec
+from eapgp.ui import work
+from eapgp.ui.jobs import JobManager, JobView
+from eapgp.ui.methods import full_options
+from eapgp.ui.settings import metric_of, spec_of
+from eapgp.ui.shelf import Card, Shelf, asked_key
+
+Floats = NDArray[np.floating[Any]]
+_ORDER = {name: i for i, name in enumerate(("eap", "clean-corrupted", "eap-ig", "eap-gp", "exact", "random"))}
+SMALL_MODEL = 200_000_000  # parameters up to which the live readout may keep a copy of its own
+
+
+def examples_folder() -> Path | None:
+    """Folder of the bundled runs: in the repository, or inside an installed wheel."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package.parent / "assets" / "examples", package / "_dashboard" / "assets" / "examples"):
+        if folder.is_dir():
+            return folder
+    return None
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def manager() -> JobManager:
+    """The server's job manager."""
+    return JobManager()
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def workshop() -> work.Workshop:
+    """The models and circuit runners that the jobs keep."""
+    return work.Workshop()
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def shelf() -> Shelf:
+    """The bundled examples and the user's library."""
+    return Shelf(RunLibrary(), examples_folder())
+
+
+def example_runs() -> list[Card]:
+    """The bundled, precomputed runs."""
+    return [card for card in shelf().cards() if card.example]
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _attribution(path: str, run_id: str) -> Attribution:
+    return open_run(path).attribution()
+
+
+def attribution(card: Card) -> Attribution:
+    """The result of a run, read once and kept (32 at most)."""
+    return _attribution(str(card.run.path), card.id)
+
+
+def question(values: Mapping[str, Any]) -> tuple[RunSpec, str]:
+    """The spec that the settings ask for, and the key under which its answer is found."""
+    spec = spec_of(values)
+    return spec, asked_key(spec, metric=metric_of(values), options=full_options(spec.method, spec.options))
+
+
+def lane_of(spec: RunSpec) -> str:
+    """The lane of long jobs: one per device."""
+    return "cpu" if spec.device in ("auto", "cpu") else spec.device
+
+
+def submit_run(spec: RunSpec, label: str) -> str:
+    """Start (or join) the computation of a run; the job's result is the run's id."""
+    lane = lane_of(spec)
+    job = work.attribution_work(workshop(), lane, spec, shelf().library)
+    return manager().submit(f"run-{spec.key()}", label, job, lane=lane)
+
+
+def submit_circuits(card: Card, circuits: Sequence[Circuit], label: str, *, slot: str | None = None) -> str:
+    """Start (or join) the running of circuits; the job's result is a `work.Measured`."""
+    digest = hashlib.sha256(card.id.encode())
+    for circuit in circuits:
+        digest.update(circuit.edges.tobytes())
+    lane = _live_lane(card)
+    job = work.measure_work(workshop(), lane, card.run, circuits)
+    return manager().submit(f"circuits-{digest.hexdigest()[:20]}", label, job, lane=lane, slot=slot)
+
+
+def submit_edges(card: Card, names: Sequence[str]) -> str:
+    """Start (or join) the patching of single edges, one at a time."""
+    circuits = work.without_edge(Circuit.full(card.graph), names)
+    return submit_circuits(card, circuits, f"patching {len(names)} edges of {card.task}")
+
+
+def _live_lane(card: Card) -> str:
+    from eapgp.models.catalogue import find_model
+
+    entry = find_model(card.model)
+    small = entry is not None and entry.parameters <= SMALL_MODEL
+    spec = card.run.spec
+    return "live" if small else lane_of(spec or RunSpec())
+
+
+def comparable(card: Card) -> list[Card]:
+    """Runs of the same graph, prompts and metric (this one included), one per variant of a method."""
+    found: dict[tuple[str, str], Card] = {}
+    for other in [card, *shelf().cards()]:
+        same = other.prompts_hash == card.prompts_hash and other.metric == card.metric and other.graph == card.graph
+        if same and other.model == card.model:
+            found.setdefault((other.method, str(sorted(other.options.items()))), other)
+    return sorted(found.values(), key=lambda one: (_ORDER.get(one.method, 99), str(one.options)))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _edges(run_id: str, _scores: EdgeScores) -> pd.DataFrame:
+    from eapgp.formats.tables import edge_table
+
+    return edge_table(_scores)
+
+
+def edge_frame(card: Card, scores: EdgeScores, circuit: Circuit) -> pd.DataFrame:
+    """Every edge of a run as a table, with a column that says which are in the circuit."""
+    table = _edges(card.id, scores)
+    graph = card.graph
+    rows = table["source"].map({name: i for i, name in enumerate(graph.sources)}).to_numpy()
+    columns = table["destination"].map({name: i for i, name in enumerate(graph.destinations)}).to_numpy()
+    return table.assign(in_graph=circuit.edges[rows, columns])
+
+
+def bootstrap_band(result: work.Measured) -> tuple[Floats, Floats]:
+    """`[circuit]` ends of the 95 % interval of faithfulness over prompt pairs drawn with replacement."""
+    from eapgp.evaluation.statistics import bootstrap_ratio
+
+    band = bootstrap_ratio(result.runs.metric, result.runs.metric_clean, result.runs.metric_corrupted)
+    return np.asarray(band.low, dtype=np.float64), np.asarray(band.high, dtype=np.float64)
+
+
+def job(job_id: str) -> JobView | None:
+    """A job as it is now."""
+    return manager().view(job_id) if job_id else None
+
+
+def session_slot(place: str) -> str:
+    """A name for one place of this browser session, for jobs of which only the newest counts."""
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+    context = get_script_run_ctx()
+    return f"{context.session_id if context else 'none'}:{place}"

@@ -1,0 +1,118 @@
+"""Binds the fields of `eapgp.ui.state` to Streamlit: the session's values, the widgets and the URL.
+
+Values live in one dictionary of the session, so they outlast the widgets when the user changes the
+page. The URL is read when a session or a page opens and written after every run of the script;
+it is never read in between, because a click that arrives while the URL is being updated would
+otherwise bring the old value back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from eapgp.ui.state import Field, read_url, write_url
+
+_STORE = "eapgp-values"
+_PAGE = "eapgp-page"
+_PENDING = "eapgp-pending"
+
+
+class Session:
+    """The values of one page's fields in this browser session."""
+
+    def __init__(self, page: str, fields: Sequence[Field]) -> None:
+        self._fields = tuple(fields)
+        self._by_name = {field.name: field for field in fields}
+        self._values: dict[str, Any] = st.session_state.setdefault(_STORE, {})
+        self.problems = self._open(page)
+        for name, value in st.session_state.pop(_PENDING, {}).items():
+            self._put(name, value)
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a field: the widget's where there is one, else the session's, else the default."""
+        value = st.session_state.get(widget_key(name))
+        if value is None:
+            return self._values.get(name, self._by_name[name].default)
+        return tuple(value) if isinstance(value, list) else value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Set a field whose widget is not drawn yet in this run (else use `later`)."""
+        self._put(name, value)
+
+    def later(self, **values: Any) -> None:
+        """Set fields at the start of the next run of the script; call `st.rerun` afterwards."""
+        st.session_state.setdefault(_PENDING, {}).update(values)
+
+    def widget(self, name: str, draw: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Draw an input that is bound to a field, with the field's tooltip; returns its value.
+
+        An option list that lacks the stored value falls back to its first entry.
+        """
+        field, key = self._by_name[name], widget_key(name)
+        value = self[name]
+        options = kwargs.get("options")
+        if options is not None and value not in options and not isinstance(value, (tuple, list)):
+            value = field.default if field.default in options else next(iter(options), None)
+            st.session_state[key] = value
+        if key not in st.session_state:
+            st.session_state[key] = list(value) if isinstance(value, tuple) else value
+        chosen = draw(*args, key=key, help=kwargs.pop("help", field.help), **kwargs)
+        if chosen is not None:
+            self._values[name] = tuple(chosen) if isinstance(chosen, list) else chosen
+        return self._values.get(name, field.default)
+
+    def tabs(self, name: str, labels: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+        """Tabs bound to a field whose values are the keys of `labels`; the open one and all containers.
+
+        Draw only into the open one: the others are filled when they are opened.
+        """
+        key = widget_key(name)
+        by_label = {label: value for value, label in labels.items()}
+        current = self._values.get(name, self._by_name[name].default)
+        if st.session_state.get(key) not in by_label:
+            st.session_state[key] = labels.get(current, next(iter(labels.values())))
+        drawn = st.tabs(list(labels.values()), key=key, on_change="rerun")
+        opened = by_label[st.session_state[key]]
+        self._values[name] = opened
+        return opened, dict(zip(labels, drawn, strict=True))
+
+    def write(self) -> None:
+        """Bring the URL up to date; call it last on a page (and in a fragment that changes a field)."""
+        params = write_url({name: self._current(name) for name in self._by_name}, self._fields)
+        if dict(st.query_params) != params:
+            st.query_params.from_dict(params)
+
+    def _current(self, name: str) -> Any:
+        return self._values.get(name, self._by_name[name].default)
+
+    def _put(self, name: str, value: Any) -> None:
+        self._values[name] = value
+        key = widget_key(name)
+        if key in st.session_state:
+            st.session_state[key] = list(value) if isinstance(value, tuple) else value
+
+    def _open(self, page: str) -> list[str]:
+        opened = st.session_state.get(_PAGE)
+        st.session_state[_PAGE] = page
+        given = dict(st.query_params)
+        if opened == page or not given:
+            return st.session_state.get("eapgp-problems", []) if opened == page else self._forget_problems()
+        values, problems = read_url(given, self._fields)
+        for name in self._by_name:
+            self._values.pop(name, None)
+            st.session_state.pop(widget_key(name), None)
+        self._values.update(values)
+        st.session_state["eapgp-problems"] = problems
+        return problems
+
+    def _forget_problems(self) -> list[str]:
+        st.session_state["eapgp-problems"] = []
+        return []
+
+
+def widget_key(name: str) -> str:
+    """Streamlit key of a field's widget; its element has the class `st-key-field-<name>`."""
+    return f"field-{name}"

@@ -1,0 +1,193 @@
+"""What to compute: the settings in the sidebar, shared by the pages that show a run.
+
+Each setting is a `Field`, so it lives in the URL; `spec_of` turns them into the `RunSpec` that the
+command line and the library take too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eapgp.runs.spec import RunSpec
+from eapgp.ui.methods import option_names
+from eapgp.ui.state import Field, choice, integer, text
+
+MAX_PAIRS = 5000
+STEP_RULES = ("relative", "unit")
+
+
+def task_names() -> list[str]:
+    """Tasks with a generator."""
+    from eapgp.tasks import TASKS
+
+    return list(TASKS)
+
+
+def method_names() -> list[str]:
+    """Methods that give edge scores."""
+    from eapgp.attribution.registry import METHODS
+
+    return list(METHODS)
+
+
+def metric_names() -> list[str]:
+    """`task` (the task's own), then every metric."""
+    from eapgp.metrics import METRICS
+
+    return ["task", *METRICS]
+
+
+def _step(value: str) -> str:
+    if value in STEP_RULES:
+        return value
+    try:
+        if 0 < float(value) < 1e6:
+            return value
+    except ValueError:
+        pass
+    raise ValueError("expected relative, unit or a positive number")
+
+
+FIELDS: tuple[Field, ...] = (
+    text(
+        "model",
+        "demo",
+        "The language model whose edges are scored. “demo” is bundled and runs in seconds on a laptop; the others "
+        "are fetched from Hugging Face when you press Run. You can also type any Hugging Face id or a local folder.",
+        pattern=r"[^\x00-\x1f]{1,300}",
+        expected="a model name, Hugging Face id or folder",
+    ),
+    choice(
+        "task",
+        "ioi",
+        task_names,
+        "The behaviour to explain. Each task makes pairs of a clean prompt and a corrupted one that changes the "
+        "right answer.",
+    ),
+    choice(
+        "corruption",
+        "third-name",
+        ("third-name", "hard"),
+        "What replaces the repeated name in the corrupted prompt: a third name, or (hard) the other name, so that "
+        "the corrupted prompt asks for the wrong answer.",
+    ),
+    integer(
+        "pairs",
+        64,
+        1,
+        MAX_PAIRS,
+        "How many prompt pairs the scores are averaged over. More pairs take longer and give steadier scores; "
+        "16 is enough for a first look.",
+    ),
+    integer(
+        "seed",
+        0,
+        0,
+        2**31 - 1,
+        "Which prompts are drawn. The same seed gives the same prompts; compare two seeds to see how much the "
+        "scores depend on them.",
+    ),
+    choice(
+        "method",
+        "eap-gp",
+        method_names,
+        "How edges are scored. EAP takes one gradient at the clean prompt; EAP-IG averages gradients on the straight "
+        "line to the corrupted prompt; EAP-GP follows the model's own gradient (GradPath); exact patches every edge "
+        "for real and is slow on large models.",
+    ),
+    integer(
+        "steps",
+        5,
+        1,
+        100,
+        "Number of points k on the path. Time grows with k; the papers use 5. More points follow the path more "
+        "closely, they do not always make a better circuit.",
+    ),
+    Field(
+        "step",
+        "relative",
+        _step,
+        "Length of one GradPath step. relative: the distance between clean and corrupted input divided by k. "
+        "unit: 1, as in the paper; on models with small embeddings it overshoots. Or a length of your own.",
+    ),
+    choice(
+        "objective",
+        "all",
+        ("all", "last"),
+        "Which outputs GradPath moves towards the corrupted run's: the logits at all positions, or only at the "
+        "position of the answer.",
+    ),
+    choice(
+        "points",
+        "left",
+        ("left", "right", "midpoint"),
+        "Where EAP-IG takes its gradients on the straight line: as its reference code does (left, from the corrupted "
+        "end, without the clean one), as its paper says (right), or at midpoints.",
+    ),
+    choice(
+        "metric",
+        "task",
+        metric_names,
+        "What the scores explain: one number per prompt, higher when the behaviour is stronger. “task” uses the "
+        "metric this task is usually measured with.",
+    ),
+)
+NAMES = tuple(field.name for field in FIELDS)
+
+
+def spec_of(values: Mapping[str, Any]) -> RunSpec:
+    """The run that the settings ask for."""
+    from eapgp.tasks import TASKS
+
+    task, method = str(values["task"]), str(values["method"])
+    offered = {option.name for option in TASKS[task].options} if task in TASKS else set()
+    return RunSpec(
+        model=str(values["model"]),
+        task=task,
+        task_options={"corruption": values["corruption"]} if "corruption" in offered else {},
+        n_pairs=int(values["pairs"]),
+        seed=int(values["seed"]),
+        metric=None if values["metric"] == "task" else str(values["metric"]),
+        method=method,
+        options=method_options(method, values),
+    )
+
+
+def method_options(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that this method takes, as its options."""
+    options: dict[str, Any] = {}
+    for name in option_names(method):
+        if name in NAMES:
+            options[name] = values[name]
+    if "step" in options and options["step"] not in STEP_RULES:
+        options["step"] = float(options["step"])
+    return options
+
+
+def settings_of(spec: RunSpec, *, metric: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Inverse of `spec_of`, for a run whose metric and options are known in full."""
+    from eapgp.tasks import TASKS
+
+    usual = TASKS[spec.task].metric if spec.task in TASKS else None
+    values: dict[str, Any] = {
+        "model": spec.model,
+        "task": spec.task,
+        "pairs": spec.n_pairs if spec.n_pairs is not None else 64,
+        "seed": spec.seed,
+        "method": spec.method,
+        "metric": "task" if metric == usual else metric,
+        "corruption": spec.task_options.get("corruption", "third-name"),
+    }
+    for name in ("steps", "step", "objective", "points"):
+        if name in options:
+            value = options[name]
+            values[name] = f"{value:g}" if name == "step" and not isinstance(value, str) else value
+    return values
+
+
+def metric_of(values: Mapping[str, Any]) -> str:
+    """Name of the metric that the settings mean."""
+    from eapgp.tasks import TASKS
+
+    return TASKS[str(values["task"])].metric if values["metric"] == "task" else str(values["metric"])

@@ -1,0 +1,6 @@
+import streamlit as st
+
+st.title("compare")
+with st.sidebar:
+    st.selectbox("Model", ["a", "b"], key="m")
+    st.query_params["a"] = "compare"
