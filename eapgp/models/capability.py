@@ -72,7 +72,7 @@ def _check_residuals(model: Model, found: list[tuple[str, Tensor, Tensor]], run:
         if not error <= TOLERANCE[model.dtype]:
             raise ModelError(
                 f"model {model.id!r} ({model.architecture}) is not supported: its sources do not add up to the "
-                f"residual stream that {name} reads (off by {error:.2g} of its largest value). Edge scores would be wrong."
+                f"residual stream that {name} reads (off by {error:.2g} of its largest value)."
             )
 
 
