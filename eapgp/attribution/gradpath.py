@@ -10,9 +10,12 @@ Source: Zhang et al. 2025, arXiv:2502.06852, section 4 (their step is s = 1, `un
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from eapgp.errors import OptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STEPS = ("relative", "unit")
 

@@ -20,7 +20,6 @@ from eapgp.graph import Graph
 from eapgp.models.adapter import layer_of, norm_of
 from eapgp.models.catalogue import CATALOGUE, demo_folder, find_model
 from eapgp.models.configs import configuration
-from eapgp.models.grouped import ungroup
 from eapgp.models.model import Model
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -98,6 +97,7 @@ def wrap_bridge(
 ) -> Model:
     """Freeze a booted bridge, give every query head its own keys, look at its parts and check them."""
     from eapgp.models.capability import check_model
+    from eapgp.models.grouped import ungroup
 
     ungroup(bridge)
     for module in bridge.modules():
