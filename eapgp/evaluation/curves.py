@@ -101,6 +101,7 @@ def faithfulness_curve(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
     seed: int = 0,
+    fractions: Sequence[float] | None = None,
     progress: Progress | None = None,
 ) -> Curve:
     """Select, prune and run one circuit per size; `sizes` None takes `default_sizes`.
@@ -110,7 +111,7 @@ def faithfulness_curve(
     sizes = default_sizes(scores.graph.n_edges) if sizes is None else list(sizes)
     circuits = select_many(scores, sizes, rule=rule, absolute=absolute, prune=prune)  # type: ignore[arg-type]
     runs = runner.run(circuits, progress=progress)
-    return summarise(name, circuits, runs, resamples=resamples, level=level, seed=seed)
+    return summarise(name, circuits, runs, resamples=resamples, level=level, seed=seed, fractions=fractions)
 
 
 def mib_curve(runner: CircuitRunner, scores: EdgeScores, **options: Any) -> Curve:
@@ -118,7 +119,8 @@ def mib_curve(runner: CircuitRunner, scores: EdgeScores, **options: Any) -> Curv
 
     Source: Mueller et al. 2025, arXiv:2504.13151.
     """
-    return faithfulness_curve(runner, scores, mib_sizes(scores.graph.n_edges, MIB_FRACTIONS), **options)
+    sizes = mib_sizes(scores.graph.n_edges, MIB_FRACTIONS)
+    return faithfulness_curve(runner, scores, sizes, fractions=MIB_FRACTIONS, **options)
 
 
 def summarise(
@@ -129,12 +131,17 @@ def summarise(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
     seed: int = 0,
+    fractions: Sequence[float] | None = None,
 ) -> Curve:
-    """Means, intervals and areas of circuits that have been run."""
+    """Means, intervals and areas of circuits that have been run.
+
+    fractions: what the areas are taken over, by default the selected share of the edges.
+    """
     how: dict[str, Any] = {"resamples": resamples, "level": level, "seed": seed}
     selected = np.array([circuit.n_selected for circuit in circuits], dtype=np.int64)
     n_edges = circuits[0].graph.n_edges if circuits else 0
-    cpr, cmd = _areas(selected / max(1, n_edges), runs, how)
+    shares = selected / max(1, n_edges) if fractions is None else np.array(fractions)
+    cpr, cmd = _areas(shares, runs, how)
     return Curve(
         name=name,
         n_edges=n_edges,
