@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import streamlit as st
@@ -199,7 +199,7 @@ def curve(card: Card, scores: EdgeScores, n: int) -> None:
     follow(job_id, show, waiting="Running circuits of every size ·", cancel=True)
 
 
-def curve_figure(curves: dict[str, tuple[Sequence[int], JobView]], n_edges: int, n: int):  # type: ignore[no-untyped-def]
+def curve_figure(curves: Mapping[str, tuple[Sequence[int], JobView]], n_edges: int, n: int):  # type: ignore[no-untyped-def]
     """Curves of several runs in one figure, with bands over prompt pairs."""
     from eapgp.figures.curves import faithfulness_curves
     from eapgp.figures.inputs import CurveLine

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,8 @@ def session_slot(place: str) -> str:
 
     context = get_script_run_ctx()
     return f"{context.session_id if context else 'none'}:{place}"
+
+
+def with_method(spec: RunSpec, method: str, options: Mapping[str, Any]) -> RunSpec:
+    """The same question with another method."""
+    return replace(spec, method=method, options=dict(options))
