@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,7 +42,7 @@ def _generate(prompts: typer.Typer) -> None:
         split: SplitOption = None,
         option: ExtraOption = None,
         file: Annotated[
-            Path | None, typer.Option("--out", help="Write them to this .csv or .json file.", metavar="FILE")
+            Path | None, typer.Option("--out", help="Write them to this .csv file.", metavar="FILE")
         ] = None,
     ) -> Reply:
         """Generate prompt pairs of a task; the same seed gives the same pairs."""
@@ -55,7 +52,7 @@ def _generate(prompts: typer.Typer) -> None:
         options = {key: str(value) for key, value in key_values(option).items()}
         made = make_prompts(task, n_pairs, seed=seed or 0, split=split or "all", **options)
         if file is not None:
-            write_prompts(made, file)
+            save_prompts(made, file)
         payload = {**_payload(made), "file": str(file) if file else None, "pairs": [asdict(pair) for pair in made]}
         where = f"{len(made)} pairs written to {file}" if file else f"{len(made)} pairs; --out FILE writes them"
         return Reply(payload, stacked(_table(made, SHOWN if file else len(made)), where))
@@ -89,32 +86,19 @@ def _check(prompts: typer.Typer) -> None:
         return Reply({**_payload(read), "model": loaded.id, "fitting": len(fit)}, stacked(_table(read, SHOWN), text))
 
 
-def write_prompts(prompts: PromptSet, file: Path) -> None:
-    """Write pairs as CSV (columns clean, corrupted, correct, incorrect) or JSON.
+def save_prompts(prompts: PromptSet, file: Path) -> None:
+    """Write pairs as CSV.
 
     Errors: OptionError for another suffix or a file that cannot be written.
     """
-    suffix = file.suffix.lower()
-    if suffix not in (".csv", ".json"):
-        raise OptionError(f"{file}: expected a .csv or .json file, got suffix {file.suffix!r}; name another.")
-    text = _csv(prompts) if suffix == ".csv" else json.dumps([asdict(pair) for pair in prompts], ensure_ascii=False)
+    from eapgp.prompts import write_prompts
+
+    if file.suffix.lower() != ".csv":
+        raise OptionError(f"{file}: expected a .csv file, got suffix {file.suffix!r}; name another.")
     try:
-        file.write_text(text, encoding="utf-8", newline="")
+        write_prompts(prompts, file)
     except OSError as error:
         raise OptionError(f"{file}: expected a file that can be written, got {error.strerror}; name another.") from None
-
-
-def _csv(prompts: PromptSet) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(COLUMNS)
-    for pair in prompts:
-        writer.writerow((pair.clean, pair.corrupted, _cell(pair.correct), _cell(pair.incorrect)))
-    return buffer.getvalue()
-
-
-def _cell(answers: tuple[str | int, ...]) -> str:
-    return json.dumps(list(answers), ensure_ascii=False) if len(answers) > 1 else str(answers[0])
 
 
 def _payload(prompts: PromptSet) -> dict[str, Any]:

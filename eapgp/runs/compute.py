@@ -13,8 +13,9 @@ from typing import Any
 from eapgp.attribution.result import Attribution
 from eapgp.errors import PromptError
 from eapgp.prompts.pairs import PromptPair, PromptSet
+from eapgp.runs.identity import recall, remember
 from eapgp.runs.library import RunLibrary
-from eapgp.runs.request import Request, make_request
+from eapgp.runs.request import ModelLike, Request, make_request
 from eapgp.runs.run import Run
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
 
@@ -25,19 +26,17 @@ CUSTOM_TASK = "custom"
 
 @dataclass(frozen=True)
 class Resolved:
-    """A spec with everything it names at hand: the loaded model, the prompts, every option."""
+    """A spec with the prompts and every option filled in; the model may still have to be loaded."""
 
     spec: RunSpec
-    model: Any
     prompts: PromptSet
     options: Mapping[str, Any]
     metric: str
 
-    @property
-    def request(self) -> Request:
-        """What decides the numbers."""
+    def request(self, model: ModelLike) -> Request:
+        """What decides the numbers, for the model given or its remembered identity."""
         return make_request(
-            self.model,
+            model,
             self.prompts,
             method=self.spec.method,
             options=self.options,
@@ -64,33 +63,36 @@ def compute_run(
 
     Errors: InputError for what the spec asks wrongly; ComputationError if the numbers go wrong.
     """
-    resolved = resolve(spec, progress=progress, model_loader=model_loader)
-    request = resolved.request
+    resolved = resolve(spec)
+    if use_cache and (found := find_run(resolved, library)) is not None:
+        return found
+    _report(progress, "loading the model", 0.0)
+    model = load_for(spec, model_loader)
+    remember(library.home, spec, model)
+    request = resolved.request(model)
     if use_cache and (found := library.find(request)) is not None:
         return found
-    attribution = run_attribution(resolved, progress=progress)
+    attribution = run_attribution(resolved, model, progress=progress)
     _report(progress, "saving", 1.0)
     return library.save(
-        attribution,
-        request,
-        resolved.prompts,
-        device=str(resolved.model.device),
-        spec=spec,
-        replace=not use_cache,
+        attribution, request, resolved.prompts, device=str(model.device), spec=spec, replace=not use_cache
     )
 
 
-def resolve(spec: RunSpec, *, progress: Progress | None = None, model_loader: ModelLoader | None = None) -> Resolved:
-    """Check the spec and bring in what it names; the cheap checks come before the model.
+def find_run(resolved: Resolved, library: RunLibrary) -> Run | None:
+    """The stored run, if it can be told without loading the model; else None."""
+    identity = recall(library.home, resolved.spec)
+    return None if identity is None else library.find(resolved.request(identity))
+
+
+def resolve(spec: RunSpec) -> Resolved:
+    """Check the spec and bring in what it names; imports no torch.
 
     Errors: InputError of the kind that fits.
     """
     options = resolve_options(spec)
     prompts = make_prompt_set(spec)
-    metric = resolve_metric(spec, prompts)
-    _report(progress, "loading the model", 0.0)
-    model = load_for(spec, model_loader)
-    return Resolved(spec, model, prompts, options, metric)
+    return Resolved(spec, prompts, options, resolve_metric(spec, prompts))
 
 
 def load_for(spec: RunSpec, model_loader: ModelLoader | None = None) -> Any:
@@ -169,13 +171,13 @@ def resolve_options(spec: RunSpec) -> dict[str, Any]:
     return settings
 
 
-def run_attribution(resolved: Resolved, *, progress: Progress | None = None) -> Attribution:
-    """Compute the scores of a resolved spec."""
+def run_attribution(resolved: Resolved, model: Any, *, progress: Progress | None = None) -> Attribution:
+    """Compute the scores of a resolved spec on the loaded model."""
     from eapgp.attribution.api import attribute
 
     spec = resolved.spec
     return attribute(
-        resolved.model,
+        model,
         resolved.prompts,
         method=spec.method,
         metric=resolved.metric,
