@@ -184,7 +184,7 @@ Object.assign(CircuitView.prototype, {
   fit() {
     this.camera.fit();
     this.send("camera", { camera: null });
-    this.mark("view");
+    this.mark("view", true);
   },
 
   /** The camera moved. Marks drawn at a fixed size on the screen follow once it rests. */
@@ -195,7 +195,7 @@ Object.assign(CircuitView.prototype, {
     if (this.camera.moved && !final) this.send("camera", { camera: this.camera.state });
     if (final && JSON.stringify(this.camera.state) !== this.cameraText) {
       this.cameraText = JSON.stringify(this.camera.state);
-      this.mark("view");
+      this.mark("view", true);
     }
   },
 
@@ -430,17 +430,17 @@ Object.assign(CircuitView.prototype, {
   },
 
   /** Remembers that Python should hear of a part of the state. */
-  mark(part) {
+  mark(part, later = false) {
     this.remember();
     this.dirty.add(part);
-    this.flush();
+    (later ? this.flushLater : this.flush)();
   },
 
   report() {
     if (!this.component?.setStateValue || !this.data) return;
-    const { state, result } = this;
+    const { state } = this;
     this.redraw.cancel();
-    if (this.dirty.size) this.render();
+    this.render();
     const values = {
       select: { selection: state.selection, pins: state.pins, stamp: Date.now() },
       view: {
@@ -450,12 +450,10 @@ Object.assign(CircuitView.prototype, {
       },
       edit: { added: state.added, removed: state.removed, excluded: state.excluded, last: this.lastEdit ?? null },
     };
-    void result;
     for (const part of this.dirty) {
-      for (const [key, value] of Object.entries(values[part])) this.reported.push({ key, text: JSON.stringify(value), time: Date.now() });
+      for (const [key, value] of Object.entries(values[part])) this.reported.set(key, [...(this.reported.get(key) ?? []).slice(-30), { text: JSON.stringify(value), time: Date.now() }]);
       this.component.setStateValue(part, values[part]);
     }
-    this.reported = this.reported.slice(-120);
     this.dirty.clear();
   },
 
@@ -497,7 +495,7 @@ Object.assign(CircuitView.prototype, {
     this.abort.abort();
     this.observer?.disconnect();
     clearTimeout(this.hintTimer);
-    for (const task of [this.flush, this.redraw, this.relight, this.camera?.settle]) task?.cancel();
+    for (const task of [this.flush, this.flushLater, this.redraw, this.relight, this.camera?.settle]) task?.cancel();
     this.root.remove();
     this.data = null;
   },

@@ -140,8 +140,8 @@ class Scene {
           "g",
           { class: "node group used", transform: `translate(${group.x} ${group.y})`, tabindex: -1, role: "button", "data-group": group.name, "aria-label": `group ${group.name}, ${group.nodes.length} nodes` },
           svg("rect", { class: "box", x: -group.w / 2, y: -group.h / 2, width: group.w, height: group.h, rx: 7 }),
-          svg("text", { class: "name", y: -group.h * 0.13, text: group.title }),
-          svg("text", { class: "members", y: group.h * 0.27, text: `${group.nodes.length} nodes` }),
+          svg("text", { class: "group-name", y: -group.h * 0.14, "font-size": group.h * 0.34, text: group.title }),
+          svg("text", { class: "members", y: group.h * 0.27, "font-size": group.h * 0.26, text: `${group.nodes.length} nodes` }),
         ),
       ),
     );

@@ -180,10 +180,11 @@ class Toolbar {
     const { view } = this;
     const { state, made } = view;
     const most = made.ranked;
-    if (document.activeElement !== this.slider || view.root.getRootNode().activeElement !== this.slider) this.slider.value = countToSlider(state.n, most);
+    const focused = view.root.getRootNode().activeElement;
+    if (focused !== this.slider) this.slider.value = countToSlider(state.n, most);
     this.slider.setAttribute("aria-valuetext", `${whole(state.n)} of ${whole(most)} edges`);
     this.number.max = most;
-    if (view.root.getRootNode().activeElement !== this.number) this.number.value = state.n;
+    if (focused !== this.number) this.number.value = state.n;
     this.size.hidden = view.data.fixed === true;
     this.menus.querySelector(".editing").hidden = !view.data.edit;
     for (const [id, tool] of Object.entries(this.tools)) tool.setAttribute("aria-pressed", String(id === state.tool));

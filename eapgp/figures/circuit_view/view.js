@@ -9,9 +9,10 @@ class CircuitView {
     this.id = Math.random().toString(36).slice(2);
     this.hover = null;
     this.seenView = {};
-    this.reported = [];
+    this.reported = new Map();
     this.dirty = new Set();
     this.flush = debounce(() => this.report(), 150);
+    this.flushLater = debounce(() => this.report(), 600);
     this.redraw = perFrame(() => this.render());
     this.relight = perFrame(() => this.light());
     this.root = html("div", { class: "circuit-view" });
@@ -118,7 +119,7 @@ class CircuitView {
       const text = JSON.stringify(wanted[key]);
       if (wanted[key] === undefined || text === this.seenView[key]) return false;
       this.seenView[key] = text;
-      return first || !this.reported.some((entry) => entry.key === key && entry.text === text && Date.now() - entry.time < 8000);
+      return first || !this.isEcho(key, text);
     };
     if (changed("n") || first) state.n = clamp(Math.round(wanted.n ?? 100), 0, this.made.ranked);
     state.n = Math.min(state.n, this.made.ranked);
@@ -135,6 +136,14 @@ class CircuitView {
       else this.camera.state = wanted.zoom;
     }
     if (!state.groups.length && this.scene.groupOf) this.setGroups([], false);
+  }
+
+  /** Whether Python only sends back what was reported from here; reports up to it are done with. */
+  isEcho(key, text) {
+    const mine = this.reported.get(key) ?? [];
+    const at = mine.findLastIndex((entry) => entry.text === text && Date.now() - entry.time < 10000);
+    this.reported.set(key, mine.slice(at + 1));
+    return at >= 0;
   }
 
   validSelection(value) {
