@@ -22,6 +22,11 @@ from eapgp.prompts.align import display_tokens
 from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
 
 Ids = tuple[int, ...]
+Sides = tuple[tuple[Answer, ...], tuple[Answer, ...]]
+
+# Value of PromptSet.origin["answers"] where correct and incorrect are two forms of the same
+# words, position by position, and only words whose two forms are one token each count.
+ONE_TOKEN_PAIRS = "pairs of one-token words"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +85,13 @@ def encode(prompts: PromptSet, tokenizer: Any, *, prepend_bos: bool) -> EncodedP
     clean = _tokenise([pair.clean for pair in prompts], tokenizer)
     corrupted = _tokenise([pair.corrupted for pair in prompts], tokenizer)
     to_id = _answer_reader(tokenizer)
+    kept = _word_pairs(to_id) if prompts.origin.get("answers") == ONE_TOKEN_PAIRS else None
     right, wrong = [], []
     for i, pair in enumerate(prompts, start=1):
         _check_prompts(i, pair, clean[i - 1], corrupted[i - 1], tokenizer)
-        right.append(_answers(i, "correct", pair.correct, to_id))
-        wrong.append(_answers(i, "incorrect", pair.incorrect, to_id))
+        correct, incorrect = kept(i, pair) if kept else (pair.correct, pair.incorrect)
+        right.append(_answers(i, "correct", correct, to_id))
+        wrong.append(_answers(i, "incorrect", incorrect, to_id))
         if prompts.metric == "logit-diff":
             _check_overlap(i, right[-1], wrong[-1], tokenizer)
     lengths = np.array([len(prefix) + len(ids) for ids in clean], dtype=np.int64)
@@ -178,6 +185,36 @@ def _answers(index: int, side: str, answers: tuple[Answer, ...], to_id: Callable
         return tuple(dict.fromkeys(to_id(answer) for answer in answers))
     except PromptError as error:
         raise PromptError(f"pair {index}: {side} answer {error}") from None
+
+
+def _word_pairs(to_id: Callable[[Answer], int]) -> Callable[[int, PromptPair], Sides]:
+    """A function that keeps the words whose two forms are one token each.
+
+    Which ones these are depends on the tokenizer, so a list of verbs cannot know. (The code
+    published with arXiv:2403.17806 also keeps the few singular forms whose plural is not one token.)
+    """
+    seen: dict[Sides, Sides] = {}
+
+    def is_one(answer: Answer) -> bool:
+        try:
+            to_id(answer)
+        except PromptError:
+            return False
+        return True
+
+    def keep(index: int, pair: PromptPair) -> Sides:
+        sides = (pair.correct, pair.incorrect)
+        if sides not in seen:
+            both = [(a, b) for a, b in zip(*sides, strict=True) if is_one(a) and is_one(b)]
+            if not both:
+                raise PromptError(
+                    f"pair {index}: none of the {len(pair.correct)} words is one token in both forms. "
+                    "Use a model with a larger vocabulary."
+                )
+            seen[sides] = tuple(a for a, _ in both), tuple(b for _, b in both)
+        return seen[sides]
+
+    return keep
 
 
 def _answer_reader(tokenizer: Any) -> Callable[[Answer], int]:

@@ -12,11 +12,11 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from eapgp.errors import FormatError, OptionError, PromptError
 from eapgp.prompts.columns import BadCell, Layout, Row, Verbs, is_sva, join_answers, layout_of
-from eapgp.prompts.pairs import PromptSet
+from eapgp.prompts.encode import ONE_TOKEN_PAIRS
+from eapgp.prompts.pairs import PromptPair, PromptSet
 
 MAX_PAIRS = 5_000
 MAX_BYTES = 64 * 2**20
@@ -81,7 +81,7 @@ def parse_prompts(
         "format": layout.name,
     }
     if layout.name == "sva":
-        origin["answers"] = "pairs of one-token words"
+        origin["answers"] = ONE_TOKEN_PAIRS
     labelled = layout.name != "pairs"
     return PromptSet(
         layout.task if labelled else (_single(rows, "task") or task or layout.task),
@@ -202,7 +202,7 @@ def _checked(columns: list[str], name: str) -> list[str]:
     return columns
 
 
-def _pair(layout: Layout, row: Row, number: int, name: str) -> Any:
+def _pair(layout: Layout, row: Row, number: int, name: str) -> PromptPair:
     try:
         return layout.pair(row)
     except BadCell as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 Answer = str | int  # a text that must be one token, or a token id
 
@@ -52,5 +52,15 @@ class PromptSet:
     @property
     def hash(self) -> str:
         """Content hash of the pairs (texts and answers, in order); 16 hex digits."""
-        text = json.dumps([asdict(pair) for pair in self.pairs], ensure_ascii=False, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        written: dict[tuple[Answer, ...], str] = {}  # answer sets are long and often shared
+
+        def answers(side: tuple[Answer, ...]) -> str:
+            if side not in written:
+                written[side] = json.dumps(side, ensure_ascii=False)
+            return written[side]
+
+        digest = hashlib.sha256()
+        for pair in self.pairs:
+            texts = json.dumps([pair.clean, pair.corrupted, pair.note], ensure_ascii=False)
+            digest.update(f"{texts} {answers(pair.correct)} {answers(pair.incorrect)}\n".encode())
+        return digest.hexdigest()[:16]
