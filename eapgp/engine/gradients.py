@@ -58,11 +58,12 @@ class GradientSum:
 
     def add(self, run: Capture, gradients: list[Tensor], weight: float = 1.0) -> None:
         """Add one point: its capture and the gradients of `run.destinations()`, in that order."""
-        for index, view in enumerate(self.model.layers):
+        for at, view in enumerate(self.model.layers[run.start :]):
+            index = at + run.start
             part = self.layers[index]
-            q, k, v, mlp = (widen(g) * weight for g in gradients[4 * index : 4 * index + 4])
+            q, k, v, mlp = (widen(g) * weight for g in gradients[4 * at : 4 * at + 4])
             self._add_attention(view, part, run, index, {"q": q, "k": k, "v": v})
-            mlp_gradient = norm_gradient(view.mlp_norm, run.mlp_residual[index], mlp, self.constant_scale)
+            mlp_gradient = norm_gradient(view.mlp_norm, run.mlp_residual[at], mlp, self.constant_scale)
             part.mlp = mlp_gradient if part.mlp is None else part.mlp + mlp_gradient
         last = widen(gradients[-1]) * weight
         self.final = last if self.final is None else self.final + last
@@ -70,16 +71,16 @@ class GradientSum:
     def _add_attention(
         self, view: Layer, part: LayerGradients, run: Capture, index: int, grads: dict[str, Tensor]
     ) -> None:
-        norm = view.attn_norm
+        norm, at = view.attn_norm, index - run.start
         if norm is None:
             scaled = grads
         else:
-            normed, sigma = norm.statistics(run.attn_residual[index])
+            normed, sigma = norm.statistics(run.attn_residual[at])
             scaled = {letter: g / sigma.unsqueeze(-1) for letter, g in grads.items()}
             if not self.constant_scale:
                 part.normed.append(normed)
                 for letter, g in scaled.items():
-                    raw = widen(getattr(run, letter)[index].detach())
+                    raw = widen(getattr(run, letter)[at].detach())
                     part.coefficients[letter].append(mean_product(self.model, index, letter, g, raw))
         for letter, g in scaled.items():
             part.heads[letter] = g if letter not in part.heads else part.heads[letter] + g
@@ -161,37 +162,40 @@ def _gram(model: Model, index: int, letter: str) -> Tensor:
     """`[head, d_head, d_head]` inner products of the centred, weighted projection's columns."""
     key = f"gram.{index}.{letter}"
     if key not in model.cache:
-        heads, _, d_head = model.layers[index].weight(letter).shape
-        eye = torch.eye(d_head, device=model.layers[index].weight(letter).device)[None, :, None, :]
+        weight = model.layers[index].weight(letter)
+        heads, _, d_head = weight.shape
+        eye = torch.eye(d_head, device=weight.device, dtype=weight.dtype)[None, :, None, :]
         rows = project_heads(model.layers[index], letter, eye.expand(1, d_head, heads, d_head))
         model.cache[key] = torch.einsum("bhem,bhfm->hef", rows, rows)
     return model.cache[key]
 
 
-def contract(model: Model, difference: Tensor, total: GradientSum) -> Tensor:
+def contract(model: Model, difference: Tensor, total: GradientSum, *, first: int = 0) -> Tensor:
     """First-order effect on the metric of corrupting each edge: `[pair, src, dst]`.
 
     score(u→v) = Σ_pos (z_u − z′_u) · Σ_j w_j ∂M/∂x_v(γ_j), positive where the edge supports the
-    behaviour; 0 where no edge is. `difference` is `[pair, src, pos, d_model]`.
+    behaviour; 0 where no edge is. `difference` is `[pair, src, pos, d_model]`, its rows being the
+    sources from row `first` on; destinations of layers that `total` has not seen score 0.
 
     Source: Syed, Rager & Conmy 2023, arXiv:2310.10348.
     """
     graph = model.graph
     scores = difference.new_zeros((difference.shape[0], graph.n_sources, graph.n_destinations))
-    for index in range(graph.n_layers):
-        part = total.layers[index]
-        count = int(graph.prefix[graph.qkv_slice(index, "q").start])
-        local = difference[:, :count].to(part.heads["q"].device)
-        block = _attention_scores(model, index, part, local)
+    end = first + difference.shape[1]
+    for index, part in enumerate(total.layers):
         start = graph.qkv_slice(index, "q").start
-        scores[:, :count, start : start + 3 * graph.n_heads] = block.to(scores.device)
+        stop = min(int(graph.prefix[start]), end)
+        if part.heads and stop > first:
+            local = difference[:, : stop - first].to(part.heads["q"].device)
+            block = _attention_scores(model, index, part, local)
+            scores[:, first:stop, start : start + 3 * graph.n_heads] = block.to(scores.device)
         column = graph.mlp_destination(index)
-        count = int(graph.prefix[column])
-        assert part.mlp is not None
-        local = difference[:, :count].to(part.mlp.device)
-        scores[:, :count, column] = torch.einsum("bspm,bpm->bs", local, part.mlp).to(scores.device)
+        stop = min(int(graph.prefix[column]), end)
+        if part.mlp is not None and stop > first:
+            local = difference[:, : stop - first].to(part.mlp.device)
+            scores[:, first:stop, column] = torch.einsum("bspm,bpm->bs", local, part.mlp).to(scores.device)
     assert total.final is not None
-    scores[:, :, -1] = torch.einsum("bspm,bpm->bs", difference, total.final.to(difference.device))
+    scores[:, first:end, -1] = torch.einsum("bspm,bpm->bs", difference, total.final.to(difference.device))
     return scores
 
 
