@@ -20,7 +20,7 @@ from eapgp import __version__
 from eapgp.cli.output import DEBUG_VARIABLE, print_json
 from eapgp.errors import Cancelled, EapgpError, InputError
 
-MODULES = ("attribute", "agree", "convert", "library", "catalogue", "prompts", "dashboard", "bench")
+MODULES = ("attribute", "evaluate", "agree", "convert", "library", "catalogue", "prompts", "dashboard", "bench")
 PROGRAM = "eapgp"
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 

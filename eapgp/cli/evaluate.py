@@ -1,0 +1,201 @@
+"""`eapgp evaluate`: run circuits and say how faithful they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from eapgp.cli.command import BatchOption, DeviceOption, HomeOption, command
+from eapgp.cli.options import (
+    DtypeOption,
+    ExtraOption,
+    MetricOption,
+    ModelOption,
+    PairsOption,
+    PromptsOption,
+    SeedOption,
+    SplitOption,
+    TaskOption,
+    make_spec,
+)
+from eapgp.cli.output import Output, Reply, number, stacked, table
+from eapgp.cli.sources import RunOption, ScoresOption, Source, one_source
+from eapgp.errors import OptionError
+from eapgp.prompts.pairs import PromptSet
+from eapgp.runs.compute import load_for, make_prompt_set
+from eapgp.runs.evaluate import Question, evaluate_circuits, evaluate_run
+from eapgp.runs.run import Run
+from eapgp.runs.spec import RunSpec
+
+PANEL = "Weigh the evidence"
+CIRCUITS, RUNNING = "Circuits", "Running them"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    examples = (
+        "eapgp evaluate --run DIR --edges 20 --edges 50",
+        "eapgp evaluate --run 042028bc --grid mib --baseline 5 --json",
+        "eapgp evaluate --run DIR --seed 7 --pairs 200   (other prompts)",
+        "eapgp evaluate --scores scores.json --model gpt2 --task ioi --grid mib",
+    )
+
+    @command(app, "evaluate", examples=examples, panel=PANEL)
+    def evaluate(
+        out: Output,
+        run: RunOption = None,
+        scores: ScoresOption = None,
+        edges: Annotated[
+            list[int] | None,
+            typer.Option("--edges", "-e", help="Circuit of this many edges. Repeatable.", rich_help_panel=CIRCUITS),
+        ] = None,
+        threshold: Annotated[
+            list[float] | None,
+            typer.Option(help="Circuit of the edges at or above this. Repeatable.", rich_help_panel=CIRCUITS),
+        ] = None,
+        grid: Annotated[str, typer.Option(help="Sizes to run: default or mib.", rich_help_panel=CIRCUITS)] = "default",
+        rule: Annotated[str, typer.Option(help="top-n or greedy.", rich_help_panel=CIRCUITS)] = "top-n",
+        signed: Annotated[
+            bool, typer.Option("--signed", help="Rank by score, not by |score|.", rich_help_panel=CIRCUITS)
+        ] = False,
+        no_prune: Annotated[
+            bool, typer.Option("--no-prune", help="Keep edges on no input→logits path.", rich_help_panel=CIRCUITS)
+        ] = False,
+        metric: MetricOption = None,
+        intervention: Annotated[
+            str,
+            typer.Option(
+                help="What edges outside the circuit carry: patching, zero, mean, mean-positional.",
+                rich_help_panel=RUNNING,
+            ),
+        ] = "patching",
+        bootstrap: Annotated[
+            int, typer.Option(min=1, help="Resamples of the pairs for the intervals.", rich_help_panel=RUNNING)
+        ] = 1000,
+        level: Annotated[float, typer.Option(help="Level of the intervals.", rich_help_panel=RUNNING)] = 0.95,
+        baseline: Annotated[
+            int, typer.Option(min=0, help="Also run random circuits of this many seeds.", rich_help_panel=RUNNING)
+        ] = 0,
+        completeness: Annotated[
+            bool, typer.Option("--completeness", help="Also run the complements.", rich_help_panel=RUNNING)
+        ] = False,
+        minimality: Annotated[
+            bool,
+            typer.Option("--minimality", help="Also run each circuit without each edge.", rich_help_panel=RUNNING),
+        ] = False,
+        model: ModelOption = None,
+        task: TaskOption = None,
+        prompts: PromptsOption = None,
+        pairs: PairsOption = None,
+        seed: SeedOption = None,
+        split: SplitOption = None,
+        option: ExtraOption = None,
+        batch_size: BatchOption = None,
+        device: DeviceOption = None,
+        dtype: DtypeOption = None,
+        no_cache: Annotated[
+            bool, typer.Option("--no-cache", help="Run even if it was run before.", rich_help_panel=RUNNING)
+        ] = False,
+        home: HomeOption = None,
+    ) -> Reply:
+        """Run the circuits of a run's strongest edges, and say how much of the behaviour each keeps.
+
+        Faithfulness is (M(circuit) - M(corrupted)) / (M(clean) - M(corrupted)): 1 for the whole
+        graph, 0 for none of it. The prompts are the run's own unless others are asked for.
+        """
+        question = Question(
+            sizes=tuple(edges or ()),
+            thresholds=tuple(threshold or ()),
+            grid=grid,
+            rule=rule,
+            absolute=not signed,
+            prune=not no_prune,
+            metric=metric,
+            intervention=intervention,
+            resamples=bootstrap,
+            level=level,
+            baseline=baseline,
+            completeness=completeness,
+            minimality=minimality,
+        )
+        given: dict[str, Any] = {"task": task, "prompts": prompts, "extra": option}
+        given |= {"n_pairs": pairs, "seed": seed, "split": split}
+        source = one_source(run, scores, home)
+        where: dict[str, Any] = {"device": device or "auto", "batch_size": batch_size}
+        with out.progress() as progress:
+            where["progress"] = progress
+            if source.run is not None:
+                if model is not None or dtype is not None:
+                    raise OptionError("--model and --dtype: expected with --scores only; a run knows its model.")
+                others = other_prompts(source.run, given)
+                answer = evaluate_run(source.run, question, prompts=others, use_cache=not no_cache, **where)
+            else:
+                spec = make_spec(model=model, dtype=dtype, **given)
+                answer = _of_scores(source, spec, question, where)
+        payload = {**_origin(source), **answer}
+        return Reply(payload, _text(payload))
+
+
+def other_prompts(run: Run, given: dict[str, Any]) -> PromptSet | None:
+    """The prompts that were asked for in place of the run's, else None.
+
+    What was left out is as in the run: `--seed 7` alone gives other pairs of the same task.
+    """
+    asked = {key: value for key, value in given.items() if value is not None and value != []}
+    if not asked:
+        return None
+    if "task" in asked or "prompts" in asked:
+        return make_prompt_set(make_spec(**asked))
+    spec = run.spec or RunSpec(task=run.request["task"])
+    if spec.prompts is not None or spec.prompts_file is not None:
+        if set(asked) != {"n_pairs"}:
+            raise OptionError("the run's prompts are from a file: expected --pairs, --prompts or --task with it.")
+        return make_prompt_set(replace(spec, n_pairs=asked["n_pairs"]))
+    if "extra" in asked:
+        asked["task_options"] = make_spec(task=spec.task, extra=asked.pop("extra")).task_options
+    return make_prompt_set(replace(spec, **asked))
+
+
+def _of_scores(source: Source, spec: RunSpec, question: Question, where: dict[str, Any]) -> dict[str, Any]:
+    circuits, prompts = question.circuits(source.scores), make_prompt_set(spec)
+    model = load_for(replace(spec, device=where.pop("device")))
+    answer = evaluate_circuits(model, prompts, circuits, question, **where)
+    return {**answer, "model": spec.model, "task": prompts.task, "cached": False}
+
+
+def _origin(source: Source) -> dict[str, Any]:
+    if source.run is None:
+        return {"scores": source.label}
+    request = source.run.request
+    return {
+        "run": str(source.run.path),
+        "id": source.run.id,
+        "model": request["model"]["id"],
+        "method": request["method"],
+    }
+
+
+def _text(payload: dict[str, Any]) -> Any:
+    clean, corrupted = number(payload["metric_clean"]), number(payload["metric_corrupted"])
+    head = f"{payload['metric']} clean {clean}, corrupted {corrupted}, {payload['n_pairs']} pairs"
+    columns = ("selected", "kept", payload["metric"], "faithfulness", f"{payload['level']:.0%} interval", "accuracy")
+    rows = [
+        (
+            entry["edges_selected"],
+            entry["edges_kept"],
+            entry["metric"],
+            entry["faithfulness"],
+            f"{number(entry['faithfulness_low'])} … {number(entry['faithfulness_high'])}",
+            entry["accuracy"],
+        )
+        for entry in payload["curve"]
+    ]
+    areas = [
+        f"{key.upper()} {number(payload[key]['value'])} "
+        f"[{number(payload[key]['low'])} … {number(payload[key]['high'])}]"
+        for key in ("cpr", "cmd")
+        if payload[key]
+    ]
+    return stacked(head, table(columns, rows, right=columns), ", ".join(areas), payload["remark"])

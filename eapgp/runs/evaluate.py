@@ -1,0 +1,208 @@
+"""From a run to the faithfulness of its circuits; what was evaluated once is kept beside the run.
+
+1. select the circuits (NumPy; wrong sizes fail here)
+2. answer from evaluation.json if the same question was asked before
+3. load the model, check that it is the run's, run the circuits, keep the answer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.circuits import Circuit, select, select_many
+from eapgp.errors import ModelError, OptionError
+from eapgp.prompts.pairs import PromptSet
+from eapgp.runs.canonical import content_key
+from eapgp.runs.compute import ModelLoader, Progress, load_for
+from eapgp.runs.run import Run
+from eapgp.runs.spec import RunSpec
+from eapgp.runs.version import RESULT_VERSION
+
+GRIDS = ("default", "mib")
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which circuits of a set of scores are run, and how.
+
+    Circuits: `sizes` (edges), else `thresholds`, else the `grid` ("default" or "mib"). rule:
+    "top-n" or "greedy". metric None means the prompts' own. baseline: seeds of random circuits.
+    completeness, minimality: also run each circuit's complement, and each circuit without one edge.
+    """
+
+    sizes: tuple[int, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    grid: str = "default"
+    rule: str = "top-n"
+    absolute: bool = True
+    prune: bool = True
+    metric: str | None = None
+    intervention: str = "patching"
+    resamples: int = 1000
+    level: float = 0.95
+    seed: int = 0
+    baseline: int = 0
+    completeness: bool = False
+    minimality: bool = False
+
+    def __post_init__(self) -> None:
+        if self.grid not in GRIDS:
+            raise OptionError(f"grid: expected one of {', '.join(GRIDS)}, got {self.grid!r}.")
+        if self.sizes and self.thresholds:
+            raise OptionError("circuits: expected sizes or thresholds, got both; leave one out.")
+        if not 0 < self.level < 1:
+            raise OptionError(f"level: expected a share between 0 and 1, got {self.level}.")
+        if self.resamples < 1 or self.baseline < 0:
+            raise OptionError(
+                f"resamples must be at least 1 and baseline at least 0; got {self.resamples}, {self.baseline}."
+            )
+
+    def circuits(self, scores: EdgeScores) -> list[Circuit]:
+        """The circuits, smallest first as given. Errors: as `select`."""
+        if self.thresholds:
+            return [
+                select(scores, threshold=limit, rule="threshold", absolute=self.absolute, prune=self.prune)
+                for limit in self.thresholds
+            ]
+        how: dict[str, Any] = {"rule": self.rule, "absolute": self.absolute, "prune": self.prune}
+        return select_many(scores, self.sizes or self._grid(scores.graph.n_edges), **how)
+
+    def _grid(self, n_edges: int) -> list[int]:
+        from eapgp.evaluation.curves import default_sizes
+        from eapgp.evaluation.statistics import mib_sizes
+
+        return mib_sizes(n_edges) if self.grid == "mib" else default_sizes(n_edges)
+
+    @property
+    def fractions(self) -> tuple[float, ...] | None:
+        """What the areas are taken over: MIB's fractions on MIB's grid, else the selected shares."""
+        if self.sizes or self.thresholds or self.grid != "mib":
+            return None
+        from eapgp.evaluation.statistics import MIB_FRACTIONS
+
+        return tuple(MIB_FRACTIONS)
+
+
+def evaluate_run(
+    run: Run,
+    question: Question | None = None,
+    *,
+    prompts: PromptSet | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+    use_cache: bool = True,
+    save: bool = True,
+    model_loader: ModelLoader | None = None,
+) -> dict[str, Any]:
+    """Faithfulness of a run's circuits as plain values; `curve` lists them, `cached` says where they came from.
+
+    prompts: other pairs than those the scores were made on (None: the same). `save` keeps the
+    answer in the run's evaluation.json under a name made of the question.
+
+    Errors: InputError for what is asked wrongly, and where the model is no longer the run's.
+    """
+    question = question or Question()
+    pairs = prompts or run.prompts()
+    if question.metric is None:
+        question = replace(question, metric=run.request["metric"] if prompts is None else pairs.metric)
+    circuits = question.circuits(run.scores())
+    asked = {**asdict(question), "prompts": pairs.hash, "result_version": RESULT_VERSION}
+    name = f"faithfulness-{content_key(asked)[:10]}"
+    if use_cache and (known := run.evaluation().get(name)) is not None:
+        return {**known, "cached": True}
+    model = load_run_model(run, device=device, progress=progress, model_loader=model_loader)
+    answer = evaluate_circuits(model, pairs, circuits, question, batch_size=batch_size, progress=progress)
+    answer = {"name": name, "asked": asked, "task": pairs.task, **answer}
+    if save:
+        answer = run.add_evaluation(name, answer)[name]
+    return {**answer, "cached": False}
+
+
+def load_run_model(
+    run: Run, *, device: str = "auto", progress: Progress | None = None, model_loader: ModelLoader | None = None
+) -> Any:
+    """The model that a run was made with.
+
+    Errors: ModelError if the model of that name now has other weights or another tokenizer.
+    """
+    if progress is not None:
+        progress("loading the model", 0.0)
+    wanted = run.request["model"]
+    spec = run.spec or RunSpec(model=wanted["id"], dtype=wanted["dtype"], seed=run.request["seed"])
+    model = load_for(replace(spec, device=device), model_loader)
+    for what in ("weights_hash", "tokenizer_hash"):
+        if getattr(model, what) != wanted[what]:
+            raise ModelError(
+                f"model {wanted['id']!r}: expected {what} {wanted[what]} as in run {run.id[:12]}, "
+                f"got {getattr(model, what)}; the model has changed: compute the run again."
+            )
+    return model
+
+
+def evaluate_circuits(
+    model: Any,
+    prompts: PromptSet,
+    circuits: list[Circuit],
+    question: Question,
+    *,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run circuits on prompts; see `evaluate_run`."""
+    from eapgp.evaluation.curves import summarise
+    from eapgp.evaluation.runner import CircuitRunner
+
+    runner = CircuitRunner(
+        model,
+        prompts,
+        metric=question.metric,
+        intervention=question.intervention,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    how: dict[str, Any] = {"resamples": question.resamples, "seed": question.seed}
+    runs = runner.run(circuits, progress=progress)
+    curve = summarise("", circuits, runs, level=question.level, fractions=question.fractions, **how)
+    answer = {key: value for key, value in curve.to_dict().items() if key != "name"}
+    answer |= {"metric": runner.metric.name, "intervention": question.intervention}
+    if question.baseline:
+        answer["baseline"] = _baseline(runner, circuits, question, progress)
+    extras: Mapping[str, Callable[..., Any]] = {"completeness": _complement, "minimality": _minimality}
+    for name, compute in extras.items():
+        if getattr(question, name):
+            answer[name] = [compute(runner, circuit, how) for circuit in circuits]
+    return answer
+
+
+def _baseline(runner: Any, circuits: list[Circuit], question: Question, progress: Progress | None) -> dict[str, Any]:
+    from eapgp.evaluation.curves import random_baseline
+
+    sizes = [circuit.n_selected for circuit in circuits]
+    found = random_baseline(runner, sizes, seeds=question.baseline, level=question.level, progress=progress)
+    return {"seeds": question.baseline, "mean": found.mean, "low": found.low, "high": found.high}
+
+
+def _complement(runner: Any, circuit: Circuit, how: dict[str, Any]) -> dict[str, Any]:
+    from eapgp.evaluation.curves import completeness
+
+    found = completeness(runner, circuit, **how)
+    value, low, high = (getattr(found.faithfulness, key)[1] for key in ("value", "low", "high"))
+    return {"edges_kept": circuit.n_kept, "complement_edges": found.complement.n_kept} | {
+        "complement_faithfulness": value,
+        "complement_faithfulness_low": low,
+        "complement_faithfulness_high": high,
+    }
+
+
+def _minimality(runner: Any, circuit: Circuit, how: dict[str, Any]) -> dict[str, Any]:
+    from eapgp.evaluation.curves import minimality
+
+    found = minimality(runner, circuit, **how)
+    values = found.contribution.value
+    order = sorted(range(len(found.edges)), key=lambda index: -abs(float(values[index])))
+    edges = [{"name": found.edges[index], "contribution": float(values[index])} for index in order]
+    return {"edges_kept": circuit.n_kept, "sampled": found.sampled, "edges": edges}
