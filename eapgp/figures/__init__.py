@@ -1,0 +1,18 @@
+"""Figures: pure functions from results to `plotly.graph_objects.Figure`; no model, no torch.
+
+style, scale   colours, fonts, escaping, and the signed logarithmic scale
+heatmap        `score_heatmap` (source × destination), `block_heatmap` (by layer or kind)
+scores         `scores_distribution`, `score_by_layer`, `cumulative_share`
+compare        `rank_scatter`, `jaccard_curve`, `group_bars`
+curves         `faithfulness_curves`, `faithfulness_difference`, `roc`, `precision_recall`, `growth`
+projection     `project_paths` → `Projection` (coordinates, `to_space`, `grid`), `mean_projection`
+path           `path_projection`
+path_curves    `path_curves`, `edge_along_path`
+path_maps      `vanished_heatmap`, `positions_heatmap`
+nodes          `attention_pattern`, `logit_contribution`
+evidence       `completeness`, `minimality`, `stability_bars`, `stability_histogram`, `confusion`
+data           `figure_data`: the table behind any of them
+
+Every figure says how to read it in `fig.layout.meta["read"]`, takes `dark=` for its page, and
+carries names for click-through in its markers' `customdata`.
+"""

@@ -13,7 +13,7 @@ from eapgp.figures.inputs import CurveLine, GrowthLine, PrecisionRecallLine, Roc
 from eapgp.figures.style import LineStyle, apply, count, escape, fade, line_styles, mark_x, number, theme
 
 Floats = NDArray[np.floating[Any]]
-_PERCENT = (0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+_PERCENT = (0.001, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 _LOW_END, _HIGH_END = -1.0, 2.0
 
 
@@ -115,6 +115,7 @@ def _size_axes(fig: go.Figure, n_edges: int, *, dark: bool) -> None:
             "tickvals": [p * n_edges / 100 for p in marks],
             "ticktext": [f"{p:g} %" for p in marks],
             "tickfont": {"size": 12, "color": look.muted},
+            "tickangle": 0,
             "showgrid": False,
             "ticks": "outside",
             "tickcolor": look.muted,

@@ -52,7 +52,7 @@ def score_heatmap(
     note = f"{count(graph.n_edges)} edges" + (f", {count(unscored)} of them not scored (empty)" if unscored else "")
     note += "; logarithmic colours" if log else "; linear colours"
     apply(fig, title=title, x="destination (reads)", y="source (writes)", note=note, read=_READ, dark=dark, height=620)
-    _layer_ticks(fig, graph)
+    _layer_ticks(fig, graph, dark=dark)
     fig.update_xaxes(showgrid=False, zeroline=False)
     fig.update_yaxes(showgrid=False, zeroline=False)
     return fig
@@ -82,7 +82,7 @@ def block_heatmap(
         )
     note = f"{count(scores.graph.n_edges)} edges in {count(int(np.isfinite(blocks).sum()))} cells; {RULES[rule]}"
     apply(fig, title=title, x="destination (reads)", y="source (writes)", note=note, read=read, dark=dark, height=560)
-    _block_ticks(fig, scores.graph, by, len(rows), len(columns))
+    _block_ticks(fig, scores.graph, by, len(rows), len(columns), dark=dark)
     fig.update_xaxes(showgrid=False, zeroline=False)
     fig.update_yaxes(showgrid=False, zeroline=False)
     return fig
@@ -169,36 +169,44 @@ def _layer_lines(fig: go.Figure, graph: Graph, *, dark: bool) -> None:
     fig.update_layout(shapes=[shape | {"line": line, "opacity": 0.35} for shape in shapes])
 
 
-def _layer_ticks(fig: go.Figure, graph: Graph) -> None:
-    """Tick labels per block or layer where single nodes would not fit.
-
-    Ticks stand a quarter cell beside the middle: plotly shows a tick's text instead of the
-    category's name when hovering exactly on a tick.
-    """
+def _layer_ticks(fig: go.Figure, graph: Graph, *, dark: bool) -> None:
+    """Labels per block or layer where the names of single nodes would not fit."""
     by: BlockBy = "type" if graph.n_layers <= 6 else "layer"
     if graph.n_sources > 40:
-        _set_ticks(fig.update_yaxes, *row_blocks(graph, "layer"), graph.n_sources)
+        _labels(fig, "y", *row_blocks(graph, "layer"), graph.n_sources, dark=dark)
     if graph.n_destinations > 24:
-        names, starts = column_blocks(graph, by)
-        _set_ticks(fig.update_xaxes, names, starts, graph.n_destinations)
-        fig.update_xaxes(tickangle=-90)
+        _labels(fig, "x", *column_blocks(graph, by), graph.n_destinations, dark=dark)
 
 
-def _block_ticks(fig: go.Figure, graph: Graph, by: BlockBy, n_rows: int, n_columns: int) -> None:
+def _block_ticks(fig: go.Figure, graph: Graph, by: BlockBy, n_rows: int, n_columns: int, *, dark: bool) -> None:
     """One label per layer where the blocks of all layers would crowd the axes."""
     fig.update_xaxes(tickangle=-90)
     if by == "layer" or graph.n_layers <= 6:
         return
     layers = [f"layer {layer}" for layer in range(graph.n_layers)]
     starts = np.arange(graph.n_layers)
-    _set_ticks(fig.update_yaxes, ["input", *layers], np.append(0, 1 + 2 * starts), n_rows)
-    _set_ticks(fig.update_xaxes, [*layers, "logits"], np.append(4 * starts, n_columns - 1), n_columns)
+    _labels(fig, "y", ["input", *layers], np.append(0, 1 + 2 * starts), n_rows, dark=dark)
+    _labels(fig, "x", [*layers, "logits"], np.append(4 * starts, n_columns - 1), n_columns, dark=dark)
 
 
-def _set_ticks(update: Any, names: list[str], starts: NDArray[np.int64], end: int) -> None:
+def _labels(fig: go.Figure, letter: str, names: list[str], starts: NDArray[np.int64], end: int, *, dark: bool) -> None:
+    """Labels in the middle of blocks of cells, drawn as notes beside the axis.
+
+    Not as tick texts: plotly shows a tick's text in place of the category's own name on hover.
+    """
     middles = (starts + np.append(starts[1:], end) - 1) / 2
-    places = np.where(middles % 1 == 0, middles + 0.25, middles)
     thin = max(1, int(np.ceil(len(names) / 28)))
     shown = [i for i in range(len(names) - 1) if i % thin == 0 and middles[-1] - middles[i] > end / 40]
-    shown.append(len(names) - 1)
-    update(tickmode="array", tickvals=[float(places[i]) for i in shown], ticktext=[names[i] for i in shown])
+    common = {"showarrow": False, "font": {"size": 12.5, "color": theme(dark).text}}
+    for i in [*shown, len(names) - 1]:
+        if letter == "x":
+            place = {"x": middles[i], "yref": "paper", "y": 0, "yanchor": "top", "yshift": -3, "textangle": -90}
+        else:
+            place = {"y": middles[i], "xref": "paper", "x": 0, "xanchor": "right", "xshift": -3}
+        fig.add_annotation(text=names[i], **place, **common)
+    if letter == "x":
+        fig.update_xaxes(showticklabels=False, ticks="", title_standoff=60)
+        fig.update_layout(margin_b=100)
+    else:
+        fig.update_yaxes(showticklabels=False, ticks="", title_standoff=62)
+        fig.update_layout(margin_l=104)

@@ -61,8 +61,8 @@ def path_projection(
         fig.add_trace(_path_trace(kind, plane.coordinates[kind], records.get(kind), pair, dark=dark))
     _ends(fig, plane.corrupted, dark=dark)
     shares = ", ".join(f"{share:.0%} of {name_of(kind)}" for kind, share in plane.explained.items())
-    note = f"pair {pair}: the plane shows {shares} (share of squared distance from the clean input)"
-    x, y = "along x′ − x, clean to corrupted (embedding units)", "main deviation of GradPath (embedding units)"
+    note = f"pair {pair}: the plane holds {shares} (squared distance)"
+    x, y = "along x′ − x (embedding units)", "main deviation (embedding units)"
     apply(fig, title=title, x=x, y=y, note=note, read=_READ, dark=dark, height=620 if play else 540)
     return _isometric(fig, background)
 
@@ -81,8 +81,8 @@ def _mean_figure(
     _ends(fig, np.array([1.0, 0.0]), dark=dark)
     n = next(iter(averaged.coordinates.values())).shape[0]
     shares = ", ".join(f"{share:.0%} of {name_of(kind)}" for kind, share in averaged.explained.items())
-    note = f"mean over {n} pairs, each in its own plane and in units of its own ‖x − x′‖; the planes show {shares}"
-    x, y = "along x′ − x (in ‖x − x′‖)", "main deviation of GradPath (in ‖x − x′‖)"
+    note = f"mean over {n} pairs, each in its own plane and in units of its ‖x − x′‖, which holds {shares}"
+    x, y = "along x′ − x (in ‖x − x′‖)", "main deviation (in ‖x − x′‖)"
     apply(fig, title=title, x=x, y=y, note=note, read=_READ, dark=dark, height=620 if play else 540)
     return _isometric(fig)
 

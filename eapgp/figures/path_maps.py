@@ -108,6 +108,7 @@ def _panels(
             row=1,
             col=column,
         )
+    fig.update_annotations(font_size=14)
     scale = [list(stop) for stop in theme(dark).sequential]
     fig.update_layout(coloraxis={"colorscale": scale, "cmin": 0, "cmax": top or 1.0, "colorbar": colour_bar(label)})
     return fig

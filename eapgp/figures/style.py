@@ -148,14 +148,16 @@ def line_styles(names: Sequence[str]) -> list[LineStyle]:
     relative of it with another dash. Names that are no method take the palette in order.
     """
     seen: dict[str, int] = {}
-    styles = []
+    styles: list[LineStyle] = []
+    taken = {METHOD_STYLES[method].colour for name in names if (method := method_of(name))}
+    free = [style for style in _OTHERS if style.colour not in taken] or list(_OTHERS)
     for name in names:
         method = method_of(name)
         key = method or ""
         count = seen.get(key, 0)
         seen[key] = count + 1
         if method is None:
-            styles.append(_OTHERS[count % len(_OTHERS)])
+            styles.append(free[count % len(free)])
         elif count == 0:
             styles.append(METHOD_STYLES[method])
         else:
@@ -237,14 +239,14 @@ def apply(
     with `panel_titles`).
     """
     look = theme(dark)
-    text = _wrapped(title, 44)
-    heading: dict[str, Any] = {"text": text, "x": 0, "xref": "paper", "xanchor": "left"}
+    text = _wrapped(title, 36)
+    heading: dict[str, Any] = {"text": text, "x": 0.012, "xref": "container", "xanchor": "left"}
     heading |= {"font": {"size": 19, "color": look.text}, "yref": "container", "y": 0.97, "yanchor": "top"}
     heading["automargin"] = True
     if note:
-        heading["subtitle"] = {"text": _wrapped(note, 60), "font": {"size": 13, "color": look.muted}}
+        heading["subtitle"] = {"text": _wrapped(note, 54), "font": {"size": 13, "color": look.muted}}
     top = 40 + 22 * (text.count("<br>") + 1) + 30 * panel_titles
-    top += 18 * (_wrapped(note, 60).count("<br>") + 1) if note else 0
+    top += 18 * (_wrapped(note, 54).count("<br>") + 1) if note else 0
     fig.update_layout(
         title=heading,
         meta={"read": read},

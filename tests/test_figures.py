@@ -1,0 +1,469 @@
+"""What every figure draws equals what it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from eapgp.attribution.result import EdgeScores, PathRecord
+from eapgp.errors import OptionError
+from eapgp.figures import compare, curves, evidence, heatmap, nodes, path, path_curves, path_maps, scores
+from eapgp.figures.data import figure_data
+from eapgp.figures.inputs import Background, ConfusionRow, CurveLine, GrowthLine, PrecisionRecallLine, RocLine
+from eapgp.figures.numbers import edge_values
+from eapgp.figures.projection import project_record
+from eapgp.figures.style import AGAINST, METHOD_STYLES, PATH_STYLES, SUPPORTS, unescape
+from eapgp.graph import Graph
+
+GRAPH = Graph(3, 2, d_model=4)
+HOSTILE = ["<img src=x onerror=alert(1)>", " <b>Amy</b>", "&lt;", "$a$", "%{x}"]
+
+
+def edge_scores(seed: int = 0) -> EdgeScores:
+    values = np.random.default_rng(seed).standard_normal(GRAPH.mask.shape)
+    values *= 10.0 ** np.random.default_rng(seed + 50).uniform(-4, 0, values.shape)
+    return EdgeScores(GRAPH, np.where(GRAPH.mask, values, 0.0))
+
+
+def records(n_pairs: int = 3, k: int = 4) -> dict[str, PathRecord]:
+    """Paths whose first step raises GradPath's distance in pair 0 only, by enough to raise the mean."""
+    rng = np.random.default_rng(0)
+    clean, corrupted = rng.standard_normal((2, n_pairs, 5, 4))
+    straight = np.stack([clean + j / k * (corrupted - clean) for j in range(k + 1)])
+    walk = clean + 0.3 * np.concatenate([np.zeros((1, *clean.shape)), rng.standard_normal((k, *clean.shape))]).cumsum(0)
+    found = {}
+    for kind, points in (("gradpath", walk), ("straight", straight)):
+        shape = (k + 1, n_pairs)
+        distance = np.repeat(np.linspace(10, 1, k + 1)[:, None], n_pairs, axis=1) * (1 + np.arange(n_pairs))
+        gradient = rng.uniform(0.5, 1, (*shape, GRAPH.n_destinations))
+        norms = rng.uniform(1, 2, shape)
+        if kind == "gradpath":
+            distance[1, 0] = 200
+            gradient[0], norms[0] = np.nan, np.nan
+        found[kind] = PathRecord(
+            kind,
+            output_distance=distance,
+            metric=np.tanh(distance),
+            to_corrupted=np.linalg.norm((points - corrupted).reshape(*shape, -1), axis=-1),
+            to_clean=np.linalg.norm((points - clean).reshape(*shape, -1), axis=-1),
+            gradient_norm=norms,
+            destination_gradient=gradient,
+            used=np.isfinite(norms[:, 0]),
+            lengths=np.full(n_pairs, 5),
+            points=points,
+        )
+    return found
+
+
+SIZES = np.array([0, 1, 10, 100])
+
+
+def curve(name: str) -> CurveLine:
+    values = np.array([0.0, 0.2, 0.7, 1.0])
+    return CurveLine(name, SIZES, values, values - 0.1, values + 0.1, kept=np.array([0, 1, 8, 100]))
+
+
+RATES = np.array([0.0, 0.2, 1.0])
+ATTENTION = np.tril(np.arange(1.0, 26).reshape(5, 5)) / 25
+
+EVERY: dict[str, Callable[[bool], go.Figure]] = {
+    "score_heatmap": lambda d: heatmap.score_heatmap(edge_scores(), dark=d),
+    "block_heatmap": lambda d: heatmap.block_heatmap(edge_scores(), dark=d),
+    "scores_distribution": lambda d: scores.scores_distribution(edge_scores(), dark=d),
+    "score_by_layer": lambda d: scores.score_by_layer(edge_scores(), dark=d),
+    "cumulative_share": lambda d: scores.cumulative_share({"eap": edge_scores()}, current=5, dark=d),
+    "rank_scatter": lambda d: compare.rank_scatter(edge_scores(), edge_scores(1), ("eap", "eap-gp"), 20, dark=d),
+    "jaccard_curve": lambda d: compare.jaccard_curve({"eap": edge_scores(), "exact": edge_scores(1)}, dark=d),
+    "group_bars": lambda d: compare.group_bars(["q", "k"], {"eap": [0.5, -0.2]}, measure="Kendall", dark=d),
+    "faithfulness_curves": lambda d: curves.faithfulness_curves(
+        [curve("eap")], n_edges=100, random=curve("random"), current=10, dark=d
+    ),
+    "faithfulness_difference": lambda d: curves.faithfulness_difference(
+        curve("a"), n_edges=100, names=("eap", "eap-ig"), current=10, dark=d
+    ),
+    "roc": lambda d: curves.roc([RocLine("eap", RATES, RATES**0.5, 0.7)], dark=d),
+    "precision_recall": lambda d: curves.precision_recall(
+        [PrecisionRecallLine("eap", RATES, 1 - RATES, np.array([1, 2, 3]))], base_rate=0.1, dark=d
+    ),
+    "growth": lambda d: curves.growth([GrowthLine("eap", np.array([1, 2]), np.array([3, 12]))], x="n", y="s", dark=d),
+    "path_projection": lambda d: path.path_projection(records(), current=1, play=True, dark=d),
+    "path_projection_mean": lambda d: path.path_projection(records(), pair=None, current=1, dark=d),
+    "path_curves": lambda d: path_curves.path_curves(records(), "output_distance", current=1, dark=d),
+    "edge_along_path": lambda d: path_curves.edge_along_path({"gradpath": np.array([np.nan, 1.0])}, "a->b<q>", dark=d),
+    "vanished_heatmap": lambda d: path_maps.vanished_heatmap(records(), GRAPH, current=1, dark=d),
+    "positions_heatmap": lambda d: path_maps.positions_heatmap(records(), 0, HOSTILE, current=1, dark=d),
+    "attention_pattern": lambda d: nodes.attention_pattern(ATTENTION, ATTENTION, HOSTILE, dark=d),
+    "logit_contribution": lambda d: nodes.logit_contribution(HOSTILE, [1, -2, 3, 0, 1], dark=d),
+    "completeness": lambda d: evidence.completeness(np.array([1.0, 2]), np.array([1.5, 2]), dark=d),
+    "minimality": lambda d: evidence.minimality(["a->b<q>", "c->d"], np.array([0.1, 0.4]), random=(-0.1, 0.1), dark=d),
+    "stability_bars": lambda d: evidence.stability_bars(
+        ["a->b<q>", "c->d"], np.array([0.2, 0.9]), np.array([1.0, -1]), n=5, dark=d
+    ),
+    "stability_histogram": lambda d: evidence.stability_histogram(np.array([0, 0.5, 1.0]), n=5, dark=d),
+    "confusion": lambda d: evidence.confusion([ConfusionRow("eap", 3, 2, 1)], dark=d),
+}
+
+
+def shown_traces(fig: go.Figure) -> list[go.Scatter]:
+    return [trace for trace in fig.data if not (trace.meta or {}).get("hidden")]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_figure_says_what_it_shows(name: str) -> None:
+    light, dark = EVERY[name](False), EVERY[name](True)
+    for fig in (light, dark):
+        assert fig.layout.title.text
+        assert len(fig.layout.meta["read"]) > 30 and fig.layout.meta["read"].endswith((".", ")."))
+        titles = [axis.title.text for axis in (*fig.select_xaxes(), *fig.select_yaxes())]
+        assert sum(bool(title) for title in titles) >= 2
+        for trace in shown_traces(fig):
+            assert trace.hovertemplate, f"{trace.name} has no hover text"
+        assert len(figure_data(fig)) > 0
+        assert fig.layout.paper_bgcolor == "rgba(0,0,0,0)"
+    assert light.layout.font.color != dark.layout.font.color
+    assert figure_data(light).equals(figure_data(dark))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_no_figure_lets_markup_through(name: str) -> None:
+    """All text that plotly draws is free of tags but the line breaks and bold type of our own."""
+    fig = EVERY[name](False).to_dict()
+    drawn: list[str] = []
+
+    def collect(value: object, key: str) -> None:
+        if isinstance(value, dict):
+            for inner, item in value.items():
+                collect(item, inner)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                collect(item, key)
+        elif isinstance(value, str) and key in ("text", "ticktext", "hovertext", "x", "y", "name", "label"):
+            drawn.append(value)
+
+    collect({**fig, "layout": {k: v for k, v in fig["layout"].items() if k != "template"}}, "")
+    for text in drawn:
+        bare = text.replace("<br>", "").replace("<b>", "").replace("</b>", "")
+        assert "<" not in bare, text
+
+
+# heat maps
+
+
+def test_heat_map_cells_are_the_scores() -> None:
+    given = edge_scores()
+    for log in (True, False):
+        fig = heatmap.score_heatmap(given, log=log)
+        table = figure_data(fig)
+        assert len(table) == GRAPH.n_edges
+        for _, row in table.iterrows():
+            s, d = GRAPH.source_index(row["source"]), GRAPH.destination_index(row["destination"])
+            assert row["score"] == pytest.approx(given.values[s, d], rel=1e-5)
+        heat = fig.data[0]
+        assert heat.zmin == -heat.zmax
+        assert np.nanmax(np.abs(heat.z)) == pytest.approx(heat.zmax, rel=1e-5)
+        assert np.array_equal(np.isfinite(heat.z), GRAPH.mask)
+        assert heat.colorscale[0][1] == AGAINST and heat.colorscale[-1][1] == SUPPORTS
+
+
+def test_a_shared_limit_gives_panes_one_scale() -> None:
+    fig_a = heatmap.score_heatmap(edge_scores(0), limit=50.0)
+    fig_b = heatmap.score_heatmap(edge_scores(1), limit=50.0)
+    assert fig_a.data[0].zmax == fig_b.data[0].zmax
+    assert fig_a.data[0].colorbar.tickvals == fig_b.data[0].colorbar.tickvals
+
+
+def test_clicks_land_on_the_strongest_edges() -> None:
+    given = edge_scores()
+    targets = heatmap.score_heatmap(given, clickable=7).data[1]
+    assert [row[0] for row in targets.customdata] == [name for name, _ in given.top(7)]
+    assert [f"{unescape(y)}->{unescape(x)}" for x, y in zip(targets.x, targets.y, strict=True)] == [
+        row[0] for row in targets.customdata
+    ]
+    assert targets.mode == "markers" and targets.marker.opacity == 0
+
+
+def test_unscored_edges_are_blank_and_counted() -> None:
+    values = edge_scores().values.copy()
+    values[0, :3] = np.nan
+    fig = heatmap.score_heatmap(EdgeScores(GRAPH, values))
+    assert len(figure_data(fig)) == GRAPH.n_edges - 3
+    assert "3 of them not scored" in fig.layout.title.subtitle.text
+
+
+def test_large_graphs_are_drawn_by_blocks_and_say_so() -> None:
+    fig = heatmap.score_heatmap(edge_scores(), max_cells=100)
+    assert fig.data[0].z.shape == (1 + 2 * 3, 4 * 3 + 1)
+    note = fig.layout.title.subtitle.text.replace("<br>", " ")
+    assert "the score of largest size among its edges" in note and str(GRAPH.n_edges) in note
+
+
+def test_sums_of_sizes_do_not_wear_a_sign_colour() -> None:
+    fig = heatmap.block_heatmap(edge_scores(), rule="sum_abs")
+    assert fig.data[0].zmin == 0
+    assert not {SUPPORTS, AGAINST} & {stop[1] for stop in fig.data[0].colorscale}
+    assert figure_data(fig)["sum of |score|"].sum() == pytest.approx(np.abs(edge_values(edge_scores())).sum())
+    with pytest.raises(OptionError, match="rule 'mean' is unknown"):
+        heatmap.block_heatmap(edge_scores(), rule="mean")  # type: ignore[arg-type]
+
+
+# distributions
+
+
+def test_every_nonzero_score_is_in_one_bar_of_its_sign() -> None:
+    values = edge_scores().values.copy()
+    values[0, 0] = 0.0
+    fig = scores.scores_distribution(EdgeScores(GRAPH, values))
+    up, down = fig.data
+    drawn = values[GRAPH.mask]
+    assert np.sum(up.y) == (drawn > 0).sum() and -np.sum(down.y) == (drawn < 0).sum()
+    assert up.marker.color == SUPPORTS and down.marker.color == AGAINST
+    assert "1 are exactly 0" in fig.layout.title.subtitle.text.replace("<br>", " ")
+
+
+def test_layer_bars_add_up_to_the_total() -> None:
+    given = edge_scores()
+    fig = scores.score_by_layer(given)
+    assert sum(np.sum(bar.y) for bar in fig.data) == pytest.approx(np.abs(edge_values(given)).sum())
+    to_logits = next(bar for bar in fig.data if bar.name == "to logits")
+    assert to_logits.y[0] == pytest.approx(abs(given.values[0, -1]))
+
+
+def test_cumulative_share_ends_at_the_whole() -> None:
+    given = edge_scores()
+    line = scores.cumulative_share({"eap": given}).data[0]
+    sizes = np.sort(np.abs(edge_values(given)))[::-1]
+    assert line.x[0] == 1 and line.x[-1] == GRAPH.n_edges and line.y[-1] == pytest.approx(1)
+    at = 4
+    assert line.y[at] == pytest.approx(sizes[: line.x[at]].sum() / sizes.sum())
+
+
+# comparison
+
+
+def test_scatter_sorts_edges_into_the_right_sets() -> None:
+    a = edge_scores()
+    flipped = a.values.copy()
+    strongest = [GRAPH.edge_index(name) for name, _ in a.top(3)]
+    flipped[strongest[0]] *= -1
+    flipped[strongest[1]] = 0.0
+    b = EdgeScores(GRAPH, flipped)
+    fig = compare.rank_scatter(a, b, ("eap", "exact"), 3)
+    found = {trace.name.split(" (")[0]: [row[0] for row in trace.customdata] for trace in fig.data}
+    names = [name for name, _ in a.top(4)]
+    assert found == {"both": [names[2]], "only eap": [names[1]], "only exact": [names[3]], "sign flipped": [names[0]]}
+    table = figure_data(fig).set_index("edge")
+    assert table["score A"][names[0]] == pytest.approx(-table["score B"][names[0]])
+    assert table.loc[names[0], "rank A"] == 1
+    note = fig.layout.title.subtitle.text.replace("<br>", " ")
+    expected = np.corrcoef(edge_values(a), edge_values(b))[0, 1]
+    assert f"Pearson {expected:.3g}".replace("-", "−") in note
+
+
+def test_scatter_axes_share_one_symmetric_scale() -> None:
+    fig = compare.rank_scatter(edge_scores(), edge_scores(1), ("eap", "exact"), 10)
+    assert fig.layout.xaxis.range == fig.layout.yaxis.range
+    assert fig.layout.xaxis.range[0] == -fig.layout.xaxis.range[1]
+    by_rank = compare.rank_scatter(edge_scores(), edge_scores(1), ("eap", "exact"), 10, quantity="ranks")
+    for trace in by_rank.data:
+        assert [row[3] for row in trace.customdata] == list(trace.x)
+
+
+def test_scores_of_two_graphs_are_not_compared() -> None:
+    other = Graph(1, 1)
+    small = EdgeScores(other, np.zeros(other.mask.shape))
+    with pytest.raises(OptionError, match="different graphs"):
+        compare.rank_scatter(edge_scores(), small, ("a", "b"), 3)
+    with pytest.raises(OptionError, match="two methods"):
+        compare.jaccard_curve({"eap": edge_scores()})
+
+
+def test_jaccard_curve_of_equal_scores_is_one_and_ends_at_one() -> None:
+    given = {"exact": edge_scores(), "eap": edge_scores(), "eap-gp": edge_scores(1)}
+    same, other, chance = compare.jaccard_curve(given).data
+    assert np.all(np.asarray(same.y) == 1)
+    assert other.y[-1] == 1 and chance.y[-1] == 1 and min(other.y) < 1
+    assert same.line.color == METHOD_STYLES["eap"].colour and other.line.color == METHOD_STYLES["eap-gp"].colour
+
+
+# curves
+
+
+def test_faithfulness_curve_draws_its_values_bands_and_percentages() -> None:
+    fig = curves.faithfulness_curves([curve("eap")], n_edges=100, current=10)
+    band, line = fig.data[0], fig.data[1]
+    assert list(line.x) == [1, 10, 100] and list(line.y) == [0.2, 0.7, 1.0]
+    assert np.asarray(band.y) == pytest.approx([0.3, 0.8, 1.1, 0.9, 0.6, 0.1])
+    assert [row[:3] for row in line.customdata] == [[1, 0.01, 1], [10, 0.1, 8], [100, 1.0, 100]]
+    assert line.line.color == METHOD_STYLES["eap"].colour
+    top = fig.layout.xaxis2
+    assert dict(zip(top.ticktext, top.tickvals, strict=True))["10 %"] == 10 and top.matches == "x"
+    assert {shape.y0 for shape in fig.layout.shapes if shape.y0 == shape.y1} == {0, 1}
+    assert any(shape.x0 == 10 == shape.x1 for shape in fig.layout.shapes)
+
+
+def test_wild_bands_do_not_flatten_the_curve() -> None:
+    wild = CurveLine("eap", SIZES, np.array([0, 0.2, 0.7, 1.0]), np.full(4, -500.0), np.full(4, 900.0))
+    low, high = curves.faithfulness_curves([wild], n_edges=100).layout.yaxis.range
+    assert -1.5 < low < 0 < 1 < high < 2.5
+
+
+def test_undefined_faithfulness_leaves_a_gap() -> None:
+    holed = CurveLine("eap", SIZES, np.array([np.nan, 0.5, np.nan, 1.0]))
+    (line,) = (trace for trace in curves.faithfulness_curves([holed], n_edges=100).data if trace.name == "eap")
+    assert np.isnan(line.y[1])
+
+
+def test_growth_fits_the_exponent_of_a_power_law() -> None:
+    x = np.array([1.0, 2, 4, 8])
+    assert curves.exponent(GrowthLine("a", x, 3 * x**1.5)) == pytest.approx(1.5)
+    assert np.isnan(curves.exponent(GrowthLine("a", x[:1], x[:1])))
+    assert "x^1.5" in curves.growth([GrowthLine("exact", x, x**1.5)], x="n", y="s").data[0].name
+
+
+# paths
+
+
+def test_projection_draws_the_paths_of_the_pair() -> None:
+    given = records()
+    plane = project_record(given, 2)
+    fig = path.path_projection(given, pair=2, current=3)
+    drawn = {trace.name: trace for trace in shown_traces(fig)}
+    for kind, name in (("gradpath", "GradPath"), ("straight", "Straight line")):
+        assert np.allclose(np.c_[drawn[name].x, drawn[name].y], plane.coordinates[kind])
+        assert drawn[name].line.color == PATH_STYLES[kind].colour
+        assert [row[:2] for row in drawn[name].customdata] == [[kind, step] for step in range(5)]
+        assert [row[2] for row in drawn[name].customdata] == pytest.approx(given[kind].output_distance[:, 2])
+    assert np.allclose(np.c_[drawn["ends"].x, drawn["ends"].y], np.array([[0.0, 0.0], [plane.distance, 0.0]]))
+    assert fig.layout.yaxis.scaleanchor == "x" and fig.layout.yaxis.scaleratio == 1
+    halo = next(trace for trace in fig.data if trace.name == "current step")
+    assert np.allclose([halo.x[0], halo.y[0]], plane.coordinates["gradpath"][3])
+
+
+def test_background_is_drawn_on_the_plane() -> None:
+    given = records()
+    plane = project_record(given, 0)
+    x, y = plane.grid(4)
+    z = np.arange(16.0).reshape(4, 4)
+    fig = path.path_projection(given, projection=plane, background=Background(x, y, z, "metric"))
+    assert np.array_equal(fig.data[0].z, z) and fig.layout.xaxis.range == (x[0], x[-1])
+
+
+def test_playing_moves_only_the_halo_through_all_steps() -> None:
+    given = records()
+    fig = path.path_projection(given, pair=0, play=True)
+    plane = project_record(given, 0)
+    halo = next(i for i, trace in enumerate(fig.data) if trace.name == "current step")
+    assert [frame.name for frame in fig.frames] == ["0", "1", "2", "3", "4"]
+    for step, frame in enumerate(fig.frames):
+        assert frame.traces == (halo,)
+        assert np.allclose([frame.data[0].x[0], frame.data[0].y[0]], plane.coordinates["gradpath"][step])
+
+
+def test_path_curves_show_pairs_mean_and_overshoot() -> None:
+    given = records()
+    fig = path_curves.path_curves(given, "output_distance", current=2)
+    mean = next(trace for trace in fig.data if trace.name == "GradPath")
+    assert np.allclose(mean.y, given["gradpath"].output_distance.mean(axis=1))
+    assert list(mean.marker.symbol) == ["diamond", "triangle-up", "diamond", "diamond", "diamond"]
+    assert "the distance rose in some step for 1 of 3 pairs" in fig.layout.title.subtitle.text.replace("<br>", " ")
+    faint = next(trace for trace in fig.data if trace.name == "GradPath, single pairs")
+    assert np.allclose(np.asarray(faint.y)[:5], given["gradpath"].output_distance[:, 0])
+    assert np.isnan(faint.y[5])
+
+
+def test_path_curves_relative_to_the_start() -> None:
+    fig = path_curves.path_curves(records(), "output_distance", normalised=True)
+    straight = next(trace for trace in fig.data if trace.name == "Straight line")
+    assert np.allclose(straight.y, np.linspace(10, 1, 5) / 10)
+    with pytest.raises(OptionError, match="metric cannot be shown relative"):
+        path_curves.path_curves(records(), "metric", normalised=True)
+    with pytest.raises(OptionError, match="quantity 'speed' is unknown"):
+        path_curves.path_curves(records(), "speed")  # type: ignore[arg-type]
+
+
+def test_points_without_gradient_leave_a_gap() -> None:
+    fig = path_curves.path_curves(records(), "gradient_norm")
+    mean = next(trace for trace in fig.data if trace.name == "GradPath")
+    assert np.isnan(mean.y[0]) and np.isfinite(mean.y[1:]).all()
+
+
+def test_the_running_sum_of_an_edge_ends_at_its_score() -> None:
+    points = np.array([np.nan, 0.4, -0.1, 0.3])
+    fig = path_curves.edge_along_path({"gradpath": points}, "input->a0.h1<q>")
+    above, below = fig.data
+    assert np.array_equal(above.y, points, equal_nan=True)
+    assert below.y[-1] == pytest.approx(np.nanmean(points)) and np.isnan(below.y[0])
+    assert "GradPath 0.2" in fig.layout.title.subtitle.text
+
+
+def test_vanished_and_position_maps_draw_the_record() -> None:
+    given = records()
+    fig = path_maps.vanished_heatmap(given, GRAPH, current=1)
+    for trace, kind in zip(fig.data, given, strict=True):
+        assert np.array_equal(trace.z, given[kind].vanished_share(GRAPH).T, equal_nan=True)
+    assert (fig.layout.coloraxis.cmin, fig.layout.coloraxis.cmax) == (0, 1)
+    moved = path_maps.positions_heatmap(given, 1, list("abcde"))
+    points = given["gradpath"].points
+    assert points is not None
+    assert moved.data[0].z[2, 3] == pytest.approx(np.linalg.norm(points[3, 1, 2] - points[0, 1, 2]))
+    with pytest.raises(OptionError, match="pair 0 has 5 tokens, got 2"):
+        path_maps.positions_heatmap(given, 0, ["a", "b"])
+
+
+# nodes
+
+
+def test_attention_difference_is_clean_minus_corrupted_below_the_diagonal() -> None:
+    corrupted = np.tril(np.full((5, 5), 0.1))
+    heat = nodes.attention_pattern(ATTENTION, corrupted, list("abcde"), which="difference").data[0]
+    lower = np.tril_indices(5)
+    assert np.allclose(heat.z[lower], (ATTENTION - corrupted)[lower])
+    assert np.isnan(heat.z[np.triu_indices(5, 1)]).all() and heat.zmin == -heat.zmax
+    clean = nodes.attention_pattern(ATTENTION, corrupted, list("abcde")).data[0]
+    assert (clean.zmin, clean.zmax) == (0, 1) and np.allclose(clean.z[lower], ATTENTION[lower])
+
+
+def test_attention_uses_the_tokens_of_the_run_shown() -> None:
+    fig = nodes.attention_pattern(
+        ATTENTION, ATTENTION, list("abcde"), corrupted_tokens=list("vwxyz"), which="corrupted"
+    )
+    assert fig.layout.xaxis.ticktext[0] == "0 v"
+    with pytest.raises(OptionError, match="there are 2 tokens"):
+        nodes.attention_pattern(ATTENTION, ATTENTION, ["a", "b"])
+
+
+def test_logit_bars_are_sorted_and_coloured_by_sign() -> None:
+    bar = nodes.logit_contribution(["a", "b", "c"], [-1.0, 2.0, 0.5]).data[0]
+    assert list(bar.x) == [2.0, 0.5, -1.0]
+    assert list(bar.marker.color) == [SUPPORTS, SUPPORTS, AGAINST]
+    assert [row[0] for row in bar.customdata] == ["b", "c", "a"]
+
+
+# evidence
+
+
+def test_completeness_marks_the_gap_of_each_pair() -> None:
+    table = figure_data(evidence.completeness(np.array([1.0, 3.0]), np.array([1.5, 2.0])))
+    assert table["gap"].tolist() == [-0.5, 1.0]
+
+
+def test_minimality_sorts_edges_and_keeps_their_intervals() -> None:
+    effects, low, high = np.array([0.1, 0.4]), np.array([0.0, 0.3]), np.array([0.3, 0.6])
+    fig = evidence.minimality(["a", "b"], effects, low=low, high=high, random=(-0.1, 0.1), sampled_of=9)
+    bar = fig.data[0]
+    assert [row[0] for row in bar.customdata] == ["b", "a"]
+    assert np.allclose(bar.error_y.array, [0.2, 0.2]) and np.allclose(bar.error_y.arrayminus, [0.1, 0.1])
+    assert (fig.layout.shapes[0].y0, fig.layout.shapes[0].y1) == (-0.1, 0.1)
+    assert "2 of 9 kept edges" in fig.layout.title.subtitle.text
+
+
+def test_stability_and_confusion_draw_their_counts() -> None:
+    bars = evidence.stability_bars(["a", "b"], np.array([0.2, 0.9]), np.array([1.0, -1.0]), n=5).data[0]
+    assert list(bars.x) == [0.9, 0.2] and list(bars.marker.color) == [AGAINST, SUPPORTS]
+    fig = evidence.stability_histogram(np.array([0.0, 0.0, 0.5, 1.0]), n=5)
+    assert np.sum(fig.data[0].y) == 2 and "2 never are" in fig.layout.title.subtitle.text
+    found, missed, extra = evidence.confusion([ConfusionRow("eap", 3, 2, 1), ConfusionRow("exact", 5, 0, 0)]).data
+    assert [list(part.x) for part in (found, missed, extra)] == [[3, 5], [2, 0], [1, 0]]
