@@ -9,9 +9,9 @@ st.set_page_config(page_title="eapgp", page_icon=brand.mark(dark=dark), layout="
 st.logo(brand.wordmark(dark=dark), size="large", icon_image=brand.mark(dark=dark))
 st.navigation(
     [
-        st.Page("pages/explore.py", title="Explore", icon=":material/hub:", default=True),
-        st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
-        st.Page("pages/path.py", title="Path", icon=":material/timeline:", url_path="path"),
+        st.Page("app_pages/explore.py", title="Explore", icon=":material/hub:", default=True),
+        st.Page("app_pages/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
+        st.Page("app_pages/path.py", title="Path", icon=":material/timeline:", url_path="path"),
     ],
     position="top",
 ).run()

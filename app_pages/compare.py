@@ -1,10 +1,9 @@
 """Compare: two to four runs at the same circuit size."""
 
 import streamlit as st
-from eapgp.ui.circuit_view.payload import largest
 
 from eapgp.ui import compare, panel, services
-from eapgp.ui.circuit_view import build_payload
+from eapgp.ui.circuit_view import build_payload, largest
 from eapgp.ui.circuits import selected
 from eapgp.ui.draw import guard
 from eapgp.ui.explore import nothing_yet
@@ -52,10 +51,8 @@ else:
                 bound_view(session, payload, key="compare-sets", height=640)
             else:
                 scale = largest(*scores.values())
-                per_row = 2 if len(names) in (2, 4) else 3
-                for start in range(0, len(names), per_row):
-                    columns = st.columns(per_row, gap="small")
-                    for column, name in zip(columns, names[start : start + per_row], strict=False):
+                for start in range(0, len(names), 2):
+                    for column, name in zip(st.columns(2, gap="small"), names[start : start + 2], strict=False):
                         with column:
                             payload = build_payload(
                                 scores[name],
@@ -67,7 +64,7 @@ else:
                                 legend=False,
                                 filename=name,
                             )
-                            bound_view(session, payload, key=f"compare-{names.index(name)}", height=560)
+                            bound_view(session, payload, key=f"compare-{names.index(name)}", height=520)
                 st.caption(
                     "The panes share positions, scale, size, hover, selection and zoom. Blue supports the behaviour, "
                     "dashed vermillion works against it."
