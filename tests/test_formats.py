@@ -160,13 +160,34 @@ def test_old_published_files_keep_every_score(shared: Path, tmp_path: Path, name
     assert json.loads((tmp_path / "again.json").read_text())["edges"] == raw["edges"]
 
 
-def test_edge_order_of_parallel_blocks(tmp_path: Path) -> None:
-    write_scores(some_scores(Graph(1, 2, parallel=True)), tmp_path / "s.json")
-    assert list(json.loads((tmp_path / "s.json").read_text())["edges"]) == [
-        *(f"input->a0.h{head}<{letter}>" for head in (0, 1) for letter in "qkv"),
-        "input->m0",
-        *(f"{source}->logits" for source in ("input", "a0.h0", "a0.h1", "m0")),
-    ]
+@pytest.mark.parametrize("parallel", [False, True])
+def test_edges_are_listed_in_the_reference_order(tmp_path: Path, parallel: bool) -> None:
+    """The order in which the reference library builds its graph, as a literal loop."""
+    expected, stream = [], ["input"]
+    for layer in range(2):
+        heads = [f"a{layer}.h{head}" for head in range(2)]
+        for source in stream:
+            expected += [f"{source}->{head}<{letter}>" for head in heads for letter in "qkv"]
+            expected += [f"{source}->m{layer}"] if parallel else []
+        stream += heads
+        if not parallel:
+            expected += [f"{source}->m{layer}" for source in stream]
+        stream.append(f"m{layer}")
+    expected += [f"{source}->logits" for source in stream]
+    write_scores(some_scores(Graph(2, 2, parallel=parallel)), tmp_path / "s.json")
+    assert list(json.loads((tmp_path / "s.json").read_text())["edges"]) == expected
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_awkward_numbers_come_back_bit_for_bit(tmp_path: Path, suffix: str) -> None:
+    graph = Graph(3, 6)
+    bits = np.random.default_rng(0).integers(0, 2**64, graph.mask.shape, dtype=np.uint64)
+    values = bits.view(np.float64)
+    values = np.where(graph.mask, np.where(np.isfinite(values), values, 5e-324), 0.0)
+    values[graph.edge_index("input->m0")] = -0.0
+    write_scores(EdgeScores(graph, values), tmp_path / f"s{suffix}")
+    back = read_scores(tmp_path / f"s{suffix}").values
+    assert (back.astype(np.float64).view(np.uint64) == values.view(np.uint64)).all()
 
 
 def test_edges_that_a_file_leaves_out_are_unscored(tmp_path: Path) -> None:
