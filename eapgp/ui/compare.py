@@ -78,12 +78,10 @@ def label_of(card: Card, context: Card) -> str:
 
 
 def default_runs(context: Card) -> tuple[str, ...]:
-    """EAP, EAP-IG and EAP-GP on the context's prompts, as far as they exist."""
+    """EAP, EAP-IG and EAP-GP (both step rules) on the context's prompts, as far as they exist."""
     found = services.comparable(context)
-    wanted = [card.id for card in found if card.method in ("eap", "eap-ig", "eap-gp")]
-    step = [card for card in found if card.method == "eap-gp" and card.options.get("step") == "unit"]
-    chosen = [run for run in wanted if run not in {card.id for card in step}] or wanted
-    return tuple(chosen[:3] if len(chosen) > 1 else [card.id for card in found][:3])
+    usual = [card.id for card in found if card.method in ("eap", "eap-ig", "eap-gp")]
+    return tuple((usual if len(usual) > 1 else [card.id for card in found])[:MOST_RUNS])
 
 
 def choose(session: Session, context: Card) -> list[Card]:
