@@ -15,7 +15,7 @@ from eapgp.engine.distance import Objective, output_distance, position_mask
 from eapgp.engine.gradients import GradientSum, contract, gradient_norms
 from eapgp.engine.interventions import Intervention
 from eapgp.engine.passes import Capture, Hook, Tokens, capture
-from eapgp.errors import ComputationError
+from eapgp.errors import NotFiniteError
 from eapgp.metrics import Metric
 from eapgp.models.adapter import widen
 from eapgp.models.model import Model
@@ -48,7 +48,10 @@ class Point:
 
 @dataclass
 class Context:
-    """A batch on its way through a method."""
+    """A batch on its way through a method.
+
+    leaf: the tensor whose gradient is taken beside the destinations', where it is not the input.
+    """
 
     model: Model
     batch: Batch
@@ -58,6 +61,7 @@ class Context:
     tick: Callable[[], None] = lambda: None
     passes: Passes = field(default_factory=Passes)
     use_gram: bool = True
+    leaf: Tensor | None = None
 
     @property
     def mask(self) -> Tensor:
@@ -67,22 +71,22 @@ class Context:
     def values(self, run: Capture) -> Tensor:
         """`[pair]` the metric of a run.
 
-        Errors: ComputationError naming the first pair whose metric is not finite.
+        Errors: NotFiniteError naming the first pair whose metric is not finite.
         """
         values = self.metric.compute(run.logits, self.batch.targets)
         if not bool(torch.isfinite(values).all()):
             which = int(self.batch.index[int((~torch.isfinite(values)).nonzero()[0])])
-            raise ComputationError(
+            raise NotFiniteError(
                 f"the metric {self.metric.name!r} of pair {which} is not a finite number; "
                 "check that prompt and answers, or use dtype float32."
             )
         return values
 
-    def reference(self, tokens: Tokens, *, residuals: bool = False) -> Capture:
+    def reference(self, tokens: Tokens, *, residuals: bool = False, outputs: bool = False) -> Capture:
         """A run without gradient that keeps its sources."""
         self.passes.reference += 1
         with torch.no_grad():
-            run = capture(self.model, tokens, residuals=residuals)
+            run = capture(self.model, tokens, residuals=residuals, outputs=outputs)
         self.tick()
         return run
 
@@ -131,7 +135,7 @@ class Context:
     def _backward(
         self, run: Capture, values: Tensor, distance: Tensor | None, metric_gradient: bool
     ) -> tuple[list[Tensor] | None, Tensor | None, Tensor | None]:
-        inputs = [*run.destinations(), run.input]
+        inputs = [*run.destinations(), self.leaf if self.leaf is not None else run.input]
         if metric_gradient and distance is not None:
             self.passes.backward += 2
             both = _two_gradients(values.sum(), distance.sum(), inputs)
@@ -143,16 +147,26 @@ class Context:
         if distance is None:
             return None, None, None
         self.passes.backward += 1
-        return None, None, _gradients(distance.sum(), [run.input])[0]
+        return None, None, _gradients(distance.sum(), [inputs[-1]])[0]
 
     def total(self, *, constant_scale: bool = False) -> GradientSum:
         """An empty sum of destination gradients."""
         return GradientSum(self.model, constant_scale=constant_scale)
 
-    def contract(self, difference: Tensor, total: GradientSum) -> Tensor:
-        """`[pair, src, dst]` scores."""
+    def contract(self, difference: Tensor, total: GradientSum, *, first: int = 0) -> Tensor:
+        """`[pair, src, dst]` scores; the rows of `difference` are the sources from row `first` on."""
         with torch.no_grad():
-            return contract(self.model, difference, total)
+            return contract(self.model, difference, total, first=first)
+
+    def increment(self, upper: Capture, lower: Capture, at: Point) -> Tensor:
+        """`[pair, src, dst]` Σ (z_u(upper) − z_u(lower)) · ∂M/∂x_v(at): one step of a path."""
+        assert at.gradients is not None
+        with torch.no_grad():
+            difference = source_differences(self.model, upper, lower)
+            difference = difference * self.mask.unsqueeze(1).to(difference.device)
+        total = self.total()
+        total.add(at.run, at.gradients)
+        return self.contract(difference, total)
 
     def norms(self, point: Point) -> Tensor:
         """`[pair, dst]` ‖∂M/∂x_v‖ at a point."""

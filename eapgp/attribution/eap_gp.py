@@ -11,12 +11,9 @@ k+1 forward and 2k backward passes, and one corrupted pass without gradient.
 from __future__ import annotations
 
 from eapgp.attribution.context import Context
-from eapgp.attribution.gradpath import advance, step_sizes
 from eapgp.attribution.method import Outcome
-from eapgp.attribution.recorder import PathPart
-from eapgp.attribution.straight import distance_of, outcome
-from eapgp.engine.distance import gram_pays
-from eapgp.models.adapter import widen
+from eapgp.attribution.straight import outcome
+from eapgp.attribution.walk import start_walk
 
 
 def run(ctx: Context) -> Outcome:
@@ -24,25 +21,10 @@ def run(ctx: Context) -> Outcome:
 
     Source: Zhang et al. 2025, arXiv:2502.06852, section 4 and algorithm 1.
     """
-    steps, objective = ctx.options["steps"], ctx.options["objective"]
-    ctx.use_gram = gram_pays(ctx.model, ctx.batch.clean.mask.numel() * (2 * steps + 1))
-    corrupted = ctx.reference(ctx.batch.corrupted)
-    start = ctx.point(None, metric_gradient=False, path=(corrupted.hidden, objective), sources=True)
-    clean, x, x_prime = start.run, widen(start.run.input.detach()), widen(corrupted.input)
-    part = PathPart("gradpath", x, x_prime, ctx.model.graph.n_destinations, ctx.options.get("keep_points", True))
-    assert start.distance is not None and start.path_gradient is not None
-    part.add(x, start.metric, start.distance, used=False)
-    sizes = step_sizes(ctx.options["step"], x * ctx.mask, x_prime * ctx.mask, steps)
-    total, value, gradient = ctx.total(), x, widen(start.path_gradient)
-    for step in range(1, steps + 1):
-        value = advance(value, gradient, sizes)
-        path = (corrupted.hidden, objective) if step < steps else None
-        point = ctx.point(value, path=path)
+    walk = start_walk(ctx)
+    total = ctx.total()
+    for point in walk.points(ctx):
         assert point.gradients is not None
-        total.add(point.run, point.gradients, 1 / steps)
-        distance = distance_of(ctx, point.run, corrupted) if point.distance is None else point.distance
-        part.add(value, point.metric, distance, input_gradient=point.input_gradient, norms=ctx.norms(point))
-        if point.path_gradient is not None:
-            gradient = widen(point.path_gradient)
-    scores = ctx.contract(ctx.difference(clean, corrupted), total)
-    return outcome(ctx, scores, start.metric, ctx.values(corrupted), [part])
+        total.add(point.run, point.gradients, 1 / ctx.options["steps"])
+    scores = ctx.contract(ctx.difference(walk.clean, walk.corrupted), total)
+    return outcome(ctx, scores, walk.start.metric, ctx.values(walk.corrupted), [walk.part])

@@ -70,6 +70,104 @@ _ALL = (
         passes=lambda steps, layers: (steps + 1, 2 * steps),
     ),
     Method(
+        name="eap-ig-activations",
+        title="EAP-IG (activations)",
+        paper="Hanna, Pezzelle & Belinkov 2024, arXiv:2403.17806",
+        cost="k forward and k backward passes for the input and for each layer's attention and MLP, from there on",
+        explanation=(
+            "Integrates over one layer's outputs at a time instead of over the input: the output of a layer moves "
+            "from its corrupted to its clean value while every other layer stays clean. Each edge is scored with the "
+            "gradients of its own source's path. Costs about L times as much as EAP-IG on inputs."
+        ),
+        module="eap_ig_activations",
+        options=(STEPS,),
+        passes=lambda steps, layers: (steps * (1 + 2 * layers), steps * (1 + 2 * layers)),
+    ),
+    Method(
+        name="eap-gp-activations",
+        title="EAP-GP (activations)",
+        paper="Zhang et al. 2025 (NeurIPS), arXiv:2502.06852",
+        cost="k+1 forward and 2k backward passes for the input and each layer's attention and MLP, from there on",
+        explanation=(
+            "A GradPath in each layer's own output space, all other layers clean: the literal per-node reading of "
+            "the paper. Slow, and the closest to what its text describes."
+        ),
+        module="eap_gp_activations",
+        options=(STEPS, STEP, OBJECTIVE),
+        evidence="paper without code",
+        passes=lambda steps, layers: ((steps + 1) * (1 + 2 * layers), 2 * steps * (1 + 2 * layers)),
+    ),
+    Method(
+        name="ceap",
+        title="CEAP",
+        paper="arXiv:2606.16920 (second-hand)",
+        cost="k forward and k backward passes, 1 clean and 1 corrupted pass",
+        explanation=(
+            "Walks the straight line and multiplies each gradient with the change of the source over that step "
+            "alone, so that curved activations are followed. Costs what EAP-IG costs."
+        ),
+        module="ceap",
+        options=(STEPS, OBJECTIVE),
+        path=True,
+        evidence="second-hand",
+        passes=lambda steps, layers: (steps, steps),
+    ),
+    Method(
+        name="eap-gp-conductance",
+        title="EAP-GP (conductance)",
+        paper="Zhang et al. 2025, arXiv:2502.06852, with the multiplier of IG²",
+        cost="k+1 forward and 2k backward passes, 1 corrupted pass",
+        explanation=(
+            "GradPath with per-step increments instead of one multiplier. Its sum is the metric's change along the "
+            "path, which is M(clean) − M(corrupted) only where the path arrives."
+        ),
+        module="eap_gp_conductance",
+        options=(STEPS, STEP, OBJECTIVE),
+        path=True,
+        evidence="second-hand",
+        passes=lambda steps, layers: (steps + 1, 2 * steps),
+    ),
+    Method(
+        name="ifr",
+        title="Information flow routes",
+        paper="Ferrando & Voita 2024, arXiv:2403.00824",
+        cost="1 clean pass (and 1 corrupted pass, only for the metric)",
+        explanation=(
+            "Scores an edge by how much of what its destination reads comes from its source, by the L1 norm. It knows "
+            "no metric and no corruption: it shows where information flows, not what it is used for."
+        ),
+        module="ifr",
+        needs_metric=False,
+        passes=lambda steps, layers: (0, 0),
+    ),
+    Method(
+        name="atp-graddrop",
+        title="AtP* GradDrop",
+        paper="Kramár et al. 2024, arXiv:2403.00745 (second-hand for edges)",
+        cost="1 forward and L backward passes, 1 corrupted pass",
+        explanation=(
+            "EAP once per layer with that layer's gradient dropped; absolute values are averaged. Effects that "
+            "cancel between layers no longer hide each other. Scores carry no sign."
+        ),
+        module="atp_graddrop",
+        interventions=ALL_INTERVENTIONS,
+        evidence="second-hand",
+        passes=lambda steps, layers: (1, layers),
+    ),
+    Method(
+        name="relp",
+        title="RelP",
+        paper="arXiv:2508.21258 (second-hand)",
+        cost="1 forward and 1 backward pass, 1 corrupted pass",
+        explanation=(
+            "EAP with relevance rules in place of derivatives: norm scales and attention patterns are constants, the "
+            "MLP's non-linearity is replaced by its input-output ratio. Edges into queries and keys score zero."
+        ),
+        module="relp",
+        interventions=ALL_INTERVENTIONS,
+        evidence="second-hand",
+    ),
+    Method(
         name="exact",
         title="Exact patching",
         paper="activation (path) patching; Wang et al. 2022, arXiv:2211.00593",

@@ -45,18 +45,23 @@ class Tokens:
 
 @dataclass
 class Capture:
-    """What one pass left behind. Lists are by layer; a list is empty where it was not asked for.
+    """What one pass left behind. Lists are by layer from `start` on; empty where not asked for.
 
     input `[pair, pos, d_model]`: the embedding, a leaf if the pass was run with gradient.
-    z `[pair, pos, head, d_head]`, mlp `[pair, pos, d_model]`, post_scale σ `[pair, pos, 1]` of
+    z `[pair, pos, head, d_head]`, attention and mlp `[pair, pos, d_model]` (what the branch adds,
+    biases included), post_scale σ `[pair, pos, 1]` of
     the norm after attention: detached.
+    streams `[pair, pos, d_model]`: what enters each block.
     attn_residual, mlp_residual, final_residual `[pair, pos, d_model]`: detached residual streams.
     q, k, v `[pair, pos, head, d_head]`, mlp_in, final, hidden `[pair, pos, d_model]`: on the
     graph if the pass was run with gradient; hidden is what the unembedding reads.
     logits `[pair, vocab]` at the answer position, float32 or wider.
     """
 
+    start: int = 0
     input: Tensor = field(default_factory=lambda: torch.empty(0))
+    streams: list[Tensor] = field(default_factory=list)
+    attention: list[Tensor] = field(default_factory=list)
     z: list[Tensor] = field(default_factory=list)
     mlp: list[Tensor] = field(default_factory=list)
     post_scale: list[Tensor] = field(default_factory=list)
@@ -164,6 +169,7 @@ def capture(
     start: int = 0,
     grad: bool = False,
     sources: bool = True,
+    outputs: bool = False,
     residuals: bool = False,
     extra: Sequence[Hook] = (),
 ) -> Capture:
@@ -171,13 +177,16 @@ def capture(
 
     value: replaces the embedding (start = 0) or the residual stream that enters layer `start`.
     grad: make it a leaf and keep destinations on the graph. sources: keep z and MLP outputs.
+    outputs: keep what enters each block and what its attention adds.
     residuals: keep the residual streams (always kept with grad). Layers before `start` leave
     nothing.
     """
-    kept = Capture()
+    kept = Capture(start=start)
     hooks = [_input_hook(model, kept, value, start, grad)]
     for layer in model.layers[start:]:
         hooks += _layer_hooks(layer, kept, grad=grad, sources=sources, residuals=residuals or grad)
+        if outputs:
+            hooks += [(layer.attn_out, _watch(kept.attention)), (layer.hook_in, _watch(kept.streams))]
     hooks += _head_hooks(model, kept, tokens, grad)
     with torch.set_grad_enabled(grad):
         logits = call(model, tokens, [*hooks, *extra], start=start)

@@ -95,6 +95,7 @@ class Layer:
     attn_residual: Any
     mlp_residual: Any
     mlp_in: Any
+    attn_out: Any
     mlp_out: Any
     attn_post_in: Any | None
     attn_norm: Norm | None
@@ -148,6 +149,7 @@ def layer_of(bridge: Any, index: int) -> Layer:
         attn_residual=named(attn_norm, "attn.hook_in"),
         mlp_residual=named(mlp_norm, "mlp.hook_in"),
         mlp_in=hooks[at + "mlp.hook_in"],
+        attn_out=attn_post.hook_out if attn_post is not None else hooks[at + "attn.hook_out"],
         mlp_out=mlp_post.hook_out if mlp_post is not None else hooks[at + "mlp.hook_out"],
         attn_post_in=attn_post.hook_in if attn_post is not None else None,
         attn_norm=norm_of(attn_norm, bridge.cfg),

@@ -1,0 +1,69 @@
+"""`atp-graddrop`: EAP with each layer's gradient dropped in turn, absolute values averaged.
+
+Source: AtP*, Kramár et al. 2024, arXiv:2403.00745, section 3.1.2 (GradDrop); second-hand for edges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eapgp.attribution.context import Context
+from eapgp.attribution.method import Outcome
+from eapgp.engine.passes import capture
+
+
+@dataclass
+class _Switch:
+    """Which layer's gradient is dropped now."""
+
+    layer: int = -1
+
+
+class _Gate(torch.autograd.Function):
+    """Identity whose gradient is zero while its layer is the dropped one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, switch: _Switch, layer: int) -> Tensor:
+        ctx.switch, ctx.layer = switch, layer
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        dropped = ctx.switch.layer == ctx.layer
+        return (torch.zeros_like(grads[0]) if dropped else grads[0]), None, None
+
+
+def run(ctx: Context) -> Outcome:
+    """score(u→v) = 1/(L−1) Σ_l |Σ_pos (z_u − z′_u) · ∂M/∂x_v with layer l's gradient dropped|.
+
+    What layer l writes hands no gradient back; so an edge into layer l itself is worth 0 in that
+    term, which is why the sum is divided by L − 1 (by 1 for one layer). Where no two layers'
+    contributions cancel and an edge's effect is direct, this is |EAP| times the number of terms
+    that keep it over L − 1. Scores carry no sign.
+    """
+    model, switch = ctx.model, _Switch()
+    corrupted = ctx.reference(ctx.batch.corrupted)
+    gates = []
+    for index, layer in enumerate(model.layers):
+        for point in (layer.attn_out, layer.mlp_out):
+            gates.append((point, lambda x, index=index: _Gate.apply(x, switch, index)))
+    clean = capture(model, ctx.batch.clean, grad=True, extra=gates)
+    ctx.passes.forward += 1
+    values = ctx.values(clean)
+    difference = ctx.difference(clean, corrupted)
+    inputs, scores = clean.destinations(), None
+    for index in range(len(model.layers)):
+        switch.layer = index
+        found = torch.autograd.grad(values.sum(), inputs, retain_graph=True, allow_unused=True)
+        ctx.passes.backward += 1
+        total = ctx.total()
+        total.add(clean, [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)])
+        added = ctx.contract(difference, total).abs()
+        scores = added if scores is None else scores + added
+        ctx.tick()
+    assert scores is not None
+    return Outcome(scores / max(1, len(model.layers) - 1), values.detach(), ctx.values(corrupted))

@@ -1,0 +1,27 @@
+"""`eap-gp-conductance`: GradPath with the per-step increments of the method that it comes from (IG²)."""
+
+from __future__ import annotations
+
+from eapgp.attribution.context import Context
+from eapgp.attribution.increments import bare
+from eapgp.attribution.method import Outcome
+from eapgp.attribution.straight import input_sum
+from eapgp.attribution.walk import start_walk
+
+
+def run(ctx: Context) -> Outcome:
+    """score(u→v) = Σ_{j=1..k} (z_u(γ_{j−1}) − z_u(γ_j)) · ∂M/∂x_v(γ_j).
+
+    Sums over the input's edges approach M(γ_0) − M(γ_k), the change along the path itself; that
+    is M(clean) − M(corrupted) only where the path arrives at the corrupted output.
+    """
+    walk = start_walk(ctx)
+    scores, before, last = None, bare(walk.clean), walk.start.metric
+    for point in walk.points(ctx, sources=True):
+        added = ctx.increment(before, point.run, point)
+        scores = added if scores is None else scores + added
+        before, last = bare(point.run), point.metric
+    assert scores is not None
+    gap = walk.start.metric - last
+    complete = (input_sum(scores).to(gap.device), gap)
+    return Outcome(scores, walk.start.metric, ctx.values(walk.corrupted), {"gradpath": walk.part}, complete)
