@@ -1,0 +1,125 @@
+"""Every method's fast scores equal the literal ones, edge by edge and pair by pair.
+
+Models are float64 where not said otherwise, so that only the scores' final float32 rounds; RMS
+norms round to float32 inside whatever the dtype.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+from engine_made import one_thread, random_pairs, relative_error, tiny_model
+from tiny import CONFIGURATIONS
+
+from eapgp.attribution.api import attribute
+from eapgp.prompts.encode import EncodedPairs
+
+one_thread()
+
+TOLERANCE = 1e-5
+LITERAL: dict[str, Callable[..., np.ndarray]] = {
+    "eap": oracle.eap,
+    "clean-corrupted": oracle.clean_corrupted,
+    "eap-ig": oracle.eap_ig,
+    "eap-gp": oracle.eap_gp,
+}
+GPT2_CASES: list[tuple[str, dict[str, Any]]] = [
+    ("eap", {}),
+    ("clean-corrupted", {}),
+    *[("eap-ig", {"steps": k, "points": rule}) for k in (1, 3) for rule in ("left", "right", "midpoint")],
+    *[
+        ("eap-gp", {"steps": k, "step": step, "objective": objective})
+        for k, step, objective in [
+            (1, "relative", "all"),
+            (3, "relative", "all"),
+            (3, "relative", "last"),
+            (3, "unit", "all"),
+            (2, "unit", "last"),
+            (3, 0.3, "all"),
+            (2, 2.5, "last"),
+        ]
+    ],
+]
+
+
+@functools.cache
+def uneven_pairs() -> EncodedPairs:
+    """Four pairs of 4 to 7 tokens, two answers on each side."""
+    return random_pairs(4, seed=1, shortest=4, longest=7, answers=2)
+
+
+@functools.cache
+def literal(name: str, method: str, metric: str, options: tuple[tuple[str, Any], ...]) -> np.ndarray:
+    """`[pair, src, dst]` from the oracle."""
+    pairs = oracle.pairs_of(tiny_model(name), uneven_pairs(), metric)
+    return np.stack([LITERAL[method](pair, **dict(options)) for pair in pairs])
+
+
+@pytest.mark.parametrize(("method", "options"), GPT2_CASES, ids=lambda value: str(value))
+def test_gpt2_all_options(method: str, options: dict[str, Any]) -> None:
+    expected = literal("gpt2", method, "logit-diff", tuple(options.items()))
+    for batch_size in (None, 1, 3):
+        found = attribute(
+            tiny_model("gpt2"), uneven_pairs(), method=method, batch_size=batch_size, keep_pairs=True, **options
+        )
+        assert found.pair_scores is not None
+        assert relative_error(found.pair_scores, expected) < TOLERANCE
+        assert relative_error(found.scores.values, expected.mean(0)) < TOLERANCE
+
+
+@pytest.mark.parametrize("metric", ["prob-diff", "log-prob"])
+@pytest.mark.parametrize("method", ["eap", "eap-ig", "eap-gp"])
+def test_gpt2_other_metrics(method: str, metric: str) -> None:
+    expected = literal("gpt2", method, metric, (("steps", 2),) if method != "eap" else ())
+    options: dict[str, Any] = {} if method == "eap" else {"steps": 2}
+    found = attribute(tiny_model("gpt2"), uneven_pairs(), method=method, metric=metric, keep_pairs=True, **options)
+    assert relative_error(found.pair_scores, expected) < TOLERANCE
+
+
+@pytest.mark.parametrize("method", list(LITERAL))
+@pytest.mark.parametrize("name", list(CONFIGURATIONS))
+def test_every_architecture(name: str, method: str) -> None:
+    model, encoded = tiny_model(name), random_pairs(2, seed=2, shortest=5, longest=6)
+    options: dict[str, Any] = {"steps": 2} if method in ("eap-ig", "eap-gp") else {}
+    found = attribute(model, encoded, method=method, keep_pairs=True, **options)
+    expected = np.stack([LITERAL[method](pair, **options) for pair in oracle.pairs_of(model, encoded)])
+    assert relative_error(found.pair_scores, expected) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", list(CONFIGURATIONS))
+def test_exact_on_every_architecture(name: str) -> None:
+    """Every third edge, and all into the logits, patched alone with a full forward pass each."""
+    model, encoded = tiny_model(name), random_pairs(2, seed=6, shortest=4, longest=5)
+    graph = model.graph
+    edges = [(int(r), int(c)) for r, c in np.argwhere(graph.mask)]
+    edges = edges[::3] + [(row, graph.n_destinations - 1) for row in range(graph.n_sources)]
+    names = [graph.edge_name(row, column) for row, column in edges]
+    found = attribute(model, encoded, method="exact", edges=names, keep_pairs=True).pair_scores
+    assert found is not None
+    expected = oracle.exact(oracle.pairs_of(model, encoded)[1], edges)
+    assert np.array_equal(np.isnan(found[1]), np.isnan(expected))
+    assert relative_error(np.nan_to_num(found[1]), np.nan_to_num(expected)) < TOLERANCE
+
+
+def test_exact_gpt2_all_edges_and_batch_sizes() -> None:
+    model, encoded = tiny_model("gpt2"), random_pairs(3, seed=7, shortest=4, longest=6)
+    expected = np.stack([oracle.exact(pair) for pair in oracle.pairs_of(model, encoded)])
+    for batch_size in (None, 1, 2):
+        found = attribute(model, encoded, method="exact", batch_size=batch_size, keep_pairs=True)
+        assert relative_error(found.pair_scores, expected) < TOLERANCE
+
+
+@pytest.mark.parametrize("method", ["eap", "clean-corrupted", "eap-ig", "eap-gp"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2"])
+def test_float32(name: str, method: str) -> None:
+    """Single precision against the double-precision oracle."""
+    encoded = random_pairs(3, seed=2, shortest=5, longest=6)
+    options: dict[str, Any] = {"steps": 3} if method in ("eap-ig", "eap-gp") else {}
+    found = attribute(tiny_model(name, "float32"), encoded, method=method, keep_pairs=True, **options)
+    expected = np.stack([LITERAL[method](pair, **options) for pair in oracle.pairs_of(tiny_model(name), encoded)])
+    assert relative_error(found.pair_scores, expected) < TOLERANCE
