@@ -9,7 +9,8 @@
     │   ├── OptionError            an option is out of its range or does not fit the others
     │   ├── FormatError            a file is not in the format it claims, or is unsafe to read
     │   └── RunError               a run folder is missing, incomplete or of another version
-    ├── ComputationError           the computation went wrong (NaN, out of memory); exit 1
+    ├── ComputationError           the computation went wrong (out of memory); exit 1
+    │   └── NotFiniteError         NaN in the metric: also an InputError, since model and prompts decide it
     └── Cancelled                  the user stopped the work; exit 130
 
 Every message is one line: which item, what was expected, what came, what to do.
@@ -69,6 +70,10 @@ class RunError(InputError):
 
 class ComputationError(EapgpError, RuntimeError):
     """The computation failed (NaN, out of memory)."""
+
+
+class NotFiniteError(ComputationError, InputError):
+    """The metric of this model on these prompts is NaN or infinite."""
 
 
 class Cancelled(EapgpError):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from eapgp.errors import ComputationError, UnknownNameError
+from eapgp.errors import NotFiniteError, UnknownNameError
 from eapgp.prompts.encode import EncodedPairs
 
 if TYPE_CHECKING:
@@ -111,11 +111,11 @@ def accuracy(logits: Tensor, targets: Targets) -> Tensor:
 
 
 def require_finite(values: Tensor, *, metric: str, where: str) -> Tensor:
-    """The values unchanged. Errors: ComputationError naming the first pairs that are NaN or infinite."""
+    """The values unchanged. Errors: NotFiniteError naming the first pairs that are NaN or infinite."""
     bad = (~values.detach().isfinite()).nonzero().flatten().tolist()
     if bad:
         shown = ", ".join(str(i + 1) for i in bad[:5]) + (", …" if len(bad) > 5 else "")
-        raise ComputationError(
+        raise NotFiniteError(
             f"metric {metric} on the {where} run: finite numbers were expected, {len(bad)} of {len(values)} pairs "
             f"are NaN or infinite (pair {shown}). Use float32, or check the model's weights."
         )

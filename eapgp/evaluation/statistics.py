@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eapgp.circuits.select import check_size
-from eapgp.errors import ComputationError, OptionError
+from eapgp.errors import NotFiniteError, OptionError
 from eapgp.graph import Graph
 
 Floats = NDArray[np.float64]
@@ -128,7 +128,7 @@ def bootstrap_mean(
     seed: int = 0,
     groups: ArrayLike | None = None,
 ) -> Band:
-    """Mean over pairs of `[…, pair]` with its interval. Errors: ComputationError for NaN in the metric."""
+    """Mean over pairs of `[…, pair]` with its interval. Errors: NotFiniteError for NaN in the metric."""
     array = _finite(values, "the metric")
     weights = resample_weights(array.shape[-1], resamples, seed, groups)
     return _band(array.mean(axis=-1), _means(array, weights), level)
@@ -149,7 +149,7 @@ def bootstrap_ratio(
     circuits: `[circuit, pair]` (or `[pair]`); clean, corrupted: `[pair]`. All NaN, with the reason,
     where |M(clean) − M(corrupted)| is tiny. A reason is also given where the gap's own interval
     includes 0: the ratio then says little.
-    Errors: OptionError for shapes that do not fit; ComputationError for NaN in a metric.
+    Errors: OptionError for shapes that do not fit; NotFiniteError for NaN in a metric.
     """
     runs, clean_, corrupted_ = _checked(circuits, clean, corrupted)
     weights = resample_weights(len(clean_), resamples, seed, groups)
@@ -366,5 +366,5 @@ def _finite(values: ArrayLike, what: str) -> Floats:
         raise OptionError(f"{what} must hold at least one pair; got shape {array.shape}.")
     wrong = np.argwhere(~np.isfinite(array))
     if len(wrong):
-        raise ComputationError(f"{what} is {array[tuple(wrong[0])]} for pair {wrong[0][-1]}; expected a finite number.")
+        raise NotFiniteError(f"{what} is {array[tuple(wrong[0])]} for pair {wrong[0][-1]}; expected a finite number.")
     return array
