@@ -213,7 +213,7 @@ def overlap(scores: Mapping[str, EdgeScores], k: int) -> None:
     exact = next((name for name in listed if name.startswith("Exact")), listed[0])
     chart(jaccard_curve(scores, reference=exact, current=k, dark=dark()), "jaccard")
     rows = []
-    values = {name: edge_values(one) for name, one in scores.items()}
+    values = {name: np.asarray(edge_values(one), dtype=np.float64) for name, one in scores.items()}
     for i, first in enumerate(listed):
         for second in listed[i + 1 :]:
             a, b = values[first], values[second]

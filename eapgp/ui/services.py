@@ -17,7 +17,7 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from eapgp.attribution.result import Attribution, EdgeScores
+from eapgp.attribution.result import Attribution, EdgeScores, PathRecord
 from eapgp.circuits.circuit import Circuit
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import open_run
@@ -168,3 +168,44 @@ def session_slot(place: str) -> str:
 def with_method(spec: RunSpec, method: str, options: Mapping[str, Any]) -> RunSpec:
     """The same question with another method."""
     return replace(spec, method=method, options=dict(options))
+
+
+def paths(card: Card) -> dict[str, PathRecord]:
+    """The paths of a run, with the straight line or GradPath of a run on the same prompts beside it.
+
+    The other run is one of the same number of steps; GradPath is the one by the relative step.
+    """
+    found = dict(attribution(card).paths)
+    wanted = {"straight": "eap-ig", "gradpath": "eap-gp"}
+    for kind, method in wanted.items():
+        if kind in found:
+            continue
+        for other in comparable(card):
+            same = other.options.get("steps") == card.options.get("steps") and other.has_path
+            if other.method == method and same and other.options.get("step", "relative") == "relative":
+                record = attribution(other).paths.get(kind)
+                if record is not None:
+                    found[kind] = record
+    return {kind: found[kind] for kind in ("gradpath", "straight") if kind in found}
+
+
+def submit_plane(card: Card, records: Mapping[str, PathRecord], pair: int) -> str:
+    """Start (or join) the evaluation of the plane of one pair's paths; result: name → `Background`."""
+    from eapgp.figures.projection import project_record
+    from eapgp.ui.plane import plane_work
+
+    lane = _live_lane(card)
+    objective = str(card.options.get("objective", "all"))
+    job = plane_work(workshop(), lane, card.run, project_record(records, pair), pair, objective=objective)
+    key = f"plane-{card.id}-{'-'.join(records)}-{pair}"
+    return manager().submit(key, f"plane of pair {pair + 1}", job, lane=lane)
+
+
+def submit_tokens(card: Card, pair: int) -> str:
+    """Start (or join) the reading of one pair's clean tokens; result: list of texts."""
+    from eapgp.ui.plane import tokens_work
+
+    lane = _live_lane(card)
+    return manager().submit(
+        f"tokens-{card.id}-{pair}", "tokens", tokens_work(workshop(), lane, card.run, pair), lane=lane
+    )
