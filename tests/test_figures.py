@@ -98,6 +98,7 @@ EVERY: dict[str, Callable[[bool], go.Figure]] = {
     "attention_pattern": lambda d: nodes.attention_pattern(ATTENTION, ATTENTION, HOSTILE, dark=d),
     "logit_contribution": lambda d: nodes.logit_contribution(HOSTILE, [1, -2, 3, 0, 1], dark=d),
     "completeness": lambda d: evidence.completeness(np.array([1.0, 2]), np.array([1.5, 2]), dark=d),
+    "complement_bars": lambda d: evidence.complement_bars([0.9, 0.2], low=[0.8, 0.1], high=[1, 0.3], dark=d),
     "minimality": lambda d: evidence.minimality(["a->b<q>", "c->d"], np.array([0.1, 0.4]), random=(-0.1, 0.1), dark=d),
     "stability_bars": lambda d: evidence.stability_bars(
         ["a->b<q>", "c->d"], np.array([0.2, 0.9]), np.array([1.0, -1]), n=5, dark=d
@@ -284,7 +285,10 @@ def test_jaccard_curve_of_equal_scores_is_one_and_ends_at_one() -> None:
     given = {"exact": edge_scores(), "eap": edge_scores(), "eap-gp": edge_scores(1)}
     same, other, chance = compare.jaccard_curve(given).data
     assert np.all(np.asarray(same.y) == 1)
-    assert other.y[-1] == 1 and chance.y[-1] == 1 and min(other.y) < 1
+    assert other.y[-1] == 1 and min(other.y) < 1
+    half = GRAPH.n_edges // 2  # two random halves share a quarter of all edges, a third of their union
+    random = compare.jaccard_curve(given, [half, GRAPH.n_edges]).data[-1]
+    assert list(random.y) == pytest.approx([1 / 3, 1], rel=0.05) and chance.y[-1] == 1
     assert same.line.color == METHOD_STYLES["eap"].colour and other.line.color == METHOD_STYLES["eap-gp"].colour
 
 
@@ -314,6 +318,20 @@ def test_undefined_faithfulness_leaves_a_gap() -> None:
     holed = CurveLine("eap", SIZES, np.array([np.nan, 0.5, np.nan, 1.0]))
     (line,) = (trace for trace in curves.faithfulness_curves([holed], n_edges=100).data if trace.name == "eap")
     assert np.isnan(line.y[1])
+
+
+def test_flips_of_the_order_stand_beside_the_difference() -> None:
+    fig = curves.faithfulness_difference(
+        curve("a − b"), n_edges=100, names=("eap-gp", "eap-ig"), flips=np.array([0.0, 0.1, 0.4, np.nan])
+    )
+    table = figure_data(fig)
+    assert table["order flips"].tolist()[:2] == [0.1, 0.4] and table["low"].tolist() == pytest.approx([0.1, 0.6, 0.9])
+    line = shown_traces(fig)[0]
+    assert list(line.hovertext) == [
+        "<br>the order flips in 10% of the resamples",
+        "<br>the order flips in 40% of the resamples",
+        "",
+    ]
 
 
 def test_growth_fits_the_exponent_of_a_power_law() -> None:

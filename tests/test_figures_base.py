@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from eapgp.attribution.result import EdgeScores, PathRecord
 from eapgp.errors import OptionError
 from eapgp.figures.data import figure_data
-from eapgp.figures.numbers import block_matrix, jaccard_at, order_by_size, pearson, ranks, spearman
+from eapgp.figures.numbers import block_matrix, correlations, jaccard_at, order_by_size, ranks
 from eapgp.figures.projection import mean_projection, path_ends, project_paths, project_record
 from eapgp.figures.scale import SignedLog
 from eapgp.figures.style import METHOD_STYLES, apply, escape, line_styles, token_label, unescape
@@ -117,14 +117,15 @@ def test_jaccard_equals_sets(seed: int, n: int) -> None:
         assert value == pytest.approx(len(first & second) / max(1, len(union)))
 
 
-def test_correlations_equal_scipy() -> None:
+def test_correlations_are_over_what_both_scored() -> None:
     from scipy import stats
 
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal(50), rng.integers(0, 5, 50).astype(float)
-    assert pearson(a, b) == pytest.approx(stats.pearsonr(a, b).statistic)
-    assert spearman(a, b) == pytest.approx(stats.spearmanr(a, b).statistic)
-    assert np.isnan(pearson(a, np.ones(50)))
+    expected = (stats.pearsonr(a, b).statistic, stats.spearmanr(a, b).statistic, 50)
+    assert correlations(a, b) == pytest.approx(expected)
+    holed = np.append(a, [np.nan, 3.0]), np.append(b, [1.0, np.nan])
+    assert correlations(*holed) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("by", ["layer", "type"])

@@ -10,7 +10,9 @@ path           `path_projection`
 path_curves    `path_curves`, `edge_along_path`
 path_maps      `vanished_heatmap`, `positions_heatmap`
 nodes          `attention_pattern`, `logit_contribution`
-evidence       `completeness`, `minimality`, `stability_bars`, `stability_histogram`, `confusion`
+evidence       `completeness`, `complement_bars`, `minimality`, `stability_bars`, `stability_histogram`,
+               `confusion`
+adapt          from evaluation results: `curve_line`, `random_line`, `roc_line`, `agreement_bars` …
 data           `figure_data`: the table behind any of them
 
 Every figure says how to read it in `fig.layout.meta["read"]`, takes `dark=` for its page, and

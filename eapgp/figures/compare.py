@@ -11,16 +11,7 @@ from numpy.typing import NDArray
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.errors import OptionError
-from eapgp.figures.numbers import (
-    edge_values,
-    jaccard_at,
-    order_by_size,
-    pearson,
-    ranks,
-    same_graph,
-    size_grid,
-    spearman,
-)
+from eapgp.figures.numbers import correlations, edge_values, jaccard_at, order_by_size, ranks, same_graph, size_grid
 from eapgp.figures.scale import SignedLog
 from eapgp.figures.style import (
     SET_COLOURS,
@@ -116,9 +107,9 @@ def _diagonal(fig: go.Figure, end: float, *, dark: bool) -> None:
 
 
 def _correlations(fig: go.Figure, first: Floats, second: Floats, title: str, n: int, *, dark: bool) -> None:
-    shared = int((np.isfinite(first) & np.isfinite(second)).sum())
+    linear, ranked, shared = correlations(first, second)
     note = (
-        f"Pearson {number(pearson(first, second))}, Spearman {number(spearman(first, second))} over all "
+        f"Pearson {number(linear)}, Spearman {number(ranked)} over all "
         f"{count(shared)} edges both scored; drawn: the {count(n)} strongest of each"
     )
     read = "Points on the diagonal get the same score from both; points in the other two quadrants changed their sign."

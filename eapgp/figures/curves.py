@@ -152,16 +152,20 @@ def faithfulness_difference(
     *,
     n_edges: int,
     names: tuple[str, str],
+    flips: Floats | None = None,
     current: int | None = None,
     title: str | None = None,
     dark: bool = False,
 ) -> go.Figure:
     """Faithfulness of A minus B by size, with the interval of the difference.
 
-    Where the band holds 0 the two are not told apart by these prompts.
+    Where the band holds 0 the two are not told apart by these prompts. flips `[size]`: share of
+    resamples in which the order is the other way round, shown on hover.
     """
     fig = go.Figure()
     _curve(fig, difference, line_styles([names[0]])[0], n_edges, markers=True)
+    if flips is not None:
+        _add_flips(fig, np.asarray(flips)[np.asarray(difference.sizes) > 0])
     read = f"Above 0 {names[0]} is more faithful; where the band includes 0 the order may be chance."
     heading = title or f"{names[0]} minus {names[1]}"
     apply(fig, title=heading, x="edges selected (log)", y="difference in faithfulness", read=read, dark=dark)
@@ -171,6 +175,15 @@ def faithfulness_difference(
     if current:
         mark_x(fig, current, f"{count(current)} edges shown", dark=dark, log=True, inside=True)
     return fig
+
+
+def _add_flips(fig: go.Figure, flips: Floats) -> None:
+    line = fig.data[-1]
+    rows = [[*row, float(flip)] for row, flip in zip(line.customdata, flips, strict=True)]
+    words = ["" if np.isnan(f) else f"<br>the order flips in {f:.0%} of the resamples" for f in flips]
+    template = line.hovertemplate.replace("<extra>", "%{hovertext}<extra>")
+    meta = line.meta | {"columns": [*line.meta["columns"], "order flips"]}
+    line.update(customdata=rows, hovertext=words, hovertemplate=template, meta=meta)
 
 
 def roc(

@@ -64,6 +64,44 @@ def completeness(
     return fig
 
 
+def complement_bars(
+    values: Sequence[float],
+    *,
+    low: Sequence[float] | None = None,
+    high: Sequence[float] | None = None,
+    names: Sequence[str] = ("circuit", "everything but it"),
+    title: str = "Is anything left outside?",
+    dark: bool = False,
+) -> go.Figure:
+    """Faithfulness of a circuit and of its complement, with intervals; dashed lines at 1 and 0."""
+    look = theme(dark)
+    numbers = [float(value) for value in values]
+    error = None
+    if low is not None and high is not None:
+        plus = [top - value for top, value in zip(high, numbers, strict=True)]
+        minus = [value - bottom for value, bottom in zip(numbers, low, strict=True)]
+        error = {"type": "data", "symmetric": False, "array": plus, "arrayminus": minus, "color": look.text}
+    fig = go.Figure(
+        go.Bar(
+            x=[escape(name) for name in names],
+            y=numbers,
+            error_y=error,
+            width=0.5,
+            marker={"color": [METHOD_STYLES["eap-gp"].colour, NEUTRAL]},
+            hovertemplate="%{x}<br>faithfulness %{y:.3f}<extra></extra>",
+            name="faithfulness",
+        )
+    )
+    for level in (0.0, 1.0):
+        fig.add_hline(y=level, line={"color": look.muted, "width": 1.3, "dash": "dash"}, layer="below")
+    read = (
+        "A complete circuit stands near 1 and leaves a rest near 0; a high rest means the behaviour has another route."
+    )
+    apply(fig, title=title, x="edges kept", y="normalised faithfulness", read=read, dark=dark, height=400)
+    fig.update_xaxes(type="category", showgrid=False)
+    return fig
+
+
 def minimality(
     names: Sequence[str],
     effects: Floats,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.errors import OptionError
+from eapgp.evaluation.agreement import pearson, spearman
 from eapgp.graph import Graph
 
 Floats = NDArray[np.floating[Any]]
@@ -51,22 +52,11 @@ def ranks(values: Floats) -> NDArray[np.float64]:
     return result
 
 
-def pearson(first: Floats, second: Floats) -> float:
-    """Correlation over the entries both have; NaN where one of them is constant."""
+def correlations(first: Floats, second: Floats) -> tuple[float, float, int]:
+    """Pearson's and Spearman's correlation over the entries both have, and how many those are."""
     both = np.isfinite(first) & np.isfinite(second)
     a, b = first[both].astype(np.float64), second[both].astype(np.float64)
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    a, b = a - a.mean(), b - b.mean()
-    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
-
-
-def spearman(first: Floats, second: Floats) -> float:
-    """Correlation of average ranks over the entries both have."""
-    from scipy.stats import rankdata
-
-    both = np.isfinite(first) & np.isfinite(second)
-    return pearson(rankdata(first[both]), rankdata(second[both]))
+    return pearson(a, b), spearman(a, b), int(both.sum())
 
 
 def size_grid(n_edges: int, points: int = 60) -> NDArray[np.int64]:

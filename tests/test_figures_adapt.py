@@ -1,0 +1,112 @@
+"""Evaluation results reach the figures with every number in its place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.circuits.circuit import Circuit
+from eapgp.circuits.select import select_many
+from eapgp.errors import OptionError
+from eapgp.evaluation.agreement import agreement
+from eapgp.evaluation.curves import Minimality, RandomBaseline, compare_curves, summarise
+from eapgp.evaluation.runner import CircuitRuns
+from eapgp.evaluation.statistics import Band
+from eapgp.figures import adapt
+from eapgp.figures.data import figure_data
+from eapgp.graph import Graph
+from eapgp.ground_truth.compare import precision_recall, roc
+
+GRAPH = Graph(2, 2)
+
+
+def edge_scores(seed: int) -> EdgeScores:
+    noise = np.random.default_rng(seed).standard_normal(GRAPH.mask.shape)
+    return EdgeScores(GRAPH, np.where(GRAPH.mask, noise, 0.0))
+
+
+def evaluated(seed: int):  # type: ignore[no-untyped-def]
+    """A curve of three circuits on ten made-up pairs."""
+    rng = np.random.default_rng(seed)
+    circuits = select_many(edge_scores(seed), [5, 20, GRAPH.n_edges])
+    clean = np.linspace(3, 4, 10)
+    metric = np.outer([0.3, 0.8, 1.0], clean) + 0.1 * rng.standard_normal((3, 10))
+    correct = metric > 1.5
+    runs = CircuitRuns(metric, correct, np.abs(metric - clean), clean, np.zeros(10))
+    return summarise("eap", circuits, runs, resamples=50)
+
+
+def test_a_curve_keeps_its_sizes_values_and_interval() -> None:
+    curve = evaluated(0)
+    line = adapt.curve_line(curve)
+    assert line.name == "eap" and line.sizes.tolist() == [5, 20, GRAPH.n_edges]
+    assert np.allclose(line.values, curve.runs.metric.mean(1) / np.linspace(3, 4, 10).mean())
+    assert line.kept is not None and line.kept.tolist() == curve.kept.tolist()
+    assert line.low is not None and np.all(line.low <= line.values)
+    assert np.allclose(adapt.curve_line(curve, quantity="kl").values, curve.runs.kl.mean(1))
+    assert set(adapt.CURVE_LABELS) == {"faithfulness", "metric", "accuracy", "kl"}
+
+
+def test_a_stored_curve_draws_like_the_fresh_one() -> None:
+    curve = evaluated(0)
+    stored, fresh = adapt.entries_line("eap", curve.to_dict()["curve"]), adapt.curve_line(curve)
+    for key in ("sizes", "values", "low", "high", "kept"):
+        assert np.allclose(getattr(stored, key), getattr(fresh, key))
+    entry = {"edges_selected": 3, "faithfulness": None}
+    assert np.isnan(adapt.entries_line("x", [entry]).values[0])
+    with pytest.raises(OptionError, match="curve entry 1 lacks 'faithfulness'"):
+        adapt.entries_line("x", [entry, {"edges_selected": 3}])
+
+
+def test_difference_and_baseline_lines() -> None:
+    a, b = evaluated(0), evaluated(1)
+    difference = compare_curves(a, b)
+    line = adapt.difference_line(a, difference)
+    assert np.allclose(line.values, a.faithfulness.value - b.faithfulness.value)
+    values = np.array([[0.1, 0.2], [0.3, 0.4]])
+    baseline = RandomBaseline(np.array([1, 2]), values, values.mean(0), values.min(0), values.max(0))
+    random = adapt.random_line(baseline)
+    assert random.name == "random" and np.allclose(random.values, [0.2, 0.3])
+
+
+def test_ground_truth_lines_and_counts() -> None:
+    truth = Circuit.of_names(GRAPH, [name for name, _ in edge_scores(0).top(6)])
+    curve = roc(edge_scores(0), truth)
+    assert adapt.roc_line("eap", curve).area == curve.auroc == pytest.approx(1.0)
+    line = adapt.precision_recall_line("eap", curve)
+    assert np.isfinite(line.precision).all() and line.recall[-1] == 1 and len(line.recall) == len(line.precision)
+    found = Circuit.of_names(GRAPH, [name for name, _ in edge_scores(0).top(4)] + [edge_scores(0).top(9)[8][0]])
+    row = adapt.confusion_row("eap", precision_recall(found, truth))
+    assert (row.found, row.missed, row.extra) == (4, 2, 1)
+
+
+def test_minimality_of_a_sample_says_so() -> None:
+    band = Band(np.array([0.1, 0.3]), np.array([0.0, 0.2]), np.array([0.2, 0.4]), 0.95, 100)
+    fig = adapt.minimality_figure(Minimality(("a", "b"), band, 50, True))
+    assert figure_data(fig)["edge"].tolist() == ["b", "a"]
+    assert "2 of 50 kept edges" in fig.layout.title.subtitle.text
+    assert not adapt.minimality_figure(Minimality(("a", "b"), band, 2, False)).layout.title.subtitle.text
+
+
+def test_stability_shows_the_edges_chosen_most() -> None:
+    scores = edge_scores(0)
+    shares = np.zeros(GRAPH.mask.shape)
+    names = [name for name, _ in scores.top(3)]
+    for name, share in zip(names, (0.5, 1.0, 0.5), strict=True):
+        shares[GRAPH.edge_index(name)] = share
+    table = figure_data(adapt.stability_figure(shares, scores, 3))
+    assert table["edge"].tolist() == [names[1], names[0], names[2]]
+    assert table["score"].tolist() == pytest.approx([scores.values[GRAPH.edge_index(e)] for e in table["edge"]])
+
+
+def test_agreement_bars_are_the_groups_own_numbers() -> None:
+    agreed = agreement(edge_scores(0), edge_scores(1))
+    fig = adapt.agreement_bars({"eap and exact": agreed}, by="types")
+    table = figure_data(fig).set_index("edges to")
+    for key, part in agreed.types.items():
+        assert table["Spearman correlation"][key] == pytest.approx(part.spearman, nan_ok=True)
+    layers = figure_data(adapt.agreement_bars({"x": agreed}, by="layers", measure="sign_agreement"))
+    assert layers["layer of the destination"].tolist() == ["layer 0", "layer 1", "logits"]
+    with pytest.raises(OptionError, match="measure 'mood' is unknown"):
+        adapt.agreement_bars({"x": agreed}, measure="mood")
