@@ -16,7 +16,7 @@ from eapgp.circuits.ops import (
     union,
 )
 from eapgp.circuits.prune import prune
-from eapgp.circuits.select import RULES, rank_edges, select, select_many
+from eapgp.circuits.select import RULES, greedy_order, rank_edges, select, select_many
 
 __all__ = [
     "RULES",
@@ -27,6 +27,7 @@ __all__ = [
     "difference",
     "equal",
     "exclude_nodes",
+    "greedy_order",
     "intersection",
     "is_pruned",
     "prune",

@@ -68,7 +68,7 @@ def select(
         edges, name = scored & (key >= _check_threshold(threshold)), f"threshold {threshold:g}"
     elif rule == "greedy":
         n = check_size(n, graph.n_edges, "edges")
-        edges, name = _first(graph, _greedy_order(scores, absolute, n), n), f"greedy {n}"
+        edges, name = _first(graph, greedy_order(scores, n, absolute=absolute), n), f"greedy {n}"
     else:
         n = check_size(n, graph.n_edges, "edges")
         edges, name = _top(*_key(scores, absolute), n), f"top {n}"
@@ -91,7 +91,11 @@ def select_many(
     checked = [check_size(n, graph.n_edges, "edges") for n in sizes]
     if not checked:
         return []
-    order = _greedy_order(scores, absolute, max(checked)) if rule == "greedy" else rank_edges(scores, absolute=absolute)
+    order = (
+        greedy_order(scores, max(checked), absolute=absolute)
+        if rule == "greedy"
+        else rank_edges(scores, absolute=absolute)
+    )
     label = "greedy" if rule == "greedy" else "top"
     return [_circuit(graph, _first(graph, order, n), f"{label} {n}", prune) for n in checked]
 
@@ -165,7 +169,7 @@ def _circuit(graph: Graph, edges: Bools, name: str, prune: bool) -> Circuit:
     return Circuit(graph, prune_edges(graph, edges) if prune else edges, selected, name)
 
 
-def _greedy_order(scores: EdgeScores, absolute: bool, n: int) -> Ints:
+def greedy_order(scores: EdgeScores, n: int, *, absolute: bool = True) -> Ints:
     """Flat positions in the order in which the greedy rule adds them (at least the first n).
 
     Once every node that can ever connect is connected, what remains goes by rank alone.
@@ -194,13 +198,14 @@ def _grow(sources: Ints, owner: Ints, can_connect: Bools, n: int) -> Ints:
     by_node = np.argsort(owner, kind="stable")  # each node's incoming edges, as ranks, best first
     bounds = np.searchsorted(owner[by_node], np.arange(len(can_connect) + 1))
     cursor, end = bounds[:-1].tolist(), bounds[1:].tolist()
+    incoming, parents = by_node.tolist(), sources.tolist()  # single items of lists come faster than those of arrays
     offers: list[tuple[int, int]] = []
     taken: list[int] = []
-    connected = np.zeros(len(can_connect), dtype=bool)
+    connected = [False] * len(can_connect)
 
     def offer(node: int) -> None:
         if cursor[node] < end[node]:
-            heapq.heappush(offers, (int(by_node[cursor[node]]), node))
+            heapq.heappush(offers, (incoming[cursor[node]], node))
             cursor[node] += 1
 
     connected[-1] = True
@@ -210,7 +215,7 @@ def _grow(sources: Ints, owner: Ints, can_connect: Bools, n: int) -> Ints:
         rank, node = heapq.heappop(offers)
         taken.append(rank)
         offer(node)
-        source = int(sources[rank])
+        source = parents[rank]
         if not connected[source]:
             connected[source] = True
             missing -= 1

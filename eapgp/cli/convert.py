@@ -39,11 +39,12 @@ def _import(app: typer.Typer) -> None:
 
         Nothing that could run code is read: pickled files are refused.
         """
-        from eapgp.formats import read_file, write_scores
+        from eapgp.formats import format_of, read_file, write_scores
 
         read = read_file(file, format=format)
         if to is not None:
-            write_scores(read.scores, to, circuit=read.circuit)
+            nodes = read.node_scores if format_of(to).node_scores else None
+            write_scores(read.scores, to, circuit=read.circuit, node_scores=nodes)
         payload = {"file": str(file), "format": read.format, "written": str(to) if to else None}
         return _about(read.scores, read.circuit, top, payload)
 

@@ -19,7 +19,7 @@ from eapgp.circuits.select import check_size
 from eapgp.errors import OptionError
 from eapgp.graph import EDGE_TYPES
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 KS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Sizes at which the top edges are compared, as far as the graph has that many."""
@@ -180,7 +180,7 @@ def pearson(x: Floats, y: Floats) -> float:
     if len(x) < 2 or (x == x[0]).all() or (y == y[0]).all():
         return float("nan")
     # scaled first, so that squares of tiny or huge scores neither vanish nor overflow
-    dx, dy = (v / np.abs(v).max() for v in (x, y))
+    dx, dy = (v.astype(np.float64) / np.abs(v).max() for v in (x, y))
     dx, dy = dx - dx.mean(), dy - dy.mean()
     return float(np.clip((dx @ dy) / np.sqrt((dx @ dx) * (dy @ dy)), -1.0, 1.0))
 

@@ -233,9 +233,9 @@ def _ranked(scores: EdgeScores, key: Floats, rule: str, absolute: bool, count: i
 
 
 def _greedy(scores: EdgeScores, absolute: bool, count: int) -> Ints:
-    from eapgp.circuits.select import _greedy_order
+    from eapgp.circuits.select import greedy_order
 
-    return _greedy_order(scores, absolute, count)[:count]
+    return greedy_order(scores, count, absolute=absolute)[:count]
 
 
 def _fixed_order(scores: EdgeScores, circuit: Circuit) -> Ints:
