@@ -31,6 +31,10 @@ Object.assign(CircuitView.prototype, {
       if (event.key === "Escape" && this.toolbar.close()) event.preventDefault();
       else if (stage.contains(event.target) ? handleKey(this, event) : event.key === "Escape" && this.escape()) event.preventDefault();
     }, { signal });
+    document.addEventListener("keydown", (event) => {
+      const here = event.composedPath().includes(root);
+      if (event.key === "Escape" && !here && !event.defaultPrevented && root.matches(":hover") && !this.toolbar.close()) this.escape();
+    }, { signal });
     const outside = (event) => {
       if (!event.composedPath().some((element) => element.classList?.contains("menu"))) this.toolbar.panels.forEach((entry) => !entry.panel.hidden && this.toolbar.open(entry, false));
     };
@@ -58,6 +62,7 @@ Object.assign(CircuitView.prototype, {
 
   tap(event) {
     const target = this.targetAt(event);
+    (target?.type === "node" ? this.scene.elements[this.graph.index.get(target.name)] : this.stage).focus({ preventScroll: true });
     if (!target) {
       if (this.state.selection || this.state.trace || this.state.from >= 0) this.select(null);
       return;
@@ -187,6 +192,14 @@ Object.assign(CircuitView.prototype, {
     this.mark("view", true);
   },
 
+  /** Moves the camera without telling anyone. */
+  showCamera(state) {
+    this.quiet = true;
+    this.camera.state = state;
+    this.cameraText = JSON.stringify(this.camera.state);
+    this.quiet = false;
+  },
+
   /** The camera moved. Marks drawn at a fixed size on the screen follow once it rests. */
   moved(final) {
     this.toolbar?.syncZoom();
@@ -220,7 +233,7 @@ Object.assign(CircuitView.prototype, {
     if (this.camera.moved) this.camera.apply(true);
     else this.camera.fit();
     this.cameraText = JSON.stringify(this.camera.state);
-    setTimeout(() => (this.quiet = false), 250);
+    this.quiet = false;
   },
 
   showHint() {
@@ -410,10 +423,7 @@ Object.assign(CircuitView.prototype, {
       this.relight();
       this.toolbar.sync();
     } else if (kind === "camera") {
-      this.quiet = true;
-      this.camera.state = detail.camera;
-      this.cameraText = JSON.stringify(this.camera.state);
-      this.quiet = false;
+      this.showCamera(detail.camera);
     } else if (kind === "count" && this.data.link_count !== false) {
       this.state.n = clamp(detail.n, 0, this.made.ranked);
       this.toolbar.slider.value = countToSlider(this.state.n, this.made.ranked);

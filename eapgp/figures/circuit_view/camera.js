@@ -29,7 +29,7 @@ class Camera {
     this.x = (width - this.layout.width * this.k) / 2;
     this.y = (height - this.layout.height * this.k) / 2;
     this.moved = false;
-    this.apply();
+    this.apply(true);
   }
 
   /** Keeps part of the drawing on the stage. */
@@ -112,7 +112,7 @@ class Camera {
     this.y = height / 2 - share(value.y) * this.layout.height * this.k;
     this.moved = true;
     this.bound();
-    this.apply();
+    this.apply(true);
   }
 }
 

@@ -89,7 +89,11 @@ class Toolbar {
 
   refill(name) {
     const entry = this.panels.find(({ opener }) => opener.getAttribute("aria-label") === name);
-    if (entry && !entry.panel.hidden) entry.panel.replaceChildren(...entry.fill());
+    if (!entry || entry.panel.hidden) return;
+    const fields = () => [...entry.panel.querySelectorAll("input, button")];
+    const at = fields().indexOf(this.view.root.getRootNode().activeElement);
+    entry.panel.replaceChildren(...entry.fill());
+    if (at >= 0) (fields()[at] ?? fields().at(-1))?.focus({ preventScroll: true });
   }
 
   /** Closes what is open; true if something was. */

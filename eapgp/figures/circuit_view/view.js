@@ -38,7 +38,7 @@ class CircuitView {
     if (regraph) this.restore();
     this.style();
     this.render();
-    if (regraph) this.camera.state = this.wanted ?? null;
+    if (regraph) this.showCamera(this.wanted ?? null);
   }
 
   /** Builds the parts that depend on the graph's dimensions. */
@@ -52,7 +52,7 @@ class CircuitView {
     this.scene = new Scene(this.graph, this.layout);
     const { layers } = this.graph;
     this.state = { n: 0, selection: null, pins: [], filters: this.noFilters(layers), groups: [], trace: false, tool: "select", added: [], removed: [], excluded: [], from: -1 };
-    this.stage = html("div", { class: "stage", role: "group", "data-zoom": "mid" }, this.scene.world);
+    this.stage = html("div", { class: "stage", role: "group", tabindex: -1, "data-zoom": "mid" }, this.scene.world);
     this.hint = html("div", { class: "hint", text: "Hold Ctrl and turn the wheel to zoom; drag to move" });
     this.tip = html("div", { class: "tip", role: "tooltip", hidden: true });
     this.status = html("div", { class: "sr-only", role: "status", "aria-live": "polite" });
@@ -133,7 +133,7 @@ class CircuitView {
     if (changed("trace")) state.trace = Boolean(wanted.trace);
     if (changed("zoom")) {
       if (first) this.wanted = wanted.zoom;
-      else this.camera.state = wanted.zoom;
+      else this.showCamera(wanted.zoom);
     }
     if (!state.groups.length && this.scene.groupOf) this.setGroups([], false);
   }
