@@ -10,10 +10,11 @@ import streamlit as st
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.runs.spec import RunSpec
+from eapgp.training.examples import curve_sizes
 from eapgp.ui import panel, services
 from eapgp.ui.circuits import circuit_of
 from eapgp.ui.draw import chart, dark, plain, points_clicked
-from eapgp.ui.explore import curve_figure, curve_sizes
+from eapgp.ui.explore import curve_figure
 from eapgp.ui.inspector import Pick
 from eapgp.ui.jobs import JobView
 from eapgp.ui.methods import metric_title, variant

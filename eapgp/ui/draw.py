@@ -60,9 +60,10 @@ def chart(fig: go.Figure, key: str, *, select: bool = False) -> Any:
     title = (fig.layout.title.text or key) if fig.layout.title else key
     state = st.plotly_chart(fig, theme=None, key=key, config=options, alt=str(title), **extra)
     read = (fig.layout.meta or {}).get("read")
-    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}-foot"):
-        if read:
-            st.caption(read, width="stretch")
+    left, right = st.columns([1, 0.12], vertical_alignment="top")
+    if read:
+        left.caption(read)
+    with right:
         table_download(fig, key)
     return state
 

@@ -181,14 +181,10 @@ def spread(scores: EdgeScores, n: int) -> None:
     chart(cumulative_share({"all edges": scores}, current=n, dark=dark()), "cumulative")
 
 
-def curve_sizes(n_edges: int) -> list[int]:
-    """Circuit sizes of the quick curve: about a dozen, denser where circuits are small."""
-    shares = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0)
-    return sorted({max(1, int(share * n_edges)) for share in shares})
-
-
 def curve(card: Card, scores: EdgeScores, n: int) -> None:
     """Faithfulness over circuit sizes, computed when the tab is opened."""
+    from eapgp.training.examples import curve_sizes
+
     sizes = curve_sizes(card.graph.n_edges)
     circuits = [circuit_of(card, scores, size) for size in sizes]
     job_id = services.submit_circuits(card, circuits, f"faithfulness curve of {card.task}")

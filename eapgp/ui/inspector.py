@@ -29,12 +29,8 @@ def inspector(card: Card, result: Attribution, chosen: Selected, pick: Pick) -> 
     elif chosen.node:
         _node(card, scores, chosen.node, pick)
     else:
-        st.markdown("**Click a node or an edge** for its details.")
-        st.caption(
-            "Blue supports the behaviour, dashed vermillion works against it; wider means stronger. "
-            "Below: the strongest edges at the two ends of the network."
-        )
-        lists = {**_only(four_lists(scores, "logits"), "in"), **_only(four_lists(scores, "input"), "out")}
+        st.markdown("**Click a node or an edge** for its details. The strongest edges at the two ends:")
+        lists = {**_only(four_lists(scores, "logits", n=5), "in"), **_only(four_lists(scores, "input", n=5), "out")}
         _show_lists(lists, "logits", "input", pick)
 
 
@@ -58,15 +54,15 @@ def _node(card: Card, scores: EdgeScores, node: str, pick: Pick) -> None:
     if node != "logits":
         parts.append(f"Σ of outgoing scores {out:+.3f}")
     st.caption(" · ".join(parts))
-    _show_lists(four_lists(scores, node), node, node, pick)
+    _show_lists(four_lists(scores, node, n=5), node, node, pick)
 
 
 def _show_lists(lists: Mapping[str, pd.DataFrame], into: str, out: str, pick: Pick) -> None:
     titles = {
-        "in+": f"Into {into}, supporting (+)",
-        "in-": f"Into {into}, against (−)",
-        "out+": f"Out of {out}, supporting (+)",
-        "out-": f"Out of {out}, against (−)",
+        "in+": f"Into {into} (+)",
+        "in-": f"Into {into} (−)",
+        "out+": f"Out of {out} (+)",
+        "out-": f"Out of {out} (−)",
     }
     for key, table in lists.items():
         _signed_list(titles[key], table, f"list-{key}-{into}-{out}", pick)
@@ -94,7 +90,7 @@ def _signed_list(title: str, table: pd.DataFrame, key: str, pick: Pick) -> None:
         row_height=26,
         on_select=chosen,
         selection_mode="single-cell",
-        column_config={"score": st.column_config.NumberColumn(format="%+.4f", width="small")},
+        column_config={"score": st.column_config.NumberColumn(format="%+.3f", width=64)},
     )
 
 

@@ -49,11 +49,6 @@ def option_names(method: str) -> tuple[str, ...]:
     return tuple(o.name for o in METHODS[method].options if o.name not in _WITHOUT_EFFECT.get(method, ()))
 
 
-def full_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option of a method, defaults filled in."""
-    return METHODS[method].settings(dict(given)) if method in METHODS else dict(given)
-
-
 def metric_title(name: str) -> str:
     """The title of a metric; its name where it is unknown."""
     return METRICS[name].title if name in METRICS else name

@@ -113,6 +113,10 @@ def picture(session: Session, card: Card, records: Records, pair: int | None) ->
         return
     background = _background(session, card, records, pair)
     figure = path_projection(records, pair=pair, background=background, play=True, dark=dark())
+    if pair is not None:  # the library counts pairs from 0, the page from 1
+        figure.layout.title.subtitle.text = figure.layout.title.subtitle.text.replace(
+            f"pair {pair}:", f"pair {pair + 1}:"
+        )
     chart(figure, "projection")
 
 

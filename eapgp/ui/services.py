@@ -24,7 +24,6 @@ from eapgp.runs.run import open_run
 from eapgp.runs.spec import RunSpec
 from eapgp.ui import work
 from eapgp.ui.jobs import JobManager, JobView
-from eapgp.ui.methods import full_options
 from eapgp.ui.settings import metric_of, spec_of
 from eapgp.ui.shelf import Card, Shelf, asked_key
 
@@ -77,8 +76,10 @@ def attribution(card: Card) -> Attribution:
 
 def question(values: Mapping[str, Any]) -> tuple[RunSpec, str]:
     """The spec that the settings ask for, and the key under which its answer is found."""
+    from eapgp.runs.compute import resolve_options
+
     spec = spec_of(values)
-    return spec, asked_key(spec, metric=metric_of(values), options=full_options(spec.method, spec.options))
+    return spec, asked_key(spec, metric=metric_of(values), options=resolve_options(spec))
 
 
 def lane_of(spec: RunSpec) -> str:
@@ -94,13 +95,39 @@ def submit_run(spec: RunSpec, label: str) -> str:
 
 
 def submit_circuits(card: Card, circuits: Sequence[Circuit], label: str, *, slot: str | None = None) -> str:
-    """Start (or join) the running of circuits; the job's result is a `work.Measured`."""
+    """Start (or join) the running of circuits; the job's result is a `work.Measured`.
+
+    Circuits that were measured when a bundled example was made are answered from its folder.
+    """
+    stored = stored_measure(card, circuits)
+    if stored is not None:
+        return manager().submit(f"stored-{card.id}-{stored.selected}", label, lambda progress: stored, lane="stored")
     digest = hashlib.sha256(card.id.encode())
     for circuit in circuits:
         digest.update(circuit.edges.tobytes())
     lane = _live_lane(card)
     job = work.measure_work(workshop(), lane, card.run, circuits)
     return manager().submit(f"circuits-{digest.hexdigest()[:20]}", label, job, lane=lane, slot=slot)
+
+
+def stored_measure(card: Card, circuits: Sequence[Circuit]) -> work.Measured | None:
+    """What an example's folder says about these circuits, where it knows all of them."""
+    stored = _stored(str(card.run.path), card.id) if card.example else {}
+    rows = {int(row["n"]): row for row in stored.get("circuits", ())}
+    found = []
+    for circuit in circuits:
+        row = rows.get(circuit.n_selected)
+        if row is None or row["kept"] != circuit.n_kept or circuit.name != f"top {circuit.n_selected}":
+            return None
+        found.append(row["metric"])
+    return work.measured_before(found, stored["metric_clean"], stored["metric_corrupted"], circuits)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _stored(path: str, run_id: str) -> dict[str, Any]:
+    from eapgp.training.examples import MEASURED
+
+    return dict(open_run(path).evaluation().get(MEASURED, {}))
 
 
 def submit_edges(card: Card, names: Sequence[str]) -> str:

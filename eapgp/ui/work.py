@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from eapgp.circuits.circuit import Circuit
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run
@@ -147,6 +149,25 @@ def measure_work(shop: Workshop, lane: str, run: Run, circuits: Sequence[Circuit
         return Measured(runs, selected, kept, time.perf_counter() - started)
 
     return with_gradients(work)
+
+
+def measured_before(
+    metric: Sequence[Sequence[float]],
+    clean: Sequence[float],
+    corrupted: Sequence[float],
+    circuits: Sequence[Circuit],
+) -> Measured:
+    """A stored measurement: metric `[circuit, pair]`, clean and corrupted `[pair]`.
+
+    Accuracy and KL divergence were not stored, and their arrays are empty.
+    """
+    from eapgp.evaluation.runner import CircuitRuns
+
+    values = np.asarray(metric, dtype=np.float64)
+    nothing = np.zeros((len(values), 0))
+    runs = CircuitRuns(values, nothing.astype(bool), nothing, np.asarray(clean), np.asarray(corrupted))
+    selected = tuple(circuit.n_selected for circuit in circuits)
+    return Measured(runs, selected, tuple(circuit.n_kept for circuit in circuits), 0.0)
 
 
 def without_edge(full: Circuit, names: Sequence[str]) -> list[Circuit]:
