@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from eapgp.cli.output import Output, Reply
+from eapgp.errors import Cancelled
 
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output.", rich_help_panel="Output")
@@ -42,8 +43,11 @@ def command(
     def register(function: Callable[..., Reply]) -> Callable[..., Reply]:
         def run(**given: Any) -> None:
             out = Output(as_json=given.pop("json_"), quiet=given.pop("quiet"))
-            with out.guarded():
-                reply = function(out, **given)
+            try:
+                with out.guarded():
+                    reply = function(out, **given)
+            except KeyboardInterrupt:
+                raise Cancelled("interrupted.") from None
             out.emit(reply)
 
         signature, hints = _with_shared_options(function)

@@ -1,0 +1,330 @@
+"""The command line with the bundled model: one flow from prompts to faithfulness, and bad input on the way."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eapgp.cli import main
+from eapgp.errors import Cancelled, ModelError
+from eapgp.formats import read_scores
+from eapgp.runs import RunLibrary, RunSpec, compute_run, open_run
+from eapgp.runs.evaluate import Question, evaluate_run
+
+ROOT = Path(__file__).resolve().parent.parent
+N_EDGES = 479
+
+
+@cache
+def _load(name: str, **options: Any) -> Any:
+    from eapgp.models.load import load_model
+
+    return load_model(name, **options)
+
+
+@pytest.fixture(scope="session")
+def loader() -> Callable[..., Any]:
+    """Loads every model once for all tests."""
+    return _load
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: Callable[..., Any]) -> Path:
+    monkeypatch.setenv("EAPGP_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("eapgp.models.load_model", loader)
+    return tmp_path / "home"
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert main([*arguments, "--json"]) == 0, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out)
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
+    assert main([*arguments, "--json"]) == code
+    out, err = capsys.readouterr()
+    message = json.loads(out)["error"]["message"]
+    assert "\n" not in message and "Traceback" not in err
+    return str(message)
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory: pytest.TempPathFactory, loader: Callable[..., Any]) -> Path:
+    """A run of eap-gp on the bundled model, made once."""
+    library = RunLibrary(tmp_path_factory.mktemp("stored"))
+    return compute_run(RunSpec(n_pairs=6, options={"steps": 3}), library=library, model_loader=loader).path
+
+
+def test_attribute_says_what_was_computed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    line = "attribute --model demo --task ioi --method eap-gp --pairs 6 --steps 3 --seed 2 --top 7 --out out"
+    said = call(capsys, *line.split(), "--export", "scores.json")
+    assert {key: said[key] for key in ("model", "task", "method", "steps", "n_pairs", "n_edges", "seed", "cached")} == {
+        "model": "demo",
+        "task": "ioi",
+        "method": "eap-gp",
+        "steps": 3,
+        "n_pairs": 6,
+        "n_edges": N_EDGES,
+        "seed": 2,
+        "cached": False,
+    }
+    assert (said["forward_passes"], said["backward_passes"]) == (4, 6) and said["seconds"] > 0
+    assert said["metric_clean"] > 3 > 1 > said["metric_corrupted"]
+    run = open_run(tmp_path / "out")
+    assert said["run"] == str(run.path) and said["id"] == run.id
+    scores = run.scores()
+    assert said["top_edges"] == [{"name": name, "score": score} for name, score in scores.top(7)]
+    assert np.array_equal(read_scores(tmp_path / "scores.json").values, scores.values)
+    assert [entry["step"] for entry in said["path"]] == [0, 1, 2, 3]
+    assert said["path"][0]["metric"] == pytest.approx(said["metric_clean"], rel=1e-4)
+    assert said["path"][0]["gradient_norm"] is None and said["path"][1]["gradient_norm"] > 0
+    assert all(entry["distance"] > 0 for entry in said["path"])
+    run.verify()
+
+
+def test_an_identical_request_is_answered_without_loading_the_model(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ("attribute", "--pairs", "4", "--method", "eap")
+    first = call(capsys, *line)
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("the model was loaded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("eapgp.models.load_model", never)
+        again = call(capsys, *line, "--batch-size", "3")
+        assert again.pop("cached") and not first.pop("cached")
+        assert again == first
+        assert main([*line, "--seed", "1"]) == 1
+        assert "the model was loaded" in capsys.readouterr().err
+    anew = call(capsys, *line, "--no-cache")
+    assert not anew["cached"] and anew["id"] == first["id"] and anew["seconds"] != first["seconds"]
+
+
+def test_the_seed_of_the_run_is_the_seed_of_the_noise(capsys: pytest.CaptureFixture[str]) -> None:
+    tops = [call(capsys, "attribute", "--method", "random", "--pairs", "2", "--seed", str(seed)) for seed in (0, 1)]
+    assert tops[0]["top_edges"] != tops[1]["top_edges"]
+    assert [top["options"]["seed"] for top in tops] == [0, 1]
+
+
+def test_prompts_from_a_file_take_the_first_and_the_logit_difference(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    call(capsys, "prompts", "generate", "country-capital", "--pairs", "9", "--out", "pairs.csv")
+    checked = call(capsys, "prompts", "check", "pairs.csv", "--model", "demo")
+    assert checked["fitting"] == checked["n_pairs"] == 9
+    said = call(capsys, "attribute", "--prompts", "pairs.csv", "--pairs", "5", "--method", "eap")
+    assert said["n_pairs"] == 5 and said["metric"] == "logit-diff"
+    assert call(capsys, "attribute", "--prompts", "pairs.csv", "--method", "eap")["n_pairs"] == 9
+
+
+def test_kept_pairs_average_to_the_scores(capsys: pytest.CaptureFixture[str]) -> None:
+    said = call(capsys, "attribute", "--pairs", "3", "--method", "eap", "--keep-pairs")
+    result = open_run(said["run"]).attribution()
+    assert result.pair_scores is not None and len(result.pair_scores) == 3
+    np.testing.assert_allclose(result.pair_scores.mean(0), result.scores.values, atol=1e-5)
+
+
+def test_exact_of_some_edges_leaves_the_others_unscored(capsys: pytest.CaptureFixture[str]) -> None:
+    edges = ("m3->logits", "input->m0")
+    said = call(capsys, "exact", "--pairs", "2", "--edges", edges[0], "--edges", edges[1])
+    assert {edge["name"] for edge in said["top_edges"]} == set(edges)
+    values = open_run(said["run"]).scores()
+    assert int((values.graph.mask & ~np.isnan(values.values)).sum()) == 2
+    swapped = call(capsys, "exact", "--pairs", "2", "--edges", edges[1], "--edges", edges[0])
+    assert swapped["cached"]
+    assert "m9" in refuse(capsys, "exact", "--pairs", "2", "--edges", "m9->logits")
+
+
+def test_evaluate_lists_the_curve_and_keeps_it(capsys: pytest.CaptureFixture[str], stored: Path) -> None:
+    line = ("evaluate", "--run", str(stored), "--edges", "20", "--edges", str(N_EDGES), "--edges", "0")
+    said = call(capsys, *line)
+    twenty, full, empty = said["curve"]
+    assert [entry["edges_selected"] for entry in said["curve"]] == [20, N_EDGES, 0]
+    assert full["faithfulness"] == pytest.approx(1, abs=1e-5) and full["edges_kept"] == N_EDGES
+    assert empty["faithfulness"] == pytest.approx(0, abs=1e-5) and empty["edges_kept"] == 0
+    assert full["metric"] == pytest.approx(said["metric_clean"], rel=1e-4)
+    expected = (twenty["metric"] - said["metric_corrupted"]) / (said["metric_clean"] - said["metric_corrupted"])
+    assert twenty["faithfulness"] == pytest.approx(expected, rel=1e-5)
+    assert twenty["faithfulness_low"] <= twenty["faithfulness"] <= twenty["faithfulness_high"]
+    again = call(capsys, *line)
+    assert again["cached"] and not said["cached"] and again["curve"] == said["curve"]
+    assert said["name"] in open_run(stored).evaluation()
+    assert main([*line]) == 0
+    assert "faithfulness" in capsys.readouterr().out
+
+
+def test_evaluate_on_the_grid_of_mib_with_baseline_and_complements(
+    capsys: pytest.CaptureFixture[str], stored: Path
+) -> None:
+    line = ("evaluate", "--run", str(stored), "--grid", "mib", "--bootstrap", "20")
+    said = call(capsys, *line, "--baseline", "1", "--completeness", "--signed")
+    assert [entry["edges_selected"] for entry in said["curve"]] == [0, 0, 2, 4, 9, 23, 47, 95, 239, 479]
+    assert said["cpr"]["value"] is not None and said["cmd"]["value"] is not None
+    assert len(said["baseline"]["mean"]) == len(said["completeness"]) == 10
+    assert said["completeness"][-1]["complement_faithfulness"] == pytest.approx(0, abs=1e-5)
+
+
+def test_evaluate_says_what_each_edge_adds(capsys: pytest.CaptureFixture[str], stored: Path) -> None:
+    said = call(capsys, "evaluate", "--run", str(stored), "--edges", "12", "--minimality", "--bootstrap", "20")
+    (found,) = said["minimality"]
+    assert len(found["edges"]) == found["edges_kept"] == said["curve"][0]["edges_kept"]
+
+
+def test_evaluate_takes_other_prompts_and_other_scores(capsys: pytest.CaptureFixture[str], stored: Path) -> None:
+    own = call(capsys, "evaluate", "--run", str(stored), "--edges", "30")
+    other = call(capsys, "evaluate", "--run", str(stored), "--edges", "30", "--seed", "9", "--pairs", "5")
+    assert other["n_pairs"] == 5 and other["metric_clean"] != own["metric_clean"]
+    call(capsys, "export", "scores.json", "--run", str(stored))
+    file = call(capsys, "evaluate", "--scores", "scores.json", "--task", "ioi", "--pairs", "6", "--edges", "30")
+    assert file["curve"] == own["curve"]
+    limit = call(capsys, "evaluate", "--run", str(stored), "--threshold", "0.05")
+    scores = open_run(stored).scores()
+    assert limit["curve"][0]["edges_selected"] == int((np.abs(scores.values) >= 0.05).sum())
+
+
+def test_a_run_is_never_evaluated_on_a_model_that_changed(
+    stored: Path, tmp_path: Path, loader: Callable[..., Any]
+) -> None:
+    class Changed:
+        def __init__(self, model: Any) -> None:
+            self.weights_hash, self.tokenizer_hash = "0" * 16, model.tokenizer_hash
+
+    shutil.copytree(stored, tmp_path / "run")
+    with pytest.raises(ModelError, match="the model has changed: compute the run again"):
+        evaluate_run(
+            open_run(tmp_path / "run"),
+            Question(sizes=(7,)),
+            model_loader=lambda name, **options: Changed(loader(name, **options)),
+        )
+
+
+def test_cancelling_stores_nothing(home: Path, loader: Callable[..., Any]) -> None:
+    def stop(phase: str, fraction: float) -> None:
+        if phase != "loading the model" and fraction > 0:
+            raise Cancelled("stopped by the user.")
+
+    library = RunLibrary(home)
+    with pytest.raises(Cancelled):
+        compute_run(RunSpec(n_pairs=4, batch_size=2), library=library, progress=stop, model_loader=loader)
+    assert library.list() == []
+    run = compute_run(RunSpec(n_pairs=4, batch_size=2), library=library, model_loader=loader)
+    assert not run.cached and library.find(run.request) is not None
+
+
+def test_inline_prompts_are_stored_and_found_again(home: Path, loader: Callable[..., Any]) -> None:
+    library = RunLibrary(home)
+    generated = compute_run(RunSpec(n_pairs=2, method="eap"), library=library, model_loader=loader)
+    pairs = tuple(
+        {"clean": p.clean, "corrupted": p.corrupted, "correct": list(p.correct), "incorrect": list(p.incorrect)}
+        for p in generated.prompts()
+    )
+    spec = RunSpec(prompts=pairs, task="mine", method="eap")
+    run = compute_run(spec, library=library, model_loader=loader)
+    assert run.request["task"] == "mine" and run.spec == spec
+    assert np.array_equal(run.scores().values, generated.scores().values)
+    assert compute_run(spec, library=library, model_loader=loader).cached
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (["--model", "gpt3"], "unknown model 'gpt3'"),
+        (["--model", "absent/folder/here"], "absent/folder/here"),
+        (["--intervention", "noise"], "noise"),
+        (["--intervention", "zero"], "zero"),
+        (["--device", "tpu"], "unknown device 'tpu'"),
+        (["--dtype", "int8"], "unknown dtype 'int8'"),
+    ],
+)
+def test_bad_choices_are_told(capsys: pytest.CaptureFixture[str], line: list[str], text: str) -> None:
+    assert text in refuse(capsys, "attribute", "--pairs", "2", *line)
+
+
+def change_cell(file: Path, row: int, column: str, value: str) -> None:
+    with file.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    rows[row][column] = value
+    with file.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "text"),
+    [("corrupted", " the", "tokens"), ("correct", " Mary John", "token"), ("correct", " zyzzyva", "zyzzyva")],
+    ids=["length", "two tokens", "unknown word"],
+)
+def test_bad_pairs_are_told_with_their_number(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, column: str, value: str, text: str
+) -> None:
+    call(capsys, "prompts", "generate", "ioi", "--pairs", "3", "--out", "bad.csv")
+    change_cell(tmp_path / "bad.csv", 1, column, value)
+    message = refuse(capsys, "attribute", "--prompts", "bad.csv", "--method", "eap")
+    assert text in message and "2" in message
+    assert "2 of 3 pairs fit" in refuse(capsys, "prompts", "check", "bad.csv")
+
+
+def test_sizes_beyond_the_graph_are_told_before_a_model_is_loaded(
+    capsys: pytest.CaptureFixture[str], stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eapgp.models.load_model", None)
+    message = refuse(capsys, "evaluate", "--run", str(stored), "--edges", str(N_EDGES + 1))
+    assert "479" in message and "480" in message
+    assert "expected with --scores only" in refuse(capsys, "evaluate", "--run", str(stored), "--model", "gpt2")
+
+
+def test_nan_in_the_metric_is_told_and_stores_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, home: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(ROOT / "assets" / "demo", broken)
+    weights = load_file(broken / "model.safetensors")
+    name = next(key for key in weights if key.endswith("wpe.weight"))
+    weights[name][10:] = torch.nan  # only prompts of more than ten tokens meet it
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    message = refuse(capsys, "attribute", "--model", str(broken), "--pairs", "2")
+    assert "finite" in message
+    assert RunLibrary(home).list() == []
+
+
+def test_a_run_folder_that_holds_other_files_is_never_written_to(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    assert "notes.txt" in refuse(capsys, "attribute", "--pairs", "2", "--out", "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.slow
+def test_as_a_user_calls_it(tmp_path: Path) -> None:
+    """The real process: standard output is one JSON object although the libraries print while loading."""
+    line = [sys.executable, "-m", "eapgp", "attribute", "--pairs", "2", "--method", "eap", "--json"]
+    done = subprocess.run([*line, "--home", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["n_edges"] == N_EDGES and Path(said["run"]).parent == tmp_path / "runs"
+    offline = {"HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin", "HF_HOME": str(tmp_path / "hub")}
+    line = [sys.executable, "-m", "eapgp", "attribute", "--model", "gpt2", "--pairs", "2", "--json"]
+    done = subprocess.run([*line, "--home", str(tmp_path)], cwd=ROOT, env=offline, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    message = json.loads(done.stdout)["error"]["message"]
+    assert "gpt2" in message and "network" in message
+    assert "Traceback" not in done.stderr
