@@ -61,10 +61,13 @@ def targets_of(encoded: EncodedPairs, device: torch.device | str = "cpu") -> Tar
 def _padded(answers: Sequence[tuple[int, ...]], device: Any) -> tuple[Tensor, Tensor]:
     import torch
 
-    width = max(map(len, answers))
-    ids = torch.tensor([[*row, *[row[0]] * (width - len(row))] for row in answers], dtype=torch.int64)
-    sizes = torch.tensor([len(row) for row in answers])
-    return ids.to(device), (torch.arange(width)[None, :] < sizes[:, None]).to(device)
+    distinct = {row: i for i, row in enumerate(dict.fromkeys(answers))}  # large sets are often shared
+    width = max(map(len, distinct))
+    ids = torch.tensor([[*row, *[row[0]] * (width - len(row))] for row in distinct], dtype=torch.int64)
+    sizes = torch.tensor([len(row) for row in distinct])
+    rows = torch.tensor([distinct[row] for row in answers])
+    mask = torch.arange(width)[None, :] < sizes[:, None]
+    return ids[rows].to(device), mask[rows].to(device)
 
 
 def _wide(logits: Tensor) -> Tensor:

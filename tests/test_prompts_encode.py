@@ -10,7 +10,7 @@ import pytest
 
 from eapgp.errors import PairLengthError, PromptError
 from eapgp.prompts import PromptPair, PromptSet, align, display_tokens, encode, fitting
-from eapgp.prompts.encode import ONE_TOKEN_PAIRS
+from eapgp.prompts.answers import ONE_TOKEN_PAIRS
 from eapgp.tasks import make_prompts
 from eapgp.training.vocabulary import build_tokenizer
 

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from eapgp.errors import FormatError, OptionError, PromptError
+from eapgp.prompts.answers import ONE_TOKEN_PAIRS
 from eapgp.prompts.columns import BadCell, Layout, Row, Verbs, is_sva, join_answers, layout_of
-from eapgp.prompts.encode import ONE_TOKEN_PAIRS
 from eapgp.prompts.pairs import PromptPair, PromptSet
 
 MAX_PAIRS = 5_000

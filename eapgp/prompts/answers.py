@@ -1,0 +1,106 @@
+"""Answers: from a text or a token id to the one token id that counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eapgp.errors import PromptError
+from eapgp.prompts.align import display_tokens
+from eapgp.prompts.pairs import Answer
+
+Ids = tuple[int, ...]
+Sides = tuple[tuple[Answer, ...], tuple[Answer, ...]]
+
+# Value of PromptSet.origin["answers"] where correct and incorrect are two forms of the same
+# words, position by position, and only words whose two forms are one token each count.
+ONE_TOKEN_PAIRS = "pairs of one-token words"
+
+
+def tokenise(texts: list[str], tokenizer: Any) -> list[list[int]]:
+    """Token ids of each text, without special tokens."""
+    return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+
+
+class AnswerReader:
+    """Reads answers with one tokenizer and remembers what it has read.
+
+    Tokenizers that put a space in front by themselves (sentencepiece) give the id of " She"
+    for the text "She", so with them one leading space is dropped.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._size = len(tokenizer)
+        first = tokenizer.convert_ids_to_tokens(tokenise(["a"], tokenizer)[0])[0]
+        self._adds_space = str(first).startswith("▁")
+        self._ids: dict[str, int | None] = {}
+        self._sides: dict[tuple[Answer, ...], Ids] = {}
+        self._pairs: dict[Sides, Sides] = {}
+
+    def ids(self, answers: tuple[Answer, ...]) -> Ids:
+        """Token ids of one side's answers, each once. Errors: PromptError (without the pair's number)."""
+        if answers not in self._sides:
+            self._learn([answer for answer in answers if isinstance(answer, str)])
+            self._sides[answers] = tuple(dict.fromkeys(self._id(answer) for answer in answers))
+        return self._sides[answers]
+
+    def one_token_pairs(self, correct: tuple[Answer, ...], incorrect: tuple[Answer, ...]) -> Sides:
+        """The words whose two forms, one on each side, are one token each.
+
+        Which ones these are depends on the tokenizer, so a list of verbs cannot know. (The code
+        published with arXiv:2403.17806 also keeps the few singular forms whose plural is not one
+        token.) Errors: PromptError if none is left.
+        """
+        sides = (correct, incorrect)
+        if sides not in self._pairs:
+            self._learn([answer for side in sides for answer in side if isinstance(answer, str)])
+            both = [(a, b) for a, b in zip(*sides, strict=True) if self._is_one(a) and self._is_one(b)]
+            if not both:
+                raise PromptError(
+                    f"none of the {len(correct)} words is one token in both forms. "
+                    "Use a model with a larger vocabulary."
+                )
+            self._pairs[sides] = tuple(a for a, _ in both), tuple(b for _, b in both)
+        return self._pairs[sides]
+
+    def _id(self, answer: Answer) -> int:
+        if isinstance(answer, str):
+            found = self._ids[answer]
+            if found is None:
+                raise PromptError(self._not_one_token(answer))
+            return found
+        if not 0 <= answer < self._size:
+            raise PromptError(
+                f"{answer} is no token id: the vocabulary has ids 0 to {self._size - 1:,}. "
+                "Were the ids made for another model?"
+            )
+        return answer
+
+    def _is_one(self, answer: Answer) -> bool:
+        return isinstance(answer, int) or self._ids[answer] is not None
+
+    def _learn(self, texts: list[str]) -> None:
+        """Tokenise the texts that are new, in one call."""
+        new = list(dict.fromkeys(text for text in texts if text not in self._ids))
+        written = [text.removeprefix(" ") if self._adds_space else text for text in new]
+        for text, form, ids in zip(new, written, tokenise(written, self._tokenizer), strict=True):
+            self._ids[text] = ids[0] if self._is_known(form, ids) else None
+
+    def _is_known(self, text: str, ids: list[int]) -> bool:
+        return len(ids) == 1 and (ids[0] != self._tokenizer.unk_token_id or text == self._tokenizer.unk_token)
+
+    def _not_one_token(self, answer: str) -> str:
+        tokenizer = self._tokenizer
+        ids = tokenise([answer], tokenizer)[0]
+        pieces = ", ".join(repr(text) for text in display_tokens(tokenizer, ids))
+        other = answer.removeprefix(" ") if answer.startswith(" ") else " " + answer
+        if not ids:
+            became = "is empty"
+        elif tokenizer.unk_token_id in ids:
+            became = "is not in this model's vocabulary"
+        else:
+            became = f"is {len(ids)} tokens ({pieces})"
+        hint = "Choose a word that is one token."
+        if other and self._is_known(other, tokenise([other], tokenizer)[0]):
+            hint = f"{other!r} is one token: did you mean that?"
+        return f"{answer!r} {became}, but exactly one is needed. {hint}"
