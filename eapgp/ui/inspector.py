@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from eapgp.attribution.result import Attribution, EdgeScores
+from eapgp.attribution.result import Attribution, EdgeScores, PathRecord
+from eapgp.graph import Graph
 from eapgp.ui import services
 from eapgp.ui.circuits import Selected, four_lists, rank_of, score_of
 from eapgp.ui.draw import chart, dark
@@ -116,8 +117,8 @@ def _edge(card: Card, result: Attribution, edge: str, pick: Pick) -> None:
             )
     _real_effect(card, edge, value)
     _across_methods(card, edge)
-    if result.paths:
-        _gradient_along_path(result, edge)
+    if card.has_path:
+        _gradient_along_path(services.paths(card), result.graph, edge)
 
 
 def _real_effect(card: Card, edge: str, estimate: float) -> None:
@@ -152,19 +153,23 @@ def _across_methods(card: Card, edge: str) -> None:
     if len(rows) > 1:
         table = pd.DataFrame(rows, columns=["method", "score", "rank"])
         st.markdown("**This edge under every method**")
-        st.dataframe(table, hide_index=True, column_config={"score": st.column_config.NumberColumn(format="%+.4f")})
+        columns = {
+            "score": st.column_config.NumberColumn(format="%+.4f", width=70),
+            "rank": st.column_config.NumberColumn(width=46),
+        }
+        st.dataframe(table, hide_index=True, row_height=28, column_config=columns)
         st.caption("Runs on the same model, prompts and metric. Exact patching, where present, is the real effect.")
 
 
-def _gradient_along_path(result: Attribution, edge: str) -> None:
+def _gradient_along_path(records: Mapping[str, PathRecord], graph: Graph, edge: str) -> None:
     import plotly.graph_objects as go
 
     from eapgp.figures.path import name_of, style_of
     from eapgp.figures.style import apply
 
-    column = result.graph.destination_index(edge.split("->")[1])
+    column = graph.destination_index(edge.split("->")[1])
     figure = go.Figure()
-    for kind, record in result.paths.items():
+    for kind, record in records.items():
         style = style_of(kind)
         norms = np.asarray(record.destination_gradient, dtype=np.float64)[:, :, column]
         known = ~np.isnan(norms).all(axis=1)
@@ -185,4 +190,5 @@ def _gradient_along_path(result: Attribution, edge: str) -> None:
         dark=dark(),
         height=280,
     )
+    figure.update_yaxes(rangemode="tozero")
     chart(figure, "edge-gradient")

@@ -96,21 +96,13 @@ def picture(session: Session, card: Card, records: Records, pair: int | None) ->
     """Both paths in one plane, with a step slider and a play button that work in the browser."""
     from eapgp.figures.path import path_projection
 
-    lacking = [kind for kind, record in records.items() if record.points is None]
-    if lacking:
-        st.info(
-            "This bundled result keeps the numbers along the path but not its points, to stay small. "
-            "Compute it with another number of pairs or seed to see the picture; the views below need no points.",
-            icon=":material/info:",
-        )
+    missing = [kind for kind in KINDS if kind not in records or records[kind].points is None]
+    if "straight" in missing or len(missing) == 2:
+        _offer_points(card, missing)
         return
-    if "straight" not in records:
-        st.info(
-            "The picture needs the straight line beside GradPath: both ends of it fix the plane.",
-            icon=":material/info:",
-        )
-        _offer_straight(card)
-        return
+    records = {kind: record for kind, record in records.items() if kind not in missing}
+    if missing:
+        _offer_points(card, missing)
     background = _background(session, card, records, pair)
     figure = path_projection(records, pair=pair, background=background, play=True, dark=dark())
     if pair is not None:  # the library counts pairs from 0, the page from 1
@@ -120,22 +112,40 @@ def picture(session: Session, card: Card, records: Records, pair: int | None) ->
     chart(figure, "projection")
 
 
-def _offer_straight(card: Card) -> None:
+def _offer_points(card: Card, missing: list[str]) -> None:
+    """Say what the picture lacks, and compute it at a click."""
     spec = card.run.spec
+    lines = " and ".join(
+        {"gradpath": "GradPath (EAP-GP)", "straight": "the straight line (EAP-IG)"}[m] for m in missing
+    )
+    st.info(
+        f"The picture also needs the points of {lines} on the same prompts. Bundled results of most tasks leave points "
+        "out to stay small; the views below do not need them.",
+        icon=":material/info:",
+    )
     if spec is None:
         return
-    asked = services.with_method(spec, "eap-ig", {"steps": card.options.get("steps", 5), "points": "left"})
-    job = services.job(f"run-{asked.key()}")
-    if job is not None and job.live:
-        follow(job.id, lambda _: None, waiting="EAP-IG ·", cancel=True)
+    steps = {"steps": card.options.get("steps", 5)}
+    wanted = []
+    if "straight" in missing:
+        own = card.method == "eap-ig"
+        wanted.append(spec if own else services.with_method(spec, "eap-ig", {**steps, "points": "left"}))
+    if "gradpath" in missing:
+        given = {"step": "relative", "objective": "all"}
+        wanted.append(spec if card.method == "eap-gp" else services.with_method(spec, "eap-gp", {**steps, **given}))
+    live = [job for job in (services.job(f"run-{asked.key()}") for asked in wanted) if job is not None and job.live]
+    if live:
+        for job in live:
+            follow(job.id, lambda _: None, waiting=f"{plain(job.label)} ·", cancel=True)
     elif st.button(
-        "Compute EAP-IG for the straight line",
-        key="add-straight",
+        "Compute them",
+        key="add-points",
         type="primary",
         icon=":material/play_arrow:",
-        help="Runs EAP-IG on the same prompts in the background and draws its path here.",
+        help="Runs in the background on the same prompts; the picture appears when it is done.",
     ):
-        services.submit_run(asked, f"EAP-IG on {card.task}")
+        for asked in wanted:
+            services.submit_run(asked, f"{variant(asked.method, asked.options)} on {card.task}")
         st.rerun()
 
 
@@ -182,8 +192,9 @@ def token_moves(card: Card, records: Records, pair: int | None) -> None:
     """How far every token's embedding has moved."""
     from eapgp.figures.path_maps import positions_heatmap
 
-    if any(record.points is None for record in records.values()):
-        st.caption("This bundled result does not keep the path's points. Compute it to see which tokens move.")
+    records = {kind: record for kind, record in records.items() if record.points is not None}
+    if not records:
+        st.caption("This bundled result does not keep the path's points: compute them above to see which tokens move.")
         return
     shown = pair or 0
     if pair is None:

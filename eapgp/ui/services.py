@@ -148,7 +148,7 @@ def _live_lane(card: Card) -> str:
 def comparable(card: Card) -> list[Card]:
     """Runs of the same graph, prompts and metric (this one included), one per variant of a method."""
     found: dict[tuple[str, str], Card] = {}
-    for other in [card, *shelf().cards()]:
+    for other in [card, *sorted(shelf().cards(), key=lambda one: one.example)]:
         same = other.prompts_hash == card.prompts_hash and other.metric == card.metric and other.graph == card.graph
         if same and other.model == card.model:
             found.setdefault((other.method, str(sorted(other.options.items()))), other)
@@ -211,7 +211,7 @@ def paths(card: Card) -> dict[str, PathRecord]:
             same = other.options.get("steps") == card.options.get("steps") and other.has_path
             if other.method == method and same and other.options.get("step", "relative") == "relative":
                 record = attribution(other).paths.get(kind)
-                if record is not None:
+                if record is not None and kind not in found:
                     found[kind] = record
     return {kind: found[kind] for kind in ("gradpath", "straight") if kind in found}
 

@@ -130,8 +130,9 @@ class Shelf:
         return examples + sorted(own, key=lambda card: str(card.record["created"]), reverse=True)
 
     def find(self, key: str) -> Card | None:
-        """The run that answers a question (see `asked_key`), or None."""
-        return next((card for card in self.cards() if card.asked == key), None)
+        """The run that answers a question (see `asked_key`), the user's own before an example, or None."""
+        found = [card for card in self.cards() if card.asked == key]
+        return next((card for card in found if not card.example), found[0] if found else None)
 
     def get(self, run_id: str) -> Card | None:
         """The run of this id, or of the only id that starts so; None if there is none."""

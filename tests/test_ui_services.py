@@ -1,0 +1,187 @@
+"""Settings, the shelf of runs, and what pages ask of them; without a browser and without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eapgp.attribution.registry import METHODS
+from eapgp.attribution.result import Attribution, EdgeScores
+from eapgp.graph import Graph
+from eapgp.runs import RunLibrary, RunSpec, make_request
+from eapgp.runs.compute import resolve_options
+from eapgp.tasks import TASKS, make_prompts
+from eapgp.ui import methods, provenance, settings
+from eapgp.ui.circuits import four_lists, rank_of, selected
+from eapgp.ui.shelf import Shelf, asked_key
+
+GRAPH = Graph(2, 2, d_model=8)
+VALUES = {field.name: field.default for field in settings.FIELDS}
+
+
+class FakeModel:
+    """What a request asks of a model."""
+
+    id = "demo"
+    weights_hash = "w" * 16
+    tokenizer_hash = "t" * 16
+    dtype = "float32"
+
+
+def scores(seed: int = 0) -> EdgeScores:
+    values = np.random.default_rng(seed).normal(size=(GRAPH.n_sources, GRAPH.n_destinations))
+    return EdgeScores(GRAPH, np.where(GRAPH.mask, values, 0.0))
+
+
+def store(library: RunLibrary, spec: RunSpec, *, seed: int = 0) -> str:
+    """Save a run that a spec asks for."""
+    prompts = make_prompts(str(spec.task), spec.n_pairs or 4, seed=spec.seed, **spec.task_options)
+    options = resolve_options(spec)
+    metric = spec.metric or prompts.metric
+    request = make_request(FakeModel(), prompts, method=spec.method, options=options, metric=metric, seed=spec.seed)
+    result = Attribution(spec.method, options, scores(seed), np.ones(4), np.zeros(4), 1, 1, 0.1)
+    return library.save(result, request, prompts, spec=spec).id
+
+
+def test_the_defaults_of_the_sidebar_are_the_defaults_of_the_library() -> None:
+    spec = settings.spec_of(VALUES)
+    usual = RunSpec()
+    assert (spec.model, spec.task, spec.n_pairs, spec.seed, spec.method) == ("demo", "ioi", 64, 0, "eap-gp")
+    assert spec.metric is usual.metric
+    assert resolve_options(spec) == resolve_options(usual)
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_combination_makes_a_spec_whose_options_the_method_takes(task: str, method: str) -> None:
+    spec = settings.spec_of({**VALUES, "task": task, "method": method, "step": "0.25"})
+    resolve_options(spec)
+    make_prompts(task, 1, **spec.task_options)
+    back = settings.settings_of(spec, metric=TASKS[task].metric, options=resolve_options(spec))
+    assert back["task"] == task and back["method"] == method and back["metric"] == "task"
+    assert {**VALUES, **back}["pairs"] == 64
+    if "step" in spec.options:
+        assert spec.options["step"] == 0.25 and back["step"] == "0.25"
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_short_names_begin_with_a_registered_name_so_that_figures_know_their_colour(name: str) -> None:
+    from eapgp.figures.style import METHOD_STYLES, method_of
+
+    assert methods.blurb(name).endswith(".")
+    if name in METHOD_STYLES:
+        assert method_of(methods.variant(name, {"step": "unit"})) == name
+
+
+def test_variants_are_told_apart() -> None:
+    shown = {
+        methods.variant("eap-gp", {"steps": 5, "step": "relative", "objective": "all"}),
+        methods.variant("eap-gp", {"steps": 5, "step": "unit", "objective": "all"}),
+        methods.variant("eap-gp", {"steps": 9, "step": "unit", "objective": "all"}),
+        methods.variant("eap-gp", {"steps": 5, "step": "unit", "objective": "last"}),
+        methods.variant("eap-ig", {"steps": 5, "points": "right"}),
+        methods.variant("eap-ig", {"steps": 5, "points": "left"}),
+    }
+    assert len(shown) == 6
+
+
+def test_the_shelf_finds_what_was_asked_and_sees_new_runs_by_itself(tmp_path: Path) -> None:
+    library = RunLibrary(tmp_path)
+    shelf = Shelf(library, None)
+    assert shelf.cards() == []
+    spec = RunSpec(task="ioi", n_pairs=4, method="eap-gp", options={"steps": 3})
+    run_id = store(library, spec)
+    same = RunSpec(task="ioi", n_pairs=4, method="eap-gp", options={"steps": 3, "step": "relative"})
+    other = RunSpec(task="ioi", n_pairs=4, method="eap-gp", options={"steps": 3, "step": "unit"})
+
+    def key(one: RunSpec) -> str:
+        return asked_key(one, metric="logit-diff", options=resolve_options(one))
+
+    found = shelf.find(key(same))
+    assert found is not None and found.id == run_id and not found.example
+    assert shelf.find(key(other)) is None
+    assert shelf.get(run_id[:8]) == found
+    library.delete(run_id)
+    assert shelf.cards() == []
+
+
+def test_the_user_s_own_run_comes_before_an_example(tmp_path: Path) -> None:
+    examples, own = RunLibrary(tmp_path / "examples"), RunLibrary(tmp_path / "own")
+    spec = RunSpec(task="sva", n_pairs=4, method="eap")
+    store(examples, spec)
+    shelf = Shelf(own, examples.runs)
+    key = asked_key(spec, metric="prob-diff", options={})
+    assert shelf.find(key).example  # type: ignore[union-attr]
+    store(own, spec)
+    assert not shelf.find(key).example  # type: ignore[union-attr]
+
+
+def test_a_broken_run_is_left_out(tmp_path: Path) -> None:
+    library = RunLibrary(tmp_path)
+    run_id = store(library, RunSpec(task="sva", n_pairs=4, method="eap"))
+    (library.runs / run_id / "run.json").write_text("{")
+    assert Shelf(library, None).cards() == []
+
+
+def test_four_lists_hold_the_strongest_edges_of_a_node_by_direction_and_sign() -> None:
+    one = scores()
+    lists = four_lists(one, "a1.h0", n=3)
+    into = [edge for key in ("in+", "in-") for edge in lists[key]["edge"]]
+    assert all(edge.split("->")[1].startswith("a1.h0<") for edge in into)
+    assert all(edge.startswith("a1.h0->") for key in ("out+", "out-") for edge in lists[key]["edge"])
+    assert (lists["in+"]["score"] > 0).all() and (lists["out-"]["score"] < 0).all()
+    columns = GRAPH.destination_nodes == GRAPH.nodes.index("a1.h0")
+    assert lists["in+"]["score"].iloc[0] == np.where(GRAPH.mask, one.values, 0)[:, columns].max()
+    assert four_lists(one, "input")["in+"].empty and four_lists(one, "logits")["out+"].empty
+
+
+def test_a_selection_is_a_node_or_an_edge_of_this_graph_or_nothing() -> None:
+    assert selected(GRAPH, "m0").node == "m0"
+    assert selected(GRAPH, "input->m0").edge == "input->m0"
+    assert not selected(GRAPH, "m1->m0") and not selected(GRAPH, "m7") and not selected(GRAPH, "")
+    one = scores()
+    name, _ = one.top(1)[0]
+    assert rank_of(one, name) == 1
+
+
+def test_snippets_ask_for_the_same_run(tmp_path: Path) -> None:
+    spec = RunSpec(
+        task="ioi",
+        task_options={"corruption": "hard"},
+        n_pairs=4,
+        seed=3,
+        method="eap-gp",
+        options={"steps": 2, "step": "unit"},
+        metric="prob-diff",
+    )
+    scope: dict[str, Any] = {}
+    code = provenance.python_snippet(spec).split("run = compute_run")[0]
+    exec(code, scope)
+    assert scope["spec"].key() == spec.key()
+    shell = provenance.shell_snippet(spec)
+    for part in (
+        "--task ioi",
+        "--pairs 4",
+        "--seed 3",
+        "--step unit",
+        "--option corruption=hard",
+        "--metric prob-diff",
+    ):
+        assert part in shell
+
+
+def test_the_script_thread_s_modules_import_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "import eapgp.ui.explore, eapgp.ui.compare, eapgp.ui.path, eapgp.ui.inspector, eapgp.ui.exports\n"
+        "import eapgp.ui.settings as s, eapgp.ui.provenance, eapgp.figures.curves, eapgp.evaluation.statistics\n"
+        "s.method_names(), s.task_names(), s.metric_names(), s.spec_of({f.name: f.default for f in s.FIELDS})\n"
+        "print(','.join(m for m in ('torch', 'transformers', 'transformer_lens') if m in sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
