@@ -369,6 +369,15 @@ def test_background_is_drawn_on_the_plane() -> None:
     assert np.array_equal(fig.data[0].z, z) and fig.layout.xaxis.range == (x[0], x[-1])
 
 
+def test_focus_fills_the_panel_with_one_path() -> None:
+    given = records()
+    points = project_record(given, 0).coordinates["gradpath"]
+    fig = path.path_projection(given, pair=0, focus="gradpath")
+    for axis, values in ((fig.layout.xaxis, points[:, 0]), (fig.layout.yaxis, points[:, 1])):
+        assert axis.range[0] < values.min() and values.max() < axis.range[1]
+    assert fig.layout.xaxis.range[1] - fig.layout.xaxis.range[0] < 1.5 * np.ptp(points, axis=0).max()
+
+
 def test_playing_moves_only_the_halo_through_all_steps() -> None:
     given = records()
     fig = path.path_projection(given, pair=0, play=True)

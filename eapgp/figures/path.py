@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eapgp.attribution.result import PathRecord
 from eapgp.figures.inputs import Background
-from eapgp.figures.projection import MeanProjection, Projection, mean_projection, project_record
+from eapgp.figures.projection import MeanProjection, Projection, grid_of, mean_projection, project_record
 from eapgp.figures.style import PATH_NAMES, PATH_STYLES, LineStyle, apply, colour_bar, fade, theme
 
 Floats = NDArray[np.floating[Any]]
@@ -40,6 +40,7 @@ def path_projection(
     background: Background | None = None,
     current: int | None = None,
     play: bool = False,
+    focus: str | None = None,
     title: str = "The path through input space",
     dark: bool = False,
 ) -> go.Figure:
@@ -48,10 +49,12 @@ def path_projection(
     projection: where it was computed already (the page evaluates the model on its grid);
     background: the metric or the distance to the corrupted output on that grid (one pair only).
     `current` is the step to mark; `play` adds a play button and slider that run in the browser.
-    Markers carry customdata [kind, step]. Errors: OptionError as in `project_record`.
+    `focus` names a path that fills the panel (GradPath can be short beside ‖x − x′‖); a background
+    for it is made with `projection.grid(kinds=[focus])`. Markers carry customdata [kind, step, …].
+    Errors: OptionError as in `project_record`.
     """
     if pair is None:
-        return _mean_figure(records, current=current, play=play, title=title, dark=dark)
+        return _mean_figure(records, current=current, play=play, focus=focus, title=title, dark=dark)
     plane = projection if projection is not None else project_record(records, pair)
     fig = go.Figure()
     if background is not None:
@@ -64,11 +67,11 @@ def path_projection(
     note = f"pair {pair}: the plane holds {shares} (squared distance)"
     x, y = "along x′ − x (embedding units)", "main deviation (embedding units)"
     apply(fig, title=title, x=x, y=y, note=note, read=_READ, dark=dark, height=620 if play else 540)
-    return _isometric(fig, background)
+    return _isometric(fig, _window(plane.coordinates, focus, background))
 
 
 def _mean_figure(
-    records: Mapping[str, PathRecord], *, current: int | None, play: bool, title: str, dark: bool
+    records: Mapping[str, PathRecord], *, current: int | None, play: bool, focus: str | None, title: str, dark: bool
 ) -> go.Figure:
     n_pairs = min(record.output_distance.shape[1] for record in records.values())
     averaged: MeanProjection = mean_projection([project_record(records, pair) for pair in range(n_pairs)])
@@ -81,10 +84,10 @@ def _mean_figure(
     _ends(fig, np.array([1.0, 0.0]), dark=dark)
     n = next(iter(averaged.coordinates.values())).shape[0]
     shares = ", ".join(f"{share:.0%} of {name_of(kind)}" for kind, share in averaged.explained.items())
-    note = f"mean over {n} pairs, each in its own plane and in units of its ‖x − x′‖, which holds {shares}"
+    note = f"mean over {n} pairs, each in its own plane (unit: its ‖x − x′‖); the planes hold {shares}"
     x, y = "along x′ − x (in ‖x − x′‖)", "main deviation (in ‖x − x′‖)"
     apply(fig, title=title, x=x, y=y, note=note, read=_READ, dark=dark, height=620 if play else 540)
-    return _isometric(fig)
+    return _isometric(fig, _window(averaged.mean, focus, None))
 
 
 def _terrain(background: Background, *, dark: bool) -> go.Contour:
@@ -118,7 +121,7 @@ def _path_trace(
         mode="lines+markers+text",
         name=name_of(kind),
         text=[str(step) for step in steps],
-        textposition="top center" if kind == "gradpath" else "bottom center",
+        textposition=_beside(kind, len(steps)),
         textfont={"size": 13, "color": look.text},
         line={"color": style.colour, "width": 3, "dash": style.dash},
         marker={
@@ -133,6 +136,13 @@ def _path_trace(
         "<extra>%{fullData.name}</extra>",
         meta={"columns": columns},
     )
+
+
+def _beside(kind: str, n: int) -> str | list[str]:
+    """Where the step numbers stand: GradPath climbs in small steps, so its numbers change sides."""
+    if kind != "gradpath":
+        return "bottom center"
+    return ["middle right" if step % 2 else "middle left" for step in range(n)]
 
 
 def _measured(record: PathRecord | None, step: int, pair: int | None) -> list[float]:
@@ -242,13 +252,24 @@ def _controls(fig: go.Figure, n_points: int, shown: int, *, dark: bool) -> None:
     )
 
 
-def _isometric(fig: go.Figure, background: Background | None = None) -> go.Figure:
-    """One unit is as long across as it is up; a background fills the panel."""
-    fig.update_xaxes(constrain="domain")
-    fig.update_yaxes(scaleanchor="x", scaleratio=1, constrain="domain")
+def _window(
+    coordinates: Mapping[str, Floats], focus: str | None, background: Background | None
+) -> tuple[list[float], list[float]] | None:
+    """x and y ranges: the background's, else those of the path in focus, else plotly's own."""
     if background is not None:
-        fig.update_xaxes(range=[float(np.min(background.x)), float(np.max(background.x))])
-        fig.update_yaxes(range=[float(np.min(background.y)), float(np.max(background.y))])
-    fig.update_xaxes(zeroline=False)
-    fig.update_yaxes(zeroline=False)
+        x, y = background.x, background.y
+        return [float(np.min(x)), float(np.max(x))], [float(np.min(y)), float(np.max(y))]
+    if focus is None or focus not in coordinates:
+        return None
+    x, y = grid_of(coordinates[focus], 2, least=1.3)
+    return [float(x[0]), float(x[1])], [float(y[0]), float(y[1])]
+
+
+def _isometric(fig: go.Figure, window: tuple[list[float], list[float]] | None) -> go.Figure:
+    """One unit is as long across as it is up; a background fills the panel."""
+    fig.update_xaxes(zeroline=False, constrain="domain")
+    fig.update_yaxes(zeroline=False, scaleanchor="x", scaleratio=1, constrain="domain")
+    if window is not None:
+        fig.update_xaxes(range=window[0])
+        fig.update_yaxes(range=window[1])
     return fig

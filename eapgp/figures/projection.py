@@ -52,15 +52,21 @@ class Projection:
         result: Floats = np.tensordot(np.asarray(points) - self.origin, self.axes, axes=((-2, -1), (1, 2)))
         return result
 
-    def grid(self, n: int = 25, *, margin: float = 0.15) -> tuple[Floats, Floats]:
-        """Grid coordinates x `[n]`, y `[n]` that cover both paths and both ends with a margin."""
-        drawn = np.concatenate([np.zeros((1, 2)), self.corrupted[None], *self.coordinates.values()])
-        low, high = drawn.min(axis=0), drawn.max(axis=0)
-        span = float(max(high - low)) or 1.0
-        low, high = low - margin * span, high + margin * span
-        missing = np.maximum(0.0, 0.4 * span - (high - low)) / 2
-        low, high = low - missing, high + missing
-        return np.linspace(low[0], high[0], n), np.linspace(low[1], high[1], n)
+    def grid(self, n: int = 25, *, margin: float = 0.15, kinds: Sequence[str] | None = None) -> tuple[Floats, Floats]:
+        """Grid coordinates x `[n]`, y `[n]` that cover both ends and all paths, or the named paths alone."""
+        chosen = self.coordinates.values() if kinds is None else [self.coordinates[kind] for kind in kinds]
+        ends = [np.zeros((1, 2)), self.corrupted[None]] if kinds is None else []
+        return grid_of(np.concatenate([*ends, *chosen]), n, margin=margin)
+
+
+def grid_of(points: Floats, n: int, *, margin: float = 0.15, least: float = 0.4) -> tuple[Floats, Floats]:
+    """Evenly spaced x `[n]` and y `[n]` around points `[point, 2]`; no side below `least` × the longer extent."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    span = float(max(high - low)) or 1.0
+    low, high = low - margin * span, high + margin * span
+    missing = np.maximum(0.0, least * span - (high - low)) / 2
+    low, high = low - missing, high + missing
+    return np.linspace(low[0], high[0], n), np.linspace(low[1], high[1], n)
 
 
 def project_paths(points_by_kind: Mapping[str, Floats], clean: Floats, corrupted: Floats) -> Projection:
