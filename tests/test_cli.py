@@ -317,6 +317,11 @@ def test_export_and_import_keep_the_scores(capsys: pytest.CaptureFixture[str], r
         assert (read["n_edges"], read["n_scored"]) == (46, 45)
     marked = call(capsys, "export", "circuit.graphml", "--run", run.id, "--edges", "10")
     assert marked["edges_selected"] == 10 >= marked["edges_kept"]
+    page = call(capsys, "export", "circuit.html", "--run", run.id, "--edges", "10")
+    text = (tmp_path / "circuit.html").read_text()
+    assert page["format"] == "html" and text.startswith("<!doctype html>") and run.scores().top(1)[0][0][:5] in text
+    assert "cannot" in refuse(capsys, "export", "absent/scores.json", "--run", run.id)
+    assert "expected a file that can be written" in refuse(capsys, "export", "absent/page.html", "--run", run.id)
     call(capsys, "import", "scores.json", "--to", "again.csv")
     assert (tmp_path / "again.csv").read_text() == (tmp_path / "scores.csv").read_text()
 

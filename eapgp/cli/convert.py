@@ -13,9 +13,11 @@ from eapgp.circuits import Circuit, select
 from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply, stacked, table
 from eapgp.cli.sources import RunOption, ScoresOption, Source, one_source
+from eapgp.errors import OptionError
 
 PANEL = "Exchange"
-FORMATS_HELP = "mib-json, mib-pt, graphml, gexf, dot, csv or parquet; by default the suffix decides."
+READ_HELP = "mib-json, mib-pt, graphml, gexf, csv or parquet; by default the suffix decides."
+WRITE_HELP = "mib-json, mib-pt, graphml, gexf, dot, csv, parquet or html; by default the suffix decides."
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +33,7 @@ def _import(app: typer.Typer) -> None:
     def import_(
         out: Output,
         file: Annotated[Path, typer.Argument(help="File of edge scores or a circuit.")],
-        format: Annotated[str | None, typer.Option(help=FORMATS_HELP)] = None,
+        format: Annotated[str | None, typer.Option(help=READ_HELP)] = None,
         to: Annotated[Path | None, typer.Option(help="Write them to this file too.", metavar="FILE")] = None,
         top: Annotated[int, typer.Option(min=0, help="How many of the strongest edges to show.")] = 10,
     ) -> Reply:
@@ -71,6 +73,7 @@ def _export(app: typer.Typer) -> None:
     examples = (
         "eapgp export --run 042028bc scores.json",
         "eapgp export --run DIR --edges 100 circuit.graphml",
+        "eapgp export --run DIR --edges 50 circuit.html",
         "eapgp export --scores scores.json circuit.dot --edges 50 --signed",
     )
 
@@ -80,24 +83,47 @@ def _export(app: typer.Typer) -> None:
         target: Annotated[Path, typer.Argument(help="File to write.")],
         run: RunOption = None,
         scores: ScoresOption = None,
-        format: Annotated[str | None, typer.Option(help=FORMATS_HELP)] = None,
+        format: Annotated[str | None, typer.Option(help=WRITE_HELP)] = None,
         edges: Annotated[int | None, typer.Option(help="Mark the circuit of this many top edges, pruned.")] = None,
         signed: Annotated[bool, typer.Option("--signed", help="Rank by score, not by |score|.")] = False,
         only_circuit: Annotated[bool, typer.Option("--only-circuit", help="Leave all other edges out.")] = False,
         home: HomeOption = None,
     ) -> Reply:
         """Write a run's edge scores, and the circuit of its strongest edges, to a file."""
-        from eapgp.formats import format_of, write_scores
-
         source: Source = one_source(run, scores, home)
         circuit = select(source.scores, n=edges, absolute=not signed) if edges is not None else None
-        write_scores(source.scores, target, circuit=circuit, format=format, only_circuit=only_circuit or None)
         payload = {
             "file": str(target),
-            "format": format_of(target, format).name,
+            "format": _write(source, circuit, target, format, only_circuit),
             "source": source.label,
             "n_edges": source.scores.graph.n_edges,
             "edges_selected": circuit.n_selected if circuit else None,
             "edges_kept": circuit.n_kept if circuit else None,
         }
         return Reply(payload, f"written to {target}")
+
+
+def _write(source: Source, circuit: Circuit | None, target: Path, format: str | None, only_circuit: bool) -> str:
+    """Write the file; the name of its format."""
+    if (format or target.suffix.lower().lstrip(".")) in ("html", "htm"):
+        _write_page(source, circuit, target)
+        return "html"
+    from eapgp.formats import format_of, write_scores
+
+    chosen = format_of(target, format).name
+    write_scores(source.scores, target, circuit=circuit, format=format, only_circuit=only_circuit or None)
+    return chosen
+
+
+def _write_page(source: Source, circuit: Circuit | None, target: Path) -> None:
+    """A page of the circuit that needs no network and no other file."""
+    from eapgp.figures.standalone import circuit_html
+
+    provenance = source.run.request if source.run else {"scores": source.label}
+    page = circuit_html(source.scores, circuit, title=source.label, provenance=provenance)
+    try:
+        target.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise OptionError(
+            f"{target}: expected a file that can be written, got {error.strerror}; name another."
+        ) from None

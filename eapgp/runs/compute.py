@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eapgp.attribution.result import Attribution
-from eapgp.errors import PromptError
+from eapgp.errors import OptionError, PromptError
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.runs.identity import recall, remember
 from eapgp.runs.library import RunLibrary
@@ -157,11 +157,15 @@ def resolve_options(spec: RunSpec) -> dict[str, Any]:
 
     A method that draws noise takes the spec's seed unless its own is given.
 
-    Errors: UnknownNameError for a method, OptionError for an option that it does not take.
+    Errors: UnknownNameError for a method, OptionError for an option or intervention that
+    it does not take.
     """
     from eapgp.attribution.registry import get_method
 
     method = get_method(spec.method)
+    if spec.intervention not in method.interventions:
+        allowed = ", ".join(method.interventions)
+        raise OptionError(f"method {spec.method!r}: expected intervention {allowed}, got {spec.intervention!r}.")
     given = dict(spec.options)
     if any(option.name == "seed" for option in method.options):
         given.setdefault("seed", spec.seed)

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,11 @@ def open_run(path: str | Path) -> Run:
 
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that decide the numbers; "absent" where not installed."""
+    return dict(_library_versions())
+
+
+@cache
+def _library_versions() -> dict[str, str]:
     versions = {"eapgp": __version__, "python": platform.python_version(), "platform": platform.platform()}
     for name in LIBRARIES:
         try:
