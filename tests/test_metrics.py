@@ -24,17 +24,20 @@ def _targets(correct, incorrect):
 
 # Probabilities 1/8, 1/4, 1/8, 1/2 in the first row and 0.1 … 0.4 in the second.
 LOGITS = torch.tensor([[1 / 8, 1 / 4, 1 / 8, 1 / 2], [0.1, 0.2, 0.3, 0.4]], dtype=torch.float64).log() + 3.0
-TARGETS = _targets([(3,), (1, 2)], [(1,), (0,)])
+TARGETS = _targets([(3,), (1, 2)], [(1, 2), (0,)])
 
 
 def test_logit_difference_by_hand():
     values = METRICS["logit-diff"].compute(LOGITS, TARGETS)
-    expected = [math.log(1 / 2) - math.log(1 / 4), (math.log(0.2) + math.log(0.3)) / 2 - math.log(0.1)]
+    expected = [
+        math.log(1 / 2) - (math.log(1 / 4) + math.log(1 / 8)) / 2,
+        (math.log(0.2) + math.log(0.3)) / 2 - math.log(0.1),
+    ]
     np.testing.assert_allclose(values, expected, atol=1e-12)
 
 
 def test_probability_difference_by_hand():
-    np.testing.assert_allclose(METRICS["prob-diff"].compute(LOGITS, TARGETS), [0.25, 0.4], atol=1e-12)
+    np.testing.assert_allclose(METRICS["prob-diff"].compute(LOGITS, TARGETS), [0.125, 0.4], atol=1e-12)
 
 
 def test_log_probability_by_hand():
@@ -51,7 +54,7 @@ def test_accuracy_compares_the_mass_of_the_sets():
 @pytest.mark.parametrize("name", METRICS)
 def test_padding_of_answer_sets_changes_nothing(name):
     together = METRICS[name].compute(LOGITS, TARGETS)
-    alone = METRICS[name].compute(LOGITS[:1], _targets([(3,)], [(1,)]))
+    alone = METRICS[name].compute(LOGITS[:1], _targets([(3,)], [(1, 2)]))
     torch.testing.assert_close(together[:1], alone)
     torch.testing.assert_close(METRICS[name].compute(LOGITS[1:], TARGETS.take([1])), together[1:])
 
@@ -75,7 +78,7 @@ def test_repeat_stacks_whole_blocks_of_pairs():
     assert len(repeated) == 6
     values = METRICS["prob-diff"].compute(LOGITS.repeat(3, 1), repeated).reshape(3, 2)
     for row in values:
-        np.testing.assert_allclose(row, [0.25, 0.4], atol=1e-12)
+        np.testing.assert_allclose(row, [0.125, 0.4], atol=1e-12)
 
 
 def test_a_metric_that_is_not_finite_is_an_error_that_names_the_pair():

@@ -10,7 +10,6 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from eapgp.errors import FormatError, OptionError, PromptError
@@ -225,8 +224,3 @@ def _single(rows: list[Row], column: str) -> str | None:
     """The value that all rows share in an optional column, else None."""
     values = {row.get(column) or "" for row in rows}
     return values.pop() or None if len(values) == 1 else None
-
-
-def with_task(prompts: PromptSet, *, task: str | None = None, metric: str | None = None) -> PromptSet:
-    """The same pairs under another task name or default metric."""
-    return replace(prompts, task=task or prompts.task, metric=metric or prompts.metric)
