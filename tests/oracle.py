@@ -53,7 +53,7 @@ class Oracle:
     def __init__(self, model: Any) -> None:
         self.graph, self.bridge, self.kind = model.graph, model.bridge, model.architecture
         self.tolerance = 1e-6 if model.dtype == "float64" else 2e-4  # RMS norms compute in float32 whatever comes
-        self.relevance = False
+        self.norm: Callable[[Any, Tensor], Tensor] = lambda norm, x: norm(x)
 
     # -- one pass ---------------------------------------------------------------------------
 
@@ -73,7 +73,7 @@ class Oracle:
         hooks.append(("ln_final.hook_in", self._branch(run, "logits", edit or untouched, None)))
         with torch.enable_grad(), self.bridge.hooks(fwd_hooks=[*hooks, *(extra or [])]):
             run.logits = self.bridge(ids[None], use_cache=False)[0]
-        if edit is None:
+        if edit is None and not extra:
             self._check_sums(run)
         return run
 
@@ -119,7 +119,7 @@ class Oracle:
                 run.copies[name] = edit(name, run.residuals[f"a{layer}"], run.sources)
                 run.residuals[name] = run.residuals[f"a{layer}"]
                 copy = run.copies[name]
-                normed = copy if norm is None else self._norm(norm, copy)
+                normed = copy if norm is None else self.norm(norm, copy)
                 new.append(projection(normed[None]).reshape(value.shape)[:, :, head])
             made = torch.stack(new, dim=2)
             if edit is untouched:
@@ -136,29 +136,16 @@ class Oracle:
                 run.residuals[name] = value[0]
             run.copies[name] = edit(name, run.residuals[name], run.sources)
             copy = run.copies[name]
-            made = (copy if norm is None else self._norm(norm, copy))[None]
+            made = (copy if norm is None else self.norm(norm, copy))[None]
             if edit is untouched:
                 assert close(made, value, self.tolerance), f"copying changed the input of {name}"
             return made
 
         return hook
 
-    def _norm(self, norm: Any, x: Tensor) -> Tensor:
-        if not self.relevance:
-            return norm(x)
-        with torch.no_grad():  # the same norm with its scale held constant
-            zero = norm(torch.zeros_like(x))
-            centred = x - x.mean(-1, keepdim=True) if isinstance(norm, torch.nn.LayerNorm) else x
-            sigma = self._sigma(norm, centred)
-        moving = x - x.mean(-1, keepdim=True) if isinstance(norm, torch.nn.LayerNorm) else x
-        weight = getattr(norm, "weight", None)
-        gain = 1.0 if weight is None else weight + (1.0 if self.kind.startswith("Gemma") else 0.0)
-        made = moving / sigma * gain + zero
-        assert close(made, norm(x), self.tolerance)
-        return made
-
     @staticmethod
-    def _sigma(norm: Any, centred: Tensor) -> Tensor:
+    def sigma(norm: Any, centred: Tensor) -> Tensor:
+        """A norm's σ `[pos, 1]` of what it reads, the mean already taken away where it takes one."""
         eps = norm.eps if hasattr(norm, "eps") else norm.variance_epsilon
         return (centred.pow(2).mean(-1, keepdim=True) + float(eps)).sqrt()
 
@@ -176,7 +163,7 @@ class Oracle:
                 out = (project(alone.flatten(2)) - silent)[0]
                 if self.kind in POST_NORM:
                     norm = block.ln1_post.original_component
-                    out = out / self._sigma(norm, whole) * (norm.weight + POST_NORM[self.kind])
+                    out = out / self.sigma(norm, whole) * (norm.weight + POST_NORM[self.kind])
                 run.sources[f"a{layer}.h{head}"] = out
 
         return hook

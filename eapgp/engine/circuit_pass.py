@@ -34,7 +34,9 @@ class Base:
     """What a batch's circuit runs start from, computed once.
 
     reference `[pair, src, pos, d_model]` z′; attn, mlp: r′ per layer, final: r′ of the final norm,
-    each `[pair, pos, d_model]`; logits of the clean and corrupted runs `[pair, vocab]`.
+    each `[pair, pos, d_model]`; logits of the clean and corrupted runs `[pair, vocab]`. add_only: always
+    add kept edges to r′. Under zero ablation a destination may read nothing at all, and what rounding
+    leaves of r minus every source would be blown up to full size by norms without a bias.
     """
 
     batch: Batch
@@ -44,6 +46,7 @@ class Base:
     final: Tensor
     clean_logits: Tensor
     corrupted_logits: Tensor
+    add_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ def make_base(model: Model, batch: Batch, intervention: Intervention) -> Base:
         else:
             reference, streams = _ablated(model, clean, intervention)
     attn, mlp, final = ([widen(x) for x in s] if isinstance(s, list) else widen(s) for s in streams)
-    return Base(batch, reference, attn, mlp, final, clean.logits, corrupted.logits)  # type: ignore[arg-type]
+    add_only = intervention.kind == "zero"
+    return Base(batch, reference, attn, mlp, final, clean.logits, corrupted.logits, add_only)  # type: ignore[arg-type]
 
 
 def _ablated(
@@ -105,28 +109,28 @@ def _ablated(
     return reference, (attn, mlp, stream)
 
 
-def plan(graph: Graph, edges: Sequence[NDArray[np.bool_]]) -> Plan:
+def plan(graph: Graph, edges: Sequence[NDArray[np.bool_]], *, add_only: bool = False) -> Plan:
     """What has to be rebuilt for a stack of circuits, each `[src, dst]` bool."""
     stack = np.stack(edges)
     attention, mlp = [], []
     for layer in range(graph.n_layers):
         start = graph.qkv_slice(layer, "q").start
-        attention.append(_part(graph, stack, np.arange(start, start + 3 * graph.n_heads)))
-        mlp.append(_part(graph, stack, np.array([graph.mlp_destination(layer)])))
-    final = _part(graph, stack, np.array([graph.n_destinations - 1]))
+        attention.append(_part(graph, stack, np.arange(start, start + 3 * graph.n_heads), add_only))
+        mlp.append(_part(graph, stack, np.array([graph.mlp_destination(layer)]), add_only))
+    final = _part(graph, stack, np.array([graph.n_destinations - 1]), add_only)
     parts = [part for part in (*attention, *mlp, final) if part is not None]
     rows = np.unique(np.concatenate([part.rows for part in parts])) if parts else np.zeros(0, dtype=np.int64)
     return Plan(attention, mlp, final, rows)
 
 
-def _part(graph: Graph, stack: NDArray[np.bool_], columns: NDArray[np.int64]) -> Part | None:
+def _part(graph: Graph, stack: NDArray[np.bool_], columns: NDArray[np.int64], add_only: bool) -> Part | None:
     count = int(graph.prefix[columns[0]])
     kept = stack[:, :count, columns]
     chosen = np.flatnonzero(~kept.all(axis=(0, 1)))
     if not len(chosen):
         return None
     kept = kept[:, :, chosen]
-    from_corrupted = bool(kept.sum() * 2 <= kept.size)
+    from_corrupted = add_only or bool(kept.sum() * 2 <= kept.size)
     summed = kept if from_corrupted else ~kept
     rows = np.flatnonzero(summed.any(axis=(0, 2)))
     sign = np.float32(1.0 if from_corrupted else -1.0)
@@ -234,7 +238,7 @@ class _Run:
 def run_circuits(model: Model, base: Base, edges: Sequence[NDArray[np.bool_]]) -> Tensor:
     """`[circuit, pair, vocab]` logits at the answer position of each circuit `[src, dst]`."""
     n = len(edges)
-    run = _Run(model, base, plan(model.graph, edges), n)
+    run = _Run(model, base, plan(model.graph, edges, add_only=base.add_only), n)
     tokens = base.batch.clean.repeat(n)
     with torch.no_grad():
         logits = call(model, tokens, [*_hooks(model, run), answer_hook(model, tokens)])

@@ -1,0 +1,200 @@
+"""Circuit runs equal the edge-by-edge reference, whatever the circuit, the batch and the stack."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from engine_made import hooks_left, one_thread, random_pairs, relative_error, tiny_model
+from oracle import circuit_run, corrupt_node, pairs_of
+from tiny import CONFIGURATIONS
+
+from eapgp.circuits.circuit import Circuit
+from eapgp.errors import Cancelled, InputError, OptionError
+from eapgp.evaluation.runner import CircuitRunner
+from eapgp.graph import Graph
+from eapgp.metrics import METRICS
+from eapgp.prompts.encode import EncodedPairs
+
+one_thread()
+
+TOLERANCE = 1e-5
+DENSITIES = (0.0, 0.02, 0.1, 0.5, 0.9, 1.0)
+
+
+def random_circuit(graph: Graph, density: float, seed: int) -> Circuit:
+    """Every edge kept with the same chance; not pruned."""
+    edges = graph.mask & (np.random.default_rng(seed).random(graph.mask.shape) < density)
+    return Circuit(graph, edges, int(edges.sum()), f"{density:.0%}")
+
+
+def without(graph: Graph, *names: str) -> Circuit:
+    """The full circuit but for some edges."""
+    edges = graph.mask.copy()
+    for name in names:
+        edges[graph.edge_index(name)] = False
+    return Circuit(graph, edges, int(edges.sum()), f"without {names}")
+
+
+@functools.cache
+def two_pairs() -> EncodedPairs:
+    return random_pairs(2, seed=11, shortest=4, longest=6)
+
+
+def circuits_of(graph: Graph) -> list[Circuit]:
+    """One of every density, and circuits that lack a single edge of each kind."""
+    found = [random_circuit(graph, density, seed) for seed, density in enumerate(DENSITIES)]
+    last = graph.n_layers - 1
+    singles = [f"input->a{last}.h0<q>", f"m0->a{last}.h1<k>", f"a0.h0->a{last}.h2<v>", f"a0.h1->m{last}", "m0->logits"]
+    return [*found, *(without(graph, name) for name in singles), without(graph, "input->m0", "input->logits")]
+
+
+@pytest.mark.parametrize("name", list(CONFIGURATIONS))
+def test_equals_the_literal_run(name: str) -> None:
+    """Stacked, on pairs of unequal length, against one pair and one circuit at a time."""
+    model, encoded = tiny_model(name), two_pairs()
+    circuits = circuits_of(model.graph)
+    found = CircuitRunner(model, encoded).run(circuits)
+    pairs = pairs_of(model, encoded)
+    logits = [[circuit_run(pair, circuit.edges) for pair in pairs] for circuit in circuits]
+    expected = [[pair.number(out) for pair, out in zip(pairs, row, strict=True)] for row in logits]
+    assert relative_error(found.metric, expected) < TOLERANCE
+    clean = [pair.clean().logits[-1].detach().log_softmax(0) for pair in pairs]
+    for i, row in enumerate(logits):
+        for j, out in enumerate(row):
+            log_p = out[-1].log_softmax(0)
+            assert found.kl[i, j] == pytest.approx(float((clean[j].exp() * (clean[j] - log_p)).sum()), abs=1e-5)
+            right, wrong = log_p[list(pairs[j].correct)].logsumexp(0), log_p[list(pairs[j].incorrect)].logsumexp(0)
+            assert bool(found.correct[i, j]) == bool(right > wrong)
+
+
+@pytest.mark.parametrize("name", list(CONFIGURATIONS))
+def test_full_is_clean_and_empty_is_corrupted(name: str) -> None:
+    model, encoded = tiny_model(name), two_pairs()
+    runner = CircuitRunner(model, encoded)
+    runs = runner.run([Circuit.full(model.graph), Circuit.empty(model.graph)])
+    pairs = pairs_of(model, encoded)
+    clean = [pair.number(pair.clean().logits) for pair in pairs]
+    corrupted = [pair.number(pair.corrupted().logits) for pair in pairs]
+    assert relative_error(runs.metric, [clean, corrupted]) < 1e-6
+    assert relative_error(runner.metric_clean, clean) < 1e-6
+    assert relative_error(runner.metric_corrupted, corrupted) < 1e-6
+    assert runs.faithfulness == pytest.approx([1.0, 0.0], abs=1e-5)
+    assert runs.kl[0] == pytest.approx([0, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt-j", "gemma2"])
+def test_stacks_batches_and_order_do_not_matter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, encoded = tiny_model(name), random_pairs(5, seed=12, shortest=4, longest=7)
+    circuits = circuits_of(model.graph)
+    together = CircuitRunner(model, encoded).run(circuits)
+    for batch_size in (1, 2):
+        small = CircuitRunner(model, encoded, batch_size=batch_size)
+        alone = np.concatenate([small.run([circuit]).metric for circuit in circuits])
+        assert relative_error(alone, together.metric) < TOLERANCE
+    backwards = CircuitRunner(model, encoded).run(circuits[::-1])
+    assert relative_error(backwards.metric[::-1], together.metric) < TOLERANCE
+    shuffled = encoded.take([3, 0, 4, 1, 2])
+    moved = CircuitRunner(model, shuffled).run(circuits)
+    assert relative_error(moved.metric, together.metric[:, [3, 0, 4, 1, 2]]) < TOLERANCE
+    monkeypatch.setattr("eapgp.evaluation.runner.STORE_BUDGET", 1)  # every circuit alone in its stack
+    assert relative_error(CircuitRunner(model, encoded).run(circuits).metric, together.metric) < TOLERANCE
+
+
+def literal_reference(kind: str, model: Any, encoded: EncodedPairs) -> list[dict[str, torch.Tensor]]:
+    """z′ `[pos, d_model]` per source and pair: zero, or means over the corrupted prompts."""
+    runs = [{u: z.detach() for u, z in pair.corrupted().sources.items()} for pair in pairs_of(model, encoded)]
+    out = []
+    for run in runs:
+        made = {}
+        for u, z in run.items():
+            rows = [other[u] for other in runs]
+            if kind == "zero":
+                made[u] = torch.zeros_like(z)
+            elif kind == "mean":
+                made[u] = torch.cat(rows).mean(0).expand_as(z)
+            else:
+                here = [torch.stack([r[pos] for r in rows if len(r) > pos]).mean(0) for pos in range(len(z))]
+                made[u] = torch.stack(here)
+        out.append(made)
+    return out
+
+
+@pytest.mark.parametrize("kind", ["zero", "mean", "mean-positional"])
+@pytest.mark.parametrize("name", ["gpt2", "pythia", "phi", "llama", "olmo2", "gemma2"])
+def test_other_interventions(name: str, kind: str) -> None:
+    model, encoded = tiny_model(name), random_pairs(3, seed=13, shortest=4, longest=6)
+    circuits = circuits_of(model.graph)
+    runner = CircuitRunner(model, encoded, intervention=kind)
+    runs = runner.run(circuits)
+    pairs, reference = pairs_of(model, encoded), literal_reference(kind, model, encoded)
+    expected = [
+        [pair.number(circuit_run(pair, circuit.edges, z)) for pair, z in zip(pairs, reference, strict=True)]
+        for circuit in circuits
+    ]
+    assert relative_error(runs.metric, expected) < TOLERANCE
+    assert runner.metric_corrupted == pytest.approx(expected[0], abs=1e-5)  # the empty graph is the ablated model
+
+
+def test_cutting_a_node() -> None:
+    """Removing a node's outgoing edges is corrupting its output."""
+    model, encoded = tiny_model("gpt2"), two_pairs()
+    for node in ("a0.h2", "m0", "m1", "a1.h3"):
+        edges = model.graph.mask.copy()
+        edges[model.graph.source_index(node)] = False
+        found = CircuitRunner(model, encoded).run([Circuit(model.graph, edges, int(edges.sum()))]).metric[0]
+        expected = [corrupt_node(pair, node) for pair in pairs_of(model, encoded)]
+        assert relative_error(found, expected) < TOLERANCE
+
+
+def test_float32() -> None:
+    encoded = two_pairs()
+    circuits = circuits_of(tiny_model("gpt2").graph)
+    found = CircuitRunner(tiny_model("gpt2", "float32"), encoded).run(circuits).metric
+    pairs = pairs_of(tiny_model("gpt2"), encoded)
+    assert relative_error(found, [[p.number(circuit_run(p, c.edges)) for p in pairs] for c in circuits]) < TOLERANCE
+
+
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_metrics(metric: str) -> None:
+    """The runner's end points are the metric of the plain model on the two prompts."""
+    model, encoded = tiny_model("gpt2"), two_pairs()
+    runner = CircuitRunner(model, encoded, metric=metric)
+    pairs = pairs_of(model, encoded, metric)
+    assert relative_error(runner.metric_clean, [pair.number(pair.clean().logits) for pair in pairs]) < TOLERANCE
+    assert relative_error(runner.metric_corrupted, [pair.number(pair.corrupted().logits) for pair in pairs]) < TOLERANCE
+
+
+def test_undefined_where_prompts_are_equal() -> None:
+    model, encoded = tiny_model("gpt2"), two_pairs()
+    same = EncodedPairs(encoded.clean, encoded.clean, encoded.lengths, encoded.correct, encoded.incorrect)
+    runs = CircuitRunner(model, same).run([Circuit.full(model.graph)])
+    assert runs.undefined
+    assert np.isnan(runs.faithfulness).all()
+
+
+def test_errors_and_cancelling_leave_nothing_behind() -> None:
+    model, encoded = tiny_model("gpt2"), two_pairs()
+    with pytest.raises(OptionError, match="batch size must be at least 1"):
+        CircuitRunner(model, encoded, batch_size=0)
+    runner = CircuitRunner(model, encoded, batch_size=1)
+    other = Graph(3, 3)
+    with pytest.raises(InputError, match="belongs to Graph"):
+        runner.run([Circuit.full(other)])
+
+    def stop(_phase: str, fraction: float) -> None:
+        if fraction > 0:
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        runner.run([Circuit.full(model.graph)], progress=stop)
+    assert hooks_left(model) == []
+    assert runner.faithfulness(Circuit.full(model.graph)) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_no_circuit_at_all() -> None:
+    runs = CircuitRunner(tiny_model("gpt2"), two_pairs()).run([])
+    assert runs.metric.shape == (0, 2)
