@@ -40,7 +40,7 @@ def test_defaults_are_not_written() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"method": "eap-pg"}, "method = 'eap-pg': expected one of eap, eap-ig, eap-gp (did you mean 'eap-gp'?)"),
+        ({"method": "eapgp"}, "method = 'eapgp': expected one of eap, eap-ig, eap-gp (did you mean 'eap-gp'?)"),
         ({"pairs": "many"}, "pairs = 'many': expected a whole number from 1 to 5,000. Used 64 instead."),
         ({"pairs": "0"}, "pairs = '0': expected a whole number from 1 to 5,000. Used 64 instead."),
         ({"pairs": "5001"}, "Used 64 instead"),
