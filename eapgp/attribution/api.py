@@ -20,6 +20,8 @@ from eapgp.prompts.encode import EncodedPairs, encode
 from eapgp.prompts.pairs import PromptSet
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from eapgp.attribution.context import Passes
     from eapgp.attribution.method import Outcome
     from eapgp.models.model import Model
@@ -112,7 +114,8 @@ def _run(
     from eapgp.engine.interventions import make_intervention
 
     means = make_intervention(intervention, model, encoded, method.interventions)
-    gathered, done = _Gathered([], [], []), 0
+    rounds: list[_Gathered] = []
+    earlier: tuple[NDArray[np.float64], ...] = ()
     messages: list[str] = []
     expected = max(1.0, sum(method.passes(int(settings.get("steps", 1)), model.graph.n_layers)) / 2 + 2)
     state = {"done": 0, "ticks": 0.0, "size": 0}
@@ -121,27 +124,66 @@ def _run(
         state["ticks"] += 1
         if progress is not None:
             inside = min(state["ticks"] / expected, 0.99) * state["size"]
-            progress("scoring edges", (state["done"] + inside) / encoded.n)
+            progress("scoring edges", (len(rounds) + (state["done"] + inside) / encoded.n) / method.rounds)
 
     def work(index: NDArray[np.int64]) -> tuple[Outcome, Passes]:
         state["ticks"], state["size"] = 0.0, len(index)
         options = {**settings, "keep_points": keep_points}
-        ctx = Context(model, make_batch(model, encoded, index), get_metric(metric), options, means, tick)
+        ctx = Context(
+            model, make_batch(model, encoded, index), get_metric(metric), options, means, tick, earlier=earlier
+        )
         outcome = method.run(ctx)
         outcome.scores = outcome.scores.detach().cpu()
         return outcome, ctx.passes
 
     if progress is not None:
         progress("scoring edges", 0.0)
-    for index, (outcome, passes) in run_halving(split_batches(model, encoded, batch_size), work, messages.append):
-        gathered.index.append(index)
-        gathered.outcomes.append(outcome)
-        gathered.passes.append(passes)
-        done += len(index)
-        state["done"] = done
-        if progress is not None:
-            progress("scoring edges", done / encoded.n)
-    return gathered, messages
+    for number in range(method.rounds):
+        gathered = _Gathered([], [], [])
+        state["done"] = 0
+        for index, (outcome, passes) in run_halving(split_batches(model, encoded, batch_size), work, messages.append):
+            gathered.index.append(index)
+            gathered.outcomes.append(outcome)
+            gathered.passes.append(passes)
+            state["done"] += len(index)
+            if progress is not None:
+                progress("scoring edges", (number + state["done"] / encoded.n) / method.rounds)
+        rounds.append(gathered)
+        earlier = (*earlier, _mean(gathered, encoded.n))
+    return _merged(rounds, method.shares(earlier)), messages
+
+
+def _mean(gathered: _Gathered, n: int) -> NDArray[np.float64]:
+    """`[src, dst]` mean over pairs."""
+    total: NDArray[np.float64] = sum(np.asarray(o.scores.double().sum(0)) for o in gathered.outcomes)  # type: ignore[assignment]
+    return total / n
+
+
+def _merged(rounds: list[_Gathered], shares: list[float]) -> _Gathered:
+    """The rounds' weighted sum, pair by pair, as one batch; metrics are the first round's."""
+    import torch
+
+    from eapgp.attribution.context import Passes
+    from eapgp.attribution.method import Outcome
+
+    if len(rounds) == 1:
+        return rounds[0]
+
+    def in_order(gathered: _Gathered, name: str) -> Tensor:
+        order = torch.from_numpy(np.argsort(np.concatenate(gathered.index)))
+        return torch.cat([getattr(outcome, name).detach().cpu() for outcome in gathered.outcomes])[order]
+
+    scores = in_order(rounds[0], "scores") * shares[0]
+    for gathered, share in zip(rounds[1:], shares[1:], strict=True):
+        scores += in_order(gathered, "scores") * share
+    passes = Passes()
+    for gathered in rounds:
+        sizes = np.array([len(index) for index in gathered.index])
+        for name in ("forward", "backward", "reference"):
+            mean = float(np.dot([getattr(p, name) for p in gathered.passes], sizes) / sizes.sum())
+            setattr(passes, name, getattr(passes, name) + mean)
+    metrics = (in_order(rounds[0], name) for name in ("metric_clean", "metric_corrupted"))
+    return _Gathered([np.arange(len(scores))], [Outcome(scores, *metrics)], [passes])
 
 
 def _join(
@@ -157,8 +199,7 @@ def _join(
 ) -> Attribution:
     sizes = np.array([len(index) for index in gathered.index])
     order = np.argsort(np.concatenate(gathered.index))
-    total = sum(outcome.scores.double().sum(0) for outcome in gathered.outcomes)
-    values = (np.asarray(total) / encoded.n).astype(np.float32)
+    values = _mean(gathered, encoded.n).astype(np.float32)
     scores = EdgeScores(model.graph, values, provenance)
 
     def joined(pick: Callable[[Outcome], Any]) -> NDArray[Any]:

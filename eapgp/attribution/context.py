@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eapgp.engine.batches import Batch
@@ -51,6 +53,7 @@ class Context:
     """A batch on its way through a method.
 
     leaf: the tensor whose gradient is taken beside the destinations', where it is not the input.
+    earlier: mean scores `[src, dst]` over all pairs of the rounds before this one.
     """
 
     model: Model
@@ -62,6 +65,7 @@ class Context:
     passes: Passes = field(default_factory=Passes)
     use_gram: bool = True
     leaf: Tensor | None = None
+    earlier: tuple[NDArray[np.float64], ...] = ()
 
     @property
     def mask(self) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,8 @@ class Method:
 
     cost: passes per prompt pair in words. interventions: where z′ may come from. path: whether a
     path record comes with the result. evidence: "paper", "second-hand" (the formula was read from
-    re-implementations, since no reference code exists) or "ours".
+    re-implementations, since no reference code exists) or "ours". rounds: how often all pairs are gone
+    through; a later round knows the earlier ones' mean scores, and the result is their weighted sum.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Method:
     path: bool = False
     evidence: str = "paper"
     needs_metric: bool = True
+    rounds: int = 1
     passes: Callable[[int, int], tuple[float, float]] = field(
         default=lambda steps, layers: (1, 1), repr=False, compare=False
     )
@@ -93,6 +95,13 @@ class Method:
         """Score one batch."""
         outcome: Outcome = importlib.import_module(f"eapgp.attribution.{self.module}").run(ctx)
         return outcome
+
+    def shares(self, found: Sequence[Any]) -> list[float]:
+        """Weight of each round, from the rounds' mean scores `[src, dst]`."""
+        if self.rounds == 1:
+            return [1.0]
+        weights: list[float] = importlib.import_module(f"eapgp.attribution.{self.module}").shares(found)
+        return weights
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the command line and the interface."""

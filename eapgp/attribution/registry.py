@@ -11,6 +11,14 @@ from types import MappingProxyType
 from eapgp.attribution.method import ALL_INTERVENTIONS, OBJECTIVE, POINTS, STEP, STEPS, Method, Option
 from eapgp.errors import UnknownNameError
 
+MASK_STEPS = Option("steps", 3, (), "k: how many mixtures of clean and corrupted the gradient is taken at.")
+NODES = Option(
+    "nodes",
+    "midpoints",
+    ("midpoints", "calibrated"),
+    "Which mixtures: evenly spaced (midpoints), or where each pair's metric has made 20, 50 and 80 % of its way.",
+)
+
 _ALL = (
     Method(
         name="eap",
@@ -166,6 +174,38 @@ _ALL = (
         module="relp",
         interventions=ALL_INTERVENTIONS,
         evidence="second-hand",
+    ),
+    Method(
+        name="mask-ig",
+        title="Mask-IG",
+        paper="ours; close to the mask gradients of auto-circuit, arXiv:2407.08734",
+        cost="k forward and k backward passes, 1 clean and 1 corrupted pass",
+        explanation=(
+            "Integrated gradients over the edges instead of the inputs: every edge carries the same mixture of its "
+            "clean and its corrupted activation, and the gradient is averaged over a few mixtures. All scores together "
+            "add up to M(clean) − M(corrupted) as k grows. On small models its circuits were slightly better than "
+            "EAP-IG's where the metric saturates, and as good elsewhere."
+        ),
+        module="mask_ig",
+        options=(MASK_STEPS, NODES),
+        evidence="ours",
+        passes=lambda steps, layers: (steps, steps),
+    ),
+    Method(
+        name="mask-ig-refined",
+        title="Mask-IG, refined",
+        paper="ours",
+        cost="k+4 forward and k+4 backward passes, 1 clean and 5 corrupted passes",
+        explanation=(
+            "Mask-IG, and then four more gradients, each taken inside a circuit that the scores so far select (50, 20, "
+            "10 and 5 % of the edges). The ranking is corrected at the states in which circuits are judged. Scores are "
+            "normalised per round and then scaled to Mask-IG's size."
+        ),
+        module="mask_ig_refined",
+        options=(MASK_STEPS, NODES),
+        evidence="ours",
+        rounds=5,
+        passes=lambda steps, layers: (steps + 4, steps + 4),
     ),
     Method(
         name="exact",
