@@ -6,10 +6,12 @@ name is a hub model that the user picked.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,6 +190,9 @@ def _tokenizer(source: str, given: str | Path | None, random_weights: bool) -> A
     from transformers import AutoTokenizer
 
     place = str(given) if given is not None else source
+    folder = Path(place)
+    if (folder / "merges.txt").is_file() and not (folder / "tokenizer_config.json").is_file():
+        return _byte_pair_tokenizer(folder)
     try:
         return AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=random_weights)
     except Exception as error:
@@ -200,7 +205,7 @@ def _tokenizer(source: str, given: str | Path | None, random_weights: bool) -> A
 def byte_tokenizer() -> Any:
     """A tokenizer whose tokens are single bytes, for random-weight models that have no other."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     end = "<|endoftext|>"
     vocabulary = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
@@ -208,10 +213,27 @@ def byte_tokenizer() -> Any:
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=end, eos_token=end, pad_token=end)
-    with tempfile.TemporaryDirectory() as folder:
-        fast.save_pretrained(folder)
-        return AutoTokenizer.from_pretrained(folder)
+    return _saved(PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=end, eos_token=end, pad_token=end))
+
+
+def _byte_pair_tokenizer(folder: Path) -> Any:
+    """GPT-2's tokenizer from bare vocab.json and merges.txt."""
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    end = "<|endoftext|>"
+    pairs = ByteLevelBPETokenizer.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    return _saved(PreTrainedTokenizerFast(tokenizer_object=pairs._tokenizer, bos_token=end, eos_token=end))
+
+
+def _saved(tokenizer: Any) -> Any:
+    """The tokenizer as read back from a folder: the bridge reads it from there a second time."""
+    from transformers import AutoTokenizer
+
+    folder = tempfile.mkdtemp(prefix="eapgp-tokenizer-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    tokenizer.save_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder)
 
 
 def _boot(
