@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.errors import OptionError
-from eapgp.figures.numbers import correlations, edge_values, jaccard_at, order_by_size, ranks, same_graph, size_grid
+from eapgp.figures.numbers import correlations, edge_values, jaccard_at, ranks, same_graph, size_grid
 from eapgp.figures.scale import SignedLog
 from eapgp.figures.style import (
     SET_COLOURS,
@@ -29,13 +29,12 @@ Floats = NDArray[np.floating[Any]]
 _GL_FROM = 4000
 
 
-def edge_sets(a: Floats, b: Floats, n: int) -> dict[str, NDArray[np.int64]]:
+def edge_sets(a: Floats, b: Floats, rank_a: Floats, rank_b: Floats, n: int) -> dict[str, NDArray[np.int64]]:
     """Edges in the n strongest of either: in both, only in A, only in B, in both with opposite sign."""
-    top_a, top_b = set(order_by_size(a)[:n].tolist()), set(order_by_size(b)[:n].tolist())
-    both = top_a & top_b
-    flipped = {i for i in both if a[i] * b[i] < 0}
-    sets = {"both": both - flipped, "only A": top_a - both, "only B": top_b - both, "sign flipped": flipped}
-    return {name: np.array(sorted(members), dtype=np.int64) for name, members in sets.items()}
+    top_a, top_b = rank_a <= n, rank_b <= n
+    both, flipped = top_a & top_b, np.sign(a) * np.sign(b) < 0
+    sets = {"both": both & ~flipped, "only A": top_a & ~top_b, "only B": top_b & ~top_a, "sign flipped": both & flipped}
+    return {name: np.nonzero(members)[0] for name, members in sets.items()}
 
 
 def rank_scatter(
@@ -63,7 +62,7 @@ def rank_scatter(
     if quantity == "scores":
         _diagonal(fig, scale.end, dark=dark)
     shown = {"only A": f"only {names[0]}", "only B": f"only {names[1]}"}
-    for which, members in edge_sets(first, second, n).items():
+    for which, members in edge_sets(first, second, rank_a, rank_b, n).items():
         if not len(members):
             continue
         edges = [a.graph.edge_name(int(rows[i]), int(columns[i])) for i in members]

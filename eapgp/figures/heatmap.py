@@ -198,12 +198,14 @@ def _labels(fig: go.Figure, letter: str, names: list[str], starts: NDArray[np.in
     thin = max(1, int(np.ceil(len(names) / 28)))
     shown = [i for i in range(len(names) - 1) if i % thin == 0 and middles[-1] - middles[i] > end / 40]
     common = {"showarrow": False, "font": {"size": 12.5, "color": theme(dark).text}}
+    notes = []
     for i in [*shown, len(names) - 1]:
         if letter == "x":
             place = {"x": middles[i], "yref": "paper", "y": 0, "yanchor": "top", "yshift": -3, "textangle": -90}
         else:
             place = {"y": middles[i], "xref": "paper", "x": 0, "xanchor": "right", "xshift": -3}
-        fig.add_annotation(text=names[i], **place, **common)
+        notes.append({"text": names[i], **place, **common})
+    fig.update_layout(annotations=[*fig.layout.annotations, *notes])  # at once: one by one takes seconds
     if letter == "x":
         fig.update_xaxes(showticklabels=False, ticks="", title_standoff=60)
         fig.update_layout(margin_b=100)
