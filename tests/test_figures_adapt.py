@@ -97,6 +97,7 @@ def test_stability_shows_the_edges_chosen_most() -> None:
         shares[GRAPH.edge_index(name)] = share
     table = figure_data(adapt.stability_figure(shares, scores, 3))
     assert table["edge"].tolist() == [names[1], names[0], names[2]]
+    assert figure_data(adapt.stability_figure(shares, scores, 3, shown=1))["edge"].tolist() == [names[1]]
     assert table["score"].tolist() == pytest.approx([scores.values[GRAPH.edge_index(e)] for e in table["edge"]])
 
 

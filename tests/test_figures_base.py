@@ -37,6 +37,7 @@ def test_escaped_text_holds_no_markup_and_comes_back(text: str) -> None:
 def test_escape_round_trips_text_that_looks_like_an_entity() -> None:
     for text in ("&lt;b&gt;", "a & b", HOSTILE, "a0.h1<q>", "%{x}", "$\\alpha$"):
         assert unescape(escape(text)) == text
+        assert not {"<", ">", "$"} & set(escape(text)) and "%{" not in escape(text)
 
 
 def test_tokens_show_their_spaces_and_stay_text() -> None:
