@@ -68,7 +68,7 @@ ALL = dict(commands(typer.main.get_command(build())))
 
 
 def test_the_commands_that_were_promised_are_there() -> None:
-    single = "attribute evaluate compare ground-truth exact import export models tasks methods train-demo app"
+    single = "attribute evaluate compare ground-truth exact import export models tasks methods train-demo bench app"
     of_runs = "list show open rm restore rename note export import gc"
     expected = {(name,) for name in single.split()} | {("runs", name) for name in of_runs.split()}
     assert expected | {("prompts", "generate"), ("prompts", "check")} <= set(ALL)
@@ -149,6 +149,7 @@ def test_shell_completion_names_the_commands() -> None:
         (["methods", "eap-pg"], "Did you mean"),
         (["prompts", "generate", "ioi", "--out", "x.txt"], "expected a .csv file"),
         (["app", "--port", "0"], "--port"),
+        (["bench", "--only", "speed"], "unknown section 'speed'"),
     ],
 )
 def test_what_is_asked_wrongly_is_told_in_one_line(

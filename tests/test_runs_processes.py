@@ -53,12 +53,13 @@ def test_kill_9_leaves_finished_runs_whole_and_unfinished_ones_ignorable(tmp_pat
         process = start(code, library, str(100_000 * attempt))
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        time.sleep(0.013 * attempt + 0.02)
+        text = "".join(process.stdout.readline() for _ in range(attempt % 3))
+        time.sleep(0.007 * attempt)
         process.send_signal(signal.SIGKILL)
-        text = process.stdout.read()
+        text += process.stdout.read()
         process.wait()
         claimed += [int(line) for line in text.splitlines() if line]
-    assert claimed
+    assert len(claimed) >= 7
     for seed in claimed:
         run = library.find(made_request(made_prompts(), seed))
         assert run is not None

@@ -79,5 +79,5 @@ def _help(docstring: str, examples: Sequence[str]) -> str:
     paragraphs = inspect.cleandoc(docstring).split("\n\n")
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
     if examples:
-        text += "\n\nExamples:\n\n\b\n" + "\n".join(f"  {example}" for example in examples)
+        text += "\n\n\b\nExamples:\n" + "\n".join(f"  {example}" for example in examples)
     return text
