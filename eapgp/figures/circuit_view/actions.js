@@ -164,7 +164,8 @@ Object.assign(CircuitView.prototype, {
     const next = clamp(n, 0, this.made.ranked);
     if (next !== this.state.n) {
       this.state.n = next;
-      this.redraw();
+      if (how === "drag") this.preview();
+      else this.redraw();
       this.send("count", { n: next });
     }
     this.toolbar.number.value = next;
@@ -219,7 +220,7 @@ Object.assign(CircuitView.prototype, {
     const exporting = stage.classList.contains("exporting");
     const zoom = k >= ZOOM_NEAR || exporting ? "near" : font * k >= 5 ? "mid" : "far";
     stage.style.setProperty("--ks", String(Math.round(Math.pow(k, -0.6) * 100) / 100));
-    stage.style.setProperty("--font", `${Math.round((zoom === "near" ? Math.min(11, layout.boxHeight * 0.5, layout.boxWidth / 4.1) : font) * 10) / 10}px`);
+    stage.style.setProperty("--font", `${Math.round((zoom === "near" ? Math.min(11, 17 / k, layout.boxHeight * 0.5, layout.boxWidth / 4.1) : font) * 10) / 10}px`);
     stage.style.setProperty("--far-font", `${Math.round(90 / k) / 10}px`);
     stage.style.touchAction = this.camera.k > this.camera.fitScale * 1.04 || this.isFull() ? "none" : "pan-y";
     if (zoom === this.zoomLevel) return;
@@ -427,7 +428,7 @@ Object.assign(CircuitView.prototype, {
     } else if (kind === "count" && this.data.link_count !== false) {
       this.state.n = clamp(detail.n, 0, this.made.ranked);
       this.toolbar.slider.value = countToSlider(this.state.n, this.made.ranked);
-      this.redraw();
+      this.preview();
     } else if (kind === "commit" && this.data.link_count !== false) this.mark("view");
     this.receiving = false;
   },
@@ -505,7 +506,7 @@ Object.assign(CircuitView.prototype, {
     this.abort.abort();
     this.observer?.disconnect();
     clearTimeout(this.hintTimer);
-    for (const task of [this.flush, this.flushLater, this.redraw, this.relight, this.camera?.settle]) task?.cancel();
+    for (const task of [this.flush, this.flushLater, this.preview, this.complete, this.redraw, this.relight, this.camera?.settle]) task?.cancel();
     this.root.remove();
     this.data = null;
   },

@@ -1,12 +1,15 @@
-// Zoom and pan. While a gesture lasts the compositor moves finished layers; when it ends they are
-// drawn again sharply.
+// Zoom and pan. While a gesture lasts the compositor moves and scales finished layers; when it ends
+// the layers are drawn again at their new size. (Browsers redraw a scaled layer in every frame
+// unless it is drawn at a scale of at least one: hence real sizes, not a resting transform.)
 
 const ZOOM_NEAR = 1.2;
 
 class Camera {
   /** onChange(final): the view moved; `moved` tells whether it still shows everything. */
-  constructor(stage, world, layout, onChange) {
-    Object.assign(this, { stage, world, layout, onChange });
+  constructor(stage, scene, layout, onChange) {
+    Object.assign(this, { stage, scene, layout, onChange });
+    this.world = scene.world;
+    this.drawn = 1; // scale at which the layers are drawn
     this.x = 0;
     this.y = 0;
     this.k = 1;
@@ -42,14 +45,20 @@ class Camera {
   }
 
   apply(final = false) {
-    this.world.style.transform = `translate(${this.x}px, ${this.y}px) scale(${this.k})`;
-    if (!final) this.world.style.willChange = "transform";
+    if (final) {
+      this.settled();
+      return;
+    }
+    this.world.style.transform = `translate(${this.x}px, ${this.y}px) scale(${this.k / this.drawn})`;
     this.settle();
-    this.onChange(final);
+    this.onChange(false);
   }
 
   settled() {
-    this.world.style.willChange = "auto";
+    this.settle.cancel();
+    this.drawn = this.k;
+    this.scene.resize(this.k);
+    this.world.style.transform = `translate(${Math.round(this.x)}px, ${Math.round(this.y)}px)`;
     this.onChange(true);
   }
 
@@ -57,7 +66,7 @@ class Camera {
     const { width, height } = this.size;
     const cx = px ?? width / 2;
     const cy = py ?? height / 2;
-    const next = clamp(this.k * factor, this.fitScale * 0.6, Math.max(4, this.fitScale * 6));
+    const next = clamp(this.k * factor, this.fitScale * 0.6, Math.max(2.4, this.fitScale * 5));
     const ratio = next / this.k;
     this.x = cx - (cx - this.x) * ratio;
     this.y = cy - (cy - this.y) * ratio;

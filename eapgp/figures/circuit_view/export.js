@@ -17,6 +17,7 @@ function paintedCopy(element) {
   const style = getComputedStyle(element);
   if (style.display === "none" || style.visibility === "hidden") return null;
   const copy = element.cloneNode(false);
+  if (element.tagName === "path" && element.parentNode.matches?.("g.edge, g.casing")) return copy; // styled by its group
   for (const name of [...copy.getAttributeNames()]) {
     if (/^(class|style|tabindex|role|aria-|data-)/.test(name)) copy.removeAttribute(name);
   }

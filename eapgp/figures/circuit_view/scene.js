@@ -1,5 +1,6 @@
 // The drawing: three stacked SVG layers (edges, highlighted edges, nodes) in one "world" that the
-// camera moves. Edges of one look share a path, so 5,000 edges are a few dozen elements.
+// camera moves. Edges of one look share a group that carries the style, so that 5,000 edges are 5,000
+// bare paths in a few dozen groups: cheap to style, and each is only painted where it runs.
 
 const WIDTH_STEPS = 10;
 const GLYPH_LIMIT = 600;
@@ -12,6 +13,12 @@ const GLYPHS = {
   found: (x, y) => `M${x - 3.6} ${y + 0.2}l2.6 2.8l4.8 -5.6`,
 };
 
+function barePath(d) {
+  const path = document.createElementNS(SVG_NS, "path");
+  path.setAttribute("d", d);
+  return path;
+}
+
 class Scene {
   constructor(graph, layout) {
     this.graph = graph;
@@ -21,8 +28,6 @@ class Scene {
     this.lit = this.layer("lit");
     this.nodes = this.layer("nodes");
     this.world = html("div", { class: "world" }, this.bands, this.edges, this.lit, this.nodes);
-    this.world.style.width = `${layout.width}px`;
-    this.world.style.height = `${layout.height}px`;
     this.curves = [];
     this.paths = [];
     this.groupOf = null;
@@ -35,6 +40,17 @@ class Scene {
     const made = svg("svg", { class: `layer ${name}`, width, height, viewBox: `0 0 ${width} ${height}` });
     if (name !== "nodes") made.setAttribute("aria-hidden", "true");
     return made;
+  }
+
+  /** Draws the layers at a scale. */
+  resize(scale) {
+    if (this.scale === scale) return;
+    this.scale = scale;
+    const { width, height } = this.layout;
+    for (const layer of [this.bands, this.edges, this.lit, this.nodes]) {
+      layer.setAttribute("width", width * scale);
+      layer.setAttribute("height", height * scale);
+    }
   }
 
   drawBands() {
@@ -100,9 +116,10 @@ class Scene {
     const h = layout.boxHeight;
     const room = Math.max(6, Math.floor(w / (h * 0.155)));
     const text = role.name.length > room ? `${role.name.slice(0, room - 1)}…` : role.name;
-    parts.chip = svg("rect", { class: "chip", x: -w / 2 + 5, y: h / 2 - 4.5, width: w - 10, height: 2.5, rx: 1.25 });
+    parts.chip = svg("rect", { class: "chip", x: -w / 2 + 5, y: h / 2 - 3.6, width: w - 10, height: 2.2, rx: 1.1 });
     parts.chip.style.fill = role.color;
-    parts.role = svg("text", { class: "role", y: h * 0.2, "font-size": h * 0.28, text });
+    this.elements[i].style.setProperty("--lift", `${-h * 0.2}px`);
+    parts.role = svg("text", { class: "role", y: h * 0.17, "font-size": h * 0.27, text });
     this.elements[i].append(parts.chip, parts.role);
   }
 
@@ -163,7 +180,7 @@ class Scene {
     return Boolean(from) && from === this.groupOf[made.target[i]];
   }
 
-  /** Draws edges into a layer, one path per look, the weakest first. `look(i)` → {score, kind, width}. */
+  /** Draws edges into a layer, one group per look, the weakest first. `look(i)` → {score, kind, width}. */
   drawEdges(layer, made, ids, look) {
     const buckets = new Map();
     const glyphs = new Map();
@@ -187,10 +204,10 @@ class Scene {
     const elements = [];
     for (const key of [...buckets.keys()].sort()) {
       const [step, sign, kind] = key.split(" ");
-      const d = buckets.get(key).join("");
+      const paths = () => buckets.get(key).map(barePath);
       const style = `--w:${(0.5 + (3.5 * (Number(step) + 0.5)) / WIDTH_STEPS).toFixed(2)}`;
-      if (kind === "only-b" || kind === "flipped") elements.push(svg("path", { class: "casing", d, style }));
-      elements.push(svg("path", { class: `edge ${sign} is-${kind}`, d, style }));
+      if (kind === "only-b" || kind === "flipped") elements.push(svg("g", { class: "casing", style }, ...paths()));
+      elements.push(svg("g", { class: `edge ${sign} is-${kind}`, style }, ...paths()));
     }
     for (const [name, parts] of glyphs) {
       const [kind, sign] = name.split(" ");

@@ -1,6 +1,7 @@
 // The circuit view: holds the state, redraws in the browser, and tells Python what the user did.
 
 const DRAW_LIMIT = 5000;
+const PREVIEW_LIMIT = 1500;
 const REMEMBERED = new Map(); // camera, filters and groups by key, for a view that is mounted again
 
 class CircuitView {
@@ -14,6 +15,8 @@ class CircuitView {
     this.flush = debounce(() => this.report(), 150);
     this.flushLater = debounce(() => this.report(), 600);
     this.redraw = perFrame(() => this.render());
+    this.preview = perFrame(() => this.render({ preview: true }));
+    this.complete = debounce(() => this.render(), 160);
     this.relight = perFrame(() => this.light());
     this.root = html("div", { class: "circuit-view" });
     parent.append(this.root);
@@ -60,7 +63,7 @@ class CircuitView {
     this.heading = html("div", { class: "heading" });
     this.help = html("div", { class: "sr-only", id: `help-${this.id}`, text: "Arrow keys move between nodes of the circuit, Enter selects, Space pins, e steps through the edges of a node, t traces, Escape clears." });
     this.stage.append(this.hint);
-    this.camera = new Camera(this.stage, this.scene.world, this.layout, (final) => this.moved(final));
+    this.camera = new Camera(this.stage, this.scene, this.layout, (final) => this.moved(final));
     this.toolbar = new Toolbar(this);
     this.root.replaceChildren(this.heading, this.toolbar.element, this.stage, this.legend, this.tip, this.status, this.help);
     this.stage.setAttribute("aria-describedby", this.help.id);
@@ -184,11 +187,15 @@ class CircuitView {
     const kept = prune(chosen);
     this.other = data.compare ? prune(chooseCandidates(made, state.n, edits, made.otherRank)) : null;
     this.kept = kept;
-    const shownAnyway = this.truth ?? null;
-    const visible = [];
-    for (const i of this.byStrength) {
-      if ((kept[i] || this.other?.[i] || shownAnyway?.[i]) && this.passes(i)) visible.push(i);
+    const { other, truth, byStrength } = this;
+    const filtered = this.filtersActive();
+    const strongestFirst = new Int32Array(made.count);
+    let shown = 0;
+    for (let j = 0; j < byStrength.length; j += 1) {
+      const i = byStrength[j];
+      if ((kept[i] || (other && other[i]) || (truth && truth[i])) && (!filtered || this.passes(i))) strongestFirst[shown++] = i;
     }
+    const visible = strongestFirst.slice(0, shown);
     const incoming = new Int32Array(graph.nodes.length);
     const outgoing = new Int32Array(graph.nodes.length);
     const ports = new Uint8Array(graph.nodes.length);
@@ -201,8 +208,8 @@ class CircuitView {
       if (type < 3) ports[made.target[i]] |= 1 << type;
     }
     const limit = data.max_drawn ?? DRAW_LIMIT;
-    const drawn = Int32Array.from(visible.slice(0, limit)).reverse();
-    this.result = { selected: countOnes(chosen), kept: countOnes(kept), other: this.other ? countOnes(this.other) : 0, visible: Int32Array.from(visible).reverse(), drawn, incoming, outgoing, ports, used };
+    const drawn = visible.slice(0, limit).reverse();
+    this.result = { selected: countOnes(chosen), kept: countOnes(kept), other: this.other ? countOnes(this.other) : 0, visible: visible.reverse(), drawn, incoming, outgoing, ports, used };
   }
 
   editSets() {
@@ -263,12 +270,15 @@ class CircuitView {
     return { score, kind: this.kindOf(i), width: widthOf(score, this.scale, this.state.filters.width) };
   }
 
-  render() {
-    this.redraw.cancel();
+  /** Draws everything; as a preview (while the slider moves) only the strongest of very many edges. */
+  render({ preview = false } = {}) {
+    for (const task of [this.redraw, this.preview, this.complete]) task.cancel();
     this.compute();
-    const { scene, made, result } = this;
-    const look = (i) => this.look(i);
-    scene.drawEdges(scene.edges, made, result.drawn, look);
+    const { scene, made, result, stage } = this;
+    const partly = preview && result.drawn.length > PREVIEW_LIMIT;
+    stage.classList.toggle("many", result.drawn.length > PREVIEW_LIMIT);
+    scene.drawEdges(scene.edges, made, partly ? result.drawn.slice(-PREVIEW_LIMIT) : result.drawn, (i) => this.look(i));
+    if (partly) this.complete();
     this.light();
     this.toolbar.sync();
     const text = this.summary();
