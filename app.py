@@ -12,6 +12,11 @@ st.navigation(
         st.Page("app_pages/explore.py", title="Explore", icon=":material/hub:", default=True),
         st.Page("app_pages/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
         st.Page("app_pages/path.py", title="Path", icon=":material/timeline:", url_path="path"),
+        st.Page(
+            "app_pages/faithfulness.py", title="Faithfulness", icon=":material/monitoring:", url_path="faithfulness"
+        ),
+        st.Page("app_pages/prompts.py", title="Prompts", icon=":material/notes:", url_path="prompts"),
+        st.Page("app_pages/runs.py", title="Runs", icon=":material/inventory_2:", url_path="runs"),
     ],
     position="top",
 ).run()

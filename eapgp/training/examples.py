@@ -26,7 +26,7 @@ from eapgp.runs.run import Run, write_run
 from eapgp.runs.spec import RunSpec
 
 N_PAIRS = 64
-WITH_POINTS = ("ioi", "greater-than")
+WITH_POINTS = ("ioi",)
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "eap": ("eap", {}),
     "eap-ig": ("eap-ig", {"steps": 5, "points": "left"}),

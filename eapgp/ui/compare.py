@@ -236,9 +236,10 @@ def overlap(scores: Mapping[str, EdgeScores], k: int) -> None:
 def sets(a: Card, b: Card, labels: tuple[str, str], k: int, pick: Pick) -> None:
     """The edges of both circuits by whether they are shared."""
     from eapgp.figures.compare import edge_sets
-    from eapgp.figures.numbers import edge_values
+    from eapgp.figures.numbers import edge_values, ranks
 
     first, second = (edge_values(services.attribution(card).scores) for card in (a, b))
+    found = edge_sets(first, second, ranks(first), ranks(second), k)
     rows, columns = np.nonzero(a.graph.mask)
     titles = {
         "both": "In both",
@@ -246,7 +247,7 @@ def sets(a: Card, b: Card, labels: tuple[str, str], k: int, pick: Pick) -> None:
         "only B": f"Only {labels[1]}",
         "sign flipped": "Sign flipped",
     }
-    for column, (which, members) in zip(st.columns(4), edge_sets(first, second, k).items(), strict=True):
+    for column, (which, members) in zip(st.columns(4), found.items(), strict=True):
         with column:
             st.markdown(f"**{plain(titles[which])}** · {len(members)}")
             order = members[np.argsort(-np.maximum(np.abs(first[members]), np.abs(second[members])))]

@@ -31,7 +31,7 @@ def downloads(card: Card, result: Attribution, circuit: Circuit) -> None:
                 about.title, f"{stem}{about.suffixes[0]}", _scores_file(result, circuit, name, about.suffixes[0]), name
             )
         _button("Stand-alone HTML", f"{stem}.html", lambda: _html(card, result, circuit), "html")
-        _button("Run folder (zip)", f"{stem}.zip", lambda: _folder(card), "zip")
+        _button("Run folder (zip)", f"{stem}.zip", lambda: folder_zip(card), "zip")
         _button("How it was made (JSON)", f"{stem}-provenance.json", lambda: _record(card), "record")
 
 
@@ -60,12 +60,13 @@ def _scores_file(result: Attribution, circuit: Circuit, format: str, suffix: str
 
 
 def _html(card: Card, result: Attribution, circuit: Circuit) -> bytes:
-    from eapgp.figures.html import circuit_html
+    from eapgp.figures.standalone import circuit_html
 
-    return circuit_html(result.scores, circuit, title=f"{card.task} · {card.method}").encode()
+    return circuit_html(result.scores, n=circuit.n_selected, title=f"{card.task} · {card.method}").encode()
 
 
-def _folder(card: Card) -> bytes:
+def folder_zip(card: Card) -> bytes:
+    """The run's folder as a zip file."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(card.run.path.iterdir()):

@@ -56,14 +56,18 @@ def heading(card: Card, records: Records) -> None:
 def overshoot(session: Session, card: Card, record: PathRecord) -> None:
     """Warn where the first step moved away from the corrupted output; the relative step is one click away."""
     rose = record.rose()[0]
-    if not rose.any():
-        return
     before, after = record.output_distance[0].mean(), record.output_distance[1].mean()
     step = card.options.get("step")
-    st.warning(
+    told = (
         f"The first GradPath step raised the distance to the corrupted output on {int(rose.sum())} of {rose.size} "
-        f"pairs (on average {after / before:.2g} times the start): the points lie beyond what the "
-        "gradient can vouch for.",
+        f"pairs (mean over all pairs: {after / before:.2g} times the start)."
+    )
+    if after <= before:
+        if rose.any():
+            st.caption(told)
+        return
+    st.warning(
+        f"{told} Its points lie beyond what the gradient can vouch for.",
         icon=":material/warning:",
         title="The step overshoots",
     )
@@ -74,6 +78,14 @@ def overshoot(session: Session, card: Card, record: PathRecord) -> None:
             icon=":material/straighten:",
             on_click=lambda: session.later(step="relative", run=""),
             help="Changes the step length on the left to relative: ‖x − x′‖ / k for every pair.",
+        )
+    elif session["steps"] <= 50:
+        st.button(
+            "Take twice as many steps of half the length",
+            key="use-more-steps",
+            icon=":material/straighten:",
+            on_click=lambda: session.later(steps=2 * int(card.options["steps"]), run=""),
+            help="Doubles k on the left; the relative step ‖x − x′‖ / k halves. Takes twice the time.",
         )
 
 

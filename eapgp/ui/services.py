@@ -137,11 +137,16 @@ def submit_edges(card: Card, names: Sequence[str]) -> str:
 
 
 def _live_lane(card: Card) -> str:
+    spec = card.run.spec
+    return live_lane(card.model, spec or RunSpec())
+
+
+def live_lane(model: str, spec: RunSpec | None = None) -> str:
+    """The lane of quick readouts: one of its own for small models, else that of the long jobs."""
     from eapgp.models.catalogue import find_model
 
-    entry = find_model(card.model)
+    entry = find_model(model)
     small = entry is not None and entry.parameters <= SMALL_MODEL
-    spec = card.run.spec
     return "live" if small else lane_of(spec or RunSpec())
 
 

@@ -43,8 +43,18 @@ class Session:
         self._put(name, value)
 
     def later(self, **values: Any) -> None:
-        """Set fields at the start of the next run of the script; call `st.rerun` afterwards."""
+        """Set fields at the start of the next run of the script, on this page or the next one."""
         st.session_state.setdefault(_PENDING, {}).update(values)
+
+    @staticmethod
+    def hand_over(**values: Any) -> None:
+        """Set fields that another page knows, before `st.switch_page` opens it."""
+        st.session_state.setdefault(_PENDING, {}).update(values)
+
+    @staticmethod
+    def stored(name: str, default: Any) -> Any:
+        """The session's value of any page's field."""
+        return st.session_state.get(_STORE, {}).get(name, default)
 
     def widget(self, name: str, draw: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Draw an input that is bound to a field, with the field's tooltip; returns its value.

@@ -1,0 +1,114 @@
+"""Every page runs, says what it should, and loads no model to draw bundled results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "assets" / "examples"
+
+Open = Callable[..., AppTest]
+
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the bundled examples are absent: make examples")
+
+
+@pytest.fixture
+def open_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """`open_app(page, **query)`: the app at a page, with an empty library."""
+    import streamlit as st
+
+    monkeypatch.setenv("EAPGP_HOME", str(tmp_path))
+    st.cache_resource.clear()
+
+    def start(page: str = "", **query: str) -> AppTest:
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=90)
+        for name, value in query.items():
+            app.query_params[name] = value
+        if page:
+            app.switch_page(f"app_pages/{page}.py")
+        return app.run()
+
+    yield start
+    st.cache_resource.clear()
+
+
+def said(app: AppTest) -> str:
+    """All messages and captions of a page as one text."""
+    blocks: list[Any] = [*app.error, *app.warning, *app.info, *app.caption, *app.markdown, *app.title]
+    return "\n".join(str(block.value) for block in blocks)
+
+
+@pytest.mark.parametrize(
+    ("page", "title"),
+    [("", "Indirect object identification"), ("compare", "Compare methods"), ("path", "The path through input space")],
+)
+def test_a_page_opens_on_bundled_results_without_a_complaint(open_app: Open, page: str, title: str) -> None:
+    app = open_app(page)
+    assert not app.exception
+    assert [one.value for one in app.title] == [title]
+    assert not app.error
+    assert [one.value for one in app.warning if "raised the distance" not in one.value] == []
+
+
+def test_the_default_view_shows_a_measured_faithfulness(open_app: Open) -> None:
+    app = open_app()
+    shown = {metric.label: metric.value for metric in app.metric}
+    assert 0.5 < float(shown["Faithfulness"]) < 1.2
+    assert float(shown["Clean"]) > float(shown["Corrupted"])
+
+
+@pytest.mark.parametrize("page", ["", "compare", "path"])
+def test_a_bad_parameter_is_named_and_the_page_still_stands(open_app: Open, page: str) -> None:
+    app = open_app(page, pairs="many", colour="red")
+    assert not app.exception
+    messages = [one.value for one in app.warning]
+    assert any("pairs = 'many'" in text and "Used 64 instead" in text for text in messages)
+    assert any("'colour'" in text for text in messages)
+    assert app.title
+
+
+def test_an_unknown_run_in_the_link_is_named(open_app: Open) -> None:
+    app = open_app(run="deadbeefdeadbeef")
+    assert not app.exception
+    assert any("deadbeefdeadbeef" in one.value for one in app.warning)
+
+
+def test_settings_without_a_result_keep_the_last_picture_and_offer_to_run(open_app: Open) -> None:
+    app = open_app(k="50")
+    app.number_input(key="field-pairs").set_value(7).run()
+    assert not app.exception
+    assert "have no result yet" in said(app)
+    button = app.button(key="run-button")
+    assert button.label == "Run" and not button.disabled
+    app.number_input(key="field-pairs").set_value(64).run()
+    assert app.button(key="run-button").disabled
+
+
+def test_a_method_without_a_path_says_what_to_do_and_does_it(open_app: Open) -> None:
+    app = open_app("path", method="eap")
+    assert "follows no path" in said(app)
+    app.button(key="show-gp").click().run()
+    assert not app.exception
+    assert "follows no path" not in said(app)
+
+
+def test_without_any_run_every_page_says_what_to_do(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    from eapgp.ui import services
+
+    monkeypatch.setattr(services, "examples_folder", lambda: None)
+    for page in ("", "compare", "path"):
+        app = open_app(page)
+        assert not app.exception
+        assert "Press **Run**" in said(app)
+
+
+def test_every_control_of_the_sidebar_has_a_tooltip(open_app: Open) -> None:
+    app = open_app()
+    controls: list[Any] = [*app.sidebar.selectbox, *app.sidebar.number_input, *app.sidebar.button_group]
+    assert len(controls) >= 8
+    assert [one.label for one in controls if not one.help] == []
