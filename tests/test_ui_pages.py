@@ -62,7 +62,7 @@ def test_the_default_view_shows_a_measured_faithfulness(open_app: Open) -> None:
     assert float(shown["Clean"]) > float(shown["Corrupted"])
 
 
-@pytest.mark.parametrize("page", ["", "compare", "path"])
+@pytest.mark.parametrize("page", ["", "compare", "path", "prompts"])
 def test_a_bad_parameter_is_named_and_the_page_still_stands(open_app: Open, page: str) -> None:
     app = open_app(page, pairs="many", colour="red")
     assert not app.exception
@@ -105,6 +105,34 @@ def test_without_any_run_every_page_says_what_to_do(open_app: Open, monkeypatch:
         app = open_app(page)
         assert not app.exception
         assert "Press **Run**" in said(app)
+
+
+def test_the_runs_page_lists_finds_and_opens(open_app: Open) -> None:
+    app = open_app("runs")
+    assert not app.exception and not app.error
+    everything = len(app.dataframe[0].value)
+    assert everything >= 6
+    app.text_input(key="field-find").set_value("task=ioi method=exact").run()
+    assert len(app.dataframe[0].value) == 1
+    from eapgp.ui import services
+
+    one = services.example_runs()[0]
+    app = open_app("runs", picked=one.id)
+    assert not app.exception
+    assert one.id in said(app)
+    app.button(key="open-explore").click().run()
+    assert not app.exception
+    app = open_app("runs", find="no such run")
+    assert "No run fits" in said(app)
+
+
+def test_the_prompts_page_explains_the_task_and_takes_own_pairs(open_app: Open) -> None:
+    app = open_app("prompts", task="sva", pairs="4")
+    assert not app.exception
+    assert "probability difference" in said(app)
+    app = open_app("prompts", source="own")
+    assert not app.exception and not app.error
+    assert "same number of tokens" in said(app)
 
 
 def test_every_control_of_the_sidebar_has_a_tooltip(open_app: Open) -> None:

@@ -13,6 +13,8 @@ import streamlit as st
 
 from eapgp.attribution.result import Attribution
 from eapgp.circuits.circuit import Circuit
+from eapgp.ui.methods import variant
+from eapgp.ui.provenance import facts
 from eapgp.ui.shelf import Card
 
 
@@ -31,6 +33,7 @@ def downloads(card: Card, result: Attribution, circuit: Circuit) -> None:
                 about.title, f"{stem}{about.suffixes[0]}", _scores_file(result, circuit, name, about.suffixes[0]), name
             )
         _button("Stand-alone HTML", f"{stem}.html", lambda: _html(card, result, circuit), "html")
+        _button("Pyvis HTML", f"{stem}-pyvis.html", lambda: _pyvis(card, result, circuit), "pyvis")
         _button("Run folder (zip)", f"{stem}.zip", lambda: folder_zip(card), "zip")
         _button("How it was made (JSON)", f"{stem}-provenance.json", lambda: _record(card), "record")
 
@@ -62,7 +65,18 @@ def _scores_file(result: Attribution, circuit: Circuit, format: str, suffix: str
 def _html(card: Card, result: Attribution, circuit: Circuit) -> bytes:
     from eapgp.figures.standalone import circuit_html
 
-    return circuit_html(result.scores, n=circuit.n_selected, title=f"{card.task} · {card.method}").encode()
+    made = dict(facts(card))
+    return circuit_html(result.scores, n=circuit.n_selected, title=_title(card), provenance=made).encode()
+
+
+def _pyvis(card: Card, result: Attribution, circuit: Circuit) -> bytes:
+    from eapgp.figures.pyvis_view import pyvis_html
+
+    return pyvis_html(result.scores, circuit, title=_title(card)).encode()
+
+
+def _title(card: Card) -> str:
+    return f"{card.task} · {variant(card.method, card.options)} · {card.model}"
 
 
 def folder_zip(card: Card) -> bytes:

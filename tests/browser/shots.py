@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
-PAGES = {"explore": "/", "compare": "/compare", "path": "/path"}
+PAGES = {name: f"/{name}" for name in ("compare", "path", "faithfulness", "prompts", "runs")} | {"explore": "/"}
 CHROMIUM = "/usr/bin/chromium"
 
 
@@ -54,6 +54,7 @@ def settle(page: Page, *, extra: float = 1.5) -> None:
     """Wait until the script has run and what it draws has had time to appear."""
     page.wait_for_selector("[data-testid=stApp][data-test-connection-state=CONNECTED]", timeout=60_000)
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=60_000)
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')", timeout=60_000)
     page.wait_for_timeout(int(extra * 1000))
 
 
