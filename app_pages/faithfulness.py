@@ -1,0 +1,52 @@
+"""Faithfulness: do the circuits of the chosen runs do what the model does?"""
+
+import streamlit as st
+
+from eapgp.ui import compare, faithfulness, panel, services
+from eapgp.ui import faithfulness_views as views
+from eapgp.ui.circuits import circuit_of
+from eapgp.ui.draw import guard
+from eapgp.ui.explore import nothing_yet
+from eapgp.ui.session import Session
+
+session = Session("faithfulness", faithfulness.FIELDS)
+shown = panel.open_panel(session)
+context = shown.card
+
+if context is None:
+    nothing_yet()
+else:
+    faithfulness.heading(context)
+    panel.say_problems(session, shown)
+    with guard("The measurement"):
+        faithfulness.follow_context(session, context)
+        compare.adopt_finished(session)
+        with st.container(horizontal=True, vertical_alignment="bottom", key="faith-choice"):
+            chosen = compare.choose(session, context) or [context]
+            compare.offer_more(session, shown.spec, context)
+        cards = {compare.label_of(card, context): card for card in chosen}
+        k = faithfulness.controls(session, chosen[0].graph.n_edges)
+        closely = faithfulness.look_closely(session, cards, shown.card, __file__)
+        with guard("The circuits of this size"):
+            faithfulness.readout(cards, k, closely)
+        curves = faithfulness.measured_curves(session, cards)
+        base = faithfulness.baseline(session, cards[closely]) if session["base"] and curves else None
+        views.remarks(cards, curves)
+        views.curves_figure(session, cards, curves, base, k)
+        opened, tabs = session.tabs("tab", faithfulness.TABS)
+        with tabs[opened], guard(faithfulness.TABS[opened]):
+            if opened == "areas":
+                views.areas(cards, curves, session["grid"], base)
+            elif opened == "difference":
+                views.differences(cards, curves, closely, session["grid"], k)
+            elif opened == "evidence":
+                card = cards[closely]
+                circuit = circuit_of(card, services.attribution(card).scores, k)
+                found = faithfulness.evidence(card, circuit, closely)
+                if found is not None:
+                    views.show_evidence(found, closely, k)
+            elif opened == "numbers":
+                views.numbers(cards, curves, base)
+            else:
+                views.made(cards[closely], k, session["grid"])
+session.write()

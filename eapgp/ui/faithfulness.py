@@ -1,0 +1,330 @@
+"""The Faithfulness page: its fields, what it has measured, and the top of it. `faithfulness_views` draws the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.circuits.circuit import Circuit
+from eapgp.runs.canonical import content_key
+from eapgp.runs.spec import RunSpec
+from eapgp.ui import compare, services
+from eapgp.ui import faithfulness_work as work
+from eapgp.ui.circuits import DEFAULT_EDGES, circuit_of
+from eapgp.ui.draw import plain
+from eapgp.ui.faithfulness_work import Baseline, Evidence, Measured
+from eapgp.ui.jobs import JobView
+from eapgp.ui.live import QUICK
+from eapgp.ui.panel import FIELDS_OF_RUN, progress_text
+from eapgp.ui.session import Session
+from eapgp.ui.shelf import Card
+from eapgp.ui.state import choice, flag, integer, names, text
+
+Cards = Mapping[str, Card]
+T = TypeVar("T")
+_CONTEXT = "faith-context"
+AT_ONCE = 5_000  # edges up to which a page measures unasked: seconds on two cores
+QUANTITIES = {"faithfulness": "Faithfulness", "metric": "Metric", "accuracy": "Accuracy", "kl": "KL divergence"}
+GRIDS = {"quick": "Quick", "mib": "MIB"}
+TABS = {
+    "areas": "CPR and CMD",
+    "difference": "Differences",
+    "evidence": "Complete and minimal",
+    "numbers": "Numbers",
+    "made": "How it was made",
+}
+FIELDS = (
+    *FIELDS_OF_RUN,
+    names("runs", (), "The runs whose circuits are measured, up to four of one model size.", most=compare.MOST_RUNS),
+    integer(
+        "k",
+        DEFAULT_EDGES,
+        1,
+        10_000_000,
+        "The circuit size that is looked at closely: the k strongest edges. Dotted on the curve; clicking a point of "
+        "a curve sets it. It is the same k as on Explore.",
+    ),
+    choice(
+        "show",
+        "faithfulness",
+        tuple(QUANTITIES),
+        "What the curves show: faithfulness (metric scaled to 0 … 1), the metric itself, how often the right answer "
+        "wins, or how far the circuit's output is from the whole model's. The last two may have to be measured first.",
+    ),
+    choice(
+        "grid",
+        "quick",
+        tuple(GRIDS),
+        "Which sizes are measured. Quick: eleven sizes from 0.5 % up, known at once for the bundled examples. MIB: the "
+        "ten shares 0.1 … 100 % of the benchmark, whose CPR and CMD compare with published ones.",
+    ),
+    flag(
+        "base",
+        True,
+        "Draw circuits of random edges too (grey): what a circuit of that size does by chance. Five draws, measured in "
+        "the background.",
+    ),
+    text(
+        "of",
+        "",
+        "Whose circuit is looked at closely, and the first of every difference.",
+        pattern=r"[0-9a-f]{4,64}",
+        expected="a run's id",
+    ),
+    choice("tab", "areas", tuple(TABS), "Which view is open below the curves."),
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to measure: its job's key, what to call it, how, and where a result may be kept."""
+
+    key: str
+    label: str
+    card: Card
+    kind: Any
+    compute: work.Work
+
+    @property
+    def at_once(self) -> bool:
+        """Whether it is measured without being asked for: small models, and what was kept before."""
+        return self.card.graph.n_edges <= AT_ONCE or self.key in self.card.run.evaluation()
+
+    def start(self) -> None:
+        """Queue it, also where it was stopped or failed before."""
+        kept = self.key in self.card.run.evaluation()
+        job = work.keeping(self.card.run, self.key, self.kind, self.compute, keep=not self.card.example)
+        services.manager().submit(self.key, self.label, job, lane="stored" if kept else lane_of(self.card))
+
+
+def lane_of(card: Card) -> str:
+    """The lane of long jobs on a run's device."""
+    return services.lane_of(card.run.spec or RunSpec())
+
+
+def obtain(task: Task) -> JobView | None:
+    """The task's job, started where that needs no asking; None if it waits for the user."""
+    if services.job(task.key) is None and task.at_once:
+        task.start()
+    return services.manager().wait(task.key, QUICK)
+
+
+def settle(task: Task, kind: type[T], *, ask: str) -> T | None:
+    """The task's result; until there is one, what to do or how far it is is drawn, and None returned.
+
+    ask: the label of the button that starts it.
+    """
+    job = obtain(task)
+    if job is None:
+        _ask(task, ask, "Runs the model in the background; you can go on browsing.")
+    elif job.live:
+        st.fragment(_progress, run_every=0.4)(task.key)
+    elif job.state == "done":
+        assert isinstance(job.result, kind)
+        return job.result
+    elif job.state == "failed":
+        st.error(plain(job.message), icon=":material/error:", title=f"Could not be measured: {plain(task.label)}")
+        _ask(task, "Try again", "Measures it again.")
+    else:
+        st.caption(f"Stopped: {plain(task.label)}.")
+        _ask(task, "Start again", "Measures it from the start.")
+    return None
+
+
+def _ask(task: Task, label: str, help: str) -> None:
+    st.button(label, key=f"start-{task.key}", icon=":material/play_arrow:", on_click=task.start, help=help)
+
+
+def _progress(key: str) -> None:
+    job = services.job(key)
+    if job is None or not job.live:
+        st.rerun(scope="app")
+        return
+    left, right = st.columns([6, 1], vertical_alignment="center")
+    left.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
+    if right.button("Cancel", key=f"stop-{key}", icon=":material/close:", help=f"Stop: {job.label}."):
+        services.manager().cancel(key)
+        st.rerun(scope="app")
+
+
+# -- what is measured --------------------------------------------------------------------------
+
+
+def curve_task(card: Card, scores: EdgeScores, name: str, grid: str) -> Task:
+    """The circuits of one run over a grid of sizes."""
+    circuits = _circuits(card, scores, grid)
+    shop, lane = services.workshop(), lane_of(card)
+    key = work.circuits_key("curve", card.id, circuits)
+    return Task(key, f"circuits of {name}", card, Measured, work.curve_work(shop, lane, card.run, circuits))
+
+
+def _circuits(card: Card, scores: EdgeScores, grid: str) -> list[Circuit]:
+    return [circuit_of(card, scores, size) for size in work.grid_of(card.graph.n_edges, grid)[0]]
+
+
+def stored(card: Card, scores: EdgeScores, grid: str) -> Measured | None:
+    """What a bundled example knows about the circuits of a grid: the metric per pair."""
+    circuits = _circuits(card, scores, grid)
+    found = services.stored_measure(card, circuits)
+    return None if found is None else Measured(found.selected, found.kept, found.runs)
+
+
+def measured_curves(session: Session, cards: Cards) -> dict[str, Measured]:
+    """What is known of every run's circuits; what is not is measured, with its progress drawn."""
+    found: dict[str, Measured] = {}
+    for name, card in cards.items():
+        scores = services.attribution(card).scores
+        known = stored(card, scores, session["grid"])
+        if known is None or not known.has(session["show"]):
+            task = curve_task(card, scores, name, session["grid"])
+            known = settle(task, Measured, ask=f"Measure the circuits of {name}") or known
+        if known is not None:
+            found[name] = known
+    return found
+
+
+def baseline(session: Session, card: Card) -> Baseline | None:
+    """Random circuits on the run's model and prompts."""
+    sizes = work.grid_of(card.graph.n_edges, session["grid"])[0]
+    request = card.run.request
+    asked = {"model": request["model"], "prompts": request["prompts"], "metric": card.metric, "sizes": sizes}
+    asked |= {"intervention": request.get("intervention", "patching"), "seeds": work.SEEDS}
+    compute = work.baseline_work(services.workshop(), lane_of(card), card.run, sizes)
+    task = Task(f"random-{content_key(asked)[:16]}", f"random circuits on {card.task}", card, Baseline, compute)
+    return settle(task, Baseline, ask=f"Measure {work.SEEDS} draws of random circuits")
+
+
+def evidence(card: Card, circuit: Circuit, name: str) -> Evidence | None:
+    """One circuit's complement and what its edges contribute."""
+    compute = work.evidence_work(services.workshop(), lane_of(card), card.run, circuit)
+    key = work.circuits_key("evidence", card.id, [circuit])
+    label = f"{circuit.n_kept} edges of {name}, one at a time"
+    runs = min(circuit.n_kept, work.SAMPLE) + work.OUTSIDE + 2
+    return settle(Task(key, label, card, Evidence, compute), Evidence, ask=f"Measure it ({runs} circuits)")
+
+
+# -- the top of the page -----------------------------------------------------------------------
+
+
+def heading(card: Card) -> None:
+    """What the page shows."""
+    st.title("Faithfulness", anchor=False)
+    st.caption(
+        f"How much of {plain(card.task)} on {plain(card.model)} the circuits keep when everything else carries the "
+        "corrupted run: 1 is all of the behaviour, 0 none of it."
+    )
+
+
+def follow_context(session: Session, context: Card) -> None:
+    """Let go of the chosen runs when the sidebar has moved on to other prompts, model or metric."""
+    now = (context.prompts_hash, context.metric, context.model)
+    before = st.session_state.get(_CONTEXT, now)
+    st.session_state[_CONTEXT] = now
+    if before != now:
+        session["runs"] = ()
+
+
+def controls(session: Session, n_edges: int) -> int:
+    """The row of settings above the curves; returns the chosen size."""
+    if session["k"] > n_edges:
+        session["k"] = n_edges
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="faith-controls"):
+        session.widget(
+            "show",
+            st.segmented_control,
+            "Show",
+            options=list(QUANTITIES),
+            format_func=QUANTITIES.__getitem__,
+            required=True,
+            width="content",
+        )
+        session.widget(
+            "grid",
+            st.segmented_control,
+            "Sizes",
+            options=list(GRIDS),
+            format_func=GRIDS.__getitem__,
+            required=True,
+            width="content",
+        )
+        k = session.widget("k", st.number_input, "Circuit size k", min_value=1, max_value=n_edges, step=1, width=150)
+        session.widget("base", st.toggle, "Random circuits", width="content")
+    return int(k)
+
+
+def look_closely(session: Session, cards: Cards, context: Card, page: str) -> str:
+    """Whose circuit is looked at closely (the name of one of the runs), and the way to it on Explore.
+
+    page: path of the page's own file; Explore lies beside it.
+    """
+    by_id = {card.id: name for name, card in cards.items()}
+    if session["of"] not in by_id:
+        session["of"] = context.id if context.id in by_id else next(iter(by_id))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="faith-closely"):
+        session.widget(
+            "of", st.selectbox, "Look closely at", options=list(by_id), format_func=lambda run: by_id.get(run, run)
+        )
+        name = by_id[session["of"]]
+        opened = st.button(
+            "Open in Explore",
+            key="faith-explore",
+            icon=":material/hub:",
+            help="Shows this run's circuit of size k on the Explore page, edge by edge.",
+        )
+    if opened:
+        if cards[name].id != context.id:
+            session.later(run=cards[name].id)
+        beside = Path(page).with_name("explore.py")
+        st.switch_page(f"{beside.parent.name}/{beside.name}")
+    return name
+
+
+def readout(cards: Cards, k: int, closely: str) -> None:
+    """Faithfulness at the chosen size with its interval, one number per run."""
+    waiting = []
+    with st.container(horizontal=True, gap="medium", key="faith-readout"):
+        for name, card in cards.items():
+            circuit = circuit_of(card, services.attribution(card).scores, k)
+            slot = services.session_slot(f"faith-{card.id}")
+            if card.graph.n_edges > AT_ONCE and services.stored_measure(card, [circuit]) is None:
+                continue
+            key = services.submit_circuits(card, [circuit], f"{circuit.n_kept} edges of {name}", slot=slot)
+            job = services.manager().wait(key, QUICK)
+            if job is not None and job.live:
+                waiting.append(key)
+            elif job is not None and job.state == "done":
+                _metric(name, job, circuit, bold=name == closely)
+            elif job is not None and job.state == "failed":
+                st.error(plain(f"{name}: {job.message}"), icon=":material/error:")
+    if waiting:
+        st.fragment(_waiting, run_every=0.4)(tuple(waiting))
+
+
+def _metric(name: str, job: JobView, circuit: Circuit, *, bold: bool) -> None:
+    low, high = services.bootstrap_band(job.result)
+    value = job.result.faithfulness[0]
+    shown = "undefined" if math.isnan(value) else f"{value:.3f}"
+    st.metric(
+        f"**{plain(name)}**" if bold else plain(name),
+        shown,
+        delta=None if math.isnan(value) else f"{low[0]:.3f} … {high[0]:.3f}",
+        delta_color="off",
+        delta_arrow="off",
+        help=f"Faithfulness of the circuit of the {circuit.n_selected:,} strongest edges ({circuit.n_kept:,} after "
+        "pruning), with its 95 % interval over prompt pairs drawn with replacement. 1 = all of the behaviour, 0 none.",
+        width="content",
+    )
+
+
+def _waiting(keys: tuple[str, ...]) -> None:
+    live = [job for job in map(services.job, keys) if job is not None and job.live]
+    if len(live) < len(keys):
+        st.rerun(scope="app")
+    for job in live:
+        st.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
