@@ -20,7 +20,19 @@ from eapgp import __version__
 from eapgp.cli.output import DEBUG_VARIABLE, print_json
 from eapgp.errors import Cancelled, EapgpError, InputError
 
-MODULES = ("attribute", "evaluate", "agree", "convert", "library", "catalogue", "prompts", "dashboard", "bench")
+# Each has register(app); a new group of commands is a module and its name here.
+MODULES = (
+    "attribute",
+    "evaluate",
+    "agree",
+    "convert",
+    "library",
+    "catalogue",
+    "prompts",
+    "dashboard",
+    "study",
+    "bench",
+)
 PROGRAM = "eapgp"
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 

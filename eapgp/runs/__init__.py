@@ -1,11 +1,12 @@
 """The run library: one folder per run, named by the hash of what was computed.
 
-    files → arrays, version → run (one folder) → library (all of them) → compute (from a `RunSpec`)
+    files → arrays, version → run (one folder) → library (all of them) → compute (from a `RunSpec`), evaluate
 
-Reading runs needs NumPy and safetensors only; `compute_run` imports the engine when it is called.
+Reading runs needs NumPy and safetensors only; `compute_run` and `evaluate_run` import the engine when they are called.
 """
 
 from eapgp.runs.compute import compute_run
+from eapgp.runs.evaluate import Question, evaluate_run, load_run_model
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.request import make_request, request_key
 from eapgp.runs.run import Run, copy_run, open_run, write_run
@@ -14,12 +15,15 @@ from eapgp.runs.summary import RunSummary
 
 __all__ = [
     "DEFAULT_PAIRS",
+    "Question",
     "Run",
     "RunLibrary",
     "RunSpec",
     "RunSummary",
     "compute_run",
     "copy_run",
+    "evaluate_run",
+    "load_run_model",
     "make_request",
     "open_run",
     "request_key",
