@@ -230,6 +230,7 @@ class Pair:
     correct: tuple[int, ...]
     incorrect: tuple[int, ...]
     metric: str
+    kept: dict[str, LiteralRun] = field(default_factory=dict)
 
     def m(self, logits: Tensor) -> Tensor:
         """Metric of a run's logits `[pos, vocab]`."""
@@ -240,12 +241,16 @@ class Pair:
         return float(self.m(logits.detach()))
 
     def clean(self) -> LiteralRun:
-        """The clean run."""
-        return self.oracle.run(self.clean_ids)
+        """The clean run, made once."""
+        if "clean" not in self.kept:
+            self.kept["clean"] = self.oracle.run(self.clean_ids)
+        return self.kept["clean"]
 
     def corrupted(self) -> LiteralRun:
-        """The corrupted run."""
-        return self.oracle.run(self.corrupted_ids)
+        """The corrupted run, made once."""
+        if "corrupted" not in self.kept:
+            self.kept["corrupted"] = self.oracle.run(self.corrupted_ids)
+        return self.kept["corrupted"]
 
     def gradients(self, run: LiteralRun) -> dict[str, Tensor]:
         """∂M/∂x_v at every destination's own copy."""

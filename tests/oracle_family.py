@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from oracle import POST_NORM, Oracle, Pair, difference, edge_scores, gradpath, mean_gradient
+from oracle import POST_NORM, LiteralRun, Oracle, Pair, difference, edge_scores, gradpath, mean_gradient
 from torch import Tensor
+
+PATTERN_IS_A_COPY = ("GPTNeoForCausalLM", "GPTJForCausalLM")  # what is done to `hook_pattern` is discarded
 
 # -- increments -------------------------------------------------------------------------------
 
@@ -122,7 +124,7 @@ def ifr(pair: Pair) -> np.ndarray:
             for u in pair.oracle.read_by(v):
                 rest = x - run.sources[u][pos].detach()
                 flow[u] = max(0.0, float(x.abs().sum() - rest.abs().sum()))
-            for u, value in flow.items():
+            for u, value in flow.items() if any(flow.values()) else ():
                 scores[graph.sources.index(u), column] += value / sum(flow.values()) / length
     return scores
 
@@ -146,7 +148,8 @@ def relp(pair: Pair) -> np.ndarray:
         oracle.norm = _constant_scale
         for layer, block in enumerate(bridge.blocks):
             kept += _ratio_hooks(block.original_component.mlp)
-            extra.append((f"blocks.{layer}.attn.hook_pattern", lambda x, hook: x.detach()))
+            points = ("hook_q", "hook_k") if oracle.kind in PATTERN_IS_A_COPY else ("hook_pattern",)
+            extra += [(f"blocks.{layer}.attn.{point}", lambda x, hook: x.detach()) for point in points]
             for name in ("ln1_post", "ln2_post") if oracle.kind in POST_NORM else ():
                 extra += _norm_hooks(f"blocks.{layer}.{name}", getattr(block, name).original_component)
         gradient = pair.gradients(oracle.run(pair.clean_ids, extra=extra))
@@ -199,15 +202,71 @@ def _ratio_hooks(mlp: Any) -> list[Any]:
 # -- mixed networks ---------------------------------------------------------------------------
 
 
-def mask_ig(pair: Pair, *, steps: int = 3) -> np.ndarray:
-    """Every destination reads α r_v(α) + (1−α) r′_v at α = (j + ½)/k; the point's own z_u(α) − z′_u."""
+def mask_ig(pair: Pair, *, steps: int = 3, nodes: str = "midpoints") -> np.ndarray:
+    """Every destination reads α r_v(α) + (1−α) r′_v; the point's own z_u(α) − z′_u."""
     corrupted, scores = pair.corrupted(), np.zeros(pair.oracle.graph.mask.shape)
     for j in range(steps):
-        run = _mixed(pair, corrupted, (j + 0.5) / steps)
+        middle = (j + 0.5) / steps
+        alpha = middle if nodes == "midpoints" else _crossing(pair, corrupted, 0.05 + 0.9 * middle)
+        run = _mixed(pair, corrupted, alpha)
         scores += edge_scores(pair.oracle, difference(run, corrupted), pair.gradients(run)) / steps
     return scores
 
 
-def _mixed(pair: Pair, corrupted: Any, alpha: float) -> Any:
+def _mixed(pair: Pair, corrupted: LiteralRun, alpha: float) -> LiteralRun:
     other = {v: r.detach() for v, r in corrupted.residuals.items()}
     return pair.oracle.run(pair.clean_ids, edit=lambda name, residual, _w: alpha * residual + (1 - alpha) * other[name])
+
+
+def _crossing(pair: Pair, corrupted: LiteralRun, level: float) -> float:
+    """α at which the normalised metric passes `level`: eight halvings of 0 … 1."""
+    start, end = pair.number(corrupted.logits), pair.number(pair.clean().logits)
+    low, high = 0.0, 1.0
+    for _ in range(8):
+        middle = (low + high) / 2
+        reached = (pair.number(_mixed(pair, corrupted, middle).logits) - start) / (end - start)
+        low, high = (middle, high) if reached < level else (low, middle)
+    return (low + high) / 2
+
+
+def mask_ig_refined(pairs: list[Pair], **options: Any) -> np.ndarray:
+    """`[pair, src, dst]`: mask-ig and four rounds at circuits of the whole prompt set, scaled to mask-ig's size."""
+    graph = pairs[0].oracle.graph
+    rounds = [np.stack([mask_ig(pair, **options) for pair in pairs])]
+    for fraction in (0.5, 0.2, 0.1, 0.05):
+        acc = sum(r.mean(0) / np.abs(r.mean(0)).sum() for r in rounds)
+        edges = [(row, column) for row, column in np.argwhere(graph.mask)]
+        edges.sort(key=lambda edge: -abs(acc[edge]))  # type: ignore[index]
+        circuit = _on_a_path(graph, edges[: int(fraction * graph.n_edges)])
+        rounds.append(np.stack([_at_circuit(pair, circuit) for pair in pairs]))
+    size = np.abs(rounds[0].mean(0)).sum()
+    return sum(r / np.abs(r.mean(0)).sum() for r in rounds) * size / len(rounds)
+
+
+def _on_a_path(graph: Any, edges: list[Any]) -> set[tuple[str, str]]:
+    """Edges, by name, that can be walked from input and lead on to logits."""
+    named = {(graph.sources[row], graph.destinations[column]) for row, column in edges}
+    while True:
+        reached = {"input"} | {v.split("<")[0] for _, v in named}
+        leading = {"logits"} | {u for u, _ in named}
+        kept = {(u, v) for u, v in named if u in reached and v.split("<")[0] in leading}
+        if kept == named:
+            return kept
+        named = kept
+
+
+def _at_circuit(pair: Pair, circuit: set[tuple[str, str]]) -> np.ndarray:
+    """x_v = Σ m z_u + (1−m) z′_u with m 0.9 in the circuit and 0 outside; back with 0.9 and 0.5."""
+    oracle, corrupted = pair.oracle, pair.corrupted()
+
+    def edit(name: str, residual: Tensor, written: dict[str, Tensor]) -> Tensor:
+        value = torch.zeros_like(residual) + oracle.bias_before(name)
+        back = torch.zeros_like(residual)
+        for u in oracle.read_by(name):
+            m = 0.9 if (u, name) in circuit else 0.0
+            value = value + m * written[u].detach() + (1 - m) * corrupted.sources[u].detach()
+            back = back + (0.9 if (u, name) in circuit else 0.5) * written[u]
+        return value + back - back.detach()
+
+    run = oracle.run(pair.clean_ids, edit=edit)
+    return edge_scores(oracle, difference(run, corrupted), pair.gradients(run))

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import oracle
+import oracle_family as family
 import pytest
 from engine_made import one_thread, random_pairs, relative_error, tiny_model
 from tiny import CONFIGURATIONS
 
+from eapgp.attribution import METHODS
 from eapgp.attribution.api import attribute
 from eapgp.prompts.encode import EncodedPairs
 
@@ -27,7 +29,17 @@ LITERAL: dict[str, Callable[..., np.ndarray]] = {
     "clean-corrupted": oracle.clean_corrupted,
     "eap-ig": oracle.eap_ig,
     "eap-gp": oracle.eap_gp,
+    "eap-ig-activations": family.eap_ig_activations,
+    "eap-gp-activations": family.eap_gp_activations,
+    "ceap": family.ceap,
+    "eap-gp-conductance": family.conductance,
+    "ifr": family.ifr,
+    "atp-graddrop": family.graddrop,
+    "relp": family.relp,
+    "mask-ig": family.mask_ig,
 }
+WHOLE_SET = {"mask-ig-refined": family.mask_ig_refined}  # looks at all pairs between its rounds
+ELSEWHERE = {"exact", "random"}  # held against other things
 GPT2_CASES: list[tuple[str, dict[str, Any]]] = [
     ("eap", {}),
     ("clean-corrupted", {}),
@@ -44,26 +56,59 @@ GPT2_CASES: list[tuple[str, dict[str, Any]]] = [
             (2, 2.5, "last"),
         ]
     ],
+    ("eap-ig-activations", {"steps": 1}),
+    ("eap-ig-activations", {"steps": 3}),
+    ("eap-gp-activations", {"steps": 1, "step": 0.5}),
+    ("eap-gp-activations", {"steps": 3, "step": "relative", "objective": "all"}),
+    ("eap-gp-activations", {"steps": 2, "step": "unit", "objective": "last"}),
+    ("ceap", {"steps": 1}),
+    ("ceap", {"steps": 4}),
+    ("eap-gp-conductance", {"steps": 1, "step": 0.5}),
+    ("eap-gp-conductance", {"steps": 3, "step": "relative", "objective": "all"}),
+    ("eap-gp-conductance", {"steps": 2, "step": "unit", "objective": "last"}),
+    ("ifr", {}),
+    ("atp-graddrop", {}),
+    ("relp", {}),
+    ("mask-ig", {"steps": 1}),
+    ("mask-ig", {"steps": 3}),
+    ("mask-ig", {"steps": 2, "nodes": "calibrated"}),
+    ("mask-ig-refined", {"steps": 2}),
 ]
+
+
+def test_no_method_is_left_out() -> None:
+    assert set(LITERAL) | set(WHOLE_SET) | ELSEWHERE == set(METHODS)
+    assert {method for method, _ in GPT2_CASES} == set(LITERAL) | set(WHOLE_SET)
+
+
+def few_steps(method: str, steps: int) -> dict[str, Any]:
+    """The number of steps where a method has one."""
+    return {"steps": steps} if any(option.name == "steps" for option in METHODS[method].options) else {}
 
 
 @functools.cache
 def uneven_pairs() -> EncodedPairs:
-    """Four pairs of 4 to 7 tokens, two answers on each side."""
-    return random_pairs(4, seed=1, shortest=4, longest=7, answers=2)
+    """Three pairs of 4 to 6 tokens, two answers on each side."""
+    return random_pairs(3, seed=1, shortest=4, longest=6, answers=2)
 
 
 @functools.cache
 def literal(name: str, method: str, metric: str, options: tuple[tuple[str, Any], ...]) -> np.ndarray:
     """`[pair, src, dst]` from the oracle."""
-    pairs = oracle.pairs_of(tiny_model(name), uneven_pairs(), metric)
-    return np.stack([LITERAL[method](pair, **dict(options)) for pair in pairs])
+    return scored(method, oracle.pairs_of(tiny_model(name), uneven_pairs(), metric), dict(options))
+
+
+def scored(method: str, pairs: list[oracle.Pair], options: dict[str, Any]) -> np.ndarray:
+    """`[pair, src, dst]` of any method."""
+    if method in WHOLE_SET:
+        return WHOLE_SET[method](pairs, **options)
+    return np.stack([LITERAL[method](pair, **options) for pair in pairs])
 
 
 @pytest.mark.parametrize(("method", "options"), GPT2_CASES, ids=lambda value: str(value))
 def test_gpt2_all_options(method: str, options: dict[str, Any]) -> None:
     expected = literal("gpt2", method, "logit-diff", tuple(options.items()))
-    for batch_size in (None, 1, 3):
+    for batch_size in (None, 1, 2):
         found = attribute(
             tiny_model("gpt2"), uneven_pairs(), method=method, batch_size=batch_size, keep_pairs=True, **options
         )
@@ -81,13 +126,21 @@ def test_gpt2_other_metrics(method: str, metric: str) -> None:
     assert relative_error(found.pair_scores, expected) < TOLERANCE
 
 
-@pytest.mark.parametrize("method", list(LITERAL))
-@pytest.mark.parametrize("name", list(CONFIGURATIONS))
+MAIN = ("eap", "clean-corrupted", "eap-ig", "eap-gp", "mask-ig")  # the rest is built from the same parts
+OTHERS = [method for method in (*LITERAL, *WHOLE_SET) if method not in MAIN]
+# sequential, shared norm and parallel, grouped queries, no norm before, norms on both sides
+DIFFERENT = ("gpt-j", "llama", "olmo2", "gemma2")
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [(n, m) for n in CONFIGURATIONS for m in MAIN] + [(n, m) for n in DIFFERENT for m in OTHERS],
+)
 def test_every_architecture(name: str, method: str) -> None:
-    model, encoded = tiny_model(name), random_pairs(2, seed=2, shortest=5, longest=6)
-    options: dict[str, Any] = {"steps": 2} if method in ("eap-ig", "eap-gp") else {}
+    model, encoded = tiny_model(name), random_pairs(2, seed=2, shortest=4, longest=5)
+    options = few_steps(method, 2)
     found = attribute(model, encoded, method=method, keep_pairs=True, **options)
-    expected = np.stack([LITERAL[method](pair, **options) for pair in oracle.pairs_of(model, encoded)])
+    expected = scored(method, oracle.pairs_of(model, encoded), options)
     assert relative_error(found.pair_scores, expected) < TOLERANCE
 
 
@@ -119,7 +172,7 @@ def test_exact_gpt2_all_edges_and_batch_sizes() -> None:
 def test_float32(name: str, method: str) -> None:
     """Single precision against the double-precision oracle."""
     encoded = random_pairs(3, seed=2, shortest=5, longest=6)
-    options: dict[str, Any] = {"steps": 3} if method in ("eap-ig", "eap-gp") else {}
+    options = few_steps(method, 3)
     found = attribute(tiny_model(name, "float32"), encoded, method=method, keep_pairs=True, **options)
-    expected = np.stack([LITERAL[method](pair, **options) for pair in oracle.pairs_of(tiny_model(name), encoded)])
+    expected = scored(method, oracle.pairs_of(tiny_model(name), encoded), options)
     assert relative_error(found.pair_scores, expected) < TOLERANCE
