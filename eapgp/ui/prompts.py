@@ -144,19 +144,30 @@ def see(spec: RunSpec, prompts: PromptSet, metric: str) -> str:
 
 
 def answers(session: Session, spec: RunSpec, prompts: PromptSet, metric: str) -> None:
-    """What the model makes of the pairs, and one of them token by token."""
-
-    def show(job: JobView) -> None:
-        seen: Seen = job.result
+    """The pairs; what the model makes of them as soon as that is known; one of them token by token."""
+    found: list[Seen] = []
+    follow(
+        see(spec, prompts, metric),
+        lambda job: found.append(job.result),
+        waiting="Running the model on these prompts ·",
+        cancel=True,
+    )
+    seen = found[0] if found else None
+    if seen is not None:
         _summary(spec, prompts, seen, metric)
-        left, right = st.columns([1.5, 1], gap="large")
-        with left:
-            _pairs(session, prompts, seen)
-        with right:
+    left, right = st.columns([1.5, 1], gap="large")
+    with left:
+        _pairs(session, prompts, seen)
+    with right:
+        if seen is not None:
             _one(session, prompts, seen)
+        else:
+            pair = prompts.pairs[min(session["row"], len(prompts)) - 1]
+            st.markdown(f"**Pair {min(session['row'], len(prompts))}**")
+            st.markdown(f"Clean: {plain(pair.clean)}  \nCorrupted: {plain(pair.corrupted)}")
+            st.caption("Tokens and the model's answers appear when it has run.")
+    if seen is not None:
         _keep_right(session, spec, prompts, seen)
-
-    follow(see(spec, prompts, metric), show, waiting="Running the model on these prompts ·", cancel=True)
 
 
 def _summary(spec: RunSpec, prompts: PromptSet, seen: Seen, metric: str) -> None:
@@ -177,10 +188,13 @@ def _summary(spec: RunSpec, prompts: PromptSet, seen: Seen, metric: str) -> None
                 st.markdown(f"- {plain(reason)}")
 
 
-def _pairs(session: Session, prompts: PromptSet, seen: Seen) -> None:
-    table = table_of(prompts).iloc[list(seen.used)].reset_index(drop=True)
-    table.insert(0, "pair", [index + 1 for index in seen.used])
-    table["right"], table["metric"] = seen.right, seen.clean
+def _pairs(session: Session, prompts: PromptSet, seen: Seen | None) -> None:
+    used = seen.used if seen is not None else tuple(range(len(prompts)))
+    table = table_of(prompts).iloc[list(used)].reset_index(drop=True)
+    table.insert(0, "pair", [index + 1 for index in used])
+    if seen is not None:
+        table["right"], table["metric"] = seen.right, seen.clean
+    wanted = ("pair", "clean", "right", "metric", "correct", "incorrect", "corrupted")
 
     def chosen() -> None:
         rows = st.session_state["pair-table"]["selection"]["rows"]
@@ -194,7 +208,7 @@ def _pairs(session: Session, prompts: PromptSet, seen: Seen) -> None:
         height=420,
         on_select=chosen,
         selection_mode="single-row",
-        column_order=["pair", "clean", "right", "metric", "correct", "incorrect", "corrupted"],
+        column_order=[name for name in wanted if name in table],
         column_config={
             "pair": st.column_config.NumberColumn("Pair", width=50),
             "clean": st.column_config.TextColumn("Clean", width="large"),

@@ -33,7 +33,7 @@ def table(cards: Sequence[Card]) -> pd.DataFrame:
         meta, record = card.run.meta, card.record
         rows.append(
             {
-                "name": meta["name"] or f"{card.task} · {variant(card.method, card.options)}",
+                "name": meta["name"],
                 "model": card.model,
                 "task": card.task,
                 "method": variant(card.method, card.options),
@@ -48,7 +48,9 @@ def table(cards: Sequence[Card]) -> pd.DataFrame:
                 "note": meta["note"],
             }
         )
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    empty = [name for name in ("name", "note") if not frame[name].any()]
+    return frame.drop(columns=empty)
 
 
 def matching(cards: Sequence[Card], query: str, show: str) -> list[Card]:
@@ -77,6 +79,13 @@ def listing(session: Session, cards: Sequence[Card]) -> Card | None:
         selection_mode="single-row",
         column_config={
             "name": st.column_config.TextColumn("Name", width="medium"),
+            "model": "Model",
+            "task": "Task",
+            "method": st.column_config.TextColumn("Method", width="medium"),
+            "pairs": "Pairs",
+            "seed": "Seed",
+            "edges": "Edges",
+            "note": "Note",
             "clean": st.column_config.NumberColumn("M clean", format="%.3f"),
             "corrupted": st.column_config.NumberColumn("M corrupted", format="%.3f"),
             "seconds": st.column_config.NumberColumn("Seconds", format="%.2f"),
