@@ -21,7 +21,10 @@ MODULES = (
     "keyboard.js",
     "export.js",
     "view.js",
+    "highlight.js",
     "actions.js",
+    "editing.js",
+    "bridge.js",
 )
 
 

@@ -1,0 +1,133 @@
+// Linked panes, what Python hears, looks, and the entry point.
+
+Object.assign(CircuitView.prototype, {
+  // ---- linked panes and Python -------------------------------------------------------------
+
+  send(kind, detail) {
+    const group = this.data?.link_group;
+    if (!group || this.receiving) return;
+    window.dispatchEvent(new CustomEvent(BUS, { detail: { ...detail, kind, group, origin: this.id } }));
+  },
+
+  receive(detail) {
+    if (!this.data?.link_group || detail.group !== this.data.link_group || detail.origin === this.id) return;
+    this.receiving = true;
+    const { kind } = detail;
+    if (kind === "hover") this.setHover(this.known(detail.target), null, true);
+    else if (kind === "select") {
+      if (detail.clear) this.state.pins = [];
+      this.select(this.known(detail.selection), true);
+    } else if (kind === "pin") this.togglePin(detail.name, true);
+    else if (kind === "trace") {
+      this.state.trace = detail.trace && Boolean(this.state.selection);
+      this.relight();
+      this.toolbar.sync();
+    } else if (kind === "camera") {
+      this.showCamera(detail.camera);
+    } else if (kind === "count" && this.data.link_count !== false) {
+      this.state.n = clamp(detail.n, 0, this.made.ranked);
+      this.toolbar.slider.value = countToSlider(this.state.n, this.made.ranked);
+      this.preview();
+    } else if (kind === "commit" && this.data.link_count !== false) this.mark("view");
+    this.receiving = false;
+  },
+
+  /** A target from another pane, or null where this graph lacks it. */
+  known(target) {
+    if (!target) return null;
+    if (target.type === "group") return this.groupNamed(target.name) ? target : null;
+    return this.validSelection(target);
+  },
+
+  /** Remembers that Python should hear of a part of the state. */
+  mark(part, later = false) {
+    this.remember();
+    this.dirty.add(part);
+    (later ? this.flushLater : this.flush)();
+  },
+
+  report() {
+    if (!this.component?.setStateValue || !this.data) return;
+    const { state } = this;
+    this.redraw.cancel();
+    this.render();
+    const values = {
+      select: { selection: state.selection, pins: state.pins, stamp: Date.now() },
+      view: {
+        n: state.n, selected: this.result.selected, kept: this.result.kept, shown: this.result.visible.length,
+        zoom: this.camera.state, filters: { ...state.filters, types: EDGE_TYPES.filter((_, i) => state.filters.types[i]) },
+        groups: state.groups, trace: state.trace,
+      },
+      edit: { added: state.added, removed: state.removed, excluded: state.excluded, last: this.lastEdit ?? null },
+    };
+    for (const part of this.dirty) {
+      for (const [key, value] of Object.entries(values[part])) this.reported.set(key, [...(this.reported.get(key) ?? []).slice(-30), { text: JSON.stringify(value), time: Date.now() }]);
+      this.component.setStateValue(part, values[part]);
+    }
+    this.dirty.clear();
+  },
+
+  remember() {
+    const { key } = this.data ?? {};
+    if (!key) return;
+    REMEMBERED.delete(key);
+    REMEMBERED.set(key, { zoom: this.camera.state, legend: !this.legend.hidden });
+    if (REMEMBERED.size > 32) REMEMBERED.delete(REMEMBERED.keys().next().value);
+  },
+
+  restore() {
+    const kept = REMEMBERED.get(this.data.key);
+    if (kept && this.wanted === undefined) this.wanted = kept.zoom;
+    const shown = kept ? kept.legend : this.data.legend !== false;
+    this.legend.hidden = !shown;
+    this.toolbar.legend.setAttribute("aria-pressed", String(shown));
+  },
+
+  // ---- looks -------------------------------------------------------------------------------
+
+  /** Height, title and colours. */
+  style() {
+    const { root, data } = this;
+    root.style.setProperty("--height", `${data.height ?? 640}px`);
+    this.heading.textContent = data.title ?? "";
+    this.heading.hidden = !data.title;
+    fillLegend(this.legend, this);
+    this.retheme();
+  },
+
+  retheme() {
+    const parse = /(\d+(?:\.\d+)?)[, ]+(\d+(?:\.\d+)?)[, ]+(\d+(?:\.\d+)?)/.exec(getComputedStyle(this.root).backgroundColor);
+    const [r, g, b] = parse ? parse.slice(1).map(Number) : [255, 255, 255];
+    this.root.classList.toggle("dark", 0.2126 * r + 0.7152 * g + 0.0722 * b < 110);
+  },
+
+  destroy() {
+    this.abort.abort();
+    this.observer?.disconnect();
+    clearTimeout(this.hintTimer);
+    for (const task of [this.flush, this.flushLater, this.preview, this.complete, this.redraw, this.relight, this.camera?.settle]) task?.cancel();
+    this.root.remove();
+    this.data = null;
+  },
+});
+
+const VIEWS = new WeakMap();
+
+/** Entry point: Streamlit calls it again, with the same parent, whenever the data changes. */
+export default function show(component) {
+  const { parentElement } = component;
+  let view = VIEWS.get(parentElement);
+  if (!view) VIEWS.set(parentElement, (view = new CircuitView(parentElement)));
+  const turn = (view.turn = (view.turn ?? 0) + 1);
+  view.update(component);
+  return () => {
+    // A call that was overtaken by a newer one is cleaned up first: leave the newer one's view.
+    setTimeout(() => {
+      if (view.turn !== turn || VIEWS.get(parentElement) !== view) return;
+      VIEWS.delete(parentElement);
+      view.destroy();
+    }, 0);
+  };
+}
+
+export { makeGraph, makeCandidates, chooseCandidates, pruneCandidates, traceThrough, makeLayout, edgeName, parseEdge, countOnes, CircuitView };
