@@ -260,5 +260,5 @@ def _remarks(paths: dict[str, PathRecord]) -> list[str]:
     pairs = record.output_distance.shape[1]
     return [
         f"the first GradPath step raised the distance to the corrupted output on {first} of {pairs} pairs; "
-        "the step overshoots. Try step 'relative' or a smaller number."
+        "the step overshoots. Try a shorter one: step 'relative' with more steps, or a number."
     ]

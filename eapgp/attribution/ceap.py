@@ -14,21 +14,25 @@ from eapgp.attribution.straight import outcome, record_point, record_run, straig
 def run(ctx: Context) -> Outcome:
     """score(u→v) = Σ_j (z_u(γ_{j+1}) − z_u(γ_j)) · ∂M/∂x_v(γ_j), γ from x′ to x in k equal steps.
 
-    The line is walked from the clean end, so each increment ends where the last one began. The
-    record runs from the clean to the corrupted end. Sums over the input's edges approach
-    M(clean) − M(corrupted) as k grows.
+    γ_0 = x′ is the corrupted run itself, and the last increment ends at the clean run. The record
+    is turned round, to run from the clean to the corrupted end as the others do. Sums over the
+    input's edges approach M(clean) − M(corrupted) as k grows.
     """
     steps = ctx.options["steps"]
-    clean, corrupted = ctx.reference(ctx.batch.clean), ctx.reference(ctx.batch.corrupted)
+    clean = ctx.reference(ctx.batch.clean)
+    point = ctx.point(None, tokens=ctx.batch.corrupted, sources=True)
+    corrupted, end = point.run, point.metric
     part = straight_part(ctx, clean, corrupted)
-    record_run(ctx, part, clean, corrupted)
-    x, x_prime = clean.input, corrupted.input
-    scores, upper = None, clean
-    for step in reversed(range(steps)):
-        point = ctx.point(x_prime + step / steps * (x - x_prime), sources=True)
+    x, x_prime = clean.input, corrupted.input.detach()
+    scores = None
+    for step in range(1, steps + 1):
         record_point(ctx, part, point, corrupted)
-        added = ctx.increment(upper, point.run, point)
+        at, lower = point, bare(point.run)
+        if step < steps:
+            point = ctx.point(x_prime + step / steps * (x - x_prime), sources=True)
+        added = ctx.increment(point.run if step < steps else clean, lower, at)
         scores = added if scores is None else scores + added
-        upper = bare(point.run)
+    record_run(ctx, part, clean, corrupted)
+    part.reverse()
     assert scores is not None
-    return outcome(ctx, scores, ctx.values(clean), ctx.values(corrupted), [part])
+    return outcome(ctx, scores, ctx.values(clean), end, [part])

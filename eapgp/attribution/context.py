@@ -98,8 +98,8 @@ class Context:
         """`[pair, src, pos, d_model]` z_u − z′_u under the chosen intervention, 0 on padding."""
         if self.intervention.kind == "patching":
             out = source_differences(self.model, clean, corrupted)
-        else:
-            out = source_values(self.model, clean) - self.intervention.values(clean.input.shape[1], self.model.device)
+            return out.mul_(self.mask.unsqueeze(1).to(out.device))
+        out = source_values(self.model, clean) - self.intervention.values(clean.input.shape[1], self.model.device)
         return out * self.mask.unsqueeze(1).to(out.device)
 
     def point(
@@ -167,7 +167,7 @@ class Context:
         assert at.gradients is not None
         with torch.no_grad():
             difference = source_differences(self.model, upper, lower)
-            difference = difference * self.mask.unsqueeze(1).to(difference.device)
+            difference *= self.mask.unsqueeze(1).to(difference.device)
         total = self.total()
         total.add(at.run, at.gradients)
         return self.contract(difference, total)

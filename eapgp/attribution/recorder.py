@@ -59,6 +59,13 @@ class PathPart:
         if self.keep_points:
             self.points.append(rows(value))
 
+    def reverse(self) -> None:
+        """Turn the record round: the first point becomes the last."""
+        for name in ("output_distance", "metric", "to_corrupted", "to_clean", "gradient_norm"):
+            getattr(self, name).reverse()
+        for values in (self.destination_gradient, self.used, self.points):
+            values.reverse()  # type: ignore[attr-defined]
+
 
 def join_parts(
     parts: Sequence[tuple[NDArray[np.int64], PathPart]], lengths: NDArray[np.int64], longest: int

@@ -23,7 +23,7 @@ def distance_of(ctx: Context, run: Capture, corrupted: Capture) -> Tensor:
     """`[pair]` ‖G(γ) − G(x′)‖² of a run, over the positions of the objective."""
     mask = position_mask(ctx.batch.clean, ctx.options.get("objective", "all"))
     with torch.no_grad():
-        return output_distance(ctx.model, run.hidden.detach(), corrupted.hidden, mask, use_gram=ctx.use_gram)
+        return output_distance(ctx.model, run.hidden.detach(), corrupted.hidden.detach(), mask, use_gram=ctx.use_gram)
 
 
 def straight_part(ctx: Context, clean: Capture, corrupted: Capture) -> PathPart:

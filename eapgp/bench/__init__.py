@@ -1,0 +1,1 @@
+"""What attribution costs: `run_bench` measures it beside the bare passes."""

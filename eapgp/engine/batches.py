@@ -91,7 +91,7 @@ def run_halving(
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
-            message = str(error).splitlines()[0]
+            message = next(iter(str(error).splitlines()), "out of memory.")  # MemoryError often says nothing
         else:
             yield part, result
             continue

@@ -42,9 +42,10 @@ def source_differences(model: Model, run: Capture, other: Capture) -> Tensor:
 
 
 def _stack(model: Model, run: Capture, other: Capture | None) -> Tensor:
+    """Laid out source by source in memory, so that a head's rows are written and read in one piece."""
     first = widen(run.input.detach())
     pairs, length, width = first.shape
-    out = first.new_empty((pairs, model.graph.n_sources, length, width))
+    out = first.new_empty((model.graph.n_sources, pairs, length, width)).transpose(0, 1)
     out[:, 0] = first if other is None else first - widen(other.input.detach())
     heads = model.graph.n_heads
     for layer in range(model.graph.n_layers):

@@ -129,7 +129,9 @@ def project_heads(view: Layer, letter: str, g: Tensor) -> Tensor:
         gamma = norm.gamma
         weight = weight if gamma is None else weight * gamma[None, :, None]
         weight = weight - weight.mean(1, keepdim=True) if norm.centred else weight
-    return torch.einsum("bphd,hmd->bhpm", g, weight)
+    pairs, length, heads, d_head = g.shape
+    rows = g.permute(2, 0, 1, 3).reshape(heads, pairs * length, d_head) @ weight.transpose(1, 2)
+    return rows.reshape(heads, pairs, length, -1).transpose(0, 1)
 
 
 def gradient_norms(model: Model, run: Capture, gradients: list[Tensor]) -> Tensor:
@@ -148,7 +150,9 @@ def gradient_norms(model: Model, run: Capture, gradients: list[Tensor]) -> Tenso
 def _head_norms(model: Model, run: Capture, index: int, letter: str, g: Tensor) -> Tensor:
     """`[pair, head]`: ‖u − mean u‖² − d c² (2 − mean x̂²), over σ², summed over positions."""
     view = model.layers[index]
-    squares = torch.einsum("bphd,hde,bphe->bph", g, _gram(model, index, letter), g)
+    by_head = g.permute(2, 0, 1, 3).flatten(1, 2)  # [head, pair · pos, d_head]
+    squares = ((by_head @ _gram(model, index, letter)) * by_head).sum(-1)
+    squares = squares.reshape(g.shape[2], g.shape[0], g.shape[1]).permute(1, 2, 0)
     if view.attn_norm is None:
         return squares.sum(1).clamp_min(0).sqrt()
     normed, sigma = view.attn_norm.statistics(run.attn_residual[index])
@@ -183,33 +187,42 @@ def contract(model: Model, difference: Tensor, total: GradientSum, *, first: int
     scores = difference.new_zeros((difference.shape[0], graph.n_sources, graph.n_destinations))
     end = first + difference.shape[1]
     for index, part in enumerate(total.layers):
-        start = graph.qkv_slice(index, "q").start
-        stop = min(int(graph.prefix[start]), end)
-        if part.heads and stop > first:
-            local = difference[:, : stop - first].to(part.heads["q"].device)
-            block = _attention_scores(model, index, part, local)
-            scores[:, first:stop, start : start + 3 * graph.n_heads] = block.to(scores.device)
-        column = graph.mlp_destination(index)
+        if part.mlp is None:
+            continue
+        start, column = graph.qkv_slice(index, "q").start, graph.mlp_destination(index)
+        local = difference.to(part.mlp.device)
+        both = max(first, min(int(graph.prefix[start]), end))
+        if both > first:
+            block = _layer_scores(model, index, part, local[:, : both - first])
+            scores[:, first:both, start : column + 1] = block.to(scores.device)
         stop = min(int(graph.prefix[column]), end)
-        if part.mlp is not None and stop > first:
-            local = difference[:, : stop - first].to(part.mlp.device)
-            scores[:, first:stop, column] = torch.einsum("bspm,bpm->bs", local, part.mlp).to(scores.device)
+        if stop > both:  # the layer's own heads, which only its MLP reads
+            scores[:, both:stop, column] = _dot(local[:, both - first : stop - first], part.mlp).to(scores.device)
     assert total.final is not None
-    scores[:, first:end, -1] = torch.einsum("bspm,bpm->bs", difference, total.final.to(difference.device))
+    scores[:, first:end, -1] = _dot(difference, total.final.to(difference.device))
     return scores
 
 
-def _attention_scores(model: Model, index: int, part: LayerGradients, difference: Tensor) -> Tensor:
-    """`[pair, src, 3 · head]` for the query, key and value inputs of one layer."""
-    view = model.layers[index]
+def _dot(difference: Tensor, gradient: Tensor) -> Tensor:
+    """`[pair, src]` inner products of `[pair, src, pos, d_model]` with `[pair, pos, d_model]`."""
     pairs, count = difference.shape[:2]
-    rows = torch.cat([project_heads(view, letter, part.heads[letter]) for letter in QKV], dim=1)
-    block = difference.reshape(pairs, count, -1) @ rows.reshape(pairs, rows.shape[1], -1).transpose(1, 2)
-    if part.normed:
-        normed = torch.stack(part.normed, dim=-1)  # [pair, pos, d_model, point]
-        along = difference.transpose(1, 2) @ normed  # [pair, pos, src, point]
-        coefficients = torch.cat(
-            [torch.stack(part.coefficients[letter], dim=2) for letter in QKV], dim=-1
-        )  # [pair, pos, point, 3 · head]
-        block = block - (along @ coefficients).sum(1)
+    return (difference.reshape(pairs, count, -1) @ gradient.reshape(pairs, -1, 1)).squeeze(-1)
+
+
+def _layer_scores(model: Model, index: int, part: LayerGradients, difference: Tensor) -> Tensor:
+    """`[pair, src, 3 · head + 1]` for the query, key and value inputs of one layer and its MLP."""
+    view, (pairs, count) = model.layers[index], difference.shape[:2]
+    assert part.mlp is not None
+    heads = [project_heads(view, letter, part.heads[letter]).transpose(0, 1) for letter in QKV]
+    rows = torch.cat([*heads, part.mlp.unsqueeze(0)]).transpose(0, 1)  # destination by destination in memory
+    width = rows.shape[1] - 1
+    points = [torch.cat([part.coefficients[x][j] for x in QKV], -1) for j in range(len(part.normed))]
+    finish = len(points) * width <= count  # fewer destinations than sources: finish their gradients first
+    if finish:
+        for normed, coefficient in zip(part.normed, points, strict=True):
+            rows[:, :width].addcmul_(normed.unsqueeze(1), coefficient.transpose(1, 2).unsqueeze(-1), value=-1)
+    block = difference.reshape(pairs, count, -1) @ rows.reshape(pairs, width + 1, -1).transpose(1, 2)
+    if points and not finish:
+        along = difference.transpose(1, 2) @ torch.stack(part.normed, dim=-1)  # [pair, pos, src, point]
+        block[:, :, :width] -= (along @ torch.stack(points, dim=2)).sum(1)
     return block
