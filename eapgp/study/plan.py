@@ -1,0 +1,244 @@
+"""From a study file to its cells: models × tasks × methods × options × seeds, each with its evaluations."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from eapgp.errors import FormatError, InputError
+from eapgp.runs.canonical import content_key, plain
+from eapgp.runs.evaluate import Question
+from eapgp.runs.spec import PLACE_FIELDS, RunSpec
+from eapgp.runs.version import RESULT_VERSION
+from eapgp.study.schema import check_mapping, place, read_mapping
+
+_ELSEWHERE = ("name", "pairs", "seed", "split", "manual")
+DEFAULT_WORKERS = 1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is asked about the scores of a cell.
+
+    pairs, seed, split: prompts of the cell's task other than those it was scored on; None means as
+    scored. manual: also precision and recall against the manual circuits, where the graph has one.
+    """
+
+    name: str = "faithfulness"
+    question: Question = field(default_factory=Question)
+    pairs: int | None = None
+    seed: int | None = None
+    split: str | None = None
+    manual: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; `from_dict` reads them back."""
+        return dict(plain(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
+        """Inverse of `to_dict`."""
+        given = dict(values)
+        question = dict(given.pop("question"))
+        for name in ("sizes", "thresholds"):
+            question[name] = tuple(question[name])
+        return cls(question=Question(**question), **given)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study with its evaluations; named by the hash of what it asks for."""
+
+    spec: RunSpec
+    evaluations: tuple[Evaluation, ...] = ()
+    label: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of what is computed, whatever the device, batch size and place in the study."""
+        asked = {name: value for name, value in self.spec.to_dict().items() if name not in PLACE_FIELDS}
+        evaluations = [entry.to_dict() for entry in self.evaluations]
+        return content_key({"version": RESULT_VERSION, "spec": asked, "evaluations": evaluations})
+
+    @property
+    def title(self) -> str:
+        """`demo ioi eap-gp steps=5 seed 0`."""
+        options = " ".join(f"{key}={value}" for key, value in self.spec.options.items())
+        task = self.spec.task or Path(self.spec.prompts_file or "").name
+        return " ".join(part for part in (self.spec.model, task, self.label, options, f"seed {self.spec.seed}") if part)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; `from_dict` reads them back."""
+        return {
+            "spec": self.spec.to_dict(),
+            "evaluations": [entry.to_dict() for entry in self.evaluations],
+            "label": self.label,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Cell:
+        """Inverse of `to_dict`."""
+        evaluations = tuple(Evaluation.from_dict(entry) for entry in values["evaluations"])
+        return cls(RunSpec.from_dict(values["spec"]), evaluations, str(values["label"]))
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how the cells are computed.
+
+    workers: processes (local) or array jobs at a time (slurm). cells_per_job: of a slurm job; None
+    spreads the cells evenly. threads: of each worker; None shares out the processors.
+    """
+
+    executor: str = "local"
+    workers: int = DEFAULT_WORKERS
+    cells_per_job: int | None = None
+    threads: int | None = None
+    timeout_min: int = 60 * 24
+    slurm: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, expanded. The cells are distinct and in the order of the file."""
+
+    name: str
+    description: str
+    cells: tuple[Cell, ...]
+    execution: Execution
+    source: Mapping[str, Any] = field(repr=False)
+
+    def limited(self, n: int | None) -> Study:
+        """The same study with the first n cells."""
+        return self if n is None else replace(self, cells=self.cells[:n])
+
+
+def read_study(path: str | Path) -> Study:
+    """Read, check and expand a study file.
+
+    Prompt files are looked for beside the study file. Errors: FormatError naming the place.
+    """
+    file = Path(path)
+    return make_study(read_mapping(file), where=str(file), folder=file.absolute().parent)
+
+
+def make_study(mapping: Mapping[str, Any], *, where: str = "study", folder: Path | None = None) -> Study:
+    """Check and expand a study that is already read. Errors: FormatError naming the place."""
+    check_mapping(mapping, where)
+    execution = dict(mapping.get("execution", {}))
+    shared = {key: execution.pop(key) for key in ("device", "batch_size") if key in execution}
+    evaluations = tuple(_evaluations(mapping, where))
+    cells: dict[str, Cell] = {}
+    for spec, label in _specs(mapping, where, folder or Path.cwd(), shared):
+        cell = Cell(spec, evaluations, label)
+        cells.setdefault(cell.key, cell)
+    return Study(
+        name=mapping["name"],
+        description=mapping.get("description", ""),
+        cells=tuple(cells.values()),
+        execution=Execution(**execution),
+        source=dict(mapping),
+    )
+
+
+def _evaluations(mapping: Mapping[str, Any], where: str) -> Iterator[Evaluation]:
+    seen: set[str] = set()
+    for index, entry in enumerate(mapping.get("evaluations", ())):
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+        own = {key: given.pop(key) for key in _ELSEWHERE if key in given}
+        own.setdefault("name", "faithfulness" if index == 0 else f"evaluation-{index + 1}")
+        at = place(("evaluations", index))
+        if own["name"] in seen:
+            raise FormatError(f"{where}: {at}.name: {own['name']!r} is there twice; give each evaluation its own name.")
+        seen.add(own["name"])
+        try:
+            yield Evaluation(question=Question(**given), **own)
+        except InputError as error:
+            raise FormatError(f"{where}: {at}: {error}") from None
+
+
+def _specs(
+    mapping: Mapping[str, Any], where: str, folder: Path, shared: Mapping[str, Any]
+) -> Iterator[tuple[RunSpec, str]]:
+    models, tasks, methods = (_entries(mapping[key]) for key in ("models", "tasks", "methods"))
+    seeds: Sequence[int] = mapping.get("seeds", [0])
+    variants = [_variants(method, where, index) for index, method in enumerate(methods)]
+    for (_, model), (task_index, task), (method_index, method) in itertools.product(
+        enumerate(models), enumerate(tasks), enumerate(methods)
+    ):
+        for options, seed in itertools.product(variants[method_index], seeds):
+            given = _fields(mapping, model, task, method, folder) | {"options": options, "seed": seed, **shared}
+            at = place(("methods", method_index)) if "prompts_file" in given else place(("tasks", task_index))
+            try:
+                spec = RunSpec(**given)
+                _check(spec)
+            except InputError as error:
+                raise FormatError(f"{where}: {at}, {method['name']}: {error}") from None
+            yield spec, method.get("label", method["name"])
+
+
+def _entries(values: Sequence[Any]) -> list[dict[str, Any]]:
+    return [{"name": value} if isinstance(value, str) else dict(value) for value in values]
+
+
+def _variants(method: Mapping[str, Any], where: str, index: int) -> list[dict[str, Any]]:
+    """Every combination of the varied options with the fixed ones, checked and with defaults filled in."""
+    from eapgp.attribution.registry import get_method
+
+    fixed, varied = method.get("options", {}), method.get("vary", {})
+    both = sorted(set(fixed) & set(varied))
+    at = place(("methods", index))
+    if both:
+        raise FormatError(f"{where}: {at}: option {both[0]!r} is fixed and varied; leave it out of one.")
+    found: dict[str, dict[str, Any]] = {}
+    for values in itertools.product(*varied.values()):
+        given = {**fixed, **dict(zip(varied, values, strict=True))}
+        try:
+            settings = get_method(method["name"]).settings(given)
+        except InputError as error:
+            raise FormatError(f"{where}: {at}: {error}") from None
+        kept = {key: value for key, value in settings.items() if key != "seed" or "seed" in given}
+        found.setdefault(content_key(kept), kept)
+    return list(found.values())
+
+
+def _fields(
+    mapping: Mapping[str, Any],
+    model: Mapping[str, Any],
+    task: Mapping[str, Any],
+    method: Mapping[str, Any],
+    folder: Path,
+) -> dict[str, Any]:
+    given: dict[str, Any] = {"model": model["name"], "task": task["name"], "method": method["name"]}
+    given |= {key: model[key] for key in ("dtype", "random_weights") if key in model}
+    given |= {key: method[key] for key in ("intervention", "keep_pairs") if key in method}
+    pairs = task.get("pairs", mapping.get("pairs"))
+    given |= {"n_pairs": pairs, "split": task.get("split", mapping.get("split", "all"))}
+    given |= {"metric": task.get("metric"), "task_options": task.get("options", {})}
+    if "prompts" in task:
+        given["prompts_file"] = str((folder / Path(task["prompts"]).expanduser()).resolve())
+    return given
+
+
+def _check(spec: RunSpec) -> None:
+    """Names that a typing mistake can spoil, before anything is computed. Errors: InputError."""
+    from eapgp.errors import OptionError
+    from eapgp.metrics import get_metric
+    from eapgp.models.load import DTYPES
+    from eapgp.runs.compute import resolve_options
+    from eapgp.tasks import make_prompts
+
+    resolve_options(spec)
+    if spec.dtype not in DTYPES:
+        raise OptionError(f"unknown dtype {spec.dtype!r}: expected one of {', '.join(DTYPES)}.")
+    if spec.metric is not None:
+        get_metric(spec.metric)
+    if spec.prompts_file is None:
+        assert spec.task is not None
+        make_prompts(spec.task, 1, split=spec.split, **spec.task_options)
+    elif not Path(spec.prompts_file).is_file():
+        raise OptionError(f"prompts {spec.prompts_file}: expected a file, found none.")

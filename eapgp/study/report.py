@@ -1,0 +1,139 @@
+"""The HTML report of a sweep: curves per model and task, the numbers behind them, and what failed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eapgp.figures.inputs import CurveLine
+from eapgp.study import html
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from eapgp.study.sweep import SweepResult
+
+MOST_ROWS = 400
+
+
+def write_report(result: SweepResult) -> Path:
+    """Write the report beside the tables, whole or not at all; its path."""
+    write_text(result.report, report_html(result))
+    return result.report
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def report_html(result: SweepResult) -> str:
+    """The report as one HTML document that needs no network."""
+    study, table = result.study, result.table
+    figures = sweep_figures(table)
+    done = len(result.records) - len(result.failed)
+    parts = [html.heading(f"Study {study.name}", 1)]
+    if study.description:
+        parts.append(html.paragraph(study.description))
+    parts.append(
+        html.paragraph(
+            f"{len(study.cells)} cells: {done} done, {len(result.failed)} failed. Lines are means over seeds."
+        )
+    )
+    for number, (title, fig) in enumerate(figures):
+        parts += [html.heading(title), html.figure(fig, number)]
+    parts += _summary(table) + _failures(result) + _made_with(result)
+    return html.page(f"Study {study.name}", parts, figures=bool(figures))
+
+
+def sweep_figures(table: pd.DataFrame, *, dark: bool = False) -> list[tuple[str, go.Figure]]:
+    """Faithfulness by circuit size: one figure per model, task and evaluation, one line per method and options."""
+    from eapgp.figures.curves import faithfulness_curves
+
+    known = table[table["faithfulness"].notna()]
+    found = []
+    for (model, task, evaluation), part in known.groupby(["model", "task", "evaluation"], sort=False):
+        lines = [
+            mean_line(name, rows) for name, rows in part.groupby(part.apply(line_name, axis=1, part=part), sort=False)
+        ]
+        title = f"{task} on {model}" + ("" if evaluation == "faithfulness" else f", {evaluation}")
+        n_edges = int(part["n_edges"].iloc[0])
+        found.append((title, faithfulness_curves(lines, n_edges=n_edges, title=title, dark=dark)))
+    return found
+
+
+def line_name(row: pd.Series, part: pd.DataFrame) -> str:
+    """The method's label, with the options where the method is there with several."""
+    same = part[part["label"] == row["label"]]
+    several = same["options"].nunique() > 1
+    return f"{row['label']} {_options(row['options'])}" if several else str(row["label"])
+
+
+def _options(text: str) -> str:
+    import json
+
+    return ", ".join(f"{key}={value}" for key, value in json.loads(text).items())
+
+
+def mean_line(name: str, rows: pd.DataFrame) -> CurveLine:
+    """Mean over seeds by size. The band is the bootstrap interval of one seed, or the range over several."""
+    groups = rows.groupby("edges_selected")
+    values = groups["faithfulness"].mean()
+    if rows["cell"].nunique() == 1:
+        low, high = groups["faithfulness_low"].mean(), groups["faithfulness_high"].mean()
+    else:
+        low, high = groups["faithfulness"].min(), groups["faithfulness"].max()
+    kept = groups["edges_kept"].mean().round()
+    numbers = [column.to_numpy(dtype=np.float64, na_value=np.nan) for column in (values, low, high)]
+    sizes = values.index.to_numpy(dtype=np.int64)
+    return CurveLine(name, sizes, numbers[0], numbers[1], numbers[2], kept.to_numpy(dtype=np.int64))
+
+
+def _summary(table: pd.DataFrame) -> list[str]:
+    known = table[table["cpr"].notna()].drop_duplicates(["cell", "evaluation"])
+    if known.empty:
+        return []
+    keys = ["model", "task", "evaluation", "label", "options"]
+    rows: list[list[Any]] = []
+    for group, part in known.groupby(keys, sort=False):
+        numbers = [float(part[name].mean()) for name in ("cpr", "cmd")]
+        spread = [float(part["cpr"].min()), float(part["cpr"].max())]
+        named = [str(value) for value in group]
+        rows.append([*named[:4], _options(named[4]), len(part), *numbers, *spread])
+    columns = ("model", "task", "evaluation", "method", "options", "seeds", "CPR", "CMD", "lowest CPR", "highest CPR")
+    note = f" (the first {MOST_ROWS} of {len(rows)}; all are in table.parquet)" if len(rows) > MOST_ROWS else ""
+    return [
+        html.heading("Areas under the curves"),
+        html.paragraph(f"Means over seeds{note}. Higher CPR and lower CMD are better.", muted=True),
+        html.table(columns, rows[:MOST_ROWS]),
+    ]
+
+
+def _failures(result: SweepResult) -> list[str]:
+    if not result.failed:
+        return []
+    rows = [[record["title"], record["error"]["type"], record["error"]["message"]] for record in result.failed]
+    return [html.heading("Cells that failed"), html.table(("cell", "error", "message"), rows[:MOST_ROWS])]
+
+
+def _made_with(result: SweepResult) -> list[str]:
+    done = [record for record in result.records if record["status"] == "done"]
+    if not done:
+        return []
+    versions = ", ".join(f"{name} {version}" for name, version in done[0]["libraries"].items())
+    hashes = sorted({f"{r['request']['model']['id']} {r['request']['model']['weights_hash']}" for r in done})
+    return [
+        html.heading("How this was made"),
+        html.items(
+            [f"Weights: {', '.join(hashes)}", f"Versions: {versions}", f"Runs: {len({r['run'] for r in done})}"]
+        ),
+    ]

@@ -1,0 +1,247 @@
+"""Run a study: here, in local processes, or on a SLURM cluster, from the same file.
+
+1. Cells that are finished are left alone.
+2. The rest goes to workers in runs of neighbours, so that each loads few models.
+3. Records are collected as they appear; the table and the report are written at the end.
+
+FOLDER/study.json, table.parquet, times.parquet, report.html, cells/, jobs/ (submitit's files)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eapgp.errors import ComputationError, OptionError
+from eapgp.runs.files import write_json
+from eapgp.runs.library import RunLibrary
+from eapgp.study.estimate import estimate
+from eapgp.study.plan import Cell, Execution, Study
+from eapgp.study.table import TABLE_FILE, TIMES_FILE, make_table, make_times, write_parquet
+from eapgp.study.worker import DONE, FAILED, Record, Worker, is_done, read_record, run_chunk, work
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Progress = Callable[[str, float], None]
+STUDY_FILE, REPORT_FILE = "study.json", "report.html"
+POLL_SECONDS = 0.3
+PHASE = "cells"
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """A study that has run. records: of every cell, in the study's order; table: see `make_table`."""
+
+    study: Study
+    folder: Path
+    records: tuple[Record, ...]
+    table: pd.DataFrame
+    computed: int
+    skipped: int
+
+    @property
+    def failed(self) -> list[Record]:
+        """The records of the cells that failed."""
+        return [record for record in self.records if record["status"] == FAILED]
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / REPORT_FILE
+
+
+def study_folder(study: Study, library: RunLibrary, folder: str | Path | None = None) -> Path:
+    """Where a study's records and tables lie: the folder given, else one in the library's home."""
+    return Path(folder).expanduser() if folder is not None else library.home / "studies" / study.name
+
+
+def sweep(
+    study: Study,
+    library: RunLibrary,
+    *,
+    folder: str | Path | None = None,
+    execution: Execution | None = None,
+    progress: Progress | None = None,
+    worker: Worker | None = None,
+) -> SweepResult:
+    """Compute every cell that is not finished, and write the table and the report.
+
+    A failed cell does not stop the others; asking again tries it again. `worker` (in-process only)
+    brings a model that is loaded already.
+
+    Errors: OptionError for an executor that this machine lacks; ComputationError if worker
+    processes die; Cancelled from `progress` (what is finished stays).
+    """
+    place = study_folder(study, library, folder)
+    how = execution or study.execution
+    try:
+        (place / "cells").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"{place}: expected a folder that can be written, got {error.strerror}; see --out.") from None
+    write_json(place / STUDY_FILE, study.source)
+    open_cells = [cell for cell in study.cells if not is_done(read_record(place, cell), library)]
+    if open_cells:
+        ordered = in_order(open_cells)
+        if how.executor == "in-process":
+            _here(ordered, place, library, worker, progress)
+        else:
+            _elsewhere(ordered, place, library, how, study.name, progress)
+    records = tuple(record for cell in study.cells if (record := read_record(place, cell)) is not None)
+    table = make_table(study.name, records)
+    write_parquet(table, place / TABLE_FILE)
+    write_parquet(make_times(records), place / TIMES_FILE)
+    result = SweepResult(study, place, records, table, len(open_cells), len(study.cells) - len(open_cells))
+    from eapgp.study.report import write_report
+
+    write_report(result)
+    return result
+
+
+def in_order(cells: Sequence[Cell]) -> list[Cell]:
+    """Cells that share a model, and then prompts, next to each other; else as given."""
+    position = {cell.key: index for index, cell in enumerate(cells)}
+
+    def group(cell: Cell) -> tuple[str, ...]:
+        spec = cell.spec
+        weights = str(spec.seed) if spec.random_weights else ""
+        return (spec.model, spec.dtype, weights, spec.prompts_file or "", str(spec.task), str(spec.seed))
+
+    first: dict[tuple[str, ...], int] = {}
+    for cell in cells:
+        for depth in (3, 6):
+            first.setdefault(group(cell)[:depth], position[cell.key])
+    return sorted(cells, key=lambda c: (first[group(c)[:3]], first[group(c)], position[c.key]))
+
+
+def split(cells: Sequence[Cell], parts: int) -> list[list[Cell]]:
+    """Runs of neighbours of about equal cost; at most `parts`, none empty."""
+    parts = max(1, min(parts, len(cells)))
+    weights = [estimate(cell).weight for cell in cells]
+    total, done = sum(weights), 0.0
+    found: list[list[Cell]] = [[] for _ in range(parts)]
+    for index, (cell, weight) in enumerate(zip(cells, weights, strict=True)):
+        part = min(int(parts * (done + weight / 2) / total), parts - 1)
+        # no part stays empty, whatever the weights
+        part = max(part, parts - (len(cells) - index), 0)
+        found[part].append(cell)
+        done += weight
+    return [part for part in found if part]
+
+
+def _here(
+    cells: Sequence[Cell], folder: Path, library: RunLibrary, worker: Worker | None, progress: Progress | None
+) -> None:
+    if progress is not None:
+        progress(PHASE, 0.0)
+    for done, _ in enumerate(work(cells, folder, library, worker=worker), 1):
+        if progress is not None:
+            progress(PHASE, done / len(cells))
+
+
+def _elsewhere(
+    cells: Sequence[Cell], folder: Path, library: RunLibrary, how: Execution, name: str, progress: Progress | None
+) -> None:
+    executor = make_executor(folder / "jobs", how, name)
+    per_job = how.cells_per_job if how.executor == "slurm" else None
+    parts = -(-len(cells) // per_job) if per_job else how.workers
+    tasks = []
+    for index, part in enumerate(split(cells, parts)):
+        path = folder / "jobs" / f"cells-{os.getpid()}-{time.time_ns()}-{index}.json"
+        values = {"home": str(library.home.absolute()), "folder": str(folder.absolute()), "threads": threads(how)}
+        write_json(path, {**values, "cells": [cell.to_dict() for cell in part]})
+        tasks.append(str(path.absolute()))
+    jobs = executor.map_array(run_chunk, tasks)
+    try:
+        _wait(jobs, cells, folder, library, progress)
+    except BaseException:
+        for job in jobs:
+            job.cancel(check=False)
+        raise
+    finally:
+        for task in tasks:
+            Path(task).unlink(missing_ok=True)
+    _check_jobs(jobs, cells, folder)
+
+
+def _wait(
+    jobs: Sequence[Any], cells: Sequence[Cell], folder: Path, library: RunLibrary, progress: Progress | None
+) -> None:
+    """Until every job has ended; tells how many cells are finished."""
+    missing = {cell.key: cell for cell in cells}
+    if progress is not None:
+        progress(PHASE, 0.0)
+    running = True
+    while running:
+        running = not all(job.done() for job in jobs)
+        for key, cell in list(missing.items()):
+            if is_done(read_record(folder, cell), library):
+                del missing[key]
+        if progress is not None:
+            progress(PHASE, 1 - len(missing) / len(cells))
+        if running:
+            time.sleep(POLL_SECONDS)
+
+
+def _check_jobs(jobs: Sequence[Any], cells: Sequence[Cell], folder: Path) -> None:
+    """Raise if a worker died and left cells without any record."""
+    without = [cell for cell in cells if read_record(folder, cell) is None]
+    if not without:
+        return
+    failures = [error for job in jobs if (error := job.exception()) is not None]
+    detail = " ".join(str(failures[0]).split())[-200:] if failures else "no message"
+    raise ComputationError(
+        f"{len(without)} of {len(cells)} cells have no result, since their worker ended early ({detail}); "
+        f"see {folder / 'jobs'}. Run the same command again to go on."
+    )
+
+
+def threads(how: Execution) -> int:
+    """Threads of one worker: as asked, else the processors shared out."""
+    if how.threads is not None:
+        return how.threads
+    if how.executor == "slurm":
+        return int(how.slurm.get("cpus_per_task", 1))
+    return max(1, (os.cpu_count() or 1) // how.workers)
+
+
+def executor_parameters(how: Execution, name: str) -> dict[str, Any]:
+    """What submitit is told; for SLURM these are the job's parameters."""
+    given: dict[str, Any] = {"name": f"eapgp-{name}", "timeout_min": how.timeout_min}
+    if how.executor != "slurm":
+        return given
+    given |= {"cpus_per_task": threads(how), "slurm_array_parallelism": how.workers}
+    known = ("timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node")
+    for key, value in how.slurm.items():
+        given[key if key in known else f"slurm_{key}"] = value
+    return given
+
+
+def make_executor(folder: Path, how: Execution, name: str) -> Any:
+    """submitit's executor, set up. Errors: OptionError where SLURM is not at hand."""
+    import submitit
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        executor = submitit.AutoExecutor(folder=folder, cluster=how.executor)
+        executor.update_parameters(**executor_parameters(how, name))
+    except (RuntimeError, NameError, TypeError, ValueError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise OptionError(f"executor {how.executor!r}: {detail}. Use --executor local or in-process.") from None
+    return executor
+
+
+def counts(result: SweepResult) -> dict[str, int]:
+    """How many cells there are, were computed, were there already, and failed."""
+    done = sum(record["status"] == DONE for record in result.records)
+    return {
+        "cells": len(result.study.cells),
+        "done": done,
+        "failed": len(result.failed),
+        "computed": result.computed,
+        "skipped": result.skipped,
+    }

@@ -1,0 +1,245 @@
+"""One process that computes cells, keeping the model and the prompts from one cell to the next.
+
+FOLDER/cells/<cell key>/cell.json   the record of a cell, written whole when it is finished
+
+A cell is claimed by a lock that the system frees when the process ends, however it ends; so several
+workers, sweeps or machines may share one folder and one library, and a killed one is resumed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eapgp.errors import Cancelled, EapgpError, RunError
+from eapgp.prompts.pairs import PromptSet
+from eapgp.runs.canonical import content_key
+from eapgp.runs.compute import (
+    Resolved,
+    find_run,
+    load_for,
+    make_prompt_set,
+    resolve_metric,
+    resolve_options,
+    run_attribution,
+)
+from eapgp.runs.evaluate import evaluate_run
+from eapgp.runs.files import locked, read_json, write_json
+from eapgp.runs.identity import remember
+from eapgp.runs.library import RunLibrary
+from eapgp.runs.run import RUN_FILE, Run
+from eapgp.runs.spec import RunSpec
+from eapgp.study.plan import Cell, Evaluation
+
+Record = dict[str, Any]
+Progress = Callable[[str, float], None]
+RECORD_FILE, DONE, FAILED = "cell.json", "done", "failed"
+PROMPT_FIELDS = ("task", "task_options", "prompts_file", "n_pairs", "seed", "split")
+WAIT_SECONDS = 0.2
+
+
+def cell_folder(folder: Path, key: str) -> Path:
+    """Where a cell's record lies."""
+    return folder / "cells" / key
+
+
+def read_record(folder: Path, cell: Cell) -> Record | None:
+    """The record of a cell, or None where there is none that can be read."""
+    path = cell_folder(folder, cell.key) / RECORD_FILE
+    if not path.is_file():
+        return None
+    with contextlib.suppress(RunError):
+        record = read_json(path)
+        return record if record.get("cell") == cell.key else None
+    return None
+
+
+def is_done(record: Record | None, library: RunLibrary) -> bool:
+    """Whether a cell is finished and its run is still in the library."""
+    if record is None or record.get("status") != DONE:
+        return False
+    return (library.runs / str(record["run"]) / RUN_FILE).is_file()
+
+
+class Worker:
+    """Computes cells into a library. Keeps the last model, and the prompts it has made."""
+
+    def __init__(self, library: RunLibrary, *, model_loader: Callable[..., Any] | None = None) -> None:
+        self.library = library
+        self._load = model_loader
+        self._models: dict[str, Any] = {}
+        self._prompts: dict[str, PromptSet] = {}
+
+    def load(self, name: str, **how: Any) -> Any:
+        """The model of that name; only the last one is kept, for models can be large."""
+        key = json.dumps([name, how], sort_keys=True)
+        if key not in self._models:
+            self._models.clear()
+            self._models[key] = (self._load or _load_model)(name, **how)
+        return self._models[key]
+
+    def prompts(self, spec: RunSpec) -> PromptSet:
+        """The prompts of a spec."""
+        values = spec.to_dict()
+        key = content_key({name: values[name] for name in PROMPT_FIELDS})
+        if key not in self._prompts:
+            self._prompts[key] = make_prompt_set(spec)
+        return self._prompts[key]
+
+    def compute(self, cell: Cell, progress: Progress | None = None) -> Record:
+        """The record of a cell: its run, evaluations and times. Errors go into the record.
+
+        Errors: only Cancelled passes through.
+        """
+        started = time.perf_counter()
+        record: Record = {"cell": cell.key, "title": cell.title, "asked": cell.to_dict()}
+        try:
+            found = self._run(cell.spec, progress)
+            record |= {"status": DONE, "run": found.id, "cached": found.cached, **_about(found)}
+            record["evaluations"] = {entry.name: self._evaluate(found, cell, entry) for entry in cell.evaluations}
+        except Cancelled:
+            raise
+        except Exception as error:  # whatever one cell does, the others go on
+            ours = isinstance(error, EapgpError)
+            message = " ".join(str(error).split())[:600] or type(error).__name__
+            record |= {"status": FAILED, "error": {"type": type(error).__name__, "message": message, "expected": ours}}
+        record["seconds"] = time.perf_counter() - started
+        return record
+
+    def _run(self, spec: RunSpec, progress: Progress | None) -> Run:
+        prompts = self.prompts(spec)
+        resolved = Resolved(spec, prompts, resolve_options(spec), resolve_metric(spec, prompts))
+        if not self._models and (known := find_run(resolved, self.library)) is not None:
+            return known
+        first = not self._models
+        model = load_for(spec, self.load)
+        if first:
+            remember(self.library.home, spec, model)
+        request = resolved.request(model)
+        if (known := self.library.find(request)) is not None:
+            return known
+        attribution = run_attribution(resolved, model, progress=progress)
+        return self.library.save(attribution, request, prompts, device=str(model.device), spec=spec)
+
+    def _evaluate(self, run: Run, cell: Cell, entry: Evaluation) -> dict[str, Any]:
+        started = time.perf_counter()
+        answer = evaluate_run(
+            run,
+            entry.question,
+            prompts=self._others(cell.spec, entry),
+            device=cell.spec.device,
+            batch_size=cell.spec.batch_size,
+            model_loader=self.load,
+        )
+        answer = {key: value for key, value in answer.items() if key not in ("asked", "cached")}
+        if entry.manual:
+            answer["manual"] = manual_overlap(run, [entry["edges_selected"] for entry in answer["curve"]])
+        return {**answer, "seconds": time.perf_counter() - started}
+
+    def _others(self, spec: RunSpec, entry: Evaluation) -> PromptSet | None:
+        given = {"n_pairs": entry.pairs, "seed": entry.seed, "split": entry.split}
+        changed = {name: value for name, value in given.items() if value is not None}
+        return self.prompts(RunSpec.from_dict({**spec.to_dict(), **changed})) if changed else None
+
+
+def _load_model(name: str, **how: Any) -> Any:
+    from eapgp.models import load_model
+
+    return load_model(name, **how)
+
+
+def _about(run: Run) -> dict[str, Any]:
+    record = run.provenance
+    return {
+        "request": record["request"],
+        "n_edges": record["n_edges"],
+        "metric_clean": record["metric_clean"]["mean"],
+        "metric_corrupted": record["metric_corrupted"]["mean"],
+        "forward_passes": record["forward_passes"],
+        "backward_passes": record["backward_passes"],
+        "reference_passes": record["reference_passes"],
+        "attribution_seconds": record["seconds"],
+        "device": record["device"],
+        "libraries": record["libraries"],
+    }
+
+
+def manual_overlap(run: Run, sizes: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
+    """Precision and recall of the circuits against each manual circuit of the task and graph."""
+    from eapgp.ground_truth import GROUND_TRUTHS
+    from eapgp.ground_truth.compare import precision_recall_at
+
+    scores, task = run.scores(), run.request["task"]
+    fitting = [truth for truth in GROUND_TRUTHS.values() if truth.task == task and truth.graph == scores.graph]
+    return {truth.variant: [one.to_dict() for one in precision_recall_at(scores, truth, sizes)] for truth in fitting}
+
+
+def work(
+    cells: Sequence[Cell],
+    folder: Path,
+    library: RunLibrary,
+    *,
+    worker: Worker | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Record]:
+    """Compute the cells that are not finished; each record is stored, then yielded.
+
+    A cell that another process is computing is waited for at the end. Failed cells are tried again.
+    """
+    worker = worker or Worker(library)
+    waiting: list[Cell] = []
+    for cell in cells:
+        record = _claimed(cell, folder, worker, progress)
+        if record is None:
+            waiting.append(cell)
+        else:
+            yield record
+    while waiting:
+        cell = waiting.pop(0)
+        record = _claimed(cell, folder, worker, progress)
+        if record is None:
+            waiting.append(cell)
+            if progress is not None:
+                progress("waiting for cells of another process", 0.0)
+            time.sleep(WAIT_SECONDS)
+        else:
+            yield record
+
+
+def _claimed(cell: Cell, folder: Path, worker: Worker, progress: Progress | None) -> Record | None:
+    """The cell's record, computed if need be; None where another process is computing it."""
+    place = cell_folder(folder, cell.key)
+    known = read_record(folder, cell)
+    if known is not None and is_done(known, worker.library):
+        return known
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = locked(place, timeout=0.0)
+        lock.__enter__()
+    except RunError:
+        return None
+    try:
+        known = read_record(folder, cell)
+        if known is not None and is_done(known, worker.library):
+            return known
+        record = worker.compute(cell, progress)
+        write_json(place / RECORD_FILE, record)
+        return read_json(place / RECORD_FILE)
+    finally:
+        lock.__exit__(None, None, None)
+
+
+def run_chunk(task_file: str) -> int:
+    """Entry point of a worker process: the cells of a JSON file, in order; how many failed."""
+    given: Mapping[str, Any] = read_json(Path(task_file))
+    if given.get("threads"):
+        import torch
+
+        torch.set_num_threads(int(given["threads"]))
+    cells = [Cell.from_dict(values) for values in given["cells"]]
+    library = RunLibrary(given["home"])
+    return sum(record["status"] == FAILED for record in work(cells, Path(given["folder"]), library))
