@@ -15,6 +15,9 @@ st.navigation(
         st.Page(
             "app_pages/faithfulness.py", title="Faithfulness", icon=":material/monitoring:", url_path="faithfulness"
         ),
+        st.Page(
+            "app_pages/ground_truth.py", title="Ground truth", icon=":material/fact_check:", url_path="ground_truth"
+        ),
         st.Page("app_pages/prompts.py", title="Prompts", icon=":material/notes:", url_path="prompts"),
         st.Page("app_pages/runs.py", title="Runs", icon=":material/inventory_2:", url_path="runs"),
     ],

@@ -211,7 +211,7 @@ def _pairs(session: Session, prompts: PromptSet, seen: Seen | None) -> None:
         column_order=[name for name in wanted if name in table],
         column_config={
             "pair": st.column_config.NumberColumn("Pair", width=50),
-            "clean": st.column_config.TextColumn("Clean", width="large"),
+            "clean": st.column_config.TextColumn("Clean", width=330),
             "right": st.column_config.CheckboxColumn("Right", width=60, help="The model prefers a right answer."),
             "metric": st.column_config.NumberColumn("Metric", format="%+.2f", width=70),
             "correct": "Right answers",
@@ -226,23 +226,27 @@ def _one(session: Session, prompts: PromptSet, seen: Seen) -> None:
     index = min(session["row"], len(seen.used)) - 1
     st.markdown(f"**Pair {seen.used[index] + 1}, token by token**")
     for side, title in ((0, "Clean"), (1, "Corrupted")):
-        marks = [f":orange-background[{plain(t[side])}]" if t[2] else f"`{t[side]}`" for t in seen.tokens[index]]
+        marks = [
+            f":orange-background[{plain(t[side])}]" if t[2] else f":gray-background[{plain(t[side])}]"
+            for t in seen.tokens[index]
+        ]
         st.markdown(f"{title} " + " ".join(marks))
     differing = sum(token[2] for token in seen.tokens[index])
-    st.caption(f"{differing} of {len(seen.tokens[index])} positions differ; ␣ marks a space before the word.")
+    st.caption(
+        f"{differing} of {len(seen.tokens[index])} positions differ; ␣ marks a space before the word. Below: the "
+        "model's likeliest next words with their probability."
+    )
     columns = st.columns(2)
     for column, title, top in zip(
         columns, ("Clean", "Corrupted"), (seen.top_clean[index], seen.top_corrupted[index]), strict=True
     ):
         with column:
-            frame = pd.DataFrame(top, columns=[f"Next word, {title.lower()}", "probability"])
+            frame = pd.DataFrame(top, columns=[f"After {title.lower()}", "probability"])
             st.dataframe(
                 frame,
                 hide_index=True,
                 row_height=28,
-                column_config={
-                    "probability": st.column_config.ProgressColumn("p", min_value=0.0, max_value=1.0, format="%.3f")
-                },
+                column_config={"probability": st.column_config.NumberColumn("p", format="%.3f", width=60)},
             )
 
 

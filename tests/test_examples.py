@@ -1,0 +1,51 @@
+"""The bundled examples: complete, readable without torch, and what the code computes today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eapgp.runs import open_run
+from eapgp.training.examples import MEASURED, N_PAIRS, WITH_POINTS, default_folder, example_specs, make_example
+
+SPECS = example_specs()
+pytestmark = pytest.mark.skipif(not default_folder().is_dir(), reason="no bundled examples: run the command first")
+
+
+@pytest.mark.parametrize("name", list(SPECS))
+def test_every_example_is_there_whole_and_says_how_it_was_made(name: str) -> None:
+    run = open_run(default_folder() / name)
+    run.verify()
+    assert run.spec == SPECS[name]
+    result = run.attribution()
+    assert result.graph.n_edges == 479
+    assert np.isfinite(result.scores.values[result.graph.mask]).all()
+    assert len(result.metric_clean) == N_PAIRS
+    assert result.metric_clean.mean() > result.metric_corrupted.mean()
+    for record in result.paths.values():
+        assert (record.points is not None) == (SPECS[name].task in WITH_POINTS)
+    measured = run.evaluation()[MEASURED]
+    largest = measured["circuits"][-1]
+    assert largest["n"] == 479
+    assert np.allclose(largest["metric"], measured["metric_clean"], atol=1e-3), "the full circuit is the model"
+
+
+def test_all_examples_together_are_small() -> None:
+    size = sum(path.stat().st_size for path in default_folder().rglob("*") if path.is_file())
+    assert size < 10_000_000
+
+
+@pytest.mark.parametrize("name", ["hypernymy-eap-gp-relative", "sva-eap-ig"])
+def test_an_example_recomputed_is_the_same(name: str, tmp_path: Path) -> None:
+    from eapgp.runs.compute import load_for
+
+    stored = open_run(default_folder() / name)
+    again = make_example(SPECS[name], tmp_path / name, load_for(SPECS[name]))
+    assert again.id == stored.id, "the model, the prompts or the method's options changed: make the examples again"
+    old, new = stored.scores().values, again.scores().values
+    assert np.abs(old - new).max() <= 1e-4 * np.abs(old).max()
+    before, after = stored.evaluation()[MEASURED], again.evaluation()[MEASURED]
+    assert [row["n"] for row in before["circuits"]] == [row["n"] for row in after["circuits"]]
+    assert np.allclose(before["metric_clean"], after["metric_clean"], atol=1e-4)
