@@ -5,7 +5,7 @@ import streamlit as st
 from eapgp.ui import brand
 
 dark = st.context.theme.type == "dark"
-st.set_page_config(page_title="eapgp", page_icon=brand.mark(dark=dark), layout="wide")
+st.set_page_config(page_title="eapgp", page_icon=brand.mark(dark=dark), layout="wide", initial_sidebar_state=310)
 st.logo(brand.wordmark(dark=dark), size="large", icon_image=brand.mark(dark=dark))
 st.navigation(
     [

@@ -28,7 +28,7 @@ def fill(page: Any, field: str, value: str) -> None:
 
 def run_button(page: Any) -> Any:
     """The sidebar's button that starts a computation."""
-    return page.locator(".st-key-run-button button")
+    return page.locator(".st-key-run-button button").first
 
 
 def faithfulness(page: Any) -> float:

@@ -50,7 +50,7 @@ def test_run_cancel_and_run_again(app: str, open_page: Callable[..., Any]) -> No
     bar.wait_for()
     bar.get_by_text("Scoring edges").or_(bar.get_by_text("%")).first.wait_for(timeout=LONG)
     before = time.monotonic()
-    page.locator(".st-key-cancel-button button").click()
+    page.locator(".st-key-cancel-button button").first.click()
     page.get_by_text("Cancelled. Press Run").wait_for()
     assert time.monotonic() - before < 5
     choose(page, "method", "EAP-GP")
@@ -78,11 +78,11 @@ def test_the_slider_redraws_in_the_browser_and_the_faithfulness_follows(
 def test_an_edge_is_selected_shown_and_really_patched(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, query="sel=a3.h1->logits")
     page.get_by_text("estimated to lower the metric").wait_for()
-    page.locator(".st-key-patch-edge button").click()
+    page.locator(".st-key-patch-edge button").first.click()
     page.get_by_text("Real effect of patching").wait_for(timeout=LONG)
     real = page.locator("[data-testid=stMetric]", has_text="Real effect").locator("[data-testid=stMetricValue]")
     assert float(real.inner_text()) > 0
-    page.locator(".st-key-go-logits button").click()
+    page.locator(".st-key-go-logits button").first.click()
     wait_ready(page)
     until(lambda: "sel=logits" in page.url, what="the selected node in the URL")
 
@@ -99,7 +99,7 @@ def test_tabs_show_table_map_curve_and_how_it_was_made(app: str, open_page: Call
     assert "tab=made" in page.url
     open_tab(page, "Download")
     with page.expect_download() as started:
-        page.locator(".st-key-download-mib-json button").click()
+        page.locator(".st-key-download-mib-json button").first.click()
     text = Path(started.value.path()).read_text()
     assert '"input->a0.h0<q>"' in text and '"in_graph"' in text
 
