@@ -29,10 +29,12 @@ else:
         closely = faithfulness.look_closely(session, cards, shown.card, __file__)
         with guard("The circuits of this size"):
             faithfulness.readout(cards, k, closely)
+        picture = st.container()
         curves = faithfulness.measured_curves(session, cards)
         base = faithfulness.baseline(session, cards[closely]) if session["base"] and curves else None
-        views.remarks(cards, curves)
-        views.curves_figure(session, cards, curves, base, k)
+        with picture:
+            views.remarks(cards, curves)
+            views.curves_figure(session, cards, curves, base, k)
         opened, tabs = session.tabs("tab", faithfulness.TABS)
         with tabs[opened], guard(faithfulness.TABS[opened]):
             if opened == "areas":

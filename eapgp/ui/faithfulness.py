@@ -51,7 +51,7 @@ FIELDS = (
         "a curve sets it. It is the same k as on Explore.",
     ),
     choice(
-        "show",
+        "measure",
         "faithfulness",
         tuple(QUANTITIES),
         "What the curves show: faithfulness (metric scaled to 0 … 1), the metric itself, how often the right answer "
@@ -181,7 +181,7 @@ def measured_curves(session: Session, cards: Cards) -> dict[str, Measured]:
     for name, card in cards.items():
         scores = services.attribution(card).scores
         known = stored(card, scores, session["grid"])
-        if known is None or not known.has(session["show"]):
+        if known is None or not known.has(session["measure"]):
             task = curve_task(card, scores, name, session["grid"])
             known = settle(task, Measured, ask=f"Measure the circuits of {name}") or known
         if known is not None:
@@ -214,10 +214,14 @@ def evidence(card: Card, circuit: Circuit, name: str) -> Evidence | None:
 
 def heading(card: Card) -> None:
     """What the page shows."""
+    from eapgp.tasks import TASKS
+
+    task = TASKS[card.task].title.lower() if card.task in TASKS else card.run.name or card.task
+    model = "the demo model" if card.model == "demo" else card.run.name or card.model
     st.title("Faithfulness", anchor=False)
     st.caption(
-        f"How much of {plain(card.task)} on {plain(card.model)} the circuits keep when everything else carries the "
-        "corrupted run: 1 is all of the behaviour, 0 none of it."
+        f"How much of the behaviour ({plain(task)}, {plain(model)}) the circuits keep when everything "
+        "else carries the corrupted run: 1 is all of it, 0 none."
     )
 
 
@@ -236,7 +240,7 @@ def controls(session: Session, n_edges: int) -> int:
         session["k"] = n_edges
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="faith-controls"):
         session.widget(
-            "show",
+            "measure",
             st.segmented_control,
             "Show",
             options=list(QUANTITIES),
@@ -326,5 +330,7 @@ def _waiting(keys: tuple[str, ...]) -> None:
     live = [job for job in map(services.job, keys) if job is not None and job.live]
     if len(live) < len(keys):
         st.rerun(scope="app")
-    for job in live:
-        st.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
+        return
+    running = next((job for job in live if job.state == "running"), live[0])
+    more = f" · {len(live) - 1} more circuit{'s' if len(live) > 2 else ''} after it" if len(live) > 1 else ""
+    st.progress(running.fraction, text=f"{plain(running.label)} · {progress_text(running)}{more}")

@@ -43,7 +43,7 @@ def curves_figure(session: Session, cards: Cards, curves: Curves, base: Baseline
     from eapgp.figures.curves import faithfulness_curves
     from eapgp.figures.inputs import CurveLine
 
-    show = session["show"]
+    show = session["measure"]
     card = next(iter(cards.values()))
     lines = []
     for name, measured in curves.items():
@@ -132,7 +132,7 @@ def areas(cards: Cards, curves: Curves, grid: str, base: Baseline | None) -> Non
             "CMD": st.column_config.NumberColumn(format="%.3f", help="Area of |1 − faithfulness|. Lower is better."),
         },
     )
-    where = "MIB's ten shares" if grid == "mib" else f"shares from {fractions[0]:.1%} to 100 %"
+    where = "MIB's ten shares" if grid == "mib" else f"shares from {100 * fractions[0]:.1f} to 100 %"
     st.caption(
         f"CPR is the area under the curve of faithfulness and CMD the area between it and 1, over {where} of the edges "
         "(linear). Intervals: 95 % over prompt pairs drawn with replacement; for random circuits, over the draws. "

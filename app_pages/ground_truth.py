@@ -1,0 +1,62 @@
+"""Ground truth: do the scores find a circuit that is known?"""
+
+import streamlit as st
+
+from eapgp.ui import ground_truth as truth
+from eapgp.ui import ground_truth_exports as exports
+from eapgp.ui import ground_truth_missing as missing
+from eapgp.ui import ground_truth_views as views
+from eapgp.ui import panel
+from eapgp.ui.circuit_view import circuit_view
+from eapgp.ui.draw import guard
+from eapgp.ui.pane import bound_view, picker
+from eapgp.ui.session import Session
+
+session = Session("ground_truth", truth.FIELDS)
+shown = panel.open_panel(session)
+
+st.title("Ground truth", anchor=False)
+st.caption("How well scores find a circuit that is known: by hand in GPT-2 small, or by construction.")
+panel.say_problems(session)
+with guard("The comparison"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="truth-choice"):
+        known = truth.choose_known(session)
+        found = truth.candidates(known)
+        chosen = truth.choose(session, known, found) if found else []
+        if not known.exact and found:
+            with st.popover("Add scores", icon=":material/upload_file:", help="Import files of edge scores."):
+                missing.importer(session, known, key="truth-upload")
+    missing.say_missing(session, known, shown.card)
+    if known.exact:
+        missing.planted_progress(len(found))
+    if not chosen:
+        missing.nothing_to_compare(session, known)
+        with guard("The known circuit"):
+            circuit_view(views.known_payload(session, known), key=f"truth-known-{known.name}", height=600)
+        exports.made(known, None, 1, signed=False, mlps=True)
+    else:
+        scored, k = truth.drawn(session, known, chosen)
+        how = {"signed": session["signed"], "mlps": session["mlps"]}
+        circuit = truth.circuit_at(scored, k, signed=how["signed"])
+        views.caution(known, chosen)
+        with guard("The numbers"):
+            views.readout(known, scored, circuit, **how)
+        with guard("The circuit"):
+            bound_view(session, views.payload_of(session, known, scored, k), key="truth-circuit", height=640)
+        opened, tabs = session.tabs("tab", truth.TABS)
+        with tabs[opened], guard(truth.TABS[opened]):
+            if opened == "roc":
+                views.roc_curves(known, chosen, **how)
+            elif opened == "recall":
+                views.recall_curves(known, chosen, **how)
+            elif opened == "edges":
+                views.edge_lists(known, scored, circuit, picker(session), **how)
+            elif opened == "roles":
+                views.role_table(known, scored, circuit)
+            elif opened == "scores":
+                views.every_score(known, chosen, k, **how)
+            elif opened == "made":
+                exports.made(known, scored, k, **how)
+            else:
+                exports.downloads(known, scored, chosen, k, session)
+session.write()

@@ -1,0 +1,158 @@
+"""What the Ground truth page offers where something is missing: the planted model, an import, a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from eapgp.errors import EapgpError
+from eapgp.formats import FORMATS
+from eapgp.ground_truth.manual import GPT2_SMALL, GROUND_TRUTHS
+from eapgp.ground_truth.planted import planted_circuit
+from eapgp.ui import ground_truth_planted as planted
+from eapgp.ui import services
+from eapgp.ui.draw import plain
+from eapgp.ui.ground_truth import MOST, PLANTED, Known, files, of_file
+from eapgp.ui.jobs import one_line
+from eapgp.ui.live import QUICK
+from eapgp.ui.panel import progress_text
+from eapgp.ui.session import Session
+from eapgp.ui.shelf import Card
+
+PLANTED_JOB = "planted-model"
+
+
+def say_missing(session: Session, known: Known, context: Card | None) -> None:
+    """The demo model has no manual circuit: say so, and offer one that is known exactly."""
+    if context is None or known.exact or context.graph == GPT2_SMALL:
+        return
+    model = "The demo model" if context.model == "demo" else plain(context.run.name or context.model)
+    st.info(
+        f"{model} has no manual circuit: the ones here were read out of GPT-2 small by people. To see how "
+        "methods do where the truth is known exactly, use the planted circuit; it is built and scored on this machine "
+        "in under a minute, offline.",
+        icon=":material/science:",
+    )
+    st.button(
+        "Use the planted circuit",
+        key="use-planted",
+        type="primary",
+        icon=":material/potted_plant:",
+        on_click=use_planted,
+        args=(session,),
+        help="Builds a small transformer whose true edges are known, scores it by ten methods in the background, and "
+        "compares them with the truth.",
+    )
+
+
+def use_planted(session: Session) -> None:
+    """Switch to the planted circuit and start what is not there yet."""
+    session.later(known=PLANTED, against=(), overlay="", k=planted_circuit().n_kept)
+    start_planted()
+
+
+def start_planted() -> None:
+    """Queue the building and scoring of the planted model."""
+    job = services.job(PLANTED_JOB)
+    if job is not None and not job.live:
+        services.manager().forget(PLANTED_JOB)
+    work = planted.planted_work(services.workshop(), "cpu", services.shelf().library)
+    services.manager().submit(PLANTED_JOB, "planted circuit", work, lane="cpu")
+
+
+def planted_progress(have: int) -> None:
+    """How far the planted model is; a button where it was never started or failed."""
+    job = services.manager().wait(PLANTED_JOB, QUICK)
+    if job is not None and job.live:
+        st.fragment(_progress, run_every=0.5)(have)
+        return
+    if job is not None and job.state == "failed":
+        st.error(plain(job.message), icon=":material/error:")
+    if have < len(planted.PLANTED_METHODS):
+        st.button(
+            "Build and score it" if not have else "Score it with the other methods",
+            key="start-planted",
+            type="primary",
+            icon=":material/play_arrow:",
+            on_click=start_planted,
+            help="Builds the planted model and scores it by ten methods, in the background and offline.",
+        )
+
+
+def _progress(have: int) -> None:
+    job = services.job(PLANTED_JOB)
+    if job is None or not job.live or len(planted.planted_cards(services.shelf().cards())) > have:
+        st.rerun(scope="app")
+        return
+    left, right = st.columns([6, 1], vertical_alignment="center")
+    left.progress(job.fraction, text=f"Planted circuit · {progress_text(job)}")
+    if right.button("Cancel", key="stop-planted", icon=":material/close:", help="Stop after what is done so far."):
+        services.manager().cancel(PLANTED_JOB)
+        st.rerun(scope="app")
+
+
+def importer(session: Session, known: Known, *, key: str) -> None:
+    """Upload of score files; each that is read is kept and chosen."""
+    readable = sorted({suffix for entry in FORMATS.values() if entry.reads for suffix in entry.suffixes})
+    given = st.file_uploader(
+        "Edge scores of GPT-2 small (MIB JSON or PT, GraphML, GEXF, CSV, Parquet)",
+        type=[suffix.lstrip(".") for suffix in readable],
+        accept_multiple_files=True,
+        key=key,
+        help="Files of the Mechanistic Interpretability Benchmark's circuit track, or ones exported here. "
+        "They stay on this machine. Files that could run code are refused.",
+    )
+    done = st.session_state.setdefault("eapgp-imported", set())
+    added = []
+    for file in given or []:
+        if file.file_id in done:
+            continue
+        done.add(file.file_id)
+        try:
+            kept = files().add(file.name, file.getvalue())
+            scored = of_file(kept)
+        except EapgpError as error:
+            st.error(plain(one_line(error)), icon=":material/error:")
+            continue
+        if scored.scores.graph != known.graph:
+            graph = scored.scores.graph
+            st.error(
+                f"{plain(file.name)} holds {graph.n_layers} layers × {graph.n_heads} heads; this circuit's model has "
+                f"{known.graph.n_layers} × {known.graph.n_heads}. It was kept, and is offered where it fits.",
+                icon=":material/error:",
+            )
+            continue
+        added.append(scored)
+    if added:
+        ids = tuple(scored.id for scored in added)
+        others = tuple(one for one in session["against"] if one not in ids)
+        values: dict[str, Any] = {"against": (*ids, *others)[:MOST], "overlay": ids[0]}
+        tasks = {scored.task for scored in added} - {""}
+        if len(tasks) == 1 and known.task not in tasks:
+            values["known"] = next(name for name, truth in GROUND_TRUTHS.items() if truth.task in tasks)
+            values["against"] = ids
+        session.later(**values)
+        st.rerun()
+
+
+def nothing_to_compare(session: Session, known: Known) -> None:
+    """What to do while there are no scores for a known circuit."""
+    if known.exact:
+        st.caption("Below is the planted circuit itself. Scores appear here as they are done.")
+        return
+    st.markdown(
+        "**No scores of GPT-2 small are here yet.** Below is the circuit that people found; to compare with it:"
+    )
+    left, right = st.columns([1.4, 1], gap="large")
+    with left:
+        importer(session, known, key="truth-upload-first")
+    with right:
+        st.caption("… or compute them: GPT-2 small is fetched from Hugging Face once (about 500 MB).")
+        st.button(
+            "Set up a run on GPT-2 small",
+            key="setup-gpt2",
+            icon=":material/tune:",
+            on_click=lambda: session.later(model="gpt2", task=known.task, run=""),
+            help="Sets model and task on the left; press Run there to compute it. Some minutes on a laptop.",
+        )

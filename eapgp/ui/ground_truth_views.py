@@ -1,0 +1,293 @@
+"""What the Ground truth page draws: the overlay, ROC, precision and recall, edges, and roles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.circuits.circuit import Circuit
+from eapgp.ground_truth.compare import Overlap, precision_recall
+from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES
+from eapgp.ui import ground_truth_planted as planted
+from eapgp.ui.circuit_view import ViewPayload, build_payload
+from eapgp.ui.circuits import selected
+from eapgp.ui.draw import chart, dark, plain
+from eapgp.ui.ground_truth import Known, Scored, circuit_at, corners, roc_of, unlike
+from eapgp.ui.inspector import Pick
+from eapgp.ui.pane import selection_view
+from eapgp.ui.session import Session
+
+
+def payload_of(session: Session, known: Known, scored: Scored, k: int) -> ViewPayload:
+    """The circuit of the k best edges over the known one: found, missed, extra, with role labels."""
+    return build_payload(
+        scored.scores,
+        n=k,
+        absolute=not session["signed"],
+        truth=known.circuit.edge_names(),
+        roles={node: role.title for node, role in known.roles.items()},
+        view=selection_view(selected(known.graph, session["sel"]), session["pins"]),
+        filename=f"{known.name.replace('/', '-')}-overlay",
+        caption=f"{scored.label} against {known.title}",
+    )
+
+
+def known_payload(session: Session, known: Known) -> ViewPayload:
+    """The known circuit alone, for a page without scores: every edge drawn alike."""
+    scores = EdgeScores(known.graph, known.circuit.edges.astype(np.float64))
+    return build_payload(
+        scores,
+        circuit=known.circuit,
+        roles={node: role.title for node, role in known.roles.items()},
+        view=selection_view(selected(known.graph, session["sel"]), session["pins"]),
+        title=known.title,
+        filename=known.name.replace("/", "-"),
+        legend_note="All edges of the known circuit, drawn alike: it has no scores.",
+    )
+
+
+def readout(known: Known, scored: Scored, circuit: Circuit, *, signed: bool, mlps: bool) -> None:
+    """The numbers of the drawn circuit."""
+    edges = precision_recall(circuit, known.circuit, level="edges", mlps=mlps)
+    nodes = precision_recall(circuit, known.circuit, level="nodes", mlps=mlps)
+    ranked = {level: roc_of(scored, known, level, signed=signed, mlps=mlps).auroc for level in ("edges", "nodes")}
+    with st.container(horizontal=True, gap="medium", key="truth-readout"):
+        for label, value, help in (
+            (
+                "Edges found",
+                f"{edges.hits:,} of {edges.n_true:,}",
+                f"Edges of the known circuit among the {edges.n_found:,} that this circuit keeps.",
+            ),
+            ("Precision", _share(edges.precision), "Share of this circuit's edges that are in the known one."),
+            ("Recall", _share(edges.recall), "Share of the known circuit's edges that this one has."),
+            ("AUROC edges", _share(ranked["edges"]), _AUROC.format("edge")),
+            (
+                "Nodes found",
+                f"{nodes.hits:,} of {nodes.n_true:,}",
+                f"Heads and MLPs of the known circuit among the {nodes.n_found:,} that this circuit touches.",
+            ),
+            ("AUROC nodes", _share(ranked["nodes"]), _AUROC.format("head or MLP") + _NODES),
+        ):
+            st.metric(label, value, help=help, width="content")
+
+
+_AUROC = "How likely a {} of the known circuit is ranked above one that is not in it; 0.5 is chance. All sizes at once."
+_NODES = " A node is ranked by its strongest edge, or by node scores where the file has them."
+
+
+def _share(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.3f}"
+
+
+def caution(known: Known, chosen: Sequence[Scored]) -> None:
+    """What the comparison cannot say."""
+    others = unlike(known, chosen)
+    if others:
+        st.warning(
+            f"{plain(others[0].label)} is about {plain(others[0].task)}, the known circuit about {plain(known.task)}: "
+            "agreement is not to be expected. Choose another known circuit or other scores above.",
+            icon=":material/warning:",
+        )
+
+
+def roc_curves(known: Known, chosen: Sequence[Scored], *, signed: bool, mlps: bool) -> None:
+    """ROC of every ranking, for edges and for nodes."""
+    from eapgp.figures.curves import roc
+    from eapgp.figures.inputs import RocLine
+
+    for column, level in zip(st.columns(2, gap="large"), ("edges", "nodes"), strict=True):
+        lines = []
+        for scored in chosen:
+            found = roc_of(scored, known, level, signed=signed, mlps=mlps)
+            at = corners(found.false_positive_rate, found.true_positive_rate)
+            lines.append(
+                RocLine(scored.label, found.false_positive_rate[at], found.true_positive_rate[at], found.auroc)
+            )
+        with column:
+            chart(roc(lines, title=f"ROC of {level}", dark=dark()), f"roc-{level}")
+
+
+def recall_curves(known: Known, chosen: Sequence[Scored], *, signed: bool, mlps: bool) -> None:
+    """Precision against recall of every ranking, for edges and for nodes."""
+    from eapgp.figures.curves import precision_recall as figure
+    from eapgp.figures.inputs import PrecisionRecallLine
+
+    for column, level in zip(st.columns(2, gap="large"), ("edges", "nodes"), strict=True):
+        lines, base = [], float("nan")
+        for scored in chosen:
+            found = roc_of(scored, known, level, signed=signed, mlps=mlps)
+            recall, precision = found.true_positive_rate[1:], found.precision[1:]
+            at = np.flatnonzero(np.diff(recall, prepend=-1.0) > 0)  # the best precision at each recall
+            lines.append(PrecisionRecallLine(scored.label, recall[at], precision[at]))
+            base = found.n_true / found.n
+        with column:
+            chart(figure(lines, base_rate=base, title=f"Precision and recall of {level}", dark=dark()), f"pr-{level}")
+
+
+def edge_lists(known: Known, scored: Scored, circuit: Circuit, pick: Pick, *, signed: bool, mlps: bool) -> None:
+    """Which edges were found, missed or are extra; a row selects the edge in the circuit."""
+    from eapgp.figures.evidence import confusion
+    from eapgp.figures.inputs import ConfusionRow
+
+    rows = []
+    for level in ("edges", "nodes"):
+        overlap = precision_recall(circuit, known.circuit, level=level, mlps=mlps)  # type: ignore[arg-type]
+        rows.append(_parts(level, overlap))
+    figure = confusion([ConfusionRow(*row) for row in rows], unit="edges or nodes", dark=dark())
+    figure.update_yaxes(title_text="")
+    chart(figure, "truth-parts")
+    table = edge_table(known, scored, circuit, signed=signed)
+
+    def picked() -> None:
+        cells = st.session_state["truth-edges"]["selection"]["rows"]
+        if cells:
+            pick(str(table["edge"].iloc[cells[0]]))
+
+    st.dataframe(
+        table,
+        key="truth-edges",
+        hide_index=True,
+        height=min(40 + 36 * max(1, len(table)), 430),
+        on_select=picked,
+        selection_mode="single-row",
+        column_config={
+            "score": st.column_config.NumberColumn(format="%+.5f", help="Positive: supports the behaviour."),
+            "rank": st.column_config.NumberColumn(help="Place in this ranking of all edges; 1 is the best."),
+            "from": st.column_config.TextColumn("role of the source", help="In the known circuit."),
+            "to": st.column_config.TextColumn("role of the destination", help="In the known circuit."),
+        },
+    )
+    st.caption(
+        "Select a row to see that edge in the circuit above. A missed edge of a low rank number is nearly found."
+    )
+
+
+def _parts(level: str, overlap: Overlap) -> tuple[str, int, int, int]:
+    return level, overlap.hits, overlap.n_true - overlap.hits, overlap.n_found - overlap.hits
+
+
+def edge_table(known: Known, scored: Scored, circuit: Circuit, *, signed: bool) -> pd.DataFrame:
+    """The edges of either circuit with their part (found, missed, extra), score, rank and roles, best first."""
+    from scipy.stats import rankdata
+
+    graph, values = known.graph, np.asarray(scored.scores.values, dtype=np.float64)
+    key = values if signed else np.abs(values)
+    key = np.where(np.isnan(key), -np.inf, key)
+    ranks = np.zeros(key.shape)
+    ranks[graph.mask] = rankdata(-key[graph.mask], method="min")
+    rows, columns = np.nonzero(circuit.edges | known.circuit.edges)
+    rows_of = []
+    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+        inside, true = circuit.edges[row, column], known.circuit.edges[row, column]
+        source, destination = graph.sources[row], graph.nodes[int(graph.destination_nodes[column])]
+        rows_of.append(
+            {
+                "edge": graph.edge_name(row, column),
+                "part": "found" if inside and true else "missed" if true else "extra",
+                "score": float(values[row, column]),
+                "rank": int(ranks[row, column]),
+                "from": _role(known, source),
+                "to": _role(known, destination),
+            }
+        )
+    table = pd.DataFrame(rows_of, columns=["edge", "part", "score", "rank", "from", "to"])
+    return table.sort_values("rank", kind="stable", ignore_index=True)
+
+
+def _role(known: Known, node: str) -> str:
+    return known.roles[node].title if node in known.roles else ""
+
+
+def role_table(known: Known, scored: Scored, circuit: Circuit) -> None:
+    """What the classes of nodes do, and which of them the drawn circuit has."""
+    touched = set(circuit.node_names())
+    members: dict[str, list[str]] = {}
+    about = {}
+    for node, role in known.roles.items():
+        members.setdefault(role.title, []).append(node)
+        about[role.title] = role.explanation
+    rows = [
+        {
+            "role": title,
+            "found": f"{sum(node in touched for node in nodes)} of {len(nodes)}",
+            "share": sum(node in touched for node in nodes) / len(nodes),
+            "nodes found": ", ".join(node for node in nodes if node in touched),
+            "nodes missed": ", ".join(node for node in nodes if node not in touched),
+            "what they do": about[title],
+        }
+        for title, nodes in members.items()
+    ]
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        column_config={
+            "share": st.column_config.ProgressColumn("share", format="percent", min_value=0.0, max_value=1.0),
+            "what they do": st.column_config.TextColumn(width="large"),
+        },
+    )
+    st.caption(
+        f"A node counts as found where a kept edge of the top {circuit.n_selected:,} of {plain(scored.label)} touches "
+        "it. Roles are labelled in the circuit above."
+    )
+
+
+def every_score(known: Known, chosen: Sequence[Scored], k: int, *, signed: bool, mlps: bool) -> None:
+    """All rankings side by side, as numbers."""
+    table = score_table(known, chosen, k, signed=signed, mlps=mlps)
+    three = st.column_config.NumberColumn(format="%.3f")
+    config: dict[str, Any] = {name: three for name in table.columns if table[name].dtype == float}
+    if known.exact:
+        config["rank of the saturated edge"] = st.column_config.NumberColumn(format="%.1f")
+        config["its size"] = st.column_config.NumberColumn(
+            format="%.3f", help="|score| of the saturated edge over the largest of all."
+        )
+    st.dataframe(table, hide_index=True, column_config=config)
+    if known.exact:
+        st.markdown(planted_sentence(table))
+    st.caption(
+        "AP: average precision over all thresholds. "
+        + (
+            "The truth is exact here: a miss is a fact about the method on this model, which is made so that gradients "
+            "at the clean prompt cannot see one of the edges."
+            if known.exact
+            else "A manual circuit is somebody's reading: heads that it leaves out can matter, and its edges differ "
+            "between sources. What is extra here may still be real."
+        )
+    )
+
+
+def score_table(known: Known, chosen: Sequence[Scored], k: int, *, signed: bool, mlps: bool) -> pd.DataFrame:
+    """One row per ranking: areas, precision and recall at k, and what is known of the planted circuit."""
+    rows = []
+    for scored in chosen:
+        curves = {level: roc_of(scored, known, level, signed=signed, mlps=mlps) for level in ("edges", "nodes")}
+        circuit = circuit_at(scored, k, signed=signed)
+        overlap = precision_recall(circuit, known.circuit, level="edges", mlps=mlps)
+        row: dict[str, Any] = {
+            "scores": scored.label,
+            "AUROC edges": curves["edges"].auroc,
+            "AP edges": curves["edges"].average_precision,
+            "AUROC nodes": curves["nodes"].auroc,
+            f"precision at {k:,}": overlap.precision,
+            f"recall at {k:,}": overlap.recall,
+        }
+        if known.exact:
+            at = planted.finding(scored.scores)
+            row |= {"found among the 8 best": at.found, "rank of the saturated edge": at.rank, "its size": at.share}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def planted_sentence(table: pd.DataFrame) -> str:
+    """Which methods see the saturated edge, and which do not."""
+    rank = table["rank of the saturated edge"]
+    seen = [plain(name) for name in table["scores"][rank <= len(TRUE_EDGES)]]
+    blind = [plain(name) for name in table["scores"][rank > len(TRUE_EDGES)]]
+    words = f"The saturated edge `{SATURATED_EDGE}` is among the {len(TRUE_EDGES)} best of "
+    return f"{words}**{', '.join(seen) or 'none'}**, and is missed by **{', '.join(blind) or 'none'}**."
