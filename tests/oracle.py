@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SHARED_NORM = ("GPTJForCausalLM", "PhiForCausalLM")  # attention and MLP read one norm
+SHARED_NORM = ("GPTJForCausalLM", "PhiForCausalLM", "FalconForCausalLM")  # attention and MLP read one norm
 NO_PRE_NORM = ("Olmo2ForCausalLM",)
 POST_NORM = {"Olmo2ForCausalLM": 0.0, "Gemma2ForCausalLM": 1.0, "Gemma3ForCausalLM": 1.0}  # offset of the weight
 

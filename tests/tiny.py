@@ -20,6 +20,7 @@ _LLAMA_LIKE: dict[str, Any] = {
     "vocab_size": 60,
 }
 _WITH_HEAD = {**_LLAMA_LIKE, "head_dim": 8}
+_PARTLY_ROTARY = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.67}  # 4 of 6 dimensions
 _ATTENTION_SCALE = {"query_pre_attn_scalar": 8}
 
 # name: (configuration class, its arguments)
@@ -86,7 +87,23 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma": ("GemmaConfig", _WITH_HEAD),
     "gemma2": ("Gemma2Config", {**_WITH_HEAD, **_ATTENTION_SCALE, "sliding_window": 4}),
     "gemma3": ("Gemma3TextConfig", {**_WITH_HEAD, **_ATTENTION_SCALE, "sliding_window": 4}),
-    "phi": ("PhiConfig", {**_LLAMA_LIKE, "num_key_value_heads": 4}),
+    "phi": ("PhiConfig", {**_LLAMA_LIKE, "num_key_value_heads": 4, "rope_parameters": _PARTLY_ROTARY}),
+    "opt": (
+        "OPTConfig",
+        {
+            "hidden_size": 24,
+            "ffn_dim": 40,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "max_position_embeddings": 32,
+            "vocab_size": 60,
+            "word_embed_proj_dim": 24,
+        },
+    ),
+    "falcon": (
+        "FalconConfig",
+        {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 60},
+    ),
 }
 
 

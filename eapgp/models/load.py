@@ -78,14 +78,27 @@ def load_model(
         own_tokenizer = _tokenizer(source, tokenizer, random_weights)
         own_bos = own_tokenizer.bos_token_id  # read before booting, which invents one where there is none
         bridge = _boot(name, source, hf_model, own_tokenizer, place, device_map)
-    return wrap_bridge(
-        bridge,
-        name=name,
-        tokenizer=own_tokenizer,
-        dtype=dtype,
-        prepend_bos=_has_bos(own_bos, bridge) if prepend_bos is None else prepend_bos,
-        random_seed=seed if random_weights else None,
-    )
+    try:
+        return wrap_bridge(
+            bridge,
+            name=name,
+            tokenizer=own_tokenizer,
+            dtype=dtype,
+            prepend_bos=_has_bos(own_bos, bridge) if prepend_bos is None else prepend_bos,
+            random_seed=seed if random_weights else None,
+        )
+    except EapgpError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise ModelError(
+            f"model {name!r} ({type(hf_model).__name__}) is not supported: its parts are not where a decoder-only "
+            f"transformer has them ({_first_line(error)}). Choose another model."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says first, or its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def wrap_bridge(
@@ -148,6 +161,7 @@ def _weights(
     name: str, source: str, dtype: str, random_weights: bool, seed: int, device_map: str | dict[str, Any] | None
 ) -> Any:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
 
     if random_weights:
@@ -169,12 +183,12 @@ def _weights(
             trust_remote_code=False,
             device_map=device_map,
         ).eval()
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise _load_error(name, source, error) from error
 
 
 def _load_error(name: str, source: str, error: Exception) -> ModelError:
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    first = _first_line(error)
     if Path(source).is_dir():
         return ModelError(
             f"model folder {name!r} cannot be read: expected config.json and model.safetensors of a causal "
@@ -198,7 +212,7 @@ def _tokenizer(source: str, given: str | Path | None, random_weights: bool) -> A
     except Exception as error:
         if random_weights and given is None:
             return byte_tokenizer()
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        first = _first_line(error)
         raise ModelError(f"the tokenizer of {place!r} cannot be read: {first}") from error
 
 
@@ -250,7 +264,7 @@ def _boot(
         raise
     except Exception as error:
         kind = type(hf_model).__name__
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        first = _first_line(error)
         raise ModelError(f"model {name!r} ({kind}) is not supported by TransformerLens' bridge: {first}") from error
 
 

@@ -1,0 +1,267 @@
+"""Loading: what is found, what is refused and in which words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from engine_made import one_thread, random_pairs, tiny_folder, tiny_model
+from tiny import build_folder, build_tokenizer
+
+from eapgp.attribution.api import attribute
+from eapgp.errors import InputError, ModelError, OptionError, UnknownNameError
+from eapgp.graph import Graph
+from eapgp.models import load_model
+from eapgp.models.load import byte_tokenizer
+from eapgp.prompts import PromptPair, PromptSet
+
+one_thread()
+
+SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 60}
+LLAMA = {**SMALL, "intermediate_size": 40, "num_key_value_heads": 4, "max_position_embeddings": 32}
+
+
+@pytest.mark.parametrize(
+    ("graph", "edges"),
+    [
+        (Graph(12, 12), 32_491),  # GPT-2 small
+        (Graph(24, 16), 231_877),  # GPT-2 medium
+        (Graph(48, 25), 2_235_025),  # GPT-2 XL
+        (Graph(24, 14), 179_749),  # Qwen2.5-0.5B
+        (Graph(26, 8), 74_218),  # Gemma-2-2B
+        (Graph(32, 32), 1_592_881),  # Llama-3-8B
+        (Graph(5, 8), 2_461),  # stories260K
+        (Graph(4, 4), 479),
+        (Graph(3, 4), 262),
+        (Graph(2, 4, parallel=True), 102),
+    ],
+)
+def test_edge_counts(graph: Graph, edges: int) -> None:
+    assert graph.n_edges == edges == int(graph.mask.sum())
+    assert graph.mask.shape == (graph.n_sources, graph.n_destinations)
+
+
+def one_line(error: pytest.ExceptionInfo[Any], *parts: str) -> None:
+    """The message is one line that holds every part."""
+    text = str(error.value)
+    assert "\n" not in text
+    for part in parts:
+        assert part in text
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(UnknownNameError) as error:
+        load_model("gpt22")
+    one_line(error, "unknown model 'gpt22'", "gpt2", "local folder")
+
+
+def test_folder_without_config(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as error:
+        load_model(str(tmp_path))
+    one_line(error, "holds no config.json")
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"")
+    with pytest.raises(InputError) as error:
+        load_model(str(path))
+    one_line(error, str(path))
+
+
+def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+    """Unpickling runs code: only safetensors are read, and what is pickled is never opened."""
+    folder = tmp_path / "pickled"
+    shutil.copytree(tiny_folder("gpt2"), folder)
+    (folder / "model.safetensors").unlink()
+    touched = tmp_path / "touched"
+
+    class Trap:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (touched,))
+
+    torch.save({"trap": Trap()}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError) as error:
+        load_model(str(folder))
+    one_line(error, "cannot be read", "model.safetensors")
+    assert not touched.exists()
+
+
+def test_broken_weights(tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(tiny_folder("gpt2"), folder)
+    (folder / "model.safetensors").write_bytes(b"no safetensors")
+    with pytest.raises(ModelError) as error:
+        load_model(str(folder))
+    one_line(error, "cannot be read")
+
+
+def test_broken_config(tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(tiny_folder("gpt2"), folder)
+    (folder / "config.json").write_text(json.dumps({"model_type": "nothing-known"}))
+    with pytest.raises(ModelError) as error:
+        load_model(str(folder))
+    one_line(error, "cannot be read")
+
+
+def test_remote_code_is_not_run(tmp_path: Path) -> None:
+    folder = tmp_path / "remote"
+    shutil.copytree(tiny_folder("gpt2"), folder)
+    touched = tmp_path / "touched"
+    (folder / "evil.py").write_text(f"import pathlib\npathlib.Path({str(touched)!r}).touch()\n")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError) as error:
+        load_model(str(folder))
+    one_line(error, "cannot be read")
+    assert not touched.exists()
+
+
+def test_hub_id_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError) as error:
+        load_model("eapgp-tests/there-is-no-such-model")
+    one_line(error, "could not be fetched", "random weights")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"dtype": "int8"}, "unknown dtype 'int8'"),
+        ({"device": "tpu"}, "unknown device 'tpu'"),
+        *([] if torch.cuda.is_available() else [({"device": "cuda"}, "'cuda' is not available on this machine")]),
+    ],
+)
+def test_dtype_and_device(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(OptionError) as error:
+        load_model(str(tiny_folder("gpt2")), **options)
+    one_line(error, text)
+
+
+REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
+    "opt-post-norm": ("OPTConfig", {**SMALL, "ffn_dim": 40, "word_embed_proj_dim": 24, "do_layer_norm_before": False}),
+    "opt-350m": ("OPTConfig", {**SMALL, "ffn_dim": 40, "word_embed_proj_dim": 12, "do_layer_norm_before": False}),
+    "bloom-post": (
+        "BloomConfig",
+        {
+            "hidden_size": 24,
+            "n_layer": 2,
+            "n_head": 4,
+            "vocab_size": 60,
+            "apply_residual_connection_post_layernorm": True,
+        },
+    ),
+    "phi-qk-norm": ("PhiConfig", {**LLAMA, "qk_layernorm": True}),
+    "neox-without-bias": ("GPTNeoXConfig", {**SMALL, "intermediate_size": 40, "attention_bias": False}),
+    "scaled-branches": ("GraniteConfig", {**LLAMA, "residual_multiplier": 0.5}),
+    "no-attention": ("MambaConfig", {"hidden_size": 24, "num_hidden_layers": 2, "vocab_size": 60}),
+}
+
+
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_what_is_not_supported_is_refused(name: str, tmp_path: Path) -> None:
+    """In one line, before anybody waits; never a traceback, never wrong scores."""
+    kind, arguments = REFUSED[name]
+    torch.manual_seed(0)
+    config = getattr(transformers, kind)(**arguments, bos_token_id=0, eos_token_id=0, pad_token_id=0)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    build_tokenizer(tmp_path, 60)
+    with pytest.raises(ModelError) as error:
+        load_model(str(tmp_path), device="cpu")
+    one_line(error, "is not supported")
+
+
+def test_sources_that_do_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The capability check says what does not hold: here an MLP whose output is scaled behind its hook."""
+    from eapgp.models import capability
+
+    model = tiny_model("gpt2")
+    real = capability._expected_residuals
+
+    def scaled(m: Any, run: Any) -> Any:
+        run.mlp[0] = run.mlp[0] * 1.1
+        return real(m, run)
+
+    monkeypatch.setattr(capability, "_expected_residuals", scaled)
+    with pytest.raises(ModelError) as error:
+        capability.check_model(model)
+    one_line(error, "do not add up to the residual stream that attention of layer 1 reads", "off by 0.0")
+
+
+def test_loaded_model_describes_itself() -> None:
+    model = tiny_model("llama", "float32")
+    assert model.graph == Graph(2, 4)
+    assert model.architecture == "LlamaForCausalLM"
+    assert (model.dtype, str(model.device), model.n_vocab, model.n_context) == ("float32", "cpu", 60, 32)
+    assert model.prepend_bos
+    assert not any(parameter.requires_grad for parameter in model.bridge.parameters())
+    again = load_model(str(tiny_folder("llama")), device="cpu")
+    other = load_model(str(tiny_folder("llama", seed=5)), device="cpu")
+    assert again.weights_hash == model.weights_hash != other.weights_hash
+    assert again.tokenizer_hash == model.tokenizer_hash == other.tokenizer_hash
+    assert json.loads(json.dumps(model.describe()))["weights_hash"] == model.weights_hash
+
+
+def test_random_weights_are_seeded() -> None:
+    folder = str(tiny_folder("gpt2"))
+    first, again, other = (load_model(folder, device="cpu", random_weights=True, seed=seed) for seed in (1, 1, 2))
+    assert first.weights_hash == again.weights_hash != other.weights_hash
+    assert first.weights_hash != tiny_model("gpt2", "float32").weights_hash
+    assert first.random_seed == 1
+
+
+def test_byte_tokenizer_reads_any_text() -> None:
+    tokenizer = byte_tokenizer()
+    text = "When Zoë ate crêpes, 7 × 6 = 42"
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert len(ids) == len(text.encode())
+    assert tokenizer.decode(ids) == text
+
+
+def test_prompts_as_text_reach_the_engine() -> None:
+    """Texts, with BOS, give what the same token ids give."""
+    model = tiny_model("gpt2")
+    pairs = (PromptPair("w3 w4 w5", "w3 w9 w5", ("w7",), ("w8",)), PromptPair("w3 w4", "w6 w4", ("w7",), ("w8",)))
+    found = attribute(model, PromptSet("own", pairs, "logit-diff"), method="eap")
+    from eapgp.prompts.encode import EncodedPairs
+
+    encoded = EncodedPairs(
+        np.array([[0, 3, 4, 5], [0, 3, 4, 0]]),
+        np.array([[0, 3, 9, 5], [0, 6, 4, 0]]),
+        np.array([4, 3]),
+        ((7,), (7,)),
+        ((8,), (8,)),
+    )
+    expected = attribute(model, encoded, method="eap")
+    assert np.array_equal(found.scores.values, expected.scores.values)
+    assert found.provenance["task"] == "own"
+    assert found.provenance["n_pairs"] == 2
+    with pytest.raises(OptionError, match="no prompt pairs"):
+        attribute(model, PromptSet("own", (), "logit-diff"), method="eap")
+
+
+@pytest.mark.slow
+def test_gpt2_small_shape() -> None:
+    """True size with random weights: 32,491 edges, one EAP pass on two pairs, no network."""
+    model = load_model("gpt2", device="cpu", random_weights=True)
+    assert model.graph.n_edges == 32_491
+    assert (model.n_vocab, model.n_context) == (50_257, 1024)
+    encoded = random_pairs(2, shortest=5, longest=6, vocab=50_257)
+    result = attribute(model, encoded, method="eap")
+    assert result.scores.values.shape == (157, 445)
+    assert np.isfinite(result.scores.values).all()
+    assert np.count_nonzero(result.scores.values) == 32_491
+    assert result.provenance["random_seed"] == 0
+
+
+def test_tiny_folder_is_made_as_asked(tmp_path: Path) -> None:
+    folder = build_folder("gpt2", tmp_path, n_layer=1)
+    assert load_model(str(folder), device="cpu").graph == Graph(1, 4)
