@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,16 @@ Progress = Callable[[str, float], None]
 POINTS_BUDGET = 64 * 2**20  # bytes of path points kept in a result by default
 
 
+class Pool(Protocol):
+    """Processes that score the pairs of one request together; each holds its share of them."""
+
+    def share(self, n_pairs: int) -> NDArray[np.int64]:
+        """Which pairs this process scores; never none."""
+
+    def total(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The sum over the processes; every one of them calls this at the same places."""
+
+
 @dataclass
 class _Gathered:
     """Batch results on their way into one."""
@@ -50,13 +60,15 @@ def attribute(
     keep_pairs: bool = False,
     keep_points: bool | None = None,
     progress: Progress | None = None,
+    pool: Pool | None = None,
     **options: Any,
 ) -> Attribution:
     """Score every edge: `[src, dst]`, mean over pairs, positive where the edge supports the behaviour.
 
     options: those of the method (`steps`, `step`, `objective`, `points`, `seed`, …); `METHODS`
     says which. `metric` defaults to the task's. keep_pairs keeps `[pair, src, dst]` scores.
-    keep_points keeps the points of the path (by default where they take at most 64 MB).
+    keep_points keeps the points of the path (by default where they take at most 64 MB). With a
+    pool the scores are those of all pairs, and what is per pair covers this process's share.
 
     Errors: InputError for what the caller supplied, ComputationError (NaN, out of memory),
     Cancelled from `progress`.
@@ -67,9 +79,11 @@ def attribute(
     if keep_points is None:
         longest = int(encoded.lengths.max())
         keep_points = encoded.n * longest * model.d_model * 4 * (settings.get("steps", 0) + 2) <= POINTS_BUDGET
-    started = time.perf_counter()
+    started, everything = time.perf_counter(), encoded
+    encoded = encoded if pool is None else encoded.take(pool.share(encoded.n))
+    mean = _Mean(everything.n, pool)
     gathered, messages = _run(
-        model, encoded, chosen, settings, metric_name, intervention, batch_size, keep_points, progress
+        model, encoded, everything, chosen, settings, metric_name, intervention, batch_size, keep_points, mean, progress
     )
     seconds = time.perf_counter() - started
     provenance = {
@@ -78,12 +92,12 @@ def attribute(
         "options": settings,
         "metric": metric_name,
         "intervention": intervention,
-        "n_pairs": encoded.n,
+        "n_pairs": everything.n,
         "version": __version__,
     }
     if isinstance(prompts, PromptSet):
         provenance |= {"task": prompts.task, "prompts_hash": prompts.hash, "prompts_origin": prompts.origin}
-    return _join(model, encoded, chosen, settings, gathered, keep_pairs, seconds, provenance, messages)
+    return _join(model, encoded, chosen, settings, gathered, mean, keep_pairs, seconds, provenance, messages)
 
 
 def prepare(model: Model, prompts: PromptSet | EncodedPairs, metric: str | None) -> tuple[EncodedPairs, str]:
@@ -101,19 +115,21 @@ def prepare(model: Model, prompts: PromptSet | EncodedPairs, metric: str | None)
 def _run(
     model: Model,
     encoded: EncodedPairs,
+    reference: EncodedPairs,
     method: Method,
     settings: dict[str, Any],
     metric: str,
     intervention: str,
     batch_size: int | None,
     keep_points: bool,
+    mean: _Mean,
     progress: Progress | None,
 ) -> tuple[_Gathered, list[str]]:
     from eapgp.attribution.context import Context
     from eapgp.engine.batches import make_batch, run_halving, split_batches
     from eapgp.engine.interventions import make_intervention
 
-    means = make_intervention(intervention, model, encoded, method.interventions)
+    means = make_intervention(intervention, model, reference, method.interventions)
     rounds: list[_Gathered] = []
     earlier: tuple[NDArray[np.float64], ...] = ()
     messages: list[str] = []
@@ -149,14 +165,20 @@ def _run(
             if progress is not None:
                 progress("scoring edges", (number + state["done"] / encoded.n) / method.rounds)
         rounds.append(gathered)
-        earlier = (*earlier, _mean(gathered, encoded.n))
+        earlier = (*earlier, mean(gathered))
     return _merged(rounds, method.shares(earlier)), messages
 
 
-def _mean(gathered: _Gathered, n: int) -> NDArray[np.float64]:
-    """`[src, dst]` mean over pairs."""
-    total: NDArray[np.float64] = sum(np.asarray(o.scores.double().sum(0)) for o in gathered.outcomes)  # type: ignore[assignment]
-    return total / n
+@dataclass(frozen=True)
+class _Mean:
+    """`[src, dst]` mean over all pairs, those of other processes included."""
+
+    n_pairs: int
+    pool: Pool | None
+
+    def __call__(self, gathered: _Gathered) -> NDArray[np.float64]:
+        total: NDArray[np.float64] = sum(np.asarray(o.scores.double().sum(0)) for o in gathered.outcomes)  # type: ignore[assignment]
+        return (total if self.pool is None else self.pool.total(total)) / self.n_pairs
 
 
 def _merged(rounds: list[_Gathered], shares: list[float]) -> _Gathered:
@@ -192,6 +214,7 @@ def _join(
     method: Method,
     settings: dict[str, Any],
     gathered: _Gathered,
+    mean: _Mean,
     keep_pairs: bool,
     seconds: float,
     provenance: dict[str, Any],
@@ -199,7 +222,7 @@ def _join(
 ) -> Attribution:
     sizes = np.array([len(index) for index in gathered.index])
     order = np.argsort(np.concatenate(gathered.index))
-    values = _mean(gathered, encoded.n).astype(np.float32)
+    values = mean(gathered).astype(np.float32)
     scores = EdgeScores(model.graph, values, provenance)
 
     def joined(pick: Callable[[Outcome], Any]) -> NDArray[Any]:
@@ -231,7 +254,7 @@ def _join(
         pair_scores=joined(lambda o: o.scores) if keep_pairs else None,
         node_scores=values.sum(1),
         completeness=completeness,
-        messages=(*messages, *_remarks(paths)),
+        messages=(*messages, *path_remarks(paths)),
     )
 
 
@@ -249,7 +272,7 @@ def _paths(encoded: EncodedPairs, gathered: _Gathered) -> dict[str, PathRecord]:
     }
 
 
-def _remarks(paths: dict[str, PathRecord]) -> list[str]:
+def path_remarks(paths: dict[str, PathRecord]) -> list[str]:
     """What a reader of the path should know."""
     record = paths.get("gradpath")
     if record is None:

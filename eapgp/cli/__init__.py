@@ -19,6 +19,7 @@ import typer
 from eapgp import __version__
 from eapgp.cli.output import DEBUG_VARIABLE, print_json
 from eapgp.errors import Cancelled, EapgpError, InputError
+from eapgp.runs.distributed import check_launch
 
 # Each has register(app); a new group of commands is a module and its name here.
 MODULES = (
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     try:
+        check_launch(given)
         code = typer.main.get_command(build()).main(given, prog_name=PROGRAM, standalone_mode=False)
     except (Cancelled, KeyboardInterrupt, typer.Abort) as error:
         return _fail(INTERRUPTED, "Cancelled", str(error) or "interrupted.", as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,7 @@ from eapgp.cli.options import (
 )
 from eapgp.cli.output import Output, Reply, number, stacked, table
 from eapgp.runs.compute import compute_run
+from eapgp.runs.distributed import compute_together, is_first, launched
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run, check_target, copy_run
 from eapgp.runs.spec import RunSpec
@@ -95,6 +97,7 @@ def _attribute(app: typer.Typer) -> None:
         "eapgp attribute --task ioi --method eap-gp --step unit --pairs 64 --out DIR --json",
         "eapgp attribute --task ioi --option corruption=hard --method eap-ig --steps 10",
         "eapgp attribute --model gpt2 --prompts pairs.csv --export scores.json",
+        "torchrun --nproc-per-node 4 -m eapgp attribute --model gpt2-xl --task ioi --pairs 512",
     )
 
     @command(app, "attribute", examples=examples, panel=PANEL)
@@ -221,14 +224,26 @@ def computed(
         from eapgp.formats import format_of
 
         format_of(export)
-    with out.progress() as progress:
-        run = compute_run(spec, library=RunLibrary(home), progress=progress, use_cache=use_cache)
+    run = _shared_run(out, spec, home, use_cache) if launched() else None
+    if run is None:
+        with out.progress() as progress:
+            run = compute_run(spec, library=RunLibrary(home), progress=progress, use_cache=use_cache)
     if folder is not None:
         run = copy_run(run, folder)
     if export is not None:
         from eapgp.formats import write_scores
 
         write_scores(run.scores(), export)
+    return run
+
+
+def _shared_run(out: Output, spec: RunSpec, home: Path | None, use_cache: bool) -> Run:
+    """The run, computed together with the other processes of torchrun; only the first goes on from here."""
+    first = is_first()
+    with out.progress() if first else nullcontext() as progress:
+        run = compute_together(spec, library=RunLibrary(home), progress=progress, use_cache=use_cache)
+    if run is None:
+        raise typer.Exit
     return run
 
 

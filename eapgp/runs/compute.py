@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eapgp.attribution.result import Attribution
 from eapgp.errors import OptionError, PromptError
@@ -18,6 +18,9 @@ from eapgp.runs.library import RunLibrary
 from eapgp.runs.request import ModelLike, Request, make_request
 from eapgp.runs.run import Run
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+
+if TYPE_CHECKING:
+    from eapgp.attribution.api import Pool
 
 Progress = Callable[[str, float], None]
 ModelLoader = Callable[..., Any]
@@ -175,8 +178,10 @@ def resolve_options(spec: RunSpec) -> dict[str, Any]:
     return settings
 
 
-def run_attribution(resolved: Resolved, model: Any, *, progress: Progress | None = None) -> Attribution:
-    """Compute the scores of a resolved spec on the loaded model."""
+def run_attribution(
+    resolved: Resolved, model: Any, *, progress: Progress | None = None, pool: Pool | None = None
+) -> Attribution:
+    """Compute the scores of a resolved spec on the loaded model; with a pool, together with other processes."""
     from eapgp.attribution.api import attribute
 
     spec = resolved.spec
@@ -189,6 +194,7 @@ def run_attribution(resolved: Resolved, model: Any, *, progress: Progress | None
         progress=progress,
         intervention=spec.intervention,
         keep_pairs=spec.keep_pairs,
+        pool=pool,
         **resolved.options,
     )
 
