@@ -36,6 +36,7 @@ from eapgp.ui.state import choice, flag, integer, names, text
 
 PLANTED = "planted"
 MOST = 10
+_USUAL = "truth-usual"
 TABS = {
     "roc": "ROC",
     "recall": "Precision and recall",
@@ -208,8 +209,12 @@ def default_ids(known: Known, found: Mapping[str, Scored]) -> tuple[str, ...]:
 
 def choose(session: Session, known: Known, found: Mapping[str, Scored]) -> list[Scored]:
     """The scores that are compared; the first of them, or the one picked, is drawn."""
+    usual = default_ids(known, found)
     wanted = tuple(key for key in session["against"] if key in found)
-    session["against"] = wanted or default_ids(known, found)
+    if wanted == st.session_state.get(_USUAL):
+        wanted = ()  # nobody has chosen: runs that have come since join
+    st.session_state[_USUAL] = usual
+    session["against"] = wanted or usual
     chosen = session.widget(
         "against",
         st.multiselect,
@@ -249,9 +254,9 @@ def drawn(session: Session, known: Known, chosen: Sequence[Scored]) -> tuple[Sco
             "Draw the circuit of",
             options=list(by_id),
             format_func=lambda key: by_id[key].label if key in by_id else key,
-            width=320,
+            width=250,
         )
-        session.widget("k", st.number_input, "Circuit size k", min_value=1, max_value=n_edges, step=1, width=150)
+        session.widget("k", st.number_input, "Circuit size k", min_value=1, max_value=n_edges, step=1, width=130)
         size = known.circuit.n_kept
         st.button(
             f"As many as known ({size:,})",

@@ -30,8 +30,8 @@ def say_missing(session: Session, known: Known, context: Card | None) -> None:
     model = "The demo model" if context.model == "demo" else plain(context.run.name or context.model)
     st.info(
         f"{model} has no manual circuit: the ones here were read out of GPT-2 small by people. To see how "
-        "methods do where the truth is known exactly, use the planted circuit; it is built and scored on this machine "
-        "in under a minute, offline.",
+        "methods do where the truth is known exactly, use the planted circuit: it is built and scored on this machine, "
+        "offline and in the background.",
         icon=":material/science:",
     )
     st.button(
@@ -67,6 +67,8 @@ def planted_progress(have: int) -> None:
     if job is not None and job.live:
         st.fragment(_progress, run_every=0.5)(have)
         return
+    if len(planted.planted_cards(services.shelf().cards())) > have:
+        st.rerun()  # the last ones were stored while this page was being drawn
     if job is not None and job.state == "failed":
         st.error(plain(job.message), icon=":material/error:")
     if have < len(planted.PLANTED_METHODS):
