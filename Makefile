@@ -19,7 +19,7 @@ app: setup
 	$(BIN)/eapgp app
 
 test: setup
-	$(BIN)/python -m pytest tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist loadfile
 
 e2e: setup
 	$(BIN)/python -m pytest tests/browser

@@ -34,7 +34,7 @@ def followed(name: str, method: str = "eap-gp", **options: Any) -> tuple[Attribu
         ("clean-corrupted", {}, (2, 2, 0)),
         ("eap-ig", {"steps": 4}, (4, 4, 2)),
         ("eap-gp", {"steps": 4}, (5, 8, 1)),
-        ("ceap", {"steps": 4}, (4, 4, 2)),
+        ("ceap", {"steps": 4}, (4, 4, 1)),
         ("eap-gp-conductance", {"steps": 4}, (5, 8, 1)),
         ("eap-ig-activations", {"steps": 2}, (10, 10, 2)),
         ("eap-gp-activations", {"steps": 2}, (15, 20, 2)),

@@ -109,7 +109,7 @@ _ALL = (
         name="ceap",
         title="CEAP",
         paper="arXiv:2606.16920 (second-hand)",
-        cost="k forward and k backward passes, 1 clean and 1 corrupted pass",
+        cost="k forward and k backward passes, 1 clean pass",
         explanation=(
             "Walks the straight line and multiplies each gradient with the change of the source over that step "
             "alone, so that curved activations are followed. Costs what EAP-IG costs."
