@@ -1,0 +1,190 @@
+"""What the results study measures: circuits of many methods on one prompt set, with paired resamples.
+
+Scores come from one set of prompts and circuits are run on another. All methods of a cell are resampled
+alike, so that differences are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapgp.attribution.api import attribute
+from eapgp.attribution.result import EdgeScores
+from eapgp.circuits.select import select_many
+from eapgp.evaluation.agreement import spearman
+from eapgp.evaluation.curves import Curve, mib_curve
+from eapgp.evaluation.runner import CircuitRunner, CircuitRuns
+from eapgp.evaluation.statistics import (
+    LEVEL,
+    MIB_FRACTIONS,
+    cpr_cmd,
+    mib_sizes,
+    resample_weights,
+    resampled_faithfulness,
+)
+
+if TYPE_CHECKING:
+    from eapgp.models.model import Model
+    from eapgp.prompts.pairs import PromptSet
+
+Floats = NDArray[np.float64]
+
+AREA_FRACTIONS = (0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.2, 0.35, 0.5)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method with options, under the label that tables show."""
+
+    label: str
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its resamples: value, draws `[resample]`."""
+
+    value: float
+    draws: Floats
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % percentile interval; NaN where a resample was undefined throughout."""
+        kept = self.draws[~np.isnan(self.draws)]
+        if not len(kept):
+            return float("nan"), float("nan")
+        low, high = np.quantile(kept, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return float(low), float(high)
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        return Estimate(self.value - other.value, self.draws - other.draws)
+
+    @property
+    def tie(self) -> bool:
+        """Whether the interval includes 0."""
+        low, high = self.interval
+        return not (low > 0 or high < 0)
+
+
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+    """Unweighted mean of independent estimates."""
+    return Estimate(
+        float(np.mean([e.value for e in estimates])), np.mean([e.draws for e in estimates], axis=0, dtype=np.float64)
+    )
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """All methods on one task of one model.
+
+    curves, cpr, cmd, spearman (with exact; None where exact was not asked for), seconds, passes (forward, backward):
+    by label.
+    """
+
+    task: str
+    metric: str
+    n_pairs: int
+    metric_clean: float
+    metric_corrupted: float
+    curves: dict[str, Curve]
+    cpr: dict[str, Estimate]
+    cmd: dict[str, Estimate]
+    spearman: dict[str, float]
+    seconds: dict[str, float]
+    passes: dict[str, tuple[float, float]]
+
+
+def measure_task(
+    model: Model, scored: PromptSet, judged: PromptSet, variants: Sequence[Variant], *, resamples: int, seed: int = 0
+) -> TaskResult:
+    """Score with every variant on `scored`, run MIB's circuits on `judged`."""
+    runner = CircuitRunner(model, judged)
+    found = {v.label: attribute(model, scored, method=v.method, **v.options) for v in variants}
+    curves = {
+        label: mib_curve(runner, result.scores, name=label, resamples=resamples, seed=seed)
+        for label, result in found.items()
+    }
+    areas = {label: _mib_areas(curve, resamples, seed) for label, curve in curves.items()}
+    truth = next((found[v.label].scores for v in variants if v.method == "exact"), None)
+    return TaskResult(
+        task=judged.task,
+        metric=judged.metric,
+        n_pairs=len(judged),
+        metric_clean=float(runner.metric_clean.mean()),
+        metric_corrupted=float(runner.metric_corrupted.mean()),
+        curves=curves,
+        cpr={label: both[0] for label, both in areas.items()},
+        cmd={label: both[1] for label, both in areas.items()},
+        spearman={} if truth is None else {label: _spearman(f.scores, truth) for label, f in found.items()},
+        seconds={label: result.seconds for label, result in found.items()},
+        passes={label: (result.forward_passes, result.backward_passes) for label, result in found.items()},
+    )
+
+
+def _mib_areas(curve: Curve, resamples: int, seed: int) -> tuple[Estimate, Estimate]:
+    values = cpr_cmd(MIB_FRACTIONS, curve.runs.faithfulness)
+    drawn = cpr_cmd(MIB_FRACTIONS, _resampled(curve.runs, resamples, seed))
+    cpr, cmd = (Estimate(float(value), np.asarray(draws)) for value, draws in zip(values, drawn, strict=True))
+    return cpr, cmd
+
+
+def _resampled(runs: CircuitRuns, resamples: int, seed: int) -> Floats:
+    """`[resample, circuit]` faithfulness; equal seeds give equal resamples of the pairs."""
+    weights = resample_weights(len(runs.metric_clean), resamples, seed)
+    metric, clean, corrupted = (
+        np.asarray(x, dtype=np.float64) for x in (runs.metric, runs.metric_clean, runs.metric_corrupted)
+    )
+    return resampled_faithfulness(metric, clean, corrupted, weights)
+
+
+def _spearman(scores: EdgeScores, truth: EdgeScores) -> float:
+    mask = scores.graph.mask
+    return spearman(scores.values[mask].astype(np.float64), truth.values[mask].astype(np.float64))
+
+
+def clipped_area(faithfulness: Floats) -> Floats:
+    """Mean of faithfulness clipped to 0 … 1 over circuits of up to half of the edges.
+
+    faithfulness `[…, size]` at `AREA_FRACTIONS`; f = 0 at no edge; trapezoids over the linear fraction.
+    """
+    clipped = np.clip(faithfulness, 0.0, 1.0)
+    clipped = np.concatenate([np.zeros((*clipped.shape[:-1], 1)), clipped], axis=-1)
+    fractions = np.array((0.0, *AREA_FRACTIONS))
+    return np.asarray(np.trapezoid(clipped, fractions, axis=-1) / fractions[-1])
+
+
+def measure_cell(
+    model: Model, scored: PromptSet, judged: PromptSet, variants: Sequence[Variant], *, resamples: int, seed: int
+) -> dict[str, Estimate]:
+    """Clipped area of every variant's curve in one cell, on the same resamples of the judged pairs."""
+    runner = CircuitRunner(model, judged)
+    sizes = mib_sizes(model.graph.n_edges, AREA_FRACTIONS)
+    areas = {}
+    for variant in variants:
+        scores = attribute(model, scored, method=variant.method, **variant.options).scores
+        runs = runner.run(select_many(scores, sizes))
+        value = clipped_area(np.asarray(runs.faithfulness, dtype=np.float64))
+        areas[variant.label] = Estimate(float(value), clipped_area(_resampled(runs, resamples, seed)))
+    return areas
+
+
+def over_cells(cells: Mapping[str, Sequence[Estimate]], *, seed: int = 0) -> Estimate:
+    """Mean over tasks of the mean over a task's seeds; seeds are resampled within each task, then pairs.
+
+    cells: task → one estimate per seed. With one seed in a task only the pairs are resampled.
+    """
+    rng = np.random.default_rng(seed)
+    tasks = []
+    for estimates in cells.values():
+        draws = np.stack([estimate.draws for estimate in estimates])  # [seed, resample]
+        count, resamples = draws.shape
+        chosen = rng.integers(count, size=(count, resamples))
+        which = rng.integers(resamples, size=(count, resamples))
+        tasks.append(Estimate(float(np.mean([e.value for e in estimates])), draws[chosen, which].mean(0)))
+    return mean_of(tasks)
