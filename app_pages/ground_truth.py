@@ -26,7 +26,7 @@ with guard("The comparison"):
         if not known.exact and found:
             with st.popover("Add scores", icon=":material/upload_file:", help="Import files of edge scores."):
                 missing.importer(session, known, key="truth-upload")
-    missing.say_missing(session, known, shown.card)
+    missing.say_missing(session, known, shown.card, loud=not chosen)
     if known.exact:
         missing.planted_progress(len(found))
     if not chosen:

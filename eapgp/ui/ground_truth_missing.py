@@ -23,21 +23,27 @@ from eapgp.ui.shelf import Card
 PLANTED_JOB = "planted-model"
 
 
-def say_missing(session: Session, known: Known, context: Card | None) -> None:
-    """The demo model has no manual circuit: say so, and offer one that is known exactly."""
+def say_missing(session: Session, known: Known, context: Card | None, *, loud: bool) -> None:
+    """The demo model has no manual circuit: say so, and offer one that is known exactly.
+
+    loud: nothing is compared yet, so this is what the page has to say.
+    """
     if context is None or known.exact or context.graph == GPT2_SMALL:
         return
     model = "The demo model" if context.model == "demo" else plain(context.run.name or context.model)
-    st.info(
-        f"{model} has no manual circuit: the ones here were read out of GPT-2 small by people. To see how "
-        "methods do where the truth is known exactly, use the planted circuit: it is built and scored on this machine, "
-        "offline and in the background.",
-        icon=":material/science:",
-    )
+    say = f"{model} has no manual circuit: the ones here were read out of GPT-2 small by people."
+    if loud:
+        st.info(
+            f"{say} To see how methods do where the truth is known exactly, use the planted circuit: it is built and "
+            "scored on this machine, offline and in the background.",
+            icon=":material/science:",
+        )
+    else:
+        st.caption(say)
     st.button(
         "Use the planted circuit",
         key="use-planted",
-        type="primary",
+        type="primary" if loud else "secondary",
         icon=":material/potted_plant:",
         on_click=use_planted,
         args=(session,),

@@ -94,6 +94,8 @@ def caution(known: Known, chosen: Sequence[Scored]) -> None:
             "agreement is not to be expected. Choose another known circuit or other scores above.",
             icon=":material/warning:",
         )
+    if any(scored.file is not None for scored in chosen):
+        st.caption("Signs of imported scores are the file's own; in some published files negative means helpful.")
 
 
 def roc_curves(known: Known, chosen: Sequence[Scored], *, signed: bool, mlps: bool) -> None:
@@ -141,6 +143,9 @@ def edge_lists(known: Known, scored: Scored, circuit: Circuit, pick: Pick, *, si
         rows.append(_parts(level, overlap))
     figure = confusion([ConfusionRow(*row) for row in rows], unit="edges or nodes", dark=dark())
     figure.update_yaxes(title_text="")
+    for bar in figure.data:
+        if bar.marker.pattern.shape:
+            bar.marker.pattern.bgcolor = bar.marker.color  # without it the pattern stands on the bare page
     chart(figure, "truth-parts")
     table = edge_table(known, scored, circuit, signed=signed)
 
@@ -243,7 +248,9 @@ def every_score(known: Known, chosen: Sequence[Scored], k: int, *, signed: bool,
     three = st.column_config.NumberColumn(format="%.3f")
     config: dict[str, Any] = {name: three for name in table.columns if table[name].dtype == float}
     if known.exact:
-        config["rank of the saturated edge"] = st.column_config.NumberColumn(format="%.1f")
+        config["saturated edge"] = st.column_config.NumberColumn(
+            "saturated edge: rank", format="%.1f", help=f"Place of {SATURATED_EDGE}; ties take their mean place."
+        )
         config["its size"] = st.column_config.NumberColumn(
             format="%.3f", help="|score| of the saturated edge over the largest of all."
         )
@@ -279,14 +286,14 @@ def score_table(known: Known, chosen: Sequence[Scored], k: int, *, signed: bool,
         }
         if known.exact:
             at = planted.finding(scored.scores)
-            row |= {"found among the 8 best": at.found, "rank of the saturated edge": at.rank, "its size": at.share}
+            row |= {"true in top 8": at.found, "saturated edge": at.rank, "its size": at.share}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def planted_sentence(table: pd.DataFrame) -> str:
     """Which methods see the saturated edge, and which do not."""
-    rank = table["rank of the saturated edge"]
+    rank = table["saturated edge"]
     seen = [plain(name) for name in table["scores"][rank <= len(TRUE_EDGES)]]
     blind = [plain(name) for name in table["scores"][rank > len(TRUE_EDGES)]]
     words = f"The saturated edge `{SATURATED_EDGE}` is among the {len(TRUE_EDGES)} best of "
