@@ -39,55 +39,68 @@ def finished(folder: Path, library: RunLibrary) -> dict[Path, tuple[int, bytes]]
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
-def kill_sweeps(study: Study, home: Path, worker: Worker, *, kills: int, longest: float, seed: int = 0) -> list[int]:
-    """Start and kill the sweep; the number of finished files after each kill.
+def kill_sweeps(
+    study: Study, home: Path, worker: Worker, *, kills: int, longest: float, rng: random.Random
+) -> list[int]:
+    """Start and kill the sweep until it is complete; the number of finished cells after each kill.
 
     Errors: AssertionError if a finished file was lost or written again.
     """
-    library, rng = RunLibrary(home), random.Random(seed)
+    library = RunLibrary(home)
     folder = study_folder(study, library)
     before: dict[Path, tuple[int, bytes]] = {}
     progress: list[int] = []
-    for number in range(kills):
+    while len(progress) < kills and (not progress or progress[-1] < len(study.cells)):
+        if len(progress) > 1 and progress[-1] == progress[-2]:
+            longest *= 1.3  # a busy machine: give it time to finish something
         child = os.fork()
         if child == 0:
             try:
                 sweep(study, library, worker=worker)
             finally:
                 os._exit(0)
-        if progress[-2:] == [len(before)] * 2:
-            longest *= 1.5  # a busy machine: give it time to finish something
         time.sleep(rng.uniform(0.0, longest))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         after = finished(folder, library)
         changed = [path for path, state in before.items() if after.get(path) != state]
-        assert not changed, f"kill {number}: {changed[0]} was finished and is lost or written again"
+        assert not changed, f"kill {len(progress)}: {changed[0]} was finished and is lost or written again"
         before = after
-        progress.append(len(after))
+        progress.append(sum(path.name == RECORD_FILE for path in after))
     return progress
 
 
-def check_killed(home: Path, *, kills: int, longest: float, study: Study | None = None) -> list[int]:
-    """The whole experiment below `home`; raises AssertionError if anything is not as it should be."""
+def check_killed(home: Path, *, kills: int, longest: float, study: Study | None = None) -> list[list[int]]:
+    """The whole experiment below `home`, from an empty library again whenever the sweep is complete.
+
+    Errors: AssertionError if anything is not as it should be.
+    """
     import torch
 
     torch.set_num_threads(1)
-    study = study or make_study(STUDY)
-    worker = Worker(RunLibrary(home / "killed"))
+    study, rng = study or make_study(STUDY), random.Random(0)
+    worker = Worker(RunLibrary(home / "calm"))
     worker.load("demo", device="auto", dtype="float32")
     for model in worker._models.values():
         assert model.weights_hash and model.tokenizer_hash  # computed once, inherited by every process
-    progress = kill_sweeps(study, home / "killed", worker, kills=kills, longest=longest)
-    resumed = sweep(study, RunLibrary(home / "killed"), worker=worker)
-    undisturbed = Worker(RunLibrary(home / "calm"))
-    undisturbed._models = worker._models
-    calm = sweep(study, RunLibrary(home / "calm"), worker=undisturbed)
-    assert not resumed.failed and len(resumed.records) == len(study.cells)
-    assert resumed.table.equals(calm.table), "the table of the killed sweep differs from an undisturbed one"
-    assert (resumed.folder / "table.parquet").read_bytes() == (calm.folder / "table.parquet").read_bytes()
-    assert RunLibrary(home / "killed").problems() == []
-    return progress
+    rounds: list[list[int]] = []
+    while (left := kills - sum(map(len, rounds))) > 0:
+        place = home / f"killed-{len(rounds)}"
+        own = Worker(RunLibrary(place))
+        own._models = worker._models
+        rounds.append(kill_sweeps(study, place, own, kills=left, longest=longest, rng=rng))
+    tables = set()
+    for number in range(len(rounds)):
+        library = RunLibrary(home / f"killed-{number}")
+        own = Worker(library)
+        own._models = worker._models
+        resumed = sweep(study, library, worker=own)
+        assert not resumed.failed and len(resumed.records) == len(study.cells)
+        assert library.problems() == []
+        tables.add((resumed.folder / "table.parquet").read_bytes())
+    calm = sweep(study, RunLibrary(home / "calm"), worker=worker)
+    assert tables == {(calm.folder / "table.parquet").read_bytes()}, "a killed sweep's table differs from a calm one"
+    return rounds
 
 
 def main() -> int:
@@ -99,7 +112,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         progress = check_killed(Path(folder), kills=given.kills, longest=given.longest)
-    print(f"{given.kills} kills in {time.perf_counter() - started:.0f} s; finished files after each: {progress}")
+    print(f"{given.kills} kills in {time.perf_counter() - started:.0f} s; finished cells after each: {progress}")
     print("nothing finished was lost or computed again; the table equals an undisturbed one")
     return 0
 

@@ -297,7 +297,7 @@ def test_kill_9_loses_nothing_and_the_table_is_the_same(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-2000:]
     progress = json.loads(done.stdout)
-    assert len(progress) == 8 and progress == sorted(progress) and progress[-1] > 0
+    assert sum(map(len, progress)) == 8 and all(part == sorted(part) for part in progress) and progress[0][-1] > 0
 
 
 def test_two_sweeps_of_one_study_share_the_work(tmp_path: Path, home: Path) -> None:

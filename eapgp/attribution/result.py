@@ -44,6 +44,11 @@ class EdgeScores:
             if np.isfinite(key[r, c])
         ]
 
+    def _repr_html_(self) -> str:
+        from eapgp.figures.notebook import scores_html
+
+        return scores_html(self)
+
 
 @dataclass(frozen=True)
 class PathRecord:
@@ -139,3 +144,8 @@ class Attribution:
     def provenance(self) -> dict[str, Any]:
         """How the scores were made."""
         return self.scores.provenance
+
+    def _repr_html_(self) -> str:
+        from eapgp.figures.notebook import attribution_html
+
+        return attribution_html(self)

@@ -61,3 +61,8 @@ class Circuit:
         touched[: self.graph.n_sources] |= self.edges.any(axis=1)
         np.logical_or.at(touched, self.graph.destination_nodes, self.edges.any(axis=0))
         return [name for name, kept in zip(self.graph.nodes, touched, strict=True) if kept]
+
+    def _repr_html_(self) -> str:
+        from eapgp.figures.notebook import circuit_summary_html
+
+        return circuit_summary_html(self)

@@ -38,6 +38,7 @@ OutOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     _sweep(app)
+    _reproduce(app)
 
 
 def _sweep(app: typer.Typer) -> None:
@@ -75,6 +76,79 @@ def _sweep(app: typer.Typer) -> None:
         with out.progress() as progress:
             result = run_sweep(plan, library, folder=folder, execution=how, progress=progress)
         return sweep_reply(result)
+
+
+def _reproduce(app: typer.Typer) -> None:
+    examples = (
+        "eapgp reproduce",
+        "eapgp reproduce --model gpt2 --limit 1",
+        "eapgp reproduce --model gpt2 --exact --executor slurm --workers 8",
+    )
+
+    @command(app, "reproduce", examples=examples, panel=PANEL)
+    def reproduce(
+        out: Output,
+        model: Annotated[str, typer.Option("--model", "-m", help="demo, gpt2, gpt2-medium, gpt2-xl, …")] = "demo",
+        limit: Annotated[int | None, typer.Option(min=1, max=6, help="Only the first tasks, for a quick pass.")] = None,
+        pairs: Annotated[
+            int | None, typer.Option("--pairs", "-n", min=1, help="Pairs per task.", show_default="demo 64, else 100")
+        ] = None,
+        exact: Annotated[
+            bool | None,
+            typer.Option("--exact/--no-exact", help="With exact patching.", show_default="up to 2,000 edges"),
+        ] = None,
+        seed: Annotated[int, typer.Option(help="Seed of the prompts.")] = 0,
+        executor: ExecutorOption = None,
+        workers: WorkersOption = None,
+        folder: OutOption = None,
+        home: HomeOption = None,
+    ) -> Reply:
+        """Run the EAP-GP paper's protocol and lay the outcome beside the published numbers.
+
+        Every cell gets a plain verdict: reproduced, higher, lower, or not run. The bundled model
+        runs the whole protocol offline; nothing is published for it.
+        """
+        from eapgp.study.reproduce import reproduce as run_protocol
+        from eapgp.study.reproduce import write_reproduction
+
+        library, how = RunLibrary(home), chosen(Execution("in-process"), executor, workers)
+        place = folder or library.home / "studies" / f"paper-{Path(model).name}"
+        with out.progress() as progress:
+            result = run_protocol(
+                model,
+                library,
+                limit=limit,
+                pairs=pairs,
+                exact=exact,
+                seed=seed,
+                folder=place,
+                execution=how,
+                progress=progress,
+            )
+        report, page = write_reproduction(result, place)
+        return reproduce_reply(result, report, page)
+
+
+def reproduce_reply(result: Any, report: Path, page: Path) -> Reply:
+    """What a reproduction says."""
+    payload = {
+        "model": result.model,
+        "n_edges": result.n_edges,
+        "verdicts": result.verdicts(),
+        "remarks": list(result.remarks),
+        "rows": [row.to_dict() for row in result.rows],
+        "report": str(report),
+        "page": str(page),
+    }
+    columns = ("task", "method", "edges", "faithfulness", "95% interval", "published", "verdict")
+    rows = [
+        (r.task, r.method, r.edges, r.value, f"{number(r.low)} … {number(r.high)}", r.published, r.verdict)
+        for r in result.rows
+    ]
+    text = stacked(
+        table(columns, rows, right=columns[2:6]), "\n".join(result.remarks), f"report {report}\npage   {page}"
+    )
+    return Reply(payload, text)
 
 
 def chosen(execution: Execution, executor: str | None, workers: int | None) -> Execution:

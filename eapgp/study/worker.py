@@ -169,7 +169,7 @@ def _about(run: Run) -> dict[str, Any]:
 
 
 def manual_overlap(run: Run, sizes: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
-    """Precision and recall of the circuits against each manual circuit of the task and graph."""
+    """Precision and recall against each manual circuit of the task and graph: the top edges by |score|, pruned."""
     from eapgp.ground_truth import GROUND_TRUTHS
     from eapgp.ground_truth.compare import precision_recall_at
 
