@@ -9,17 +9,17 @@ st.set_page_config(page_title="eapgp", page_icon=brand.mark(dark=dark), layout="
 st.logo(brand.wordmark(dark=dark), size="large", icon_image=brand.mark(dark=dark))
 st.navigation(
     [
-        st.Page("app_pages/explore.py", title="Explore", icon=":material/hub:", default=True),
-        st.Page("app_pages/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
-        st.Page("app_pages/path.py", title="Path", icon=":material/timeline:", url_path="path"),
+        st.Page("pages/views/explore.py", title="Explore", icon=":material/hub:", default=True),
+        st.Page("pages/views/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
+        st.Page("pages/views/path.py", title="Path", icon=":material/timeline:", url_path="path"),
         st.Page(
-            "app_pages/faithfulness.py", title="Faithfulness", icon=":material/monitoring:", url_path="faithfulness"
+            "pages/views/faithfulness.py", title="Faithfulness", icon=":material/monitoring:", url_path="faithfulness"
         ),
         st.Page(
-            "app_pages/ground_truth.py", title="Ground truth", icon=":material/fact_check:", url_path="ground_truth"
+            "pages/views/ground_truth.py", title="Ground truth", icon=":material/fact_check:", url_path="ground_truth"
         ),
-        st.Page("app_pages/prompts.py", title="Prompts", icon=":material/notes:", url_path="prompts"),
-        st.Page("app_pages/runs.py", title="Runs", icon=":material/inventory_2:", url_path="runs"),
+        st.Page("pages/views/prompts.py", title="Prompts", icon=":material/notes:", url_path="prompts"),
+        st.Page("pages/views/runs.py", title="Runs", icon=":material/inventory_2:", url_path="runs"),
     ],
     position="top",
 ).run()

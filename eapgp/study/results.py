@@ -88,7 +88,7 @@ class Settings:
     parts: tuple[str, ...] = PARTS
     tasks: tuple[str, ...] = tuple(TASKS)
     variants: tuple[Variant, ...] = VARIANTS
-    pairs: int = 64
+    pairs: int = 32
     cell_pairs: int = 32
     resamples: int = 1000
     tuning_tasks: tuple[str, ...] = TUNING_TASKS

@@ -13,8 +13,10 @@ LONG = 120_000  # ms: the first job of a server imports torch and loads the mode
 
 def choose(page: Any, field: str, label: str) -> None:
     """Pick an option of a select box of the sidebar by its visible text."""
+    before = page.url
     page.locator(f".st-key-field-{field} input").click()
     page.get_by_role("option", name=label, exact=True).click()
+    until(page, lambda: page.url != before, what=f"{field} in the URL")
     wait_ready(page)
 
 
@@ -23,6 +25,7 @@ def fill(page: Any, field: str, value: str) -> None:
     box = page.locator(f".st-key-field-{field} input")
     box.fill(value)
     box.press("Enter")
+    page.wait_for_url(f"**{field}={value}*")
     wait_ready(page)
 
 
@@ -38,13 +41,13 @@ def faithfulness(page: Any) -> float:
     return float(metric.locator("[data-testid=stMetricValue]").inner_text())
 
 
-def until(condition: Any, *, seconds: float = 60, what: str = "condition") -> None:
-    """Wait for a Python condition."""
+def until(page: Any, condition: Any, *, seconds: float = 60, what: str = "condition") -> None:
+    """Wait for a Python condition, letting the browser's events through meanwhile."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
             return
-        time.sleep(0.1)
+        page.wait_for_timeout(100)
     raise AssertionError(f"{what} did not come true within {seconds} s")
 
 

@@ -29,8 +29,8 @@ def test_compare_opens_on_a_fresh_server_with_linked_panes(app: str, open_page: 
     box.fill("15")
     box.press("Enter")
     for pane in panes:
-        until(lambda pane=pane: "15 selected" in pane.locator(".counts").inner_text(), what="the linked size")
-    until(lambda: "k=15" in page.url, what="k in the URL")
+        until(page, lambda pane=pane: "15 selected" in pane.locator(".counts").inner_text(), what="the linked size")
+    until(page, lambda: "k=15" in page.url, what="k in the URL")
 
 
 def test_compare_scatter_overlap_sets_curves_and_costs(app: str, open_page: Callable[..., Any]) -> None:
@@ -77,7 +77,7 @@ def test_the_unit_step_s_overshoot_is_told_and_the_relative_step_is_one_click_aw
     page.get_by_text("The step overshoots").wait_for()
     page.get_by_text("Show the relative step instead").click()
     wait_ready(page)
-    until(lambda: "step=" not in page.url, what="the default step in the URL")
+    until(page, lambda: "step=" not in page.url, what="the default step in the URL")
 
 
 def test_a_method_without_a_path_says_what_to_do(app: str, open_page: Callable[..., Any]) -> None:
@@ -91,4 +91,4 @@ def test_settings_follow_from_page_to_page(app: str, open_page: Callable[..., An
     page = open_page(app, query="task=ioi&method=eap-ig")
     page.get_by_role("link", name="Path").click()
     page.get_by_text("EAP-IG · ioi").wait_for()
-    until(lambda: "method=eap-ig" in page.url and "/path" in page.url, what="the setting in the new page's URL")
+    until(page, lambda: "method=eap-ig" in page.url and "/path" in page.url, what="the setting in the new page's URL")

@@ -1,0 +1,192 @@
+"""The results study runs end to end, and its arithmetic is what it says."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_made import one_thread
+
+from eapgp.study.results import (
+    HELD_OUT_SEEDS,
+    HELD_OUT_TASKS,
+    JUDGED,
+    TUNED,
+    TUNING_SEEDS,
+    TUNING_TASKS,
+    VARIANTS,
+    Results,
+    Settings,
+    main,
+    measure,
+    shared_models,
+)
+from eapgp.study.results_measure import AREA_FRACTIONS, Estimate, clipped_area, mean_of, over_cells
+from eapgp.study.results_text import COMPARISONS, PROTOCOL, differences, number, report, verdict
+from eapgp.tasks import TASKS
+
+one_thread()
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    """Every part that needs no other files, on 8 pairs of one task."""
+    return measure(
+        Settings(
+            parts=("planted", "table", "tuning", "held-out"),
+            tasks=("ioi",),
+            pairs=8,
+            cell_pairs=8,
+            resamples=40,
+            tuning_tasks=("ioi",),
+            tuning_seeds=(0,),
+            tuned=TUNED[:2],
+            held_out_tasks=("ioi",),
+            held_out_seeds=(0, 1),
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def page(results: Results) -> str:
+    return report(results)
+
+
+def test_the_page_holds_every_part(page: str, results: Results) -> None:
+    for heading in (
+        "## How it was made",
+        "## 1. A circuit that is known exactly",
+        "## 2. The bundled model, all tasks",
+        "### What the numbers say",
+        "### Spearman's correlation with exact patching",
+        "## 3. Does mask-ig's small advantage hold?",
+        "### Tuning half",
+        "### Held-out half",
+        "### Outcome",
+    ):
+        assert heading in page
+    assert results.weights_hash in page and "--pairs 8" in page and "thread used" in page
+    assert "nan" not in page.lower().replace("finance", "")
+    assert not re.search(r"/(work|tmp|home|root)\b", page), "the page names no folder of this machine"
+
+
+def test_every_table_is_rectangular(page: str) -> None:
+    rows = page.splitlines()
+    for above, below in itertools.pairwise(rows):
+        if above.startswith("|") and below.startswith("|"):
+            assert above.count("|") == below.count("|"), (above, below)
+
+
+def test_the_full_graph_is_faithful_and_exact_agrees_with_itself(results: Results) -> None:
+    task = results.tasks[0]
+    assert set(task.curves) == {v.label for v in VARIANTS}
+    for label, curve in task.curves.items():
+        assert curve.faithfulness.value[-1] == pytest.approx(1.0, abs=1e-4), label
+        assert curve.cpr is not None
+        assert task.cpr[label].value == pytest.approx(float(curve.cpr.value))
+        assert task.cpr[label].interval == pytest.approx((float(curve.cpr.low), float(curve.cpr.high)))
+    assert task.spearman["exact"] == pytest.approx(1.0)
+    assert task.spearman["eap"] > 0.5 > abs(task.spearman["random"])
+    assert task.cpr["eap-ig"].value > task.cpr["random"].value + 0.2
+
+
+def test_verdicts_on_the_page_are_those_of_the_intervals(page: str, results: Results) -> None:
+    for name, a, b, _ in COMPARISONS:
+        whole, _ = differences(results.held_out, a, b)
+        low, high = whole.interval
+        word = "tie" if low <= 0 <= high else "higher" if low > 0 else "lower"
+        row = next(line for line in page.splitlines() if line.startswith(f"| {name}: `{a}`"))
+        assert f"**{word}**" in row and number(whole, 4, sign=True) in row
+
+
+def test_equal_labels_differ_by_nothing(results: Results) -> None:
+    whole, by_task = differences(results.held_out, "mask-ig k=3", "mask-ig k=3")
+    assert whole.value == 0 and whole.interval == (0, 0) and whole.tie
+    assert set(by_task) == {"ioi"}
+
+
+def test_tuning_and_held_out_share_neither_tasks_nor_seeds() -> None:
+    assert not set(TUNING_TASKS) & set(HELD_OUT_TASKS)
+    assert set(TUNING_TASKS) | set(HELD_OUT_TASKS) == set(TASKS)
+    assert not set(TUNING_SEEDS) & set(HELD_OUT_SEEDS)
+    labels = {variant.label for variant in JUDGED}
+    assert all(a in labels and b in labels for _, a, b, _ in COMPARISONS)
+
+
+def test_primary_comparisons_are_at_equal_passes(results: Results) -> None:
+    """What the comparisons say about passes is what the registry's methods make."""
+    from eapgp.attribution import METHODS
+
+    variants = {variant.label: variant for variant in JUDGED}
+    for _, a, b, said in COMPARISONS:
+        made = []
+        for label in (a, b):
+            forward, backward = METHODS[variants[label].method].passes(variants[label].options["steps"], 4)
+            made.append(f"{forward:g}+{backward:g}")
+        assert said == ", ".join(made)
+    for name, a, b, said in COMPARISONS:
+        assert not name.startswith("H") or len(set(said.split(", "))) == 1, (a, b)
+
+
+def test_the_protocol_names_what_the_code_judges() -> None:
+    text = (ROOT / PROTOCOL).read_text(encoding="utf-8")
+    for variant in JUDGED:
+        assert f"`{variant.label}`" in text
+    for task in TASKS:
+        assert task in text
+    for name, *_ in COMPARISONS:
+        assert f"**{name}**" in text
+
+
+def test_clipped_area_by_hand() -> None:
+    """f = 1 everywhere: 1, but for the triangle below the first size. Overshoot and negative values are cut."""
+    first = AREA_FRACTIONS[0]
+    ones = np.ones(len(AREA_FRACTIONS))
+    assert clipped_area(ones) == pytest.approx(1 - first / 2 / 0.5)
+    assert clipped_area(ones * 3) == pytest.approx(1 - first / 2 / 0.5)
+    assert clipped_area(-ones) == 0
+    straight = np.array(AREA_FRACTIONS)
+    assert clipped_area(straight) == pytest.approx(0.25)
+    assert clipped_area(np.stack([ones, -ones])).shape == (2,)
+
+
+def test_estimates_by_hand() -> None:
+    a = Estimate(2.0, np.linspace(1, 3, 1001))
+    b = Estimate(1.0, np.linspace(0, 2, 1001))
+    assert (a - b).value == 1 and (a - b).interval == pytest.approx((1, 1))
+    assert verdict(a - b) == "higher" and verdict(b - a) == "lower"
+    assert verdict(Estimate(0.1, np.linspace(-1, 1, 101))) == "tie"
+    assert mean_of([a, b]).value == 1.5
+    assert a.interval == pytest.approx((1.05, 2.95))
+    assert number(Estimate(0.5, np.full(3, 0.5)), 2, sign=True) == "+0.50 [+0.50, +0.50]"
+
+
+def test_seeds_are_resampled_too() -> None:
+    """Two seeds without any spread over pairs: the interval spans both, and one task's mean is theirs."""
+    seeds = [Estimate(0.0, np.zeros(2000)), Estimate(1.0, np.ones(2000))]
+    whole = over_cells({"task": seeds})
+    assert whole.value == 0.5 and whole.interval == (0, 1)
+    assert np.mean(whole.draws == 0.5) == pytest.approx(0.5, abs=0.05)
+    both = over_cells({"one": seeds, "two": [Estimate(3.0, np.full(2000, 3.0))]})
+    assert both.value == 1.75
+
+
+def test_the_command_writes_the_page(tmp_path: Path) -> None:
+    out = tmp_path / "page.md"
+    assert main(["--parts", "planted", "--pairs", "6", "--out", str(out)]) == 0
+    text = out.read_text(encoding="utf-8")
+    assert "--parts planted --pairs 6" in text and "## 2." not in text
+
+
+def test_second_model_where_it_is_there(shared: Path) -> None:
+    folder = shared_models()
+    assert folder is not None
+    found = measure(Settings(parts=("second-model",), resamples=20, second_model=folder))
+    (cells,) = found.second.values()
+    assert len(cells) == 2 and set(cells[0]) == {variant.label for variant in JUDGED}
+    assert all(0 <= estimate.value <= 1 for cell in cells for estimate in cell.values())
