@@ -30,7 +30,7 @@ def open_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
         for name, value in query.items():
             app.query_params[name] = value
         if page:
-            app.switch_page(f"pages/views/{page}.py")
+            app.switch_page(f"pages/{page}.py")
         return app.run()
 
     yield start

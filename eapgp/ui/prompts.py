@@ -275,7 +275,7 @@ def _run(asked: RunSpec, label: str, key: str, session: Session) -> None:
                 "Open in Explore", key=f"{key}-open", icon=":material/hub:", help="Show the circuit of these prompts."
             ):
                 session.later(run=str(done.result))
-                st.switch_page("pages/views/explore.py")
+                st.switch_page("pages/explore.py")
 
         follow(job_id, show, waiting="Computing ·", cancel=True)
         return

@@ -114,7 +114,7 @@ def details(card: Card) -> None:
                 f"Open in {title}", key=f"open-{page}", icon=f":material/{icon}:", help=f"Show this run on {title}."
             ):
                 Session.hand_over(run=card.id)
-                st.switch_page(f"pages/views/{page}.py")
+                st.switch_page(f"pages/{page}.py")
         if st.button(
             "Add to Compare",
             key="open-compare",
@@ -122,7 +122,7 @@ def details(card: Card) -> None:
             help="Put this run beside the ones that are compared (at most four).",
         ):
             Session.hand_over(run=card.id, runs=_with(card))
-            st.switch_page("pages/views/compare.py")
+            st.switch_page("pages/compare.py")
         st.download_button(
             "Download (zip)",
             lambda: folder_zip(card),

@@ -63,9 +63,9 @@ def browser() -> Iterator[Any]:
         launched.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve() -> Iterator[Callable[..., str]]:
-    """`serve(script, env={…}) -> url`: a Streamlit server per script and environment, stopped at the end."""
+    """`serve(script, env={…}) -> url`: a Streamlit server per script and environment, stopped with the module."""
     servers: dict[tuple[Any, ...], Server] = {}
 
     def start(script: str | Path, *, env: dict[str, str] | None = None) -> str:

@@ -2,15 +2,17 @@
 
 import streamlit as st
 
+from eapgp.ui import frame, panel
 from eapgp.ui import ground_truth as truth
 from eapgp.ui import ground_truth_exports as exports
 from eapgp.ui import ground_truth_missing as missing
 from eapgp.ui import ground_truth_views as views
-from eapgp.ui import panel
 from eapgp.ui.circuit_view import circuit_view
 from eapgp.ui.draw import guard
 from eapgp.ui.pane import bound_view, picker
 from eapgp.ui.session import Session
+
+frame.ensure()
 
 session = Session("ground_truth", truth.FIELDS)
 shown = panel.open_panel(session)

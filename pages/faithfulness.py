@@ -2,12 +2,14 @@
 
 import streamlit as st
 
-from eapgp.ui import compare, faithfulness, panel, services
+from eapgp.ui import compare, faithfulness, frame, panel, services
 from eapgp.ui import faithfulness_views as views
 from eapgp.ui.circuits import circuit_of
 from eapgp.ui.draw import guard
 from eapgp.ui.explore import nothing_yet
 from eapgp.ui.session import Session
+
+frame.ensure()
 
 session = Session("faithfulness", faithfulness.FIELDS)
 shown = panel.open_panel(session)

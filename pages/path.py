@@ -1,9 +1,11 @@
 """Path: where EAP-GP and EAP-IG take their gradients."""
 
-from eapgp.ui import panel, path, services
+from eapgp.ui import frame, panel, path, services
 from eapgp.ui.draw import guard
 from eapgp.ui.explore import nothing_yet
 from eapgp.ui.session import Session
+
+frame.ensure()
 
 session = Session("path", path.FIELDS)
 shown = panel.open_panel(session)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eapgp.ui import explore, inspector, panel, provenance, services
+from eapgp.ui import explore, frame, inspector, panel, provenance, services
 from eapgp.ui.circuit_view import build_payload
 from eapgp.ui.circuits import circuit_of, selected
 from eapgp.ui.draw import guard
@@ -10,6 +10,8 @@ from eapgp.ui.exports import downloads
 from eapgp.ui.methods import variant
 from eapgp.ui.pane import bound_view, picker, selection_view
 from eapgp.ui.session import Session
+
+frame.ensure()
 
 session = Session("explore", explore.FIELDS)
 shown = panel.open_panel(session)

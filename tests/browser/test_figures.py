@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,22 +15,15 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.figures import heatmap, nodes
 from eapgp.graph import Graph
 
-pytestmark = pytest.mark.browser
-CHROMIUM = os.environ.get("EAPGP_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 EVIL = ["<img src=x onerror=window.hit=1>", "<a href='javascript:window.hit=1'>x</a>", "&lt;b&gt;", "$x^2$", "%{y}"]
 
 
-@pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    """A blank page that records what it must not do."""
-    sync = pytest.importorskip("playwright.sync_api")
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}")
-    with sync.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        tab = browser.new_page(viewport={"width": 900, "height": 700})
-        yield tab
-        browser.close()
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A blank page of the session's browser."""
+    tab = browser.new_page(viewport={"width": 900, "height": 700})
+    yield tab
+    tab.close()
 
 
 def show(page: Any, fig: go.Figure, folder: Path) -> list[str]:

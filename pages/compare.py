@@ -2,13 +2,15 @@
 
 import streamlit as st
 
-from eapgp.ui import compare, panel, services
+from eapgp.ui import compare, frame, panel, services
 from eapgp.ui.circuit_view import build_payload, largest
 from eapgp.ui.circuits import selected
 from eapgp.ui.draw import guard
 from eapgp.ui.explore import nothing_yet
 from eapgp.ui.pane import bound_view, picker, selection_view
 from eapgp.ui.session import Session
+
+frame.ensure()
 
 session = Session("compare", compare.FIELDS)
 shown = panel.open_panel(session)

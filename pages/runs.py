@@ -2,9 +2,11 @@
 
 import streamlit as st
 
-from eapgp.ui import panel, runs, services
+from eapgp.ui import frame, panel, runs, services
 from eapgp.ui.draw import guard
 from eapgp.ui.session import Session
+
+frame.ensure()
 
 session = Session("runs", runs.FIELDS)
 

@@ -2,10 +2,12 @@
 
 import streamlit as st
 
-from eapgp.ui import panel, prompts
+from eapgp.ui import frame, panel, prompts
 from eapgp.ui.draw import guard
 from eapgp.ui.session import Session
 from eapgp.ui.settings import metric_of
+
+frame.ensure()
 
 session = Session("prompts", prompts.FIELDS)
 shown = panel.open_panel(session)
