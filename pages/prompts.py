@@ -27,7 +27,7 @@ with guard("The prompts"):
     if session["source"] == "task":
         prompts.about(str(spec.task))
         pairs = prompts.generated(spec)
-        metric = metric_of({"task": spec.task, "metric": session["metric"]})
+        metric = metric_of({"task": session["task"], "metric": session["metric"]})
     else:
         pairs = prompts.own_pairs(spec)
         metric = pairs.metric if pairs is not None and session["metric"] == "task" else session["metric"]

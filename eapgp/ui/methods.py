@@ -49,6 +49,11 @@ def option_names(method: str) -> tuple[str, ...]:
     return tuple(o.name for o in METHODS[method].options if o.name not in _WITHOUT_EFFECT.get(method, ()))
 
 
+def draws_noise(method: str) -> bool:
+    """Whether a method's scores depend on a seed of its own."""
+    return method in METHODS and any(option.name == "seed" for option in METHODS[method].options)
+
+
 def metric_title(name: str) -> str:
     """The title of a metric; its name where it is unknown."""
     return METRICS[name].title if name in METRICS else name

@@ -7,17 +7,29 @@ the panel offers to compute the new one, so no page is ever empty and nothing is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
 
+from eapgp.errors import EapgpError
 from eapgp.runs.spec import RunSpec
 from eapgp.ui import services
 from eapgp.ui.jobs import JobView
-from eapgp.ui.methods import blurb, metric_title, option_names, short_name, variant
+from eapgp.ui.methods import blurb, draws_noise, metric_title, option_names, short_name, variant
 from eapgp.ui.session import Session
-from eapgp.ui.settings import FIELDS, NAMES, method_names, metric_names, settings_of, task_names
+from eapgp.ui.settings import (
+    FIELDS,
+    NAMES,
+    SPLITS,
+    method_names,
+    metric_names,
+    metric_of,
+    own_prompts,
+    prompt_names,
+    prompts_title,
+    settings_of,
+)
 from eapgp.ui.shelf import Card
 from eapgp.ui.state import Field, text
 
@@ -84,8 +96,9 @@ def _adopt_run(session: Session) -> None:
     values = {name: session[name] for name in NAMES}
     if st.session_state.get(_OPENED) != run_id:
         st.session_state[_OPENED] = run_id
-        if card.run.spec is not None and not card.run.spec.prompts and not card.run.spec.prompts_file:
-            for name, value in settings_of(card.run.spec, metric=card.metric, options=card.options).items():
+        spec = spec_to_ask_again(card)
+        if spec is not None:
+            for name, value in settings_of(spec, metric=card.metric, options=card.options).items():
                 session[name] = value
         st.session_state["eapgp-opened-values"] = {name: session[name] for name in NAMES}
     elif st.session_state.get("eapgp-opened-values") != values:
@@ -93,9 +106,20 @@ def _adopt_run(session: Session) -> None:
         st.session_state.pop(_OPENED, None)
 
 
+def spec_to_ask_again(card: Card) -> RunSpec | None:
+    """What a run was asked with; prompts that came with it are kept as a file that can be named."""
+    spec = card.run.spec
+    if spec is None or (not spec.prompts and not spec.prompts_file):
+        return spec
+    try:
+        kept = services.kept_prompts(card)
+    except EapgpError:
+        return None
+    return replace(spec, prompts=None, prompts_file=str(kept.path), task=kept.name, n_pairs=None)
+
+
 def _settings(session: Session) -> Mapping[str, Any]:
     from eapgp.models.catalogue import CATALOGUE
-    from eapgp.tasks import TASKS
 
     titles = {entry.name: entry.title for entry in CATALOGUE} | {"demo": "Demo model (bundled)"}
     models = [entry.name for entry in CATALOGUE]
@@ -110,7 +134,34 @@ def _settings(session: Session) -> Mapping[str, Any]:
         format_func=lambda name: titles.get(name, name),
         accept_new_options=True,
     )
-    session.widget("task", st.selectbox, "Task", options=task_names(), format_func=lambda name: TASKS[name].title)
+    session.widget("task", st.selectbox, "Task", options=prompt_names(), format_func=prompts_title)
+    _prompt_settings(session)
+    session.widget("method", st.selectbox, "Method", options=method_names(), format_func=short_name)
+    st.caption(blurb(session["method"]))
+    _method_options(session, option_names(session["method"]))
+    session.widget(
+        "metric",
+        st.selectbox,
+        "Metric",
+        options=metric_names(),
+        format_func=lambda name: (
+            f"Of the task: {metric_title(metric_of({'task': session['task'], 'metric': 'task'})).lower()}"
+            if name == "task"
+            else metric_title(name)
+        ),
+    )
+    return {name: session[name] for name in NAMES}
+
+
+def _prompt_settings(session: Session) -> None:
+    """Which pairs a task makes; pairs of one's own are used as they are."""
+    from eapgp.tasks import TASKS
+
+    if own_prompts(session["task"]) is not None:
+        st.caption("Pairs of your own; the Prompts page shows them.")
+        if session["seed"] or draws_noise(session["method"]):
+            session.widget("seed", st.number_input, "Seed", min_value=0, max_value=2**31 - 1, step=1)
+        return
     if TASKS[session["task"]].options:
         session.widget(
             "corruption",
@@ -125,21 +176,8 @@ def _settings(session: Session) -> Mapping[str, Any]:
         session.widget("pairs", st.number_input, "Prompt pairs", min_value=1, max_value=5000, step=1)
     with right:
         session.widget("seed", st.number_input, "Seed", min_value=0, max_value=2**31 - 1, step=1)
-    session.widget("method", st.selectbox, "Method", options=method_names(), format_func=short_name)
-    st.caption(blurb(session["method"]))
-    _method_options(session, option_names(session["method"]))
-    session.widget(
-        "metric",
-        st.selectbox,
-        "Metric",
-        options=metric_names(),
-        format_func=lambda name: (
-            f"Of the task: {metric_title(TASKS[session['task']].metric).lower()}"
-            if name == "task"
-            else metric_title(name)
-        ),
-    )
-    return {name: session[name] for name in NAMES}
+    if session.page == "prompts" or session["split"] != "all":
+        session.widget("split", st.selectbox, "Drawn from", options=list(SPLITS), format_func=SPLITS.__getitem__)
 
 
 def _method_options(session: Session, options: tuple[str, ...]) -> None:

@@ -49,6 +49,8 @@ def about(task: str) -> None:
     from eapgp.metrics import METRICS
     from eapgp.tasks import TASKS
 
+    if task not in TASKS:
+        return
     one = TASKS[task]
     metric = METRICS[one.metric]
     st.markdown(plain(one.explanation))
@@ -56,10 +58,10 @@ def about(task: str) -> None:
 
 
 def generated(spec: RunSpec) -> PromptSet:
-    """The pairs that the settings on the left make."""
-    from eapgp.tasks import make_prompts
+    """The pairs that the settings on the left name."""
+    from eapgp.runs.compute import make_prompt_set
 
-    return make_prompts(str(spec.task), spec.n_pairs or 64, seed=spec.seed, split=spec.split, **spec.task_options)
+    return make_prompt_set(spec)
 
 
 def table_of(prompts: PromptSet) -> pd.DataFrame:

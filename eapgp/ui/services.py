@@ -24,6 +24,7 @@ from eapgp.runs.run import open_run
 from eapgp.runs.spec import RunSpec
 from eapgp.ui import work
 from eapgp.ui.jobs import JobManager, JobView
+from eapgp.ui.prompts_store import KeptPrompts, PromptStore
 from eapgp.ui.settings import metric_of, spec_of
 from eapgp.ui.shelf import Card, Shelf, asked_key
 
@@ -72,6 +73,16 @@ def _attribution(path: str, run_id: str) -> Attribution:
 def attribution(card: Card) -> Attribution:
     """The result of a run, read once and kept (32 at most)."""
     return _attribution(str(card.run.path), card.id)
+
+
+def kept_prompts(card: Card) -> KeptPrompts:
+    """The prompts of a run as a kept file, for runs whose prompts no task makes.
+
+    Errors: RunError, PromptError or FormatError where they cannot be read or kept.
+    """
+    store, spec = PromptStore(shelf().library.home), card.run.spec
+    known = store.at(spec.prompts_file) if spec is not None and spec.prompts_file else None
+    return known or store.add(card.run.prompts())
 
 
 def question(values: Mapping[str, Any]) -> tuple[RunSpec, str]:

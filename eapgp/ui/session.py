@@ -24,6 +24,7 @@ class Session:
     """The values of one page's fields in this browser session."""
 
     def __init__(self, page: str, fields: Sequence[Field]) -> None:
+        self.page = page
         self._fields = tuple(fields)
         self._by_name = {field.name: field for field in fields}
         self._values: dict[str, Any] = st.session_state.setdefault(_STORE, {})

@@ -11,10 +11,12 @@ from typing import Any
 
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.methods import option_names
+from eapgp.ui.prompts_store import KeptPrompts, PromptStore
 from eapgp.ui.state import Field, choice, integer, text
 
 MAX_PAIRS = 5000
 STEP_RULES = ("relative", "unit")
+SPLITS = {"all": "All prompts", "train": "Trained on", "test": "Held out"}
 
 
 def task_names() -> list[str]:
@@ -22,6 +24,24 @@ def task_names() -> list[str]:
     from eapgp.tasks import TASKS
 
     return list(TASKS)
+
+
+def prompt_names() -> list[str]:
+    """What the prompts may come from: the tasks, then the pairs of one's own by their ids."""
+    return [*task_names(), *(kept.id for kept in PromptStore().all())]
+
+
+def own_prompts(task: str) -> KeptPrompts | None:
+    """The kept pairs that the setting `task` names, or None where it names a task."""
+    return PromptStore().get(task)
+
+
+def prompts_title(task: str) -> str:
+    """How lists show a task or a set of own pairs."""
+    from eapgp.tasks import TASKS
+
+    kept = own_prompts(task)
+    return kept.title if kept is not None else TASKS[task].title if task in TASKS else task
 
 
 def method_names() -> list[str]:
@@ -61,9 +81,9 @@ FIELDS: tuple[Field, ...] = (
     choice(
         "task",
         "ioi",
-        task_names,
+        prompt_names,
         "The behaviour to explain. Each task makes pairs of a clean prompt and a corrupted one that changes the "
-        "right answer.",
+        "right answer. Pairs of your own, made on the Prompts page, are listed below the tasks.",
     ),
     choice(
         "corruption",
@@ -87,6 +107,13 @@ FIELDS: tuple[Field, ...] = (
         2**31 - 1,
         "Which prompts are drawn. The same seed gives the same prompts; compare two seeds to see how much the "
         "scores depend on them.",
+    ),
+    choice(
+        "split",
+        "all",
+        tuple(SPLITS),
+        "Which of a task's prompts are drawn: all, those whose words and templates the demo model was trained on, or "
+        "those that were held out from its training.",
     ),
     choice(
         "method",
@@ -142,11 +169,18 @@ def spec_of(values: Mapping[str, Any]) -> RunSpec:
 
     task, method = str(values["task"]), str(values["method"])
     offered = {option.name for option in TASKS[task].options} if task in TASKS else set()
+    kept = own_prompts(task)
+    prompts: dict[str, Any] = {
+        "task": task,
+        "task_options": {"corruption": values["corruption"]} if "corruption" in offered else {},
+        "n_pairs": int(values["pairs"]),
+        "split": str(values["split"]),
+    }
+    if kept is not None:
+        prompts = {"task": kept.name, "prompts_file": str(kept.path)}
     return RunSpec(
         model=str(values["model"]),
-        task=task,
-        task_options={"corruption": values["corruption"]} if "corruption" in offered else {},
-        n_pairs=int(values["pairs"]),
+        **prompts,
         seed=int(values["seed"]),
         metric=None if values["metric"] == "task" else str(values["metric"]),
         method=method,
@@ -169,10 +203,12 @@ def settings_of(spec: RunSpec, *, metric: str, options: Mapping[str, Any]) -> di
     """Inverse of `spec_of`, for a run whose metric and options are known in full."""
     from eapgp.tasks import TASKS
 
-    usual = TASKS[spec.task].metric if spec.task in TASKS else None
+    kept = PromptStore().at(spec.prompts_file) if spec.prompts_file else None
+    usual = kept.read().metric if kept is not None else TASKS[spec.task].metric if spec.task in TASKS else None
     values: dict[str, Any] = {
         "model": spec.model,
-        "task": spec.task,
+        "task": kept.id if kept is not None else spec.task,
+        "split": spec.split,
         "pairs": spec.n_pairs if spec.n_pairs is not None else 64,
         "seed": spec.seed,
         "method": spec.method,
@@ -190,4 +226,7 @@ def metric_of(values: Mapping[str, Any]) -> str:
     """Name of the metric that the settings mean."""
     from eapgp.tasks import TASKS
 
-    return TASKS[str(values["task"])].metric if values["metric"] == "task" else str(values["metric"])
+    if values["metric"] != "task":
+        return str(values["metric"])
+    kept = own_prompts(str(values["task"]))
+    return kept.read().metric if kept is not None else TASKS[str(values["task"])].metric
