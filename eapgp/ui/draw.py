@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from eapgp.errors import EapgpError
 from eapgp.ui.jobs import one_line
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 _LOG = logging.getLogger("eapgp.ui")
@@ -60,33 +61,41 @@ def chart(fig: go.Figure, key: str, *, select: bool = False) -> Any:
     title = (fig.layout.title.text or key) if fig.layout.title else key
     state = st.plotly_chart(fig, theme=None, key=key, config=options, alt=str(title), **extra)
     read = (fig.layout.meta or {}).get("read")
-    left, right = st.columns([1, 0.12], vertical_alignment="top")
-    if read:
-        left.caption(read)
-    with right:
-        table_download(fig, key)
+    with st.container(horizontal=True, vertical_alignment="top", gap="xsmall", key=f"{key}-foot"):
+        st.caption(read or "", width="stretch")
+        downloads(lambda: _figure_table(fig), key)
     return state
 
 
-def table_download(fig: go.Figure, key: str) -> None:
-    """A button that downloads what a figure draws as CSV."""
+def downloads(table: Callable[[], pd.DataFrame], key: str) -> None:
+    """Two small buttons that download a table as CSV and JSON; it is made when one of them is pressed.
 
-    def table() -> bytes:
-        from eapgp.figures.data import figure_data
+    Put them into a horizontal container: they keep their width however narrow the place is.
+    """
+    kinds: dict[str, tuple[str, Callable[[], bytes]]] = {
+        "csv": ("text/csv", lambda: table().to_csv(index=False).encode()),
+        "json": ("application/json", lambda: table().to_json(orient="records", force_ascii=False).encode()),
+    }
+    with st.container(horizontal=True, gap="small", width="content", key=f"{key}-files"):
+        for kind, (mime, data) in kinds.items():
+            st.download_button(
+                kind.upper(),
+                data,
+                file_name=f"eapgp-{key}.{kind}",
+                mime=mime,
+                key=f"{key}-{kind}",
+                icon=":material/download:",
+                type="tertiary",
+                width="content",
+                on_click="ignore",
+                help=f"Download these numbers as {kind.upper()}. The camera above a figure saves its picture (SVG).",
+            )
 
-        return figure_data(fig).to_csv(index=False).encode()
 
-    st.download_button(
-        "CSV",
-        table,
-        file_name=f"eapgp-{key}.csv",
-        mime="text/csv",
-        key=f"{key}-csv",
-        icon=":material/download:",
-        type="tertiary",
-        on_click="ignore",
-        help="Download the numbers behind this figure. The camera above the figure saves the picture.",
-    )
+def _figure_table(fig: go.Figure) -> pd.DataFrame:
+    from eapgp.figures.data import figure_data
+
+    return figure_data(fig)
 
 
 def points_clicked(state: Any) -> list[str]:
