@@ -31,6 +31,7 @@ else:
         panel.say_problems(session, shown)
         with guard("The faithfulness of this circuit"):
             explore.readout(card, circuit)
+        explore.say_empty(circuit)
         left, right = st.columns([2.7, 1], gap="medium")
         with left, guard("The circuit"):
             payload = build_payload(
@@ -47,7 +48,7 @@ else:
         opened, tabs = session.tabs("tab", explore.TABS)
         with tabs[opened], guard(explore.TABS[opened]):
             if opened == "edges":
-                explore.edges_table(card, result.scores, circuit, pick)
+                explore.edges_table(session, card, result.scores, circuit, pick)
             elif opened == "map":
                 explore.heat_map(card, result.scores, pick)
             elif opened == "spread":

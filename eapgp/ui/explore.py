@@ -10,13 +10,16 @@ import streamlit as st
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
+from eapgp.figures.circuit_view.payload import largest
 from eapgp.ui import services
 from eapgp.ui.circuits import DEFAULT_EDGES, circuit_of, score_of
 from eapgp.ui.draw import chart, dark, points_clicked
+from eapgp.ui.edges import edge_page
 from eapgp.ui.jobs import JobView
-from eapgp.ui.live import follow
+from eapgp.ui.live import follow, may_run
 from eapgp.ui.methods import metric_title, variant
 from eapgp.ui.panel import FIELDS_OF_RUN
+from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
 from eapgp.ui.state import choice, integer, names, text
 
@@ -36,6 +39,14 @@ FIELDS = (
     integer("k", DEFAULT_EDGES, 1, 10_000_000, "How many of the strongest edges the circuit takes."),
     text("sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"),
     names("pins", (), "Pinned nodes and edges.", most=40),
+    text(
+        "edge",
+        "",
+        "Only edges whose ends fit: a node (a3.h1), an input (a3.h1<q>), or a part of a name. "
+        "a3.h1-> asks for the source, ->m2 for the destination; several words must all fit.",
+        pattern=r"[\w.<>\- ]{0,120}",
+        expected="names of nodes, or parts of them",
+    ),
     choice("tab", "edges", tuple(TABS), "Which view is open below the circuit."),
 )
 
@@ -66,6 +77,10 @@ def heading(card: Card) -> None:
 def readout(card: Card, circuit: Circuit) -> None:
     """Faithfulness of the circuit on screen, measured by running it in the background."""
     label = f"{circuit.n_kept} edges of {card.task}"
+    if services.stored_measure(card, [circuit]) is None and not may_run(
+        card, "Measure the faithfulness of this circuit", key="readout-run"
+    ):
+        return
     slot = services.session_slot("readout")
     job_id = services.submit_circuits(card, [circuit], label, slot=slot)
 
@@ -107,13 +122,29 @@ def readout(card: Card, circuit: Circuit) -> None:
     follow(job_id, show, waiting="Running this circuit on the model ·")
 
 
-def edges_table(card: Card, scores: EdgeScores, circuit: Circuit, pick: Pick) -> None:
-    """All edges, sortable and searchable; selecting a row selects the edge in the graph."""
-    table = services.edge_frame(card, scores, circuit)
+def say_empty(circuit: Circuit) -> None:
+    """Why nothing is drawn, where nothing is."""
+    if circuit.n_kept == 0:
+        st.info(
+            f"None of the {circuit.n_selected:,} strongest edges lies on a path from input to logits, so no edge is "
+            "drawn. Move the slider to the right until some do; all edges are in the table below.",
+            icon=":material/info:",
+        )
+
+
+def edges_table(session: Session, card: Card, scores: EdgeScores, circuit: Circuit, pick: Pick) -> None:
+    """The edges, sortable and searchable; selecting a row selects the edge in the graph."""
+    find = session.widget("edge", st.text_input, "Find edges", placeholder="a3.h1, a0.h2->, ->m2 or <q>")
+    page = edge_page(card, scores, circuit, find)
+    table = page.table
     st.caption(
-        f"All {card.graph.n_edges:,} edges, strongest first. Click a column to sort, use the magnifier to search, "
-        "select a row to see that edge in the graph."
+        (f"The {len(table):,} strongest of {page.n_found:,} edges: narrow them above. " if page.cut else "")
+        + (f"{page.n_found:,} edges fit. " if find and not page.cut else "")
+        + (f"All {page.n_found:,} scored edges, strongest first. " if not find and not page.cut else "")
+        + "Click a column to sort; select a row to see that edge in the graph."
     )
+    if table.empty:
+        return
     state = st.dataframe(
         table,
         key="edge-table",
@@ -138,7 +169,7 @@ def edges_table(card: Card, scores: EdgeScores, circuit: Circuit, pick: Pick) ->
             "edge": st.column_config.TextColumn("Edge", width="medium"),
             "score": st.column_config.NumberColumn("Score", format="%+.5f", help="Positive: supports the behaviour."),
             "magnitude": st.column_config.ProgressColumn(
-                "|score|", format="%.4f", min_value=0.0, max_value=float(table["magnitude"].max() or 1.0)
+                "|score|", format="%.4f", min_value=0.0, max_value=largest(scores) or 1.0
             ),
             "type": st.column_config.TextColumn("Enters by", help="Query, key, value, MLP or logits."),
             "source": "Source",
@@ -187,6 +218,8 @@ def curve(card: Card, scores: EdgeScores, n: int) -> None:
 
     sizes = curve_sizes(card.graph.n_edges)
     circuits = [circuit_of(card, scores, size) for size in sizes]
+    if services.stored_measure(card, circuits) is None and not may_run(card, "Measure the curve", key="curve-run"):
+        return
     job_id = services.submit_circuits(card, circuits, f"faithfulness curve of {card.task}")
 
     def show(job: JobView) -> None:

@@ -10,6 +10,7 @@ from eapgp.ui import services
 from eapgp.ui.draw import plain
 from eapgp.ui.jobs import JobView
 from eapgp.ui.panel import progress_text
+from eapgp.ui.shelf import Card
 
 QUICK = 0.2  # seconds that a page waits for a job before it shows progress instead
 
@@ -26,6 +27,30 @@ def follow(job_id: str, show: Callable[[JobView], None], *, waiting: str, cancel
         st.fragment(_wait, run_every=0.4)(job_id, waiting, cancel)
     else:
         end(job, show)
+
+
+def may_run(card: Card, what: str, *, key: str) -> bool:
+    """Whether the model of a run may be run now; where it is large or must be fetched, a button asks first.
+
+    what: what it is run for, as the button says it, e.g. "Measure this circuit".
+    """
+    if services.runs_at_once(card.model):
+        return True
+    agreed = st.session_state.setdefault("eapgp-agreed", set())
+    if card.id in agreed:
+        return True
+    fetched = "" if services.at_hand(card.model) else " and first fetches it from Hugging Face"
+    pressed = st.button(
+        what,
+        key=key,
+        icon=":material/play_arrow:",
+        help=f"Runs {plain(card.model)} in the background{fetched}. It is not done unasked because the model is large "
+        "or not on this machine; after this click, what this page shows of the run is measured as it changes.",
+    )
+    if pressed:
+        agreed.add(card.id)
+        st.rerun()
+    return False
 
 
 def end(job: JobView, show: Callable[[JobView], None]) -> None:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from eapgp.attribution.result import Attribution, EdgeScores, PathRecord
+from eapgp.attribution.result import Attribution, PathRecord
 from eapgp.circuits.circuit import Circuit
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import open_run
@@ -161,6 +160,29 @@ def live_lane(model: str, spec: RunSpec | None = None) -> str:
     return "live" if small else lane_of(spec or RunSpec())
 
 
+def runs_at_once(model: str) -> bool:
+    """Whether a page may run a model unasked: it is small and needs no download."""
+    from eapgp.models.catalogue import find_model
+
+    entry = find_model(model)
+    return entry is not None and entry.parameters <= SMALL_MODEL and at_hand(model)
+
+
+def at_hand(model: str) -> bool:
+    """Whether a model can be loaded without the network: bundled, a folder, or fetched before."""
+    from eapgp.models.catalogue import find_model
+
+    entry = find_model(model)
+    if (entry is not None and entry.source == "bundled") or Path(model).expanduser().is_dir():
+        return True
+    source = entry.source if entry is not None else model
+    if source.count("/") != 1:
+        return False
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(source, "config.json"), str)
+
+
 def comparable(card: Card) -> list[Card]:
     """Runs of the same graph, prompts and metric (this one included), one per variant of a method."""
     found: dict[tuple[str, str], Card] = {}
@@ -169,22 +191,6 @@ def comparable(card: Card) -> list[Card]:
         if same and other.model == card.model:
             found.setdefault((other.method, str(sorted(other.options.items()))), other)
     return sorted(found.values(), key=lambda one: (_ORDER.get(one.method, 99), str(one.options)))
-
-
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _edges(run_id: str, _scores: EdgeScores) -> pd.DataFrame:
-    from eapgp.formats.tables import edge_table
-
-    return edge_table(_scores)
-
-
-def edge_frame(card: Card, scores: EdgeScores, circuit: Circuit) -> pd.DataFrame:
-    """Every edge of a run as a table, with a column that says which are in the circuit."""
-    table = _edges(card.id, scores)
-    graph = card.graph
-    rows = table["source"].map({name: i for i, name in enumerate(graph.sources)}).to_numpy()
-    columns = table["destination"].map({name: i for i, name in enumerate(graph.destinations)}).to_numpy()
-    return table.assign(in_graph=circuit.edges[rows, columns])
 
 
 def bootstrap_band(result: work.Measured) -> tuple[Floats, Floats]:
