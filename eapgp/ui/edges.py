@@ -102,9 +102,9 @@ def _table(scores: EdgeScores, rows: Any, columns: Any, ranks: Any) -> pd.DataFr
             "edge": sources[rows] + "->" + destinations[columns],
             "score": values,
             "magnitude": np.abs(values),
-            "type": pd.Categorical.from_codes(code[columns], list(types)),
-            "source": pd.Categorical.from_codes(rows, list(graph.sources)),
-            "destination": pd.Categorical.from_codes(columns, list(graph.destinations)),
+            "type": pd.Categorical.from_codes(code[columns], pd.Index(list(types))),
+            "source": pd.Categorical.from_codes(rows, pd.Index(list(graph.sources))),
+            "destination": pd.Categorical.from_codes(columns, pd.Index(list(graph.destinations))),
             "source_layer": graph.source_layers[rows].astype(np.int16),
             "layer": graph.destination_layers[columns].astype(np.int16),
         }
