@@ -11,6 +11,7 @@ import pytest
 from engine_made import one_thread
 
 from eapgp.study.results import (
+    COMPARISONS,
     HELD_OUT_SEEDS,
     HELD_OUT_TASKS,
     JUDGED,
@@ -25,7 +26,9 @@ from eapgp.study.results import (
     shared_models,
 )
 from eapgp.study.results_measure import AREA_FRACTIONS, Estimate, clipped_area, mean_of, over_cells
-from eapgp.study.results_text import COMPARISONS, PROTOCOL, differences, number, report, verdict
+from eapgp.study.results_text import report
+from eapgp.study.results_verdicts import PROTOCOL, differences
+from eapgp.study.results_words import flips, number, verdict
 from eapgp.tasks import TASKS
 
 one_thread()
@@ -162,6 +165,9 @@ def test_estimates_by_hand() -> None:
     assert verdict(a - b) == "higher" and verdict(b - a) == "lower"
     assert verdict(Estimate(0.1, np.linspace(-1, 1, 101))) == "tie"
     assert mean_of([a, b]).value == 1.5
+    assert (a - b).flips == 0 and np.isnan((a - a).flips)
+    assert Estimate(0.1, np.array([1.0, 2.0, -1.0, 0.0])).flips == 0.375
+    assert flips(Estimate(0.1, np.array([1.0, 2.0, -1.0, 0.0]))) == "38%" and flips(a - a) == "–"
     assert a.interval == pytest.approx((1.05, 2.95))
     assert number(Estimate(0.5, np.full(3, 0.5)), 2, sign=True) == "+0.50 [+0.50, +0.50]"
 

@@ -158,7 +158,8 @@ def _task(model: Model, task: str, settings: Settings) -> TaskResult:
     log.info("table: %s", task)
     scored = make_prompts(task, settings.pairs, seed=SCORED_SEED, split="train")
     judged = make_prompts(task, settings.pairs, seed=JUDGED_SEED, split="test")
-    return measure_task(model, scored, judged, settings.variants, resamples=settings.resamples)
+    seed = list(TASKS).index(task)  # tasks are averaged, so their resamples must not be the same draw
+    return measure_task(model, scored, judged, settings.variants, resamples=settings.resamples, seed=seed)
 
 
 def _cells(

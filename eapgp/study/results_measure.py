@@ -71,6 +71,15 @@ class Estimate:
         low, high = self.interval
         return not (low > 0 or high < 0)
 
+    @property
+    def flips(self) -> float:
+        """Of a difference: share of resamples in which its sign is the other one (0 counts half); NaN where it is 0."""
+        kept = self.draws[~np.isnan(self.draws)]
+        if self.value == 0 or not len(kept):
+            return float("nan")
+        against = np.sign(kept) * np.sign(self.value)
+        return float((against < 0).mean() + 0.5 * (kept == 0).mean())
+
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     """Unweighted mean of independent estimates."""

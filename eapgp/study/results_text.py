@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,16 +16,10 @@ import numpy as np
 
 from eapgp import __version__
 from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES, PlantedScore
-from eapgp.study.results import (
-    COMPARISONS,
-    JUDGED_SEED,
-    ROOT,
-    SCORED_SEED,
-    Cells,
-    Results,
-    Settings,
-)
-from eapgp.study.results_measure import AREA_FRACTIONS, Estimate, TaskResult, mean_of, over_cells
+from eapgp.study.results import JUDGED_SEED, SCORED_SEED, Results, Settings
+from eapgp.study.results_measure import TaskResult, mean_of
+from eapgp.study.results_verdicts import study_section
+from eapgp.study.results_words import count, flips, listed, number, table, verdict
 
 SHOWN = (0.01, 0.02, 0.05, 0.1, 0.2)  # fractions of MIB's grid that the tables show
 PAIRED = (
@@ -41,7 +34,6 @@ PAIRED = (
     ("mask-ig-refined", "eap-ig"),
     ("exact", "eap-ig"),
 )
-PROTOCOL = "docs/study-mask-ig.md"
 WARNING = (
     "**Read this apart from faithfulness.** Agreement with exact single-edge patching says how well a method ranks "
     "edges taken alone. It is not a measure of circuits: of two redundant edges each is worth nothing alone, and "
@@ -63,27 +55,8 @@ def report(results: Results, *, threads: int = 1) -> str:
     if results.tasks:
         parts.append(_tasks(results))
     if results.tuning or results.held_out or results.second:
-        parts.append(_study(results))
+        parts.append(study_section(results))
     return "\n\n".join(parts) + "\n"
-
-
-def number(estimate: Estimate, digits: int = 3, *, sign: bool = False) -> str:
-    """`0.812 [0.790, 0.833]`."""
-    plus, (low, high) = "+" if sign else "", estimate.interval
-    return f"{estimate.value:{plus}.{digits}f} [{low:{plus}.{digits}f}, {high:{plus}.{digits}f}]"
-
-
-def verdict(difference: Estimate) -> str:
-    """`higher`, `lower` or `tie`."""
-    if difference.tie:
-        return "tie"
-    return "higher" if difference.value > 0 else "lower"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first column is text, the others are numbers."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "|".join(["---", *["---:"] * (len(head) - 1)]) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 # -- how --------------------------------------------------------------------------------------
@@ -156,10 +129,10 @@ def _planted(scores: Sequence[PlantedScore]) -> str:
     complete = [f"`{s.label}`" for s in scores if s.found == s.edges.n_true]
     blind = [f"`{s.label}`" for s in scores if s.saturated_share == 0]
     sentences = [
-        f"All {len(TRUE_EDGES)} true edges are the top {len(TRUE_EDGES)} of {_listed(complete)}."
+        f"All {len(TRUE_EDGES)} true edges are the top {len(TRUE_EDGES)} of {listed(complete)}."
         if complete
         else "No method has all true edges at its top.",
-        f"{_listed(blind)} scored the saturated edge 0, no more than an edge that does nothing."
+        f"{listed(blind)} scored the saturated edge 0, no more than an edge that does nothing."
         if blind
         else "No method scored the saturated edge 0.",
     ]
@@ -214,7 +187,7 @@ def _means(tasks: Sequence[TaskResult]) -> str:
         (f"`{label}`", number(mean_of([t.cpr[label] for t in tasks])), number(mean_of([t.cmd[label] for t in tasks])))
         for label in tasks[0].curves
     ]
-    return f"### Mean over the {_count(len(tasks), 'task')}\n\n" + table(("method", "CPR", "CMD"), rows)
+    return f"### Mean over the {count(len(tasks), 'task')}\n\n" + table(("method", "CPR", "CMD"), rows)
 
 
 def _differences(tasks: Sequence[TaskResult]) -> str:
@@ -224,9 +197,22 @@ def _differences(tasks: Sequence[TaskResult]) -> str:
         verdicts = [verdict(d) for d in each]
         counts = " / ".join(str(verdicts.count(word)) for word in ("higher", "tie", "lower"))
         cmd = mean_of([t.cmd[a] - t.cmd[b] for t in tasks])
-        rows.append((f"`{a}` − `{b}`", number(mean_of(each), 4, sign=True), counts, number(cmd, 4, sign=True)))
-    head = ("difference", "CPR, mean over tasks", "tasks higher / tie / lower", "CMD, mean over tasks")
-    return "### Differences, paired\n\n" + table(head, rows) if rows else ""
+        cpr = mean_of(each)
+        cells = (number(cpr, 4, sign=True), flips(cpr), counts, number(cmd, 4, sign=True), flips(cmd))
+        rows.append((f"`{a}` − `{b}`", *cells))
+    head = (
+        "difference",
+        "CPR, mean over tasks",
+        "order flips",
+        "tasks higher / tie / lower",
+        "CMD, mean",
+        "order flips",
+    )
+    note = (
+        "Order flips: share of resamples in which the two stand the other way round. Intervals are not corrected for "
+        "the number of comparisons: about one in twenty misses 0 where nothing differs."
+    )
+    return f"### Differences, paired\n\n{note}\n\n{table(head, rows)}" if rows else ""
 
 
 def _conclusions(tasks: Sequence[TaskResult]) -> str:
@@ -294,96 +280,3 @@ def _agreement(tasks: Sequence[TaskResult]) -> str:
 
 def _present(tasks: Sequence[TaskResult]) -> list[tuple[str, str]]:
     return [(a, b) for a, b in PAIRED if a in tasks[0].curves and b in tasks[0].curves]
-
-
-# -- the study of mask-ig ---------------------------------------------------------------------
-
-
-def _study(results: Results) -> str:
-    sizes = ", ".join(f"{100 * fraction:g}" for fraction in AREA_FRACTIONS)
-    parts = [
-        "## 3. Does mask-ig's small advantage hold?",
-        f"Protocol and hypotheses: [{Path(PROTOCOL).name}]({Path(PROTOCOL).name}){_committed()}. "
-        "The measure is the mean of faithfulness clipped to 0 … 1 over circuits of up to half of the edges "
-        f"({sizes} %), with {results.settings.cell_pairs} pairs to score on and as many others to judge on in every "
-        "cell. Seeds are resampled within tasks and pairs within seeds.",
-    ]
-    if results.tuning:
-        parts.append("### Tuning half (nothing is concluded from it)\n\n" + _areas(results.tuning))
-    if results.held_out:
-        parts += ["### Held-out half, bundled model\n\n" + _areas(results.held_out), _judged(results.held_out)]
-    if results.second:
-        parts += ["### Second model (story model, Llama architecture)\n\n" + _areas(results.second)]
-        parts += [_judged(results.second), f"Weights {results.second_hash}."]
-    elif "second-model" in results.settings.parts:
-        parts.append("### Second model\n\nNot measured: the story model's folder was absent where this was run.")
-    parts.append(_outcome(results))
-    return "\n\n".join(part for part in parts if part)
-
-
-def _areas(cells: Cells) -> str:
-    labels = list(next(iter(cells.values()))[0])
-    rows = []
-    for label in labels:
-        by_task = {task: [cell[label] for cell in row] for task, row in cells.items()}
-        each = [f"{np.mean([e.value for e in estimates]):.4f}" for estimates in by_task.values()]
-        rows.append((f"`{label}`", number(over_cells(by_task), 4), *each))
-    n_cells = sum(len(row) for row in cells.values())
-    return f"{_count(n_cells, 'cell')} (task × seed).\n\n" + table(("method", "area", *cells), rows)
-
-
-def differences(cells: Cells, a: str, b: str) -> tuple[Estimate, dict[str, Estimate]]:
-    """Paired difference of the areas of a and b: over all cells, and per task."""
-    each = {task: [cell[a] - cell[b] for cell in row] for task, row in cells.items()}
-    return over_cells(each), {task: over_cells({task: row}) for task, row in each.items()}
-
-
-def _judged(cells: Cells) -> str:
-    rows = []
-    for name, a, b, passes in COMPARISONS:
-        whole, by_task = differences(cells, a, b)
-        each = ", ".join(f"{task} {number(d, 4, sign=True)}" for task, d in by_task.items())
-        single = [cell[a] - cell[b] for row in cells.values() for cell in row]
-        verdicts = [verdict(d) for d in single]
-        counts = " / ".join(str(verdicts.count(word)) for word in ("higher", "tie", "lower"))
-        rows.append(
-            (f"{name}: `{a}` − `{b}`", passes, number(whole, 4, sign=True), f"**{verdict(whole)}**", counts, each)
-        )
-    head = ("comparison", "passes", "difference", "verdict", "cells higher / tie / lower", "by task")
-    return table(head, rows)
-
-
-def _outcome(results: Results) -> str:
-    lines = []
-    for name, a, b, _ in COMPARISONS:
-        for cells, where in (
-            (results.held_out, "held-out tasks of the bundled model"),
-            (results.second, "story model"),
-        ):
-            if not cells:
-                continue
-            whole, _by_task = differences(cells, a, b)
-            word = {"higher": "holds", "tie": "does not show (a tie)", "lower": "is refuted (lower)"}[verdict(whole)]
-            lines.append(f"- {name}, {where}: the advantage of `{a}` over `{b}` {word}: {number(whole, 4, sign=True)}.")
-    return "### Outcome\n\n" + "\n".join(lines) if lines else ""
-
-
-def _committed() -> str:
-    """The commit that brought the protocol in, where git can tell."""
-    command = ["git", "log", "--diff-filter=A", "--format=%h %cI", "--", PROTOCOL]
-    try:
-        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=10, check=True).stdout.split()
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return f", committed as {found[0]} at {found[1]}, before the first held-out number" if len(found) >= 2 else ""
-
-
-# -- words ------------------------------------------------------------------------------------
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
