@@ -307,6 +307,15 @@ def test_scores_are_left_alone() -> None:
     assert len(rank_edges(scores)) == graph.n_edges
 
 
+def test_ranking_is_a_stable_sort() -> None:
+    graph = Graph(3, 4)
+    for seed, spread in ((0, 3), (1, 50), (2, 10**6)):
+        values = np.random.default_rng(seed).integers(-spread, spread, size=graph.mask.shape).astype(np.float32)
+        positions = np.flatnonzero(graph.mask)
+        expected = positions[np.argsort(-np.abs(values.ravel()[positions]), kind="stable")]
+        assert (rank_edges(EdgeScores(graph, values)) == expected).all()
+
+
 def test_gpt2_xl_size_is_handled() -> None:
     graph = Graph(48, 25)
     assert graph.n_edges == 2_235_025
@@ -320,10 +329,14 @@ def test_gpt2_xl_size_is_handled() -> None:
         "greedy": {"n": 20_000, "rule": "greedy"},
         "greedy, half": {"n": 1_100_000, "rule": "greedy"},
     }.items():
-        start = time.perf_counter()
-        circuit = select(scores, **options)
-        print(f"GPT-2 XL {label}: {time.perf_counter() - start:.2f} s, {circuit.n_selected:,} → {circuit.n_kept:,}")
+        took = []
+        for _ in range(3):
+            start = time.thread_time()
+            circuit = select(scores, **options)
+            took.append(time.thread_time() - start)
+        print(f"GPT-2 XL {label}: {min(took):.2f} s, {circuit.n_selected:,} → {circuit.n_kept:,}")
         assert circuit.n_kept <= circuit.n_selected
+        assert min(took) < 1.0, label
     start = time.perf_counter()
     many = select_many(scores, [1000 * 2**i for i in range(10)])
     print(f"GPT-2 XL, ten sizes: {time.perf_counter() - start:.2f} s")
