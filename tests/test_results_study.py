@@ -10,6 +10,11 @@ import numpy as np
 import pytest
 from engine_made import one_thread
 
+from eapgp.attribution.api import attribute
+from eapgp.evaluation.curves import mib_curve
+from eapgp.evaluation.runner import CircuitRunner
+from eapgp.evaluation.statistics import MIB_FRACTIONS, cpr_cmd
+from eapgp.models import load_model
 from eapgp.study.results import (
     COMPARISONS,
     HELD_OUT_SEEDS,
@@ -25,11 +30,20 @@ from eapgp.study.results import (
     measure,
     shared_models,
 )
-from eapgp.study.results_measure import AREA_FRACTIONS, Estimate, clipped_area, mean_of, over_cells
+from eapgp.study.results_measure import (
+    AREA_FRACTIONS,
+    Estimate,
+    Variant,
+    clipped_area,
+    mean_of,
+    measure_task,
+    over_cells,
+    over_seeds,
+)
 from eapgp.study.results_text import report
 from eapgp.study.results_verdicts import PROTOCOL, differences
 from eapgp.study.results_words import flips, number, verdict
-from eapgp.tasks import TASKS
+from eapgp.tasks import TASKS, make_prompts
 
 one_thread()
 
@@ -43,6 +57,7 @@ def results() -> Results:
         Settings(
             parts=("planted", "table", "tuning", "held-out"),
             tasks=("ioi",),
+            seeds=(0, 1),
             pairs=8,
             cell_pairs=8,
             resamples=40,
@@ -87,15 +102,40 @@ def test_every_table_is_rectangular(page: str) -> None:
 
 def test_the_full_graph_is_faithful_and_exact_agrees_with_itself(results: Results) -> None:
     task = results.tasks[0]
-    assert set(task.curves) == {v.label for v in VARIANTS}
-    for label, curve in task.curves.items():
-        assert curve.faithfulness.value[-1] == pytest.approx(1.0, abs=1e-4), label
-        assert curve.cpr is not None
-        assert task.cpr[label].value == pytest.approx(float(curve.cpr.value))
-        assert task.cpr[label].interval == pytest.approx((float(curve.cpr.low), float(curve.cpr.high)))
+    assert set(task.labels) == {v.label for v in VARIANTS} and task.seeds == 2
+    for label in task.labels:
+        curve = [estimate.value for estimate in task.faithfulness[label]]
+        assert curve[-1] == pytest.approx(1.0, abs=1e-4), label
+        assert task.cpr[label].value == pytest.approx(cpr_cmd(MIB_FRACTIONS, curve)[0])
+        low, high = task.cpr[label].interval
+        assert low <= task.cpr[label].value <= high
     assert task.spearman["exact"] == pytest.approx(1.0)
     assert task.spearman["eap"] > 0.5 > abs(task.spearman["random"])
     assert task.cpr["eap-ig"].value > task.cpr["random"].value + 0.2
+
+
+def test_a_task_s_numbers_are_those_of_its_curves() -> None:
+    """One seed: value and interval are what `mib_curve` gives for the same resamples."""
+    model = load_model("demo", device="cpu")
+    scored, judged = make_prompts("ioi", 6, seed=0), make_prompts("ioi", 6, seed=9)
+    found = measure_task(model, scored, judged, [Variant("eap", "eap")], resamples=50, seed=3)
+    scores = attribute(model, scored, method="eap").scores
+    curve = mib_curve(CircuitRunner(model, judged), scores, resamples=50, seed=3)
+    assert curve.cpr is not None and curve.cmd is not None
+    for band, estimate in ((curve.cpr, found.cpr["eap"]), (curve.cmd, found.cmd["eap"])):
+        assert estimate.value == pytest.approx(float(band.value))
+        assert estimate.interval == pytest.approx((float(band.low), float(band.high)))
+    assert [e.value for e in found.faithfulness["eap"]] == pytest.approx(curve.faithfulness.value.tolist(), abs=1e-7)
+
+
+def test_seeds_are_averaged_alike_for_every_method(results: Results) -> None:
+    """Combining first and differencing then is the same as the other way round: the resamples are paired."""
+    task = results.tasks[0]
+    twice = over_seeds([task, task], seed=4)
+    assert twice.cpr["eap"].value == pytest.approx(task.cpr["eap"].value)
+    difference = twice.cpr["eap-ig"] - twice.cpr["eap"]
+    direct = over_cells({"ioi": [task.cpr["eap-ig"] - task.cpr["eap"]] * 2}, seed=4)
+    assert difference.draws == pytest.approx(direct.draws)
 
 
 def test_verdicts_on_the_page_are_those_of_the_intervals(page: str, results: Results) -> None:

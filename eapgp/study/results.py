@@ -27,7 +27,7 @@ import numpy as np
 from eapgp.ground_truth.planted import PlantedScore, build_planted, planted_prompts, planted_scores
 from eapgp.models import load_model
 from eapgp.prompts.files import read_prompts
-from eapgp.study.results_measure import Estimate, TaskResult, Variant, measure_cell, measure_task
+from eapgp.study.results_measure import Estimate, TaskResult, Variant, measure_cell, measure_task, over_seeds
 from eapgp.tasks import TASKS, make_prompts
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("planted", "table", "held-out", "second-model")
 TUNING = "tuning"  # the part whose outcome is in the protocol
-SCORED_SEED, JUDGED_SEED = 0, 1000  # prompts that scores come from, and those that circuits are run on
+TABLE_SEEDS = (0, 1, 2)
+JUDGED_SEED = 1000  # added to a seed: the prompts that circuits are run on
 
 VARIANTS = (
     Variant("eap", "eap"),
@@ -88,6 +89,7 @@ class Settings:
     parts: tuple[str, ...] = PARTS
     tasks: tuple[str, ...] = tuple(TASKS)
     variants: tuple[Variant, ...] = VARIANTS
+    seeds: tuple[int, ...] = TABLE_SEEDS
     pairs: int = 32
     cell_pairs: int = 32
     resamples: int = 1000
@@ -155,11 +157,15 @@ def measure_planted(pairs: int) -> list[PlantedScore]:
 
 
 def _task(model: Model, task: str, settings: Settings) -> TaskResult:
-    log.info("table: %s", task)
-    scored = make_prompts(task, settings.pairs, seed=SCORED_SEED, split="train")
-    judged = make_prompts(task, settings.pairs, seed=JUDGED_SEED, split="test")
-    seed = list(TASKS).index(task)  # tasks are averaged, so their resamples must not be the same draw
-    return measure_task(model, scored, judged, settings.variants, resamples=settings.resamples, seed=seed)
+    """Fresh prompts for every seed: scored on training combinations, judged on held-out ones."""
+    number, results = list(TASKS).index(task), []
+    for place, seed in enumerate(settings.seeds):
+        log.info("table: %s, seed %d", task, seed)
+        scored = make_prompts(task, settings.pairs, seed=seed, split="train")
+        judged = make_prompts(task, settings.pairs, seed=JUDGED_SEED + seed, split="test")
+        draw = number * len(settings.seeds) + place  # what is averaged must not share its resamples
+        results.append(measure_task(model, scored, judged, settings.variants, resamples=settings.resamples, seed=draw))
+    return over_seeds(results, seed=number)
 
 
 def _cells(
@@ -206,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eapgp.study.results", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results.md", help="file to write")
     parser.add_argument("--parts", nargs="+", choices=(*PARTS, TUNING), default=list(PARTS), help="parts to measure")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(TABLE_SEEDS), help="prompt seeds of the table")
     parser.add_argument("--pairs", type=int, default=Settings.pairs, help="prompt pairs per set")
     parser.add_argument("--cell-pairs", type=int, default=Settings.cell_pairs, help="the same, in the mask-ig study")
     parser.add_argument("--resamples", type=int, default=Settings.resamples, help="bootstrap resamples")
@@ -217,6 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     settings = Settings(
         parts=tuple(given.parts),
+        seeds=tuple(given.seeds),
         pairs=given.pairs,
         cell_pairs=given.cell_pairs,
         resamples=given.resamples,

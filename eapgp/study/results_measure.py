@@ -6,8 +6,8 @@ alike, so that differences are paired.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from eapgp.attribution.api import attribute
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.select import select_many
 from eapgp.evaluation.agreement import spearman
-from eapgp.evaluation.curves import Curve, mib_curve
 from eapgp.evaluation.runner import CircuitRunner, CircuitRuns
 from eapgp.evaluation.statistics import (
     LEVEL,
@@ -92,42 +91,51 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
 class TaskResult:
     """All methods on one task of one model.
 
-    curves, cpr, cmd, spearman (with exact; None where exact was not asked for), seconds, passes (forward, backward):
-    by label.
+    metric_clean, metric_corrupted: means over the judged pairs. selected `[size]`: edges of MIB's circuits.
+    By label: faithfulness at each of those sizes, cpr, cmd, spearman (with exact; empty where exact was not
+    asked for), seconds, passes (forward, backward). seeds: how many prompt seeds it is the mean of.
     """
 
     task: str
     metric: str
     n_pairs: int
+    n_edges: int
     metric_clean: float
     metric_corrupted: float
-    curves: dict[str, Curve]
+    selected: tuple[int, ...]
+    faithfulness: dict[str, tuple[Estimate, ...]]
     cpr: dict[str, Estimate]
     cmd: dict[str, Estimate]
     spearman: dict[str, float]
     seconds: dict[str, float]
     passes: dict[str, tuple[float, float]]
+    seeds: int = 1
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The variants that were measured."""
+        return tuple(self.cpr)
 
 
 def measure_task(
     model: Model, scored: PromptSet, judged: PromptSet, variants: Sequence[Variant], *, resamples: int, seed: int = 0
 ) -> TaskResult:
-    """Score with every variant on `scored`, run MIB's circuits on `judged`."""
+    """Score with every variant on `scored`, run MIB's circuits on `judged`; seed: of the resamples."""
     runner = CircuitRunner(model, judged)
+    sizes = mib_sizes(model.graph.n_edges)
     found = {v.label: attribute(model, scored, method=v.method, **v.options) for v in variants}
-    curves = {
-        label: mib_curve(runner, result.scores, name=label, resamples=resamples, seed=seed)
-        for label, result in found.items()
-    }
-    areas = {label: _mib_areas(curve, resamples, seed) for label, curve in curves.items()}
+    curves = {label: _curve(runner, result.scores, sizes, resamples, seed) for label, result in found.items()}
+    areas = {label: _mib_areas(curve) for label, curve in curves.items()}
     truth = next((found[v.label].scores for v in variants if v.method == "exact"), None)
     return TaskResult(
         task=judged.task,
         metric=judged.metric,
         n_pairs=len(judged),
+        n_edges=model.graph.n_edges,
         metric_clean=float(runner.metric_clean.mean()),
         metric_corrupted=float(runner.metric_corrupted.mean()),
-        curves=curves,
+        selected=tuple(sizes),
+        faithfulness=curves,
         cpr={label: both[0] for label, both in areas.items()},
         cmd={label: both[1] for label, both in areas.items()},
         spearman={} if truth is None else {label: _spearman(f.scores, truth) for label, f in found.items()},
@@ -136,11 +144,43 @@ def measure_task(
     )
 
 
-def _mib_areas(curve: Curve, resamples: int, seed: int) -> tuple[Estimate, Estimate]:
-    values = cpr_cmd(MIB_FRACTIONS, curve.runs.faithfulness)
-    drawn = cpr_cmd(MIB_FRACTIONS, _resampled(curve.runs, resamples, seed))
+def _curve(
+    runner: CircuitRunner, scores: EdgeScores, sizes: Sequence[int], resamples: int, seed: int
+) -> tuple[Estimate, ...]:
+    runs = runner.run(select_many(scores, sizes))
+    drawn = _resampled(runs, resamples, seed)
+    return tuple(Estimate(float(value), drawn[:, i]) for i, value in enumerate(runs.faithfulness))
+
+
+def _mib_areas(curve: Sequence[Estimate]) -> tuple[Estimate, Estimate]:
+    values = cpr_cmd(MIB_FRACTIONS, [estimate.value for estimate in curve])
+    drawn = cpr_cmd(MIB_FRACTIONS, np.stack([estimate.draws for estimate in curve], axis=1))
     cpr, cmd = (Estimate(float(value), np.asarray(draws)) for value, draws in zip(values, drawn, strict=True))
     return cpr, cmd
+
+
+def over_seeds(results: Sequence[TaskResult], *, seed: int = 0) -> TaskResult:
+    """One task's mean over prompt seeds; seeds are resampled, then pairs, alike for every label and number."""
+    first = results[0]
+
+    def mean(read: Callable[[TaskResult], Estimate]) -> Estimate:
+        return over_cells({first.task: [read(result) for result in results]}, seed=seed)
+
+    def average(read: Callable[[TaskResult], float]) -> float:
+        return float(np.mean([read(result) for result in results]))
+
+    labels, places = first.labels, range(len(first.selected))
+    return replace(
+        first,
+        metric_clean=average(lambda r: r.metric_clean),
+        metric_corrupted=average(lambda r: r.metric_corrupted),
+        faithfulness={a: tuple(mean(lambda r, a=a, i=i: r.faithfulness[a][i]) for i in places) for a in labels},  # type: ignore[misc]
+        cpr={a: mean(lambda r, a=a: r.cpr[a]) for a in labels},  # type: ignore[misc]
+        cmd={a: mean(lambda r, a=a: r.cmd[a]) for a in labels},  # type: ignore[misc]
+        spearman={a: average(lambda r, a=a: r.spearman[a]) for a in first.spearman},  # type: ignore[misc]
+        seconds={a: average(lambda r, a=a: r.seconds[a]) for a in labels},  # type: ignore[misc]
+        seeds=len(results),
+    )
 
 
 def _resampled(runs: CircuitRuns, resamples: int, seed: int) -> Floats:

@@ -16,7 +16,7 @@ import numpy as np
 
 from eapgp import __version__
 from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES, PlantedScore
-from eapgp.study.results import JUDGED_SEED, SCORED_SEED, Results, Settings
+from eapgp.study.results import Results, Settings
 from eapgp.study.results_measure import TaskResult, mean_of
 from eapgp.study.results_verdicts import study_section
 from eapgp.study.results_words import count, flips, listed, number, table, verdict
@@ -46,8 +46,8 @@ def report(results: Results, *, threads: int = 1) -> str:
     parts = [
         "# Results",
         "Measured by one command; every number and every sentence about numbers below is written by it. "
-        "Square brackets are 95 % bootstrap intervals over prompt pairs. A difference whose interval includes 0 "
-        "is a tie.",
+        "Square brackets are 95 % bootstrap intervals over prompt seeds and pairs. A difference whose interval "
+        "includes 0 is a tie.",
         _how(results, threads),
     ]
     if results.planted:
@@ -74,10 +74,14 @@ def _how(results: Results, threads: int) -> str:
         ("model", f"bundled demo model, weights {results.weights_hash}, float32, {_edges(results)}"),
         (
             "prompts",
-            f"{settings.pairs} pairs to score on (seed {SCORED_SEED}, combinations the model was trained on) and "
-            f"{settings.pairs} others to run circuits on (seed {JUDGED_SEED}, held-out combinations)",
+            f"{settings.pairs} pairs to score on (combinations the model was trained on) and {settings.pairs} others "
+            f"to run circuits on (held-out combinations), afresh for each of {count(len(settings.seeds), 'seed')}",
         ),
-        ("intervals", f"{settings.resamples:,} bootstrap resamples of the pairs, the same for every method of a task"),
+        (
+            "intervals",
+            f"{settings.resamples:,} bootstrap resamples: seeds, then the judged pairs within each; the same for every "
+            "method of a task",
+        ),
         ("time", f"{results.seconds / 60:.0f} minutes"),
     ]
     return "## How it was made\n\n" + table(("", ""), rows).replace("---:", "---")
@@ -87,6 +91,8 @@ def _command(settings: Settings) -> str:
     words, default = ["python -m eapgp.study.results"], Settings()
     if settings.parts != default.parts:
         words.append("--parts " + " ".join(settings.parts))
+    if settings.seeds != default.seeds:
+        words.append("--seeds " + " ".join(map(str, settings.seeds)))
     if settings.pairs != default.pairs:
         words.append(f"--pairs {settings.pairs}")
     if settings.cell_pairs != default.cell_pairs:
@@ -97,8 +103,7 @@ def _command(settings: Settings) -> str:
 
 
 def _edges(results: Results) -> str:
-    counts = {curve.n_edges for task in results.tasks for curve in task.curves.values()}
-    return f"{counts.pop()} edges" if counts else "4 layers of 4 heads"
+    return f"{results.tasks[0].n_edges} edges" if results.tasks else "4 layers of 4 heads"
 
 
 def _processor() -> str:
@@ -167,17 +172,20 @@ def _tasks(results: Results) -> str:
 
 
 def _task(task: TaskResult) -> str:
-    rows = []
-    for label, curve in task.curves.items():
-        shares = [int(fraction * curve.n_edges) for fraction in SHOWN]
-        places = [int(np.flatnonzero(curve.selected == n)[0]) for n in shares]
-        band = curve.faithfulness
-        cells = [f"{band.value[i]:.2f} [{band.low[i]:.2f}, {band.high[i]:.2f}]" for i in places]
-        rows.append((f"`{label}`", number(task.cpr[label]), number(task.cmd[label]), *cells))
+    places = [task.selected.index(int(fraction * task.n_edges)) for fraction in SHOWN]
+    rows = [
+        (
+            f"`{label}`",
+            number(task.cpr[label]),
+            number(task.cmd[label]),
+            *(number(task.faithfulness[label][i], 2) for i in places),
+        )
+        for label in task.labels
+    ]
     head = ("method", "CPR", "CMD", *(f"{fraction:.0%}" for fraction in SHOWN))
     intro = (
         f"### {task.task}\n\nMetric `{task.metric}`: {task.metric_clean:.3f} clean, {task.metric_corrupted:.3f} "
-        f"corrupted, {task.n_pairs} pairs."
+        f"corrupted, {count(task.seeds, 'seed')} of {task.n_pairs} pairs."
     )
     return f"{intro}\n\n{table(head, rows)}"
 
@@ -185,7 +193,7 @@ def _task(task: TaskResult) -> str:
 def _means(tasks: Sequence[TaskResult]) -> str:
     rows = [
         (f"`{label}`", number(mean_of([t.cpr[label] for t in tasks])), number(mean_of([t.cmd[label] for t in tasks])))
-        for label in tasks[0].curves
+        for label in tasks[0].labels
     ]
     return f"### Mean over the {count(len(tasks), 'task')}\n\n" + table(("method", "CPR", "CMD"), rows)
 
@@ -224,7 +232,7 @@ def _conclusions(tasks: Sequence[TaskResult]) -> str:
         what = (
             f"`{a}` and `{b}` **tie** on average (CPR difference {number(mean, 4, sign=True)})"
             if word == "tie"
-            else f"`{a}` is **{word}** than `{b}` on average by {number(mean, 4, sign=True)} of CPR"
+            else f"`{a}` is **{word}** than `{b}` on average (CPR difference {number(mean, 4, sign=True)})"
         )
         groups = [(w, [t for t, d in each.items() if verdict(d) == w]) for w in ("higher", "lower", "tie")]
         detail = "; ".join(f"{w}: {', '.join(names)}" for w, names in groups if names)
@@ -245,7 +253,7 @@ def _costs(tasks: Sequence[TaskResult]) -> str:
             f"{np.mean([t.passes[label][0] for t in tasks]):g} + {np.mean([t.passes[label][1] for t in tasks]):g}",
             f"{np.mean([t.seconds[label] for t in tasks]):.2f}",
         )
-        for label in tasks[0].curves
+        for label in tasks[0].labels
     ]
     head = ("method", "forward + backward passes per pair", "seconds per task")
     note = "Seconds on a machine that did other work at the same time; passes are exact."
@@ -261,9 +269,9 @@ def _agreement(tasks: Sequence[TaskResult]) -> str:
             *(f"{t.spearman[label]:.3f}" for t in tasks),
             f"{np.mean([t.spearman[label] for t in tasks]):.3f}",
         )
-        for label in tasks[0].curves
+        for label in tasks[0].labels
     ]
-    labels = [label for label in tasks[0].curves if label not in ("exact", "random")]
+    labels = [label for label in tasks[0].labels if label not in ("exact", "random")]
     agree = {label: float(np.mean([t.spearman[label] for t in tasks])) for label in labels}
     areas = {label: float(np.mean([t.cpr[label].value for t in tasks])) for label in labels}
     by_agreement = sorted(labels, key=lambda label: -agree[label])
@@ -274,9 +282,9 @@ def _agreement(tasks: Sequence[TaskResult]) -> str:
         f"CPR; `{by_area[0]}` has the largest mean CPR and place {by_agreement.index(by_area[0]) + 1} by agreement."
     )
     head = ("method", *(t.task for t in tasks), "mean")
-    title = "### Spearman's correlation with exact patching, over all edges, signed"
+    title = "### Spearman's correlation with exact patching, over all edges, signed, mean over seeds"
     return f"{title}\n\n{WARNING}\n\n{table(head, rows)}\n\n{seen}"
 
 
 def _present(tasks: Sequence[TaskResult]) -> list[tuple[str, str]]:
-    return [(a, b) for a, b in PAIRED if a in tasks[0].curves and b in tasks[0].curves]
+    return [(a, b) for a, b in PAIRED if a in tasks[0].labels and b in tasks[0].labels]

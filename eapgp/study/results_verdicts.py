@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from eapgp.study.results import COMPARISONS, ROOT, Cells, Results
+from eapgp.study.results import COMPARISONS, JUDGED_SEED, ROOT, Cells, Results, Settings
 from eapgp.study.results_measure import AREA_FRACTIONS, Estimate, over_cells
-from eapgp.study.results_words import count, flips, number, table, verdict
+from eapgp.study.results_words import count, flips, listed, number, table, verdict
+from eapgp.tasks import make_prompts
 
 PROTOCOL = "docs/study-mask-ig.md"
 
@@ -26,9 +27,12 @@ def study_section(results: Results) -> str:
     if results.tuning:
         parts.append("### Tuning half (nothing is concluded from it)\n\n" + _areas(results.tuning))
     if results.held_out:
-        parts += ["### Held-out half, bundled model\n\n" + _areas(results.held_out), _judged(results.held_out)]
+        parts += [f"### Held-out half, bundled model\n\n{_distinct(results.settings)}\n\n" + _areas(results.held_out)]
+        parts.append(_judged(results.held_out))
     if results.second:
-        parts += ["### Second model (story model, Llama architecture)\n\n" + _areas(results.second)]
+        parts += [
+            "### Second model (story model, Llama architecture)\n\n" + _areas(results.second, "half of its pairs")
+        ]
         parts += [_judged(results.second), f"Weights {results.second_hash}."]
     elif "second-model" in results.settings.parts:
         parts.append("### Second model\n\nNot measured: the story model's folder was absent where this was run.")
@@ -36,7 +40,19 @@ def study_section(results: Results) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _areas(cells: Cells) -> str:
+def _distinct(settings: Settings) -> str:
+    """How many different pairs the seeds bring: tasks of facts have few, so that their seeds overlap."""
+    found = []
+    for task in settings.held_out_tasks:
+        sets = [
+            make_prompts(task, settings.cell_pairs, seed=JUDGED_SEED + s, split="test") for s in settings.held_out_seeds
+        ]
+        found.append(f"{task} {len({pair for prompts in sets for pair in prompts.pairs})}")
+    total = settings.cell_pairs * len(settings.held_out_seeds)
+    return f"Different pairs among the {total} judged: {', '.join(found)}."
+
+
+def _areas(cells: Cells, kind: str = "task × seed") -> str:
     labels = list(next(iter(cells.values()))[0])
     rows = []
     for label in labels:
@@ -44,7 +60,7 @@ def _areas(cells: Cells) -> str:
         each = [f"{np.mean([e.value for e in estimates]):.4f}" for estimates in by_task.values()]
         rows.append((f"`{label}`", number(over_cells(by_task), 4), *each))
     n_cells = sum(len(row) for row in cells.values())
-    return f"{count(n_cells, 'cell')} (task × seed).\n\n" + table(("method", "area", *cells), rows)
+    return f"{count(n_cells, 'cell')} ({kind}).\n\n" + table(("method", "area", *cells), rows)
 
 
 def differences(cells: Cells, a: str, b: str) -> tuple[Estimate, dict[str, Estimate]]:
@@ -88,7 +104,26 @@ def _outcome(results: Results) -> str:
             whole, _by_task = differences(cells, a, b)
             word = {"higher": "holds", "tie": "does not show (a tie)", "lower": "is refuted (lower)"}[verdict(whole)]
             lines.append(f"- {name}, {where}: the advantage of `{a}` over `{b}` {word}: {number(whole, 4, sign=True)}.")
+    lines += _undecided(results)
     return "### Outcome\n\n" + "\n".join(lines) if lines else ""
+
+
+def _undecided(results: Results) -> list[str]:
+    """Which ties of the second model include the advantage of the first: they neither confirm nor exclude it."""
+    if not results.held_out or not results.second:
+        return []
+    names = []
+    for name, a, b, _ in COMPARISONS:
+        first, second = (differences(cells, a, b)[0] for cells in (results.held_out, results.second))
+        low, high = second.interval
+        if second.tie and low <= first.value <= high:
+            names.append(name)
+    if not names:
+        return []
+    return [
+        f"- On the story model the intervals of {listed(names)} include 0 and also the difference measured on the "
+        "bundled model: with its few pairs they neither confirm nor exclude it."
+    ]
 
 
 def _committed() -> str:

@@ -11,8 +11,9 @@ from eapgp.study.results_measure import Estimate
 
 def number(estimate: Estimate, digits: int = 3, *, sign: bool = False) -> str:
     """`0.812 [0.790, 0.833]`."""
-    plus, (low, high) = "+" if sign else "", estimate.interval
-    return f"{estimate.value:{plus}.{digits}f} [{low:{plus}.{digits}f}, {high:{plus}.{digits}f}]"
+    plus = "+" if sign else ""
+    value, low, high = (f"{round(x, digits) + 0.0:{plus}.{digits}f}" for x in (estimate.value, *estimate.interval))
+    return f"{value} [{low}, {high}]"
 
 
 def verdict(difference: Estimate) -> str:
