@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits import Circuit, select, select_many
@@ -20,6 +20,10 @@ from eapgp.runs.compute import ModelLoader, Progress, load_for
 from eapgp.runs.run import Run
 from eapgp.runs.spec import RunSpec
 from eapgp.runs.version import RESULT_VERSION
+
+if TYPE_CHECKING:
+    from eapgp.evaluation.curves import Curve
+    from eapgp.evaluation.runner import CircuitRuns
 
 GRIDS = ("default", "mib")
 
@@ -97,29 +101,35 @@ def evaluate_run(
     use_cache: bool = True,
     save: bool = True,
     model_loader: ModelLoader | None = None,
+    pairs: bool = False,
 ) -> dict[str, Any]:
     """Faithfulness of a run's circuits as plain values; `curve` lists them, `cached` says where they came from.
 
     prompts: other pairs than those the scores were made on (None: the same). `save` keeps the
-    answer in the run's evaluation.json under a name made of the question.
+    answer in the run's evaluation.json under a name made of the question. pairs: also the metric of every
+    pair, from which differences between methods can be resampled.
 
     Errors: InputError for what is asked wrongly, and where the model is no longer the run's.
     """
     question = question or Question()
-    pairs = prompts or run.prompts()
+    judged = prompts or run.prompts()
     if question.metric is None:
-        question = replace(question, metric=run.request["metric"] if prompts is None else pairs.metric)
+        question = replace(question, metric=run.request["metric"] if prompts is None else judged.metric)
     circuits = question.circuits(run.scores())
-    asked = {**asdict(question), "prompts": pairs.hash, "result_version": RESULT_VERSION}
+    asked = {**asdict(question), "prompts": judged.hash, "result_version": RESULT_VERSION}
     name = f"faithfulness-{content_key(asked)[:10]}"
     if use_cache and (known := run.evaluation().get(name)) is not None:
-        return {**known, "cached": True}
+        return _told({**known, "cached": True}, pairs)
     model = load_run_model(run, device=device, progress=progress, model_loader=model_loader)
-    answer = evaluate_circuits(model, pairs, circuits, question, batch_size=batch_size, progress=progress)
-    answer = {"name": name, "asked": asked, "task": pairs.task, **answer}
+    answer = evaluate_circuits(model, judged, circuits, question, batch_size=batch_size, progress=progress, pairs=True)
+    answer = {"name": name, "asked": asked, "task": judged.task, **answer}
     if save:
         answer = run.add_evaluation(name, answer)[name]
-    return {**answer, "cached": False}
+    return _told({**answer, "cached": False}, pairs)
+
+
+def _told(answer: dict[str, Any], pairs: bool) -> dict[str, Any]:
+    return answer if pairs else {key: value for key, value in answer.items() if key != "pairs"}
 
 
 def load_run_model(
@@ -151,6 +161,7 @@ def evaluate_circuits(
     *,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    pairs: bool = False,
 ) -> dict[str, Any]:
     """Run circuits on prompts; see `evaluate_run`."""
     from eapgp.evaluation.curves import summarise
@@ -169,6 +180,8 @@ def evaluate_circuits(
     curve = summarise("", circuits, runs, level=question.level, fractions=question.fractions, **how)
     answer = {key: value for key, value in curve.to_dict().items() if key != "name"}
     answer |= {"metric": runner.metric.name, "intervention": question.intervention}
+    if pairs:
+        answer["pairs"] = _pairs(runs, curve, question)
     if question.baseline:
         answer["baseline"] = _baseline(runner, circuits, question, progress)
     extras: Mapping[str, Callable[..., Any]] = {"completeness": _complement, "minimality": _minimality}
@@ -176,6 +189,14 @@ def evaluate_circuits(
         if getattr(question, name):
             answer[name] = [compute(runner, circuit, how) for circuit in circuits]
     return answer
+
+
+def _pairs(runs: CircuitRuns, curve: Curve, question: Question) -> dict[str, Any]:
+    """The metric of every pair and circuit `[size, pair]`, and the fractions over which areas are taken."""
+    return {
+        "fractions": question.fractions or (curve.selected / max(1, curve.n_edges)).tolist(),
+        **{key: getattr(runs, key).round(7).tolist() for key in ("metric", "metric_clean", "metric_corrupted")},
+    }
 
 
 def _baseline(runner: Any, circuits: list[Circuit], question: Question, progress: Progress | None) -> dict[str, Any]:

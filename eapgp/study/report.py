@@ -39,32 +39,37 @@ def write_text(path: Path, text: str) -> None:
 def report_html(result: SweepResult) -> str:
     """The report as one HTML document that needs no network."""
     study, table = result.study, result.table
-    figures = sweep_figures(table)
+    figures = sweep_figures(table, result.bands)
     done = len(result.records) - len(result.failed)
     parts = [html.heading(f"Study {study.name}", 1)]
     if study.description:
         parts.append(html.paragraph(study.description))
     parts.append(
         html.paragraph(
-            f"{len(study.cells)} cells: {done} done, {len(result.failed)} failed. Lines are means over seeds."
+            f"{len(study.cells)} cells: {done} done, {len(result.failed)} failed. Lines are means over seeds; bands "
+            "are 95 % bootstrap intervals over seeds and pairs."
         )
     )
     for number, (title, fig) in enumerate(figures):
         parts += [html.heading(title), html.figure(fig, number)]
-    parts += _summary(table) + _failures(result) + _made_with(result)
+    parts += _summary(table) + _differences(result.differences) + _failures(result) + _made_with(result)
     return html.page(f"Study {study.name}", parts, figures=bool(figures))
 
 
-def sweep_figures(table: pd.DataFrame, *, dark: bool = False) -> list[tuple[str, go.Figure]]:
-    """Faithfulness by circuit size: one figure per model, task and evaluation, one line per method and options."""
+def sweep_figures(
+    table: pd.DataFrame, bands: pd.DataFrame | None = None, *, dark: bool = False
+) -> list[tuple[str, go.Figure]]:
+    """Faithfulness by circuit size: one figure per model, task and evaluation, one line per method and options.
+
+    bands: `curve_bands` of the same study; without them a band is the range over seeds.
+    """
     from eapgp.figures.curves import faithfulness_curves
 
     known = table[table["faithfulness"].notna()]
     found = []
     for (model, task, evaluation), part in known.groupby(["model", "task", "evaluation"], sort=False):
-        lines = [
-            mean_line(name, rows) for name, rows in part.groupby(part.apply(line_name, axis=1, part=part), sort=False)
-        ]
+        named = part.groupby(part.apply(line_name, axis=1, part=part), sort=False)
+        lines = [mean_line(name, rows, bands) for name, rows in named]
         title = f"{task} on {model}" + ("" if evaluation == "faithfulness" else f", {evaluation}")
         n_edges = int(part["n_edges"].iloc[0])
         found.append((title, faithfulness_curves(lines, n_edges=n_edges, title=title, dark=dark)))
@@ -84,18 +89,30 @@ def _options(text: str) -> str:
     return ", ".join(f"{key}={value}" for key, value in json.loads(text).items())
 
 
-def mean_line(name: str, rows: pd.DataFrame) -> CurveLine:
-    """Mean over seeds by size. The band is the bootstrap interval of one seed, or the range over several."""
+def mean_line(name: str, rows: pd.DataFrame, bands: pd.DataFrame | None = None) -> CurveLine:
+    """Mean over seeds by size. The band is that of `bands`, else one seed's interval or the range over several."""
     groups = rows.groupby("edges_selected")
     values = groups["faithfulness"].mean()
-    if rows["cell"].nunique() == 1:
-        low, high = groups["faithfulness_low"].mean(), groups["faithfulness_high"].mean()
-    else:
-        low, high = groups["faithfulness"].min(), groups["faithfulness"].max()
+    low, high = _range(rows)
+    if bands is not None:
+        keys = ["model", "dtype", "task", "evaluation", "label", "options"]
+        found = rows[keys].drop_duplicates().merge(bands, on=keys)
+        found = found.drop_duplicates("edges_selected").set_index(
+            "edges_selected"
+        )  # small graphs have sizes of 0 twice
+        if set(values.index) <= set(found.index):
+            low, high = (found[end].reindex(values.index) for end in ("low", "high"))
     kept = groups["edges_kept"].mean().round()
     numbers = [column.to_numpy(dtype=np.float64, na_value=np.nan) for column in (values, low, high)]
     sizes = values.index.to_numpy(dtype=np.int64)
     return CurveLine(name, sizes, numbers[0], numbers[1], numbers[2], kept.to_numpy(dtype=np.int64))
+
+
+def _range(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    groups = rows.groupby("edges_selected")
+    if rows["cell"].nunique() == 1:
+        return groups["faithfulness_low"].mean(), groups["faithfulness_high"].mean()
+    return groups["faithfulness"].min(), groups["faithfulness"].max()
 
 
 def _summary(table: pd.DataFrame) -> list[str]:
@@ -115,6 +132,38 @@ def _summary(table: pd.DataFrame) -> list[str]:
         html.heading("Areas under the curves"),
         html.paragraph(f"Means over seeds{note}. Higher CPR and lower CMD are better.", muted=True),
         html.table(columns, rows[:MOST_ROWS]),
+    ]
+
+
+def _float(value: Any) -> float:
+    return float(value) if isinstance(value, float | np.floating) else float("nan")
+
+
+def _differences(differences: pd.DataFrame) -> list[str]:
+    areas = differences[differences["quantity"] == "cpr"]
+    if areas.empty:
+        return []
+    rows = [
+        [
+            *(str(row[key]) for key in ("model", "task", "evaluation")),
+            *(f"{row[side]} {_options(row[f'{side}_options'])}".strip() for side in ("a", "b")),
+            int(row["seeds"]),
+            *(_float(row[key]) for key in ("difference", "low", "high", "flips")),
+            str(row["verdict"]),
+        ]
+        for _, row in areas.head(MOST_ROWS).iterrows()
+    ]
+    columns = ("model", "task", "evaluation", "a", "b", "seeds", "a − b in CPR", "from", "to", "order flips", "a is")
+    note = f" The first {MOST_ROWS} of {len(areas)}." if len(areas) > MOST_ROWS else ""
+    return [
+        html.heading("Differences between methods"),
+        html.paragraph(
+            "Paired: both were judged on the same prompts and are resampled alike, seeds first, then pairs within "
+            "each. A tie is a difference whose 95 % interval includes 0. Order flips: share of resamples in which "
+            f"the two stand the other way round. All quantities and sizes are in differences.parquet.{note}",
+            muted=True,
+        ),
+        html.table(columns, rows, mark="a is"),
     ]
 
 

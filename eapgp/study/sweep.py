@@ -4,7 +4,7 @@
 2. The rest goes to workers in runs of neighbours, so that each loads few models.
 3. Records are collected as they appear; the table and the report are written at the end.
 
-FOLDER/study.json, table.parquet, times.parquet, report.html, cells/, jobs/ (submitit's files)
+FOLDER/study.json, table.parquet, differences.parquet, times.parquet, report.html, cells/, jobs/ (submitit's files)
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from eapgp.runs.library import RunLibrary
 from eapgp.study.estimate import estimate
 from eapgp.study.plan import Cell, Execution, Study
 from eapgp.study.table import TABLE_FILE, TIMES_FILE, make_table, make_times, write_parquet
+from eapgp.study.uncertainty import DIFFERENCES_FILE, curve_bands, draw, method_differences
 from eapgp.study.worker import DONE, FAILED, Record, Worker, is_done, read_record, run_chunk, work
 
 if TYPE_CHECKING:
@@ -35,12 +36,17 @@ PHASE = "cells"
 
 @dataclass(frozen=True)
 class SweepResult:
-    """A study that has run. records: of every cell, in the study's order; table: see `make_table`."""
+    """A study that has run. records: of every cell, in the study's order; table: see `make_table`.
+
+    bands, differences: see `curve_bands` and `method_differences`.
+    """
 
     study: Study
     folder: Path
     records: tuple[Record, ...]
     table: pd.DataFrame
+    bands: pd.DataFrame
+    differences: pd.DataFrame
     computed: int
     skipped: int
 
@@ -95,7 +101,11 @@ def sweep(
     table = make_table(study.name, records)
     write_parquet(table, place / TABLE_FILE)
     write_parquet(make_times(records), place / TIMES_FILE)
-    result = SweepResult(study, place, records, table, len(open_cells), len(study.cells) - len(open_cells))
+    drawn = draw(records)
+    differences = method_differences(drawn)
+    write_parquet(differences, place / DIFFERENCES_FILE)
+    done = len(study.cells) - len(open_cells)
+    result = SweepResult(study, place, records, table, curve_bands(drawn), differences, len(open_cells), done)
     from eapgp.study.report import write_report
 
     write_report(result)

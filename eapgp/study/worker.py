@@ -134,8 +134,10 @@ class Worker:
             device=cell.spec.device,
             batch_size=cell.spec.batch_size,
             model_loader=self.load,
+            pairs=True,
         )
-        answer = {key: value for key, value in answer.items() if key not in ("asked", "cached")}
+        prompts = answer["asked"]["prompts"]
+        answer = {key: value for key, value in answer.items() if key not in ("asked", "cached")} | {"prompts": prompts}
         if entry.manual:
             answer["manual"] = manual_overlap(run, [entry["edges_selected"] for entry in answer["curve"]])
         return {**answer, "seconds": time.perf_counter() - started}
