@@ -13,7 +13,9 @@ from oracle import circuit_run, corrupt_node, pairs_of
 from tiny import CONFIGURATIONS
 
 from eapgp.circuits.circuit import Circuit
-from eapgp.errors import Cancelled, InputError, OptionError
+from eapgp.engine import circuit_pass
+from eapgp.engine.circuit_plan import plan
+from eapgp.errors import Cancelled, ComputationError, InputError, OptionError
 from eapgp.evaluation.runner import CircuitRunner
 from eapgp.graph import Graph
 from eapgp.metrics import METRICS
@@ -193,6 +195,72 @@ def test_errors_and_cancelling_leave_nothing_behind() -> None:
         runner.run([Circuit.full(model.graph)], progress=stop)
     assert hooks_left(model) == []
     assert runner.faithfulness(Circuit.full(model.graph)) == pytest.approx(1.0, abs=1e-6)
+
+
+def refuse_above(monkeypatch: pytest.MonkeyPatch, limit: int) -> list[tuple[int, int]]:
+    """A device on which circuits × pairs above `limit` do not fit; returns what was tried."""
+    real, tried = circuit_pass.run_plans, []
+
+    def run_plans(model: Any, base: Any, plans: Any) -> torch.Tensor:
+        tried.append((len(plans), base.batch.size))
+        if len(plans) * base.batch.size > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(model, base, plans)
+
+    monkeypatch.setattr(circuit_pass, "run_plans", run_plans)
+    return tried
+
+
+def test_out_of_memory_runs_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """First fewer circuits at once, then fewer pairs; the numbers stay, and the messages say so."""
+    model, encoded = tiny_model("gpt2"), random_pairs(5, seed=12, shortest=4, longest=7)
+    circuits = circuits_of(model.graph)
+    expected = CircuitRunner(model, encoded).run(circuits)
+    runner = CircuitRunner(model, encoded)
+    tried = refuse_above(monkeypatch, 3)
+    found = runner.run(circuits)
+    assert relative_error(found.metric, expected.metric) < TOLERANCE
+    assert relative_error(runner.metric_clean, expected.metric_clean) < TOLERANCE
+    assert (len(circuits), 5) in tried
+    assert f"out of memory with {len(circuits)} circuits at once; going on with fewer" in runner.messages
+    assert "out of memory with 5 pairs; going on with batches of 3" in runner.messages
+    again = len(tried)
+    runner.run(circuits[:1])
+    assert all(pairs <= 3 for _, pairs in tried[again:]), "a later run starts with what fitted"
+
+
+def test_one_pair_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = CircuitRunner(tiny_model("gpt2"), two_pairs())
+    refuse_above(monkeypatch, 0)
+    with pytest.raises(ComputationError, match=r"one prompt pair does not fit .*2\.00 GiB"):
+        runner.run(circuits_of(runner.graph)[1:2])
+
+
+@pytest.mark.parametrize("add_only", [False, True])
+def test_plan_takes_the_shorter_side(add_only: bool) -> None:
+    """Whole and empty destinations are not summed; the others from the side with fewer edges."""
+    graph = Graph(2, 2)
+    edges = graph.mask.copy()
+    edges[:, graph.destination_index("m1")] = False
+    edges[graph.edge_index("a0.h1->logits")] = False
+    edges[:, graph.destination_index("a1.h0<k>")] = False
+    edges[graph.edge_index("m0->a1.h0<k>")] = True
+    found = plan(graph, edges, add_only=add_only)
+    assert len(found.mlp[1].empty) == 1
+    assert found.attention[0].full
+    assert found.mlp[0].full
+    key = found.attention[1]
+    assert key.some.tolist() == [2]
+    assert key.from_corrupted
+    assert key.weights.sum() == 1
+    rows = {graph.sources[row] for row in found.rows}
+    if add_only:
+        assert found.final.from_corrupted
+        assert found.final.weights.sum() == graph.n_sources - 1
+    else:
+        assert not found.final.from_corrupted
+        assert found.final.weights.tolist() == [[-1 if name == "a0.h1" else 0 for name in sorted(rows)]]
+        assert rows == {"m0", "a0.h1"}
 
 
 def test_no_circuit_at_all() -> None:

@@ -89,18 +89,15 @@ def run_halving(
         try:
             result = work(part)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
-            message = next(iter(str(error).splitlines()), "out of memory.")  # MemoryError often says nothing
+            message = first_line(error)
         else:
             yield part, result
             continue
         free_memory()
         if len(part) == 1:
-            raise ComputationError(
-                f"one prompt pair does not fit in memory (pair {int(part[0])}): {message} "
-                "Use a smaller model, shorter prompts, dtype bfloat16 or another device."
-            )
+            raise one_pair_too_large(int(part[0]), message)
         half = len(part) // 2
         say(f"out of memory with {len(part)} pairs; going on with batches of {half}")
         rest = [piece for whole in waiting for piece in _pieces(whole, half)]
@@ -111,7 +108,21 @@ def _pieces(part: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
     return [part[start : start + size] for start in range(0, len(part), size)]
 
 
-def _out_of_memory(error: Exception) -> bool:
+def one_pair_too_large(pair: int, message: str) -> ComputationError:
+    """The error for a batch that cannot be halved any more; message: what the device said, with its numbers."""
+    return ComputationError(
+        f"one prompt pair does not fit in memory (pair {pair}): {message} "
+        "Use a smaller model, shorter prompts, dtype bfloat16 or another device."
+    )
+
+
+def first_line(error: Exception) -> str:
+    """What an out-of-memory error says first; a MemoryError often says nothing."""
+    return next(iter(str(error).splitlines()), "out of memory.")
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether the error says that memory ran out, on the host or on a device."""
     text = str(error).lower()
     return (
         isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text or "can't allocate" in text

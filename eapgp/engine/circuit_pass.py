@@ -2,17 +2,18 @@
 
 For a destination v, x_v = r′_v + Σ_{u in the circuit} (z_u − z′_u), where r′_v is what v reads when
 everything it reads is corrupted. The model's own residual stream is what v would read with every
-edge kept, so x_v = r_v − Σ_{u removed} (z_u − z′_u) too: whichever sum is shorter is taken.
+edge kept, so x_v = r_v − Σ_{u removed} (z_u − z′_u) too.
 
-1. `plan` finds, for a stack of circuits, which destinations have to be rebuilt in each layer, from
-   which sources and from which side.
-2. `run_circuits` runs the stack as one batch: at raw q, k, v, at the MLP's input and at the final
-   norm the rebuilt inputs replace the model's own. Destinations that keep every edge are left alone.
+1. `plan` (in `circuit_plan`) says for each circuit which destinations keep no edge, which keep some,
+   and from which side the latter are cheaper to put together.
+2. `run_circuits` runs a stack of circuits as one batch. A destination that keeps every edge takes
+   the run's own raw q, k, v or MLP input; one that keeps none takes those of the corrupted run, which
+   are stored; only those between are summed, normed and projected, circuit by circuit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eapgp.engine.batches import Batch
+from eapgp.engine.circuit_plan import CircuitPlan, Place, plan
 from eapgp.engine.differences import head_outputs, source_values
 from eapgp.engine.interventions import Intervention
 from eapgp.engine.passes import Capture, Hook, answer_hook, at_positions, call, capture
-from eapgp.graph import QKV, Graph
-from eapgp.models.adapter import Layer, widen
+from eapgp.graph import QKV
+from eapgp.models.adapter import Layer, Norm, widen
 from eapgp.models.model import Model
 
 
@@ -33,10 +35,12 @@ from eapgp.models.model import Model
 class Base:
     """What a batch's circuit runs start from, computed once.
 
-    reference `[pair, src, pos, d_model]` z′; attn, mlp: r′ per layer, final: r′ of the final norm,
-    each `[pair, pos, d_model]`; logits of the clean and corrupted runs `[pair, vocab]`. add_only: always
-    add kept edges to r′. Under zero ablation a destination may read nothing at all, and what rounding
-    leaves of r minus every source would be blown up to full size by norms without a bias.
+    reference `[src, pair, pos, d_model]` z′; attn, mlp: r′ per layer, final: r′ of the final norm,
+    each `[pair, pos, d_model]`. heads: per layer letter → raw q, k or v `[pair, pos, head, d_head]` that
+    r′ gives; mlp_in: per layer the MLP input `[pair, pos, d_model]` that it gives. Logits of the clean
+    and corrupted runs `[pair, vocab]`. add_only: always add kept edges to r′. Under zero ablation a
+    destination may read nothing at all, and what rounding leaves of r minus every source would be
+    blown up to full size by norms without a bias.
     """
 
     batch: Batch
@@ -44,205 +48,209 @@ class Base:
     attn: list[Tensor]
     mlp: list[Tensor]
     final: Tensor
+    heads: list[dict[str, Tensor]]
+    mlp_in: list[Tensor]
     clean_logits: Tensor
     corrupted_logits: Tensor
     add_only: bool = False
 
-
-@dataclass(frozen=True)
-class Part:
-    """Destinations read at one place that have to be rebuilt.
-
-    columns: which of the place's destinations; rows: the sources summed over; weights
-    `[circuit, column, row]`: +1 to add a kept edge to r′, −1 to take a removed one from r; empty
-    `[circuit, column]`: keeps no edge at all, and so reads exactly r′.
-    """
-
-    columns: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    weights: NDArray[np.float32]
-    empty: NDArray[np.bool_]
-    from_corrupted: bool
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Parts per layer (attention inputs; MLP) and for the logits; `rows` are all sources needed."""
-
-    attention: list[Part | None]
-    mlp: list[Part | None]
-    final: Part | None
-    rows: NDArray[np.int64]
+    @property
+    def bytes_per_source(self) -> int:
+        """Memory of one source's difference in one circuit's run."""
+        return self.reference[0].numel() * self.reference.element_size()
 
 
 def make_base(model: Model, batch: Batch, intervention: Intervention) -> Base:
     """Run the clean and the corrupted prompts and keep what every circuit run needs."""
     with torch.no_grad():
-        corrupted = capture(model, batch.corrupted, residuals=True)
+        corrupted = capture(model, batch.corrupted, residuals=True, inputs=True)
         clean = capture(model, batch.clean)
         if intervention.kind == "patching":
-            reference = source_values(model, corrupted)
-            streams = (corrupted.attn_residual, corrupted.mlp_residual, corrupted.final_residual)
+            reference = source_values(model, corrupted).transpose(0, 1)
+            attn, mlp = ([widen(x) for x in s] for s in (corrupted.attn_residual, corrupted.mlp_residual))
+            final, mlp_in = widen(corrupted.final_residual), corrupted.mlp_in
+            heads = [{letter: getattr(corrupted, letter)[i] for letter in QKV} for i in range(len(attn))]
         else:
-            reference, streams = _ablated(model, clean, intervention)
-    attn, mlp, final = ([widen(x) for x in s] if isinstance(s, list) else widen(s) for s in streams)
+            reference, attn, mlp, final = _ablated(model, clean, intervention)
+            heads = [_same_input(layer, r, z) for layer, r, z in zip(model.layers, attn, clean.mlp, strict=True)]
+            mlp_in = [_normed(layer.mlp_norm, r, y) for layer, r, y in zip(model.layers, mlp, clean.mlp, strict=True)]
     add_only = intervention.kind == "zero"
-    return Base(batch, reference, attn, mlp, final, clean.logits, corrupted.logits, add_only)  # type: ignore[arg-type]
+    return Base(batch, reference, attn, mlp, final, heads, mlp_in, clean.logits, corrupted.logits, add_only)
 
 
 def _ablated(
     model: Model, clean: Capture, intervention: Intervention
-) -> tuple[Tensor, tuple[list[Tensor], list[Tensor], Tensor]]:
+) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
     """z′ and r′ for zero and mean: r′_v = Σ_u z′_u over the sources that v reads, plus the output biases."""
     values = source_values(model, clean)
-    reference = intervention.values(values.shape[2], values.device).expand_as(values).contiguous()
+    reference = intervention.values(values.shape[2], values.device).expand_as(values).transpose(0, 1).contiguous()
     heads = model.graph.n_heads
-    stream, attn, mlp = reference[:, 0], [], []
+    stream, attn, mlp = reference[0], [], []
     for index, layer in enumerate(model.layers):
         first = model.graph.head_source(index, 0)
         attn.append(stream)
-        after = stream + reference[:, first : first + heads].sum(1)
+        after = stream + reference[first : first + heads].sum(0)
         if layer.attn_post is None and layer.attn.b_O is not None:
             after = after + widen(layer.attn.b_O).to(after)
         mlp.append(stream if model.graph.parallel else after)
-        stream = after + reference[:, first + heads]
-    return reference, (attn, mlp, stream)
+        stream = after + reference[first + heads]
+    return reference, attn, mlp, stream
 
 
-def plan(graph: Graph, edges: Sequence[NDArray[np.bool_]], *, add_only: bool = False) -> Plan:
-    """What has to be rebuilt for a stack of circuits, each `[src, dst]` bool."""
-    stack = np.stack(edges)
-    attention, mlp = [], []
-    for layer in range(graph.n_layers):
-        start = graph.qkv_slice(layer, "q").start
-        attention.append(_part(graph, stack, np.arange(start, start + 3 * graph.n_heads), add_only))
-        mlp.append(_part(graph, stack, np.array([graph.mlp_destination(layer)]), add_only))
-    final = _part(graph, stack, np.array([graph.n_destinations - 1]), add_only)
-    parts = [part for part in (*attention, *mlp, final) if part is not None]
-    rows = np.unique(np.concatenate([part.rows for part in parts])) if parts else np.zeros(0, dtype=np.int64)
-    return Plan(attention, mlp, final, rows)
+def _normed(norm: Norm | None, residual: Tensor, like: Tensor) -> Tensor:
+    """The branch's own norm of a residual, in the dtype and on the device of `like`."""
+    residual = residual.to(like)
+    return residual if norm is None else norm.apply(residual)
 
 
-def _part(graph: Graph, stack: NDArray[np.bool_], columns: NDArray[np.int64], add_only: bool) -> Part | None:
-    count = int(graph.prefix[columns[0]])
-    kept = stack[:, :count, columns]
-    chosen = np.flatnonzero(~kept.all(axis=(0, 1)))
-    if not len(chosen):
-        return None
-    kept = kept[:, :, chosen]
-    from_corrupted = add_only or bool(kept.sum() * 2 <= kept.size)
-    summed = kept if from_corrupted else ~kept
-    rows = np.flatnonzero(summed.any(axis=(0, 2)))
-    sign = np.float32(1.0 if from_corrupted else -1.0)
-    weights = summed[:, rows].transpose(0, 2, 1).astype(np.float32) * sign
-    empty: NDArray[np.bool_] = np.logical_not(kept.any(axis=1))
-    return Part(chosen, rows, weights, empty, from_corrupted)
+def _project(weight: Tensor, bias: Tensor | None, normed: Tensor) -> Tensor:
+    """`[head, pair, pos, d_model]`, every head's own input, → `[pair, pos, head, d_head]` raw q, k or v."""
+    heads, pairs, length, width = normed.shape
+    out = torch.bmm(widen(normed).reshape(heads, pairs * length, width), weight)
+    if bias is not None:
+        out += bias.unsqueeze(1)
+    return out.reshape(heads, pairs, length, -1).permute(1, 2, 0, 3)
+
+
+def _same_input(layer: Layer, residual: Tensor, like: Tensor) -> dict[str, Tensor]:
+    """letter → raw q, k or v `[pair, pos, head, d_head]` of heads that all read one residual."""
+    normed, heads = _normed(layer.attn_norm, residual, like), layer.weight("q").shape[0]
+    every = normed.expand(heads, *normed.shape)
+    return {letter: _project(layer.weight(letter), layer.bias(letter), every) for letter in QKV}
 
 
 class _Run:
-    """State of one stacked run: z_u − z′_u of the sources needed, written as the run goes."""
+    """State of one stacked run: z_u − z′_u of the sources that each circuit needs, written as the run goes."""
 
-    def __init__(self, model: Model, base: Base, todo: Plan, n_circuits: int) -> None:
-        self.model, self.base, self.todo, self.n = model, base, todo, n_circuits
-        pairs, _, length, width = base.reference.shape
-        self.shape = (n_circuits, pairs, length, width)
-        self.place = {int(row): i for i, row in enumerate(todo.rows)}
-        self.store = base.reference.new_zeros((n_circuits, len(todo.rows), pairs, length, width))
-        self.qkv: dict[str, tuple[NDArray[np.int64], Tensor]] = {}
+    def __init__(self, model: Model, base: Base, plans: Sequence[CircuitPlan]) -> None:
+        self.model, self.base, self.plans = model, base, plans
+        _, pairs, length, width = base.reference.shape
+        self.shape = (len(plans), pairs, length, width)
+        self.stores = [base.reference.new_empty((len(todo.rows), pairs, length, width)) for todo in plans]
+        self.rebuilt: dict[str, list[tuple[int, NDArray[np.int64], Tensor]]] = {}
+
+    def needed(self, first: int, count: int) -> Iterator[tuple[int, slice, NDArray[np.int64]]]:
+        """(circuit, slots in its store, rows) of those sources first … first + count − 1 that it sums."""
+        for circuit, todo in enumerate(self.plans):
+            start, stop = np.searchsorted(todo.rows, (first, first + count))
+            if stop > start:
+                yield circuit, slice(int(start), int(stop)), todo.rows[start:stop]
+
+    def keep(self, circuit: int, slots: slice, rows: NDArray[np.int64], values: Tensor) -> None:
+        """Store `[row, pair, pos, d_model]` what sources wrote, minus their reference."""
+        store, whole = self.stores[circuit], len(rows) == rows[-1] - rows[0] + 1
+        reference = self.base.reference[rows[0] : rows[-1] + 1] if whole else self.base.reference[rows]
+        torch.sub(widen(values).to(store.device), reference, out=store[slots])
 
     def write(self, row: int, value: Tensor) -> None:
-        """Keep source `row`: value `[circuit · pair, pos, d_model]` minus its reference."""
-        if row in self.place:
-            difference = widen(value).reshape(self.shape).to(self.store.device) - self.base.reference[:, row]
-            self.store[:, self.place[row]] = difference
+        """Keep source `row` where it is needed: value `[circuit · pair, pos, d_model]`."""
+        split = value.reshape(self.shape)
+        for circuit, slots, rows in self.needed(row, 1):
+            self.keep(circuit, slots, rows, split[circuit].unsqueeze(0))
 
-    def write_heads(self, view: Layer, layer: int, z: Tensor, scale: Tensor | None) -> None:
+    def write_heads(self, layer: int, z: Tensor, scale: Tensor | None) -> None:
         """Keep the heads of a layer that are needed."""
-        first = self.model.graph.head_source(layer, 0)
-        if any(first + head in self.place for head in range(self.model.graph.n_heads)):
-            outputs = head_outputs(view, z, scale)
-            for head in range(self.model.graph.n_heads):
-                self.write(first + head, outputs[head])
+        view, first = self.model.layers[layer], self.model.graph.head_source(layer, 0)
+        split = z.reshape(self.shape[0], -1, *z.shape[1:])
+        scales = None if scale is None else scale.reshape(self.shape[0], -1, *scale.shape[1:])
+        for circuit, slots, rows in self.needed(first, self.model.graph.n_heads):
+            own = None if scales is None else scales[circuit]
+            self.keep(circuit, slots, rows, head_outputs(view, split[circuit], own, rows - first))
 
-    def inputs(self, part: Part, corrupted: Tensor, own: Tensor) -> Tensor:
-        """`[circuit, column, pair, pos, d_model]` what the part's destinations read."""
-        start = corrupted if part.from_corrupted else widen(own).reshape(self.shape)
-        start = start.expand(self.shape).unsqueeze(1).to(self.store.device)
-        if not len(part.rows):
-            return start.expand(-1, len(part.columns), -1, -1, -1)
-        index = [self.place[int(row)] for row in part.rows]
-        chosen = self.store if len(index) == self.store.shape[1] else self.store[:, index]
-        weights = torch.from_numpy(part.weights).to(chosen)
-        summed = weights @ chosen.reshape(self.n, len(index), -1)
-        read = start + summed.reshape(self.n, len(part.columns), *self.shape[1:])
-        if part.from_corrupted or not part.empty.any():
-            return read
-        empty = torch.from_numpy(part.empty).to(read.device)[:, :, None, None, None]
-        return torch.where(empty, corrupted.to(read)[None, None], read)
+    def inputs(self, circuit: int, place: Place, corrupted: Tensor, own: Tensor) -> Tensor:
+        """`[some, pair, pos, d_model]` what the place's partly kept destinations read. own: the run's residual."""
+        written = self.stores[circuit][: place.weights.shape[1]].flatten(1)
+        start = (corrupted if place.from_corrupted else widen(own)).to(written).reshape(1, -1)
+        read = torch.addmm(start, torch.from_numpy(place.weights).to(written), written)
+        return read.reshape(-1, *self.shape[1:])
 
     def attention(self, layer: int, own: Tensor) -> None:
-        """Rebuild the raw q, k, v of the layer's destinations from the residual `own`."""
-        part = self.todo.attention[layer]
-        self.qkv = {}
-        if part is None:
+        """Put together the raw q, k, v that a layer's partly kept destinations give, from the residual `own`."""
+        self.rebuilt = {letter: [] for letter in QKV}
+        if not any(len(todo.attention[layer].some) for todo in self.plans):
             return
-        view, heads = self.model.layers[layer], self.model.graph.n_heads
-        inputs = self.inputs(part, self.base.attn[layer], own)
-        dtype = own.dtype
-        normed = inputs.to(dtype) if view.attn_norm is None else view.attn_norm.apply(inputs.to(dtype))
-        for number, letter in enumerate(QKV):
-            mine = np.flatnonzero((part.columns >= number * heads) & (part.columns < (number + 1) * heads))
-            if len(mine):
-                which = part.columns[mine] - number * heads
-                out = torch.einsum("chbpm,hmd->cbphd", widen(normed[:, mine]), view.weight(letter)[which])
-                bias = view.bias(letter)
-                self.qkv[letter] = (which, out if bias is None else out + bias[which])
+        view, heads, split = self.model.layers[layer], self.model.graph.n_heads, own.reshape(self.shape)
+        weights = {letter: (view.weight(letter), view.bias(letter)) for letter in QKV}
+        for circuit, todo in enumerate(self.plans):
+            place = todo.attention[layer]
+            if not len(place.some):
+                continue
+            normed = _normed(view.attn_norm, self.inputs(circuit, place, self.base.attn[layer], split[circuit]), own)
+            for number, letter in enumerate(QKV):
+                start, stop = np.searchsorted(place.some, (number * heads, (number + 1) * heads))
+                if stop > start:
+                    which, (weight, bias) = place.some[start:stop] - number * heads, weights[letter]
+                    chosen = (weight, bias) if len(which) == heads else (weight[which], _rows(bias, which))
+                    self.rebuilt[letter].append((circuit, which, _project(*chosen, normed[start:stop])))
 
-    def head_override(self, letter: str, x: Tensor) -> Tensor | None:
-        """Put rebuilt heads in their place in raw q, k or v `[circuit · pair, pos, head, d_head]`."""
-        if letter not in self.qkv:
+    def head_override(self, layer: int, letter: str, x: Tensor) -> Tensor | None:
+        """Raw q, k or v `[circuit · pair, pos, head, d_head]` with the heads in their place that keep not all edges."""
+        heads, number = self.model.graph.n_heads, QKV.index(letter)
+        empty = [todo.attention[layer].empty - number * heads for todo in self.plans]
+        empty = [which[(which >= 0) & (which < heads)] for which in empty]
+        rebuilt = self.rebuilt.get(letter, [])
+        if not rebuilt and not any(len(which) for which in empty):
             return None
-        which, values = self.qkv[letter]
-        new = x.clone()
-        new[:, :, torch.from_numpy(which).to(x.device)] = values.reshape(x.shape[0], x.shape[1], len(which), -1).to(x)
+        new = x.clone(memory_format=torch.contiguous_format)
+        split, corrupted = new.view(self.shape[0], -1, *x.shape[1:]), self.base.heads[layer][letter].to(x)
+        for circuit, which in enumerate(empty):
+            if len(which):
+                split[circuit][:, :, which] = corrupted[:, :, which]
+        for circuit, which, values in rebuilt:
+            split[circuit][:, :, which] = values.to(x)
         return new
 
-    def mlp_override(self, layer: int, own: Tensor) -> Tensor | None:
-        """The MLP's normalised input, or None where it keeps every edge. `own`: the run's residual."""
-        part = self.todo.mlp[layer]
-        if part is None:
+    def mlp_override(self, layer: int, x: Tensor, own: Tensor) -> Tensor | None:
+        """The MLP's input `x` where every edge is kept, else what the circuit gives. own: the run's residual."""
+        places = [todo.mlp[layer] for todo in self.plans]
+        if all(place.full for place in places):
             return None
-        inputs = self.inputs(part, self.base.mlp[layer], own)[:, 0].reshape(own.shape).to(own)
-        norm = self.model.layers[layer].mlp_norm
-        return inputs if norm is None else norm.apply(inputs)
+        new = x.clone(memory_format=torch.contiguous_format)
+        split, residual, norm = new.view(self.shape), own.reshape(self.shape), self.model.layers[layer].mlp_norm
+        for circuit, place in enumerate(places):
+            if len(place.empty):
+                split[circuit] = self.base.mlp_in[layer].to(x)
+            elif len(place.some):
+                read = self.inputs(circuit, place, self.base.mlp[layer], residual[circuit])[0]
+                split[circuit] = _normed(norm, read, x)
+        return new
 
     def final_override(self, own: Tensor) -> Tensor | None:
-        """The final residual with the answer position rebuilt."""
-        part = self.todo.final
-        if part is None:
+        """The final residual with the answer position put together."""
+        if all(todo.final.full for todo in self.plans):
             return None
-        last = self.base.batch.clean.last
-        pairs = torch.arange(len(last), device=last.device)
-        split = own.clone().reshape(self.shape)
-        start = at_positions(self.base.final, last)[:, 0] if part.from_corrupted else widen(split[:, pairs, last])
-        index = [self.place[int(row)] for row in part.rows]
-        store = self.store[:, index][:, :, pairs, last]
-        weights = torch.from_numpy(part.weights[:, 0]).to(store)
-        read = start + torch.einsum("cr,crbm->cbm", weights, store)
-        empty = torch.from_numpy(part.empty[:, 0]).to(read.device)[:, None, None]
-        read = torch.where(empty, at_positions(self.base.final, last)[:, 0].to(read), read)
-        split[:, pairs, last] = read.to(own)
-        return split.reshape(own.shape)
+        last = self.base.batch.clean.last.to(own.device)
+        pairs = torch.arange(len(last), device=own.device)
+        new = own.clone(memory_format=torch.contiguous_format)
+        split, corrupted = new.view(self.shape), at_positions(self.base.final, last)[:, 0]
+        for circuit, todo in enumerate(self.plans):
+            place = todo.final
+            if len(place.empty):
+                split[circuit, pairs, last] = corrupted.to(own)
+            elif len(place.some):
+                written = self.stores[circuit][:, pairs.to(corrupted.device), last.to(corrupted.device)]
+                start = corrupted if place.from_corrupted else widen(split[circuit, pairs, last]).to(written)
+                weights = torch.from_numpy(place.weights[0]).to(written)
+                split[circuit, pairs, last] = (start + torch.einsum("r,rbm->bm", weights, written)).to(own)
+        return new
+
+
+def _rows(bias: Tensor | None, which: NDArray[np.int64]) -> Tensor | None:
+    return None if bias is None else bias[which]
 
 
 def run_circuits(model: Model, base: Base, edges: Sequence[NDArray[np.bool_]]) -> Tensor:
     """`[circuit, pair, vocab]` logits at the answer position of each circuit `[src, dst]`."""
-    n = len(edges)
-    run = _Run(model, base, plan(model.graph, edges, add_only=base.add_only), n)
-    tokens = base.batch.clean.repeat(n)
+    return run_plans(model, base, [plan(model.graph, each, add_only=base.add_only) for each in edges])
+
+
+def run_plans(model: Model, base: Base, plans: Sequence[CircuitPlan]) -> Tensor:
+    """`run_circuits` of circuits that have been planned; they go through the model as one batch."""
+    run = _Run(model, base, plans)
+    tokens = base.batch.clean.repeat(len(plans))
     with torch.no_grad():
         logits = call(model, tokens, [*_hooks(model, run), answer_hook(model, tokens)])
-    return widen(logits[:, -1]).reshape(n, base.batch.size, -1)
+    return widen(logits[:, -1]).reshape(len(plans), base.batch.size, -1)
 
 
 def _hooks(model: Model, run: _Run) -> list[Hook]:
@@ -258,7 +266,6 @@ def _layer_hooks(model: Model, run: _Run, index: int, layer: Layer) -> list[Hook
     shared = layer.mlp_residual is layer.attn_residual
 
     def attention(x: Tensor) -> None:
-        streams.setdefault("attn", x)
         run.attention(index, x)
         if shared:
             streams["mlp"] = x
@@ -268,26 +275,26 @@ def _layer_hooks(model: Model, run: _Run, index: int, layer: Layer) -> list[Hook
 
     def scale(x: Tensor) -> None:
         assert layer.attn_post is not None
-        run.write_heads(layer, index, streams.pop("z"), layer.attn_post.scale(x))
+        run.write_heads(index, streams.pop("z"), layer.attn_post.scale(x))
 
     def z(x: Tensor) -> None:
         if layer.attn_post is None:
-            run.write_heads(layer, index, x, None)
+            run.write_heads(index, x, None)
         else:
             streams["z"] = x
 
     hooks: list[Hook] = [(layer.attn_residual, attention)]
     if not shared:
         hooks.append((layer.mlp_residual, middle))
-    hooks += [(layer.hook(letter), _head_hook(run, letter)) for letter in QKV]
+    hooks += [(layer.hook(letter), _head_hook(run, index, letter)) for letter in QKV]
     hooks.append((layer.hook_z, z))
     if layer.attn_post is not None:
         hooks.append((layer.attn_post_in, scale))
-    hooks.append((layer.mlp_in, lambda _x: run.mlp_override(index, streams["mlp"])))
+    hooks.append((layer.mlp_in, lambda x: run.mlp_override(index, x, streams.pop("mlp"))))
     first = model.graph.mlp_source(index)
     hooks.append((layer.mlp_out, lambda x: run.write(first, x)))
     return hooks
 
 
-def _head_hook(run: _Run, letter: str) -> Callable[[Tensor], Tensor | None]:
-    return lambda x: run.head_override(letter, x)
+def _head_hook(run: _Run, layer: int, letter: str) -> Callable[[Tensor], Tensor | None]:
+    return lambda x: run.head_override(layer, letter, x)

@@ -7,7 +7,9 @@ drop out of every difference.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eapgp.engine.passes import Capture
@@ -15,9 +17,15 @@ from eapgp.models.adapter import Layer, widen
 from eapgp.models.model import Model
 
 
-def head_outputs(layer: Layer, z: Tensor, post_scale: Tensor | None) -> Tensor:
-    """`[pair, pos, head, d_head]` → `[head, pair, pos, d_model]` what each head writes, without bias."""
-    out = torch.einsum("bphd,hdm->hbpm", widen(z), layer.w_o)
+def head_outputs(layer: Layer, z: Tensor, post_scale: Tensor | None, heads: NDArray[np.int64] | None = None) -> Tensor:
+    """`[pair, pos, head, d_head]` → `[head, pair, pos, d_model]` what each head writes, without bias.
+
+    heads: only these, all if left out.
+    """
+    weight = layer.w_o
+    if heads is not None and len(heads) < len(weight):
+        z, weight = z[:, :, heads], weight[heads]
+    out = torch.einsum("bphd,hdm->hbpm", widen(z), weight)
     if layer.attn_post is None:
         return out
     assert post_scale is not None, "a post-norm needs the scale of its own run"

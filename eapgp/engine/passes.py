@@ -171,6 +171,7 @@ def capture(
     sources: bool = True,
     outputs: bool = False,
     residuals: bool = False,
+    inputs: bool = False,
     extra: Sequence[Hook] = (),
 ) -> Capture:
     """Run one pass and keep what attribution needs.
@@ -178,13 +179,16 @@ def capture(
     value: replaces the embedding (start = 0) or the residual stream that enters layer `start`.
     grad: make it a leaf and keep destinations on the graph. sources: keep z and MLP outputs.
     outputs: keep what enters each block and what its attention adds.
-    residuals: keep the residual streams (always kept with grad). Layers before `start` leave
-    nothing.
+    residuals: keep the residual streams; inputs: keep raw q, k, v and the MLPs' inputs (both are always
+    kept with grad). Layers before `start` leave nothing.
     """
     kept = Capture(start=start)
     hooks = [_input_hook(model, kept, value, start, grad)]
     for layer in model.layers[start:]:
         hooks += _layer_hooks(layer, kept, grad=grad, sources=sources, residuals=residuals or grad)
+        if inputs and not grad:
+            hooks += [(layer.hook(letter), _watch(getattr(kept, letter))) for letter in "qkv"]
+            hooks.append((layer.mlp_in, _watch(kept.mlp_in)))
         if outputs:
             hooks += [(layer.attn_out, _watch(kept.attention)), (layer.hook_in, _watch(kept.streams))]
     hooks += _head_hooks(model, kept, tokens, grad)

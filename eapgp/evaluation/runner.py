@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from eapgp.engine.circuit_pass import Base
+    from eapgp.engine.circuit_plan import CircuitPlan
     from eapgp.models.model import Model
     from eapgp.prompts.encode import EncodedPairs
     from eapgp.prompts.pairs import PromptSet
 
 Floats = NDArray[np.floating[Any]]
 Progress = Callable[[str, float], None]
-STORE_BUDGET = 768 * 2**20  # bytes of source differences that one stacked run may keep
+STORE_BUDGET = 256 * 2**20  # bytes of source differences and streams that one stacked run may keep
+EXTRA_ROWS = 16  # what a circuit's own passing through the model takes, in sources' worth
 
 
 @dataclass(frozen=True)
@@ -81,29 +83,41 @@ class CircuitRunner:
         progress: Progress | None = None,
     ) -> None:
         from eapgp.attribution.api import prepare
-        from eapgp.engine.batches import make_batch, split_batches
-        from eapgp.engine.circuit_pass import make_base
+        from eapgp.engine.batches import split_batches
         from eapgp.engine.interventions import INTERVENTIONS, make_intervention
 
         self.model, self.graph = model, model.graph
         encoded, name = prepare(model, prompts, metric)
         self.metric, self.intervention, self.n_pairs = get_metric(name), intervention, encoded.n
-        means = make_intervention(intervention, model, encoded, INTERVENTIONS)
-        self._bases: list[Base] = []
+        self._encoded, self._means = encoded, make_intervention(intervention, model, encoded, INTERVENTIONS)
+        self._budget = STORE_BUDGET
+        self.messages: list[str] = []
         parts = split_batches(model, encoded, batch_size)
-        for done, part in enumerate(parts):
-            if progress is not None:
-                progress("clean and corrupted runs", done / len(parts))
-            self._bases.append(make_base(model, make_batch(model, encoded, part), means))
-        self._order = np.argsort(np.concatenate([base.batch.index for base in self._bases]))
+        self._bases = list(self._make_bases(parts, progress))
         self.metric_clean = self._per_pair(lambda base: self._value(base, base.clean_logits))
         self.metric_corrupted = self._empty_metric()
 
     def _value(self, base: Base, logits: Tensor) -> Tensor:
         return self.metric.compute(logits, base.batch.targets)
 
+    def _make_bases(self, parts: list[NDArray[np.int64]], progress: Progress | None = None) -> Iterator[Base]:
+        """The clean and corrupted runs of some batches, halved where they do not fit in memory."""
+        from eapgp.engine.batches import make_batch, run_halving
+        from eapgp.engine.circuit_pass import make_base
+
+        def work(index: NDArray[np.int64]) -> Base:
+            if progress is not None:
+                progress("clean and corrupted runs", done / total)
+            return make_base(self.model, make_batch(self.model, self._encoded, index), self._means)
+
+        done, total = 0, sum(map(len, parts))
+        for index, base in run_halving(parts, work, self.messages.append):
+            done += len(index)
+            yield base
+
     def _per_pair(self, read: Callable[[Base], Tensor]) -> Floats:
-        return np.concatenate([read(base).float().cpu().numpy() for base in self._bases])[self._order]
+        order = np.argsort(np.concatenate([base.batch.index for base in self._bases]))
+        return np.concatenate([read(base).float().cpu().numpy() for base in self._bases])[order]
 
     def _empty_metric(self) -> Floats:
         """M with every edge cut: the corrupted run under patching, the ablated model otherwise."""
@@ -117,8 +131,13 @@ class CircuitRunner:
     def run(self, circuits: Sequence[Circuit], *, progress: Progress | None = None) -> CircuitRuns:
         """Run every circuit; circuits of similar size are stacked along the batch.
 
-        Errors: InputError if a circuit belongs to another graph.
+        What does not fit in memory is run in smaller pieces, and `messages` says so.
+
+        Errors: InputError if a circuit belongs to another graph; ComputationError if one circuit on one
+        pair does not fit in memory.
         """
+        from eapgp.engine.batches import first_line, out_of_memory
+
         for circuit in circuits:
             if circuit.graph != self.graph:
                 raise InputError(
@@ -128,31 +147,78 @@ class CircuitRunner:
         shape = (len(circuits), self.n_pairs)
         metric, kl, correct = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=bool)
         order = sorted(range(len(circuits)), key=lambda i: circuits[i].n_kept)
-        work = [(base, stack) for base in self._bases for stack in self._stacks(base, order)]
-        for done, (base, stack) in enumerate(work):
-            if progress is not None:
-                progress("running circuits", done / len(work))
-            values = self._run_stack(base, [circuits[i].edges for i in stack])
-            where = np.ix_(np.array(stack), base.batch.index)
-            metric[where], correct[where], kl[where] = values
+        waiting, done, total = list(self._bases), 0, max(1, len(circuits) * self.n_pairs)
+        finished: list[Base] = []
+        while waiting:
+            base, problem = waiting.pop(0), None
+            try:
+                for stack, plans in self._stacks(base, circuits, order):
+                    if progress is not None:
+                        progress("running circuits", min(1.0, done / total))
+                    where = np.ix_(np.array(stack), base.batch.index)
+                    metric[where], correct[where], kl[where] = self._run_stack(base, plans)
+                    done += len(stack) * base.batch.size
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                problem = first_line(error)
+            if problem is None:
+                finished.append(base)
+            else:
+                waiting = [*self._smaller(base, len(plans), problem), *waiting]
+        self._bases = finished
         if progress is not None:
             progress("running circuits", 1.0)
         return CircuitRuns(metric, correct, kl, self.metric_clean, self.metric_corrupted)
 
-    def _stacks(self, base: Base, order: list[int]) -> Iterable[list[int]]:
-        size = max(1, STORE_BUDGET // (base.reference.numel() * base.reference.element_size()))
-        return [order[start : start + size] for start in range(0, len(order), size)]
+    def _smaller(self, base: Base, stacked: int, problem: str) -> list[Base]:
+        """What to run in place of a base on which memory ran out: smaller stacks, then fewer pairs.
 
-    def _run_stack(self, base: Base, edges: Sequence[NDArray[np.bool_]]) -> tuple[Floats, NDArray[np.bool_], Floats]:
+        Errors: ComputationError if nothing smaller is left.
+        """
+        from eapgp.engine.batches import free_memory, one_pair_too_large
+
+        free_memory()
+        if stacked > 1:
+            self._budget //= 2
+            self.messages.append(f"out of memory with {stacked} circuits at once; going on with fewer")
+            return [base]
+        index = base.batch.index
+        if len(index) == 1:
+            raise one_pair_too_large(int(index[0]), problem)
+        half = (len(index) + 1) // 2
+        self.messages.append(f"out of memory with {len(index)} pairs; going on with batches of {half}")
+        return list(self._make_bases([index[:half], index[half:]]))
+
+    def _stacks(
+        self, base: Base, circuits: Sequence[Circuit], order: list[int]
+    ) -> Iterator[tuple[list[int], list[CircuitPlan]]]:
+        """Circuits that go through the model together, planned: as many as keep within the budget."""
+        from eapgp.engine.circuit_plan import plan
+
+        stack: list[int] = []
+        plans: list[CircuitPlan] = []
+        spent = 0
+        for i in order:
+            todo = plan(self.graph, circuits[i].edges, add_only=base.add_only)
+            cost = (len(todo.rows) + EXTRA_ROWS) * base.bytes_per_source
+            if stack and spent + cost > self._budget:
+                yield stack, plans
+                stack, plans, spent = [], [], 0
+            stack, plans, spent = [*stack, i], [*plans, todo], spent + cost
+        if stack:
+            yield stack, plans
+
+    def _run_stack(self, base: Base, plans: Sequence[CircuitPlan]) -> tuple[Floats, NDArray[np.bool_], Floats]:
         import torch
 
-        from eapgp.engine.circuit_pass import run_circuits
+        from eapgp.engine.circuit_pass import run_plans
 
-        logits = run_circuits(self.model, base, edges)
+        logits = run_plans(self.model, base, plans)
         with torch.no_grad():
-            flat, targets = logits.flatten(0, 1), base.batch.targets.repeat(len(edges))
-            metric = self.metric.compute(flat, targets).reshape(len(edges), -1)
-            right = accuracy(flat, targets).reshape(len(edges), -1)
+            flat, targets = logits.flatten(0, 1), base.batch.targets.repeat(len(plans))
+            metric = self.metric.compute(flat, targets).reshape(len(plans), -1)
+            right = accuracy(flat, targets).reshape(len(plans), -1)
             clean = base.clean_logits.log_softmax(-1)
             kl = (clean.exp() * (clean - logits.log_softmax(-1))).sum(-1)
         return metric.float().cpu().numpy(), right.cpu().numpy(), kl.float().cpu().numpy()
