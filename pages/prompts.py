@@ -2,36 +2,55 @@
 
 import streamlit as st
 
-from eapgp.ui import frame, panel, prompts
+from eapgp.ui import frame, panel, prompts, prompts_own
+from eapgp.ui import prompts_views as views
 from eapgp.ui.draw import guard
 from eapgp.ui.session import Session
-from eapgp.ui.settings import metric_of
 
 frame.ensure()
 
 session = Session("prompts", prompts.FIELDS)
-shown = panel.open_panel(session)
-spec = shown.spec
+spec = panel.open_panel(session).spec
 
 st.title("Prompts", anchor=False)
+st.caption("Pairs of a clean prompt and a corrupted twin: what the model reads, and what it answers.")
 panel.say_problems(session)
 session.widget(
     "source",
     st.segmented_control,
     "Prompts",
-    options=["task", "own"],
-    format_func={"task": "Made by the task", "own": "My own pairs"}.__getitem__,
+    options=list(prompts.SOURCES),
+    format_func=prompts.SOURCES.__getitem__,
     required=True,
 )
+shown = None
 with guard("The prompts"):
     if session["source"] == "task":
-        prompts.about(str(spec.task))
-        pairs = prompts.generated(spec)
-        metric = metric_of({"task": session["task"], "metric": session["metric"]})
+        prompts.about(str(session["task"]))
+        prompts.kept_sets(session)
+        shown = prompts.pairs_on_the_left(session, spec)
     else:
-        pairs = prompts.own_pairs(spec)
-        metric = pairs.metric if pairs is not None and session["metric"] == "task" else session["metric"]
-    if pairs is not None:
-        prompts.answers(session, spec, pairs, str(metric))
-        prompts.download(pairs)
+        pairs = prompts_own.own_pairs()
+        shown = prompts.own(session, spec, pairs) if pairs is not None else None
+if shown is not None:
+    with guard("What the model makes of these prompts"):
+        prompts.metric_line(shown.metric)
+        seen = prompts.seen_by_the_model(shown)
+        if seen is not None:
+            prompts.readout(seen, shown.metric, len(shown.prompts))
+            prompts.use(session, shown, seen)
+        opened, tabs = session.tabs("tab", prompts.TABS)
+        with tabs[opened], guard(prompts.TABS[opened]):
+            if opened == "word":
+                views.word(session, spec.model)
+            elif opened == "metrics":
+                views.metrics(shown.metric)
+            elif opened == "pairs":
+                views.pairs_and_one(session, shown, seen)
+            elif seen is None:
+                st.caption("Appears when the model has run.")
+            elif opened == "problems":
+                views.problems(session, seen, own=shown.own)
+            else:
+                views.made(shown, seen)
 session.write()

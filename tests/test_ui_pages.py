@@ -129,10 +129,13 @@ def test_the_runs_page_lists_finds_and_opens(open_app: Open) -> None:
 def test_the_prompts_page_explains_the_task_and_takes_own_pairs(open_app: Open) -> None:
     app = open_app("prompts", task="sva", pairs="4")
     assert not app.exception
-    assert "probability difference" in said(app)
-    app = open_app("prompts", source="own")
+    assert "Probability difference" in said(app) and "must have the number of its subject" in said(app)
+    app = open_app("prompts", source="own", tab="metrics")
     assert not app.exception and not app.error
-    assert "same number of tokens" in said(app)
+    assert "need as many tokens" in said(app)
+    app = open_app("prompts", task="greater-than", pairs="4", tab="word", split="test")
+    assert not app.exception and not app.error
+    assert app.selectbox(key="field-split").value == "test"
 
 
 def test_every_control_of_the_sidebar_has_a_tooltip(open_app: Open) -> None:

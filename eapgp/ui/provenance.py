@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from eapgp.runs.canonical import plain as plain_values
+from eapgp.runs.run import library_versions
 from eapgp.runs.spec import RunSpec
+from eapgp.ui.draw import plain
 from eapgp.ui.methods import metric_title, short_name
+from eapgp.ui.panel import spec_to_ask_again
 from eapgp.ui.shelf import Card
 
 _PLAIN_OPTIONS = ("steps", "step", "objective", "points")
@@ -20,9 +26,6 @@ def facts(card: Card) -> list[tuple[str, str]]:
     """What decided the numbers of a run, and where and when they were computed."""
     record, request = card.record, card.record["request"]
     libraries = record.get("libraries", {})
-    versions = ", ".join(
-        f"{name} {libraries[name]}" for name in ("eapgp", "torch", "transformer_lens") if name in libraries
-    )
     options = ", ".join(f"{name} = {value}" for name, value in card.options.items()) or "none"
     return [
         ("Run", card.id),
@@ -34,9 +37,15 @@ def facts(card: Card) -> list[tuple[str, str]]:
         ("Corruption", str(request.get("intervention", "patching"))),
         ("Passes", f"{record['forward_passes']:g} forward, {record['backward_passes']:g} backward"),
         ("Computed", f"{record['created']} on {record.get('device') or 'cpu'} in {record['seconds']:.2f} s"),
-        ("Versions", versions),
+        ("Versions", versions(libraries)),
         ("Platform", str(libraries.get("platform", ""))),
     ]
+
+
+def versions(libraries: Mapping[str, Any] | None = None) -> str:
+    """The versions that decide numbers, in one line; those of this server where none are given."""
+    known = library_versions() if libraries is None else libraries
+    return ", ".join(f"{name} {known[name]}" for name in ("eapgp", "torch", "transformer_lens") if name in known)
 
 
 def python_snippet(spec: RunSpec) -> str:
@@ -60,7 +69,8 @@ def shell_snippet(spec: RunSpec) -> str:
         words += ["--prompts", spec.prompts_file]
     words += ["--method", spec.method]
     for name, value in spec.options.items():
-        words += [f"--{name}", f"{value}"] if name in _PLAIN_OPTIONS else ["--option", f"{name}={value}"]
+        written = value if isinstance(value, str) else json.dumps(plain_values(value, where=name))
+        words += [f"--{name}", written] if name in _PLAIN_OPTIONS else ["--option", f"{name}={written}"]
     for name, value in spec.task_options.items():
         words += ["--option", f"{name}={value}"]
     if spec.n_pairs is not None:
@@ -74,6 +84,7 @@ def shell_snippet(spec: RunSpec) -> str:
     ):
         if value != usual and value is not None:
             words += [flag, str(value)]
+    words += [flag for flag, on in (("--random-weights", spec.random_weights), ("--keep-pairs", spec.keep_pairs)) if on]
     return " ".join(shlex.quote(word) for word in words) + " --json"
 
 
@@ -89,10 +100,10 @@ def block(card: Card) -> None:
     left, right = st.columns([1, 1], gap="large")
     with left:
         st.markdown("**What decided these numbers**")
-        table = pd.DataFrame(facts(card), columns=["", "value"]).set_index("")
+        table = pd.DataFrame([(name, plain(value)) for name, value in facts(card)], columns=["", "value"]).set_index("")
         st.table(table, border="horizontal", hide_header=True)
     with right:
-        spec = card.run.spec
+        spec = spec_to_ask_again(card)
         if spec is None:
             st.caption("This run was imported; what it was asked with is not known.")
             return
