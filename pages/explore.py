@@ -2,13 +2,12 @@
 
 import streamlit as st
 
-from eapgp.ui import explore, frame, inspector, panel, provenance, services
-from eapgp.ui.circuit_view import build_payload
+from eapgp.ui import edge_details, edit_panel, explore, frame, inspector, node_details, panel, provenance, services
 from eapgp.ui.circuits import circuit_of, selected
 from eapgp.ui.draw import guard
 from eapgp.ui.exports import downloads
-from eapgp.ui.methods import variant
-from eapgp.ui.pane import bound_view, picker, selection_view
+from eapgp.ui.pane import groups_of, picker
+from eapgp.ui.readout import readout
 from eapgp.ui.session import Session
 
 frame.ensure()
@@ -25,26 +24,27 @@ else:
         graph = result.graph
         k = min(session["k"], graph.n_edges)
         chosen, pick = selected(graph, session["sel"]), picker(session)
-        circuit = circuit_of(card, result.scores, k)
 
         explore.heading(card)
         panel.say_problems(session, shown)
+        edits = edit_panel.current(session, graph)
+        unedited = circuit_of(card, result.scores, k)
+        circuit = explore.circuit_on_screen(card, result.scores, k, edits)
         with guard("The faithfulness of this circuit"):
-            explore.readout(card, circuit)
+            readout(card, circuit, unedited if edits else None)
         explore.say_empty(circuit)
-        left, right = st.columns([2.7, 1], gap="medium")
+        explore.controls(session, graph.n_edges, edits)
+        left, right = st.columns([2.3, 1], gap="medium")
         with left, guard("The circuit"):
-            payload = build_payload(
-                result.scores,
-                n=k,
-                view=selection_view(chosen, session["pins"]),
-                title="",
-                filename=f"{card.task}-{card.method}",
-                caption=f"{variant(card.method, card.options)} · {card.task} · {card.model}",
-            )
-            bound_view(session, payload, key="explore-circuit", height=660)
+            explore.picture(session, card, result.scores, circuit, edits, chosen)
+            explore.estimates_note(session)
         with right, guard("The details"):
-            inspector.inspector(card, result, chosen, pick)
+            inspector.inspector(session, card, result, circuit, chosen, pick)
+        with guard("The readings"):
+            if chosen.node:
+                node_details.section(session, card, chosen.node, pick)
+            elif chosen.edge:
+                edge_details.section(card, circuit, chosen.edge)
         opened, tabs = session.tabs("tab", explore.TABS)
         with tabs[opened], guard(explore.TABS[opened]):
             if opened == "edges":
@@ -54,11 +54,11 @@ else:
             elif opened == "spread":
                 explore.spread(result.scores, k)
             elif opened == "curve":
-                explore.curve(card, result.scores, k)
+                explore.curve(card, result.scores, k, circuit if edits else None)
             elif opened == "check":
                 explore.check(card, result.scores)
             elif opened == "made":
                 provenance.block(card)
             else:
-                downloads(card, result, circuit)
+                downloads(card, result, circuit, edited=bool(edits), groups=groups_of(session))
 session.write()

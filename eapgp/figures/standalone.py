@@ -75,7 +75,14 @@ def circuit_html(
         payload = build_payload(source, n=n, circuit=circuit, **options)
     else:
         payload = source
-    data = {**payload, "title": "", "edit": False, "filename": payload.get("filename") or title, "key": "standalone"}
+    data = {
+        **payload,
+        "title": "",
+        "edit": False,
+        "depends": "",
+        "filename": payload.get("filename") or title,
+        "key": "standalone",
+    }
     data.setdefault("caption", title)
     parts = (
         _head(title),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import select
 from eapgp.graph import Graph
 from eapgp.ui.shelf import Card
+
+if TYPE_CHECKING:
+    from eapgp.ground_truth import Role
 
 DEFAULT_EDGES = 50
 
@@ -56,6 +59,30 @@ def circuit_of(card: Card, scores: EdgeScores, n: int) -> Circuit:
     return _circuit(card.id, min(n, scores.graph.n_edges), scores)
 
 
+def known_roles(card: Card) -> dict[str, str]:
+    """Roles of nodes from the manual circuits: GPT-2 small on a task that people took apart; else none."""
+    from eapgp.ground_truth import GPT2_SMALL, GROUND_TRUTHS, roles
+
+    known = {truth.task for truth in GROUND_TRUTHS.values()}
+    if card.task not in known or card.graph != GPT2_SMALL or not _is_gpt2(card.model):
+        return {}
+    return {node: role.title for node, role in roles(card.task).items()}
+
+
+def known_role(card: Card, node: str) -> Role | None:
+    """The role of one node, where a manual circuit names it."""
+    if node not in known_roles(card):
+        return None
+    from eapgp.ground_truth import roles
+
+    return roles(card.task)[node]
+
+
+def _is_gpt2(model: str) -> bool:
+    """Whether a model goes by GPT-2 small's name: other models have graphs of the same size."""
+    return model.rstrip("/").rpartition("/")[2].lower() in ("gpt2", "gpt2-small")
+
+
 def score_of(scores: EdgeScores, edge: str) -> float:
     """The score of a named edge."""
     row, column = scores.graph.edge_index(edge)
@@ -67,6 +94,20 @@ def rank_of(scores: EdgeScores, edge: str) -> int:
     value = abs(score_of(scores, edge))
     known = np.abs(scores.values[scores.graph.mask])
     return int((known > value).sum()) + 1
+
+
+def node_score(scores: EdgeScores, node: str) -> tuple[float, int]:
+    """Σ of a node's outgoing scores (of the incoming ones for `logits`) and its rank by size among sources.
+
+    Scores that are not known count as 0; `logits` writes nothing and has rank 0.
+    """
+    graph = scores.graph
+    values = np.where(graph.mask, np.nan_to_num(scores.values), 0.0)
+    if node == "logits":
+        return float(values[:, graph.destination_nodes == graph.nodes.index(node)].sum()), 0
+    sums = values.sum(axis=1)
+    own = float(sums[graph.source_index(node)])
+    return own, int((np.abs(sums) > abs(own)).sum()) + 1
 
 
 def four_lists(scores: EdgeScores, node: str, *, n: int = 6) -> Mapping[str, pd.DataFrame]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -11,17 +11,22 @@ import streamlit as st
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.figures.circuit_view.payload import largest
-from eapgp.ui import services
-from eapgp.ui.circuits import DEFAULT_EDGES, circuit_of, score_of
+from eapgp.figures.style import theme
+from eapgp.ui import edit_panel, node_details, services
+from eapgp.ui.circuit_view import build_payload
+from eapgp.ui.circuits import DEFAULT_EDGES, Selected, circuit_of, known_roles, score_of
 from eapgp.ui.draw import chart, dark, points_clicked
 from eapgp.ui.edges import edge_page
+from eapgp.ui.edit import Edits, edited
 from eapgp.ui.jobs import JobView
-from eapgp.ui.live import follow, may_run
+from eapgp.ui.live import QUICK, follow, may_run
 from eapgp.ui.methods import metric_title, variant
+from eapgp.ui.pane import VIEW_FIELDS, bound_view, whole_view
 from eapgp.ui.panel import FIELDS_OF_RUN
+from eapgp.ui.readout import SELECTOR
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
-from eapgp.ui.state import choice, integer, names, text
+from eapgp.ui.state import choice, integer, text
 
 Pick = Callable[[str], None]
 CHECKED_EDGES = 20
@@ -34,11 +39,11 @@ TABS = {
     "made": "How it was made",
     "files": "Download",
 }
+PICTURES = {"view": "Circuit", "pyvis": "Network (pyvis)"}
 FIELDS = (
     *FIELDS_OF_RUN,
     integer("k", DEFAULT_EDGES, 1, 10_000_000, "How many of the strongest edges the circuit takes."),
     text("sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"),
-    names("pins", (), "Pinned nodes and edges.", most=40),
     text(
         "edge",
         "",
@@ -47,7 +52,17 @@ FIELDS = (
         pattern=r"[\w.<>\- ]{0,120}",
         expected="names of nodes, or parts of them",
     ),
+    choice(
+        "picture",
+        "view",
+        tuple(PICTURES),
+        "Circuit: fixed places, one row of heads per layer, everything can be clicked. Network: the same circuit drawn "
+        "by pyvis, to drag and zoom; the same page can be downloaded and opens offline.",
+    ),
     choice("tab", "edges", tuple(TABS), "Which view is open below the circuit."),
+    node_details.FIELD,
+    *VIEW_FIELDS,
+    *edit_panel.FIELDS,
 )
 
 
@@ -58,6 +73,25 @@ def nothing_yet() -> None:
         "There is no result to show yet. Press **Run** on the left: the demo model takes a few seconds.",
         icon=":material/play_arrow:",
     )
+
+
+def estimates_note(session: Session) -> None:
+    """What scores are, for those who see the page for the first time, and the way to check them."""
+    left, right = st.columns([2.6, 1], vertical_alignment="center")
+    with left:
+        st.caption(
+            "Scores are first-order estimates of what each edge does; the faithfulness above is measured by running "
+            "the circuit."
+        )
+    with right:
+        st.button(
+            "Check the estimates",
+            key="to-check",
+            icon=":material/science:",
+            type="tertiary",
+            on_click=lambda: session.later(tab="check"),
+            help="Opens “Check by patching” below: the strongest edges, each patched for real.",
+        )
 
 
 def heading(card: Card) -> None:
@@ -74,54 +108,6 @@ def heading(card: Card) -> None:
     )
 
 
-def readout(card: Card, circuit: Circuit) -> None:
-    """Faithfulness of the circuit on screen, measured by running it in the background."""
-    label = f"{circuit.n_kept} edges of {card.task}"
-    if services.stored_measure(card, [circuit]) is None and not may_run(
-        card, "Measure the faithfulness of this circuit", key="readout-run"
-    ):
-        return
-    slot = services.session_slot("readout")
-    job_id = services.submit_circuits(card, [circuit], label, slot=slot)
-
-    def show(job: JobView) -> None:
-        result = job.result
-        value = result.faithfulness[0]
-        with st.container(horizontal=True, gap="medium", key="readout"):
-            st.metric(
-                "Faithfulness",
-                "undefined" if math.isnan(value) else f"{value:.3f}",
-                help="How much of the behaviour this circuit alone keeps: (M(circuit) − M(corrupted)) / (M(clean) − "
-                "M(corrupted)). Every edge outside it carries the corrupted activation. 1 = all of it, 0 = none; it "
-                "can exceed 1 where edges that work against the behaviour are left out.",
-                width="content",
-            )
-            st.metric(
-                "Metric of the circuit",
-                f"{result.metric[0]:.3f}",
-                help=f"{metric_title(card.metric)}, mean over {card.n_pairs} pairs, with only this circuit's edges "
-                "carrying the clean run.",
-                width="content",
-            )
-            st.metric(
-                "Clean",
-                f"{result.clean:.3f}",
-                help="The metric of the whole model on the clean prompts.",
-                width="content",
-            )
-            st.metric(
-                "Corrupted", f"{result.corrupted:.3f}", help="The same on the corrupted prompts.", width="content"
-            )
-            st.metric(
-                "Edges kept",
-                f"{circuit.n_kept:,} of {card.graph.n_edges:,}",
-                help=f"{circuit.n_selected:,} edges were selected; those on no path from input to logits were pruned.",
-                width="content",
-            )
-
-    follow(job_id, show, waiting="Running this circuit on the model ·")
-
-
 def say_empty(circuit: Circuit) -> None:
     """Why nothing is drawn, where nothing is."""
     if circuit.n_kept == 0:
@@ -132,60 +118,117 @@ def say_empty(circuit: Circuit) -> None:
         )
 
 
+def circuit_on_screen(card: Card, scores: EdgeScores, n: int, edits: Edits) -> Circuit:
+    """The n strongest edges with the user's edits, pruned."""
+    return edited(scores, n, edits) if edits else circuit_of(card, scores, n)
+
+
+def controls(session: Session, n_edges: int, edits: Edits) -> None:
+    """The row above the picture: which picture, and the edit mode."""
+    network = session["picture"] == "pyvis"
+    alignment: Any = "bottom" if network else "center"
+    with st.container(horizontal=True, vertical_alignment=alignment, gap="medium", key="view-controls"):
+        session.widget(
+            "picture",
+            st.segmented_control,
+            "Picture",
+            options=list(PICTURES),
+            format_func=PICTURES.__getitem__,
+            required=True,
+            label_visibility="collapsed",
+            width="content",
+        )
+        if session["picture"] == "pyvis":
+            session.widget("k", st.number_input, "Edges", min_value=1, max_value=n_edges, step=1, width=140)
+        else:
+            session.widget("edit", st.toggle, "Edit", width="content")
+        edit_panel.controls(session, edits)
+
+
+def picture(session: Session, card: Card, scores: EdgeScores, circuit: Circuit, edits: Edits, chosen: Selected) -> None:
+    """The circuit, as the interactive view or as a pyvis network."""
+    if session["picture"] == "pyvis":
+        _pyvis(card, scores, circuit)
+        return
+    lists = {"added": list(edits.added), "removed": list(edits.removed), "excluded": list(edits.excluded)}
+    payload = build_payload(
+        scores,
+        n=min(session["k"], scores.graph.n_edges),
+        added=edits.added,
+        removed=edits.removed,
+        view={**whole_view(session, chosen, scores.graph.n_layers), **lists},
+        roles=known_roles(card),
+        edit=session["edit"],
+        depends=SELECTOR,
+        filename=f"{card.task}-{card.method}",
+        caption=f"{variant(card.method, card.options)} · {card.task} · {card.model}",
+    )
+    bound_view(session, payload, key="explore-circuit", height=660, on_edit=edit_panel.on_edit(session))
+
+
+def _pyvis(card: Card, scores: EdgeScores, circuit: Circuit) -> None:
+    """The second view: a network to drag and zoom, drawn by vis.js."""
+    from eapgp.figures.pyvis_view import pyvis_html
+
+    title = f"{variant(card.method, card.options)} on {card.task}"
+    page = pyvis_html(scores, circuit, title=title, roles=known_roles(card), height=560, dark=dark())
+    st.iframe(page, height=660, alt=f"Network of the circuit: {circuit.n_kept} edges of {title}")
+
+
 def edges_table(session: Session, card: Card, scores: EdgeScores, circuit: Circuit, pick: Pick) -> None:
     """The edges, sortable and searchable; selecting a row selects the edge in the graph."""
     find = session.widget("edge", st.text_input, "Find edges", placeholder="a3.h1, a0.h2->, ->m2 or <q>")
     page = edge_page(card, scores, circuit, find)
     table = page.table
+    many = session["edit"]
     st.caption(
         (f"The {len(table):,} strongest of {page.n_found:,} edges: narrow them above. " if page.cut else "")
         + (f"{page.n_found:,} edges fit. " if find and not page.cut else "")
         + (f"All {page.n_found:,} scored edges, strongest first. " if not find and not page.cut else "")
-        + "Click a column to sort; select a row to see that edge in the graph."
+        + "Click a column to sort; "
+        + ("select rows to add or remove them. " if many else "select a row to see that edge in the graph. ")
+        + "By keyboard: arrows move, Shift+Space selects the row."
     )
     if table.empty:
         return
     state = st.dataframe(
         table,
-        key="edge-table",
+        key=f"edge-table{'-edit' if many else ''}",
         hide_index=True,
         height=460,
         on_select="rerun",
-        selection_mode="single-row",
-        column_order=[
-            "rank",
-            "edge",
-            "score",
-            "magnitude",
-            "type",
-            "source",
-            "destination",
-            "source_layer",
-            "layer",
-            "in_graph",
-        ],
-        column_config={
-            "rank": st.column_config.NumberColumn("Rank", help="1 is the largest |score|."),
-            "edge": st.column_config.TextColumn("Edge", width="medium"),
-            "score": st.column_config.NumberColumn("Score", format="%+.5f", help="Positive: supports the behaviour."),
-            "magnitude": st.column_config.ProgressColumn(
-                "|score|", format="%.4f", min_value=0.0, max_value=largest(scores) or 1.0
-            ),
-            "type": st.column_config.TextColumn("Enters by", help="Query, key, value, MLP or logits."),
-            "source": "Source",
-            "destination": "Destination",
-            "source_layer": st.column_config.NumberColumn("From layer", help="−1 is the input."),
-            "layer": "To layer",
-            "in_graph": st.column_config.CheckboxColumn("In circuit", help="Kept in the circuit on screen."),
-        },
+        selection_mode="multi-row" if many else "single-row",
+        column_order=list(_COLUMNS),
+        column_config={**_COLUMNS, "magnitude": _magnitude(largest(scores) or 1.0)},
     )
     rows = state["selection"]["rows"]
+    if many:
+        edit_panel.at_rows(session, circuit, [str(table.iloc[row]["edge"]) for row in rows])
+        return
     name = str(table.iloc[rows[0]]["edge"]) if rows else ""
     if name != st.session_state.get("table-picked", ""):
         st.session_state["table-picked"] = name
         if name:
             pick(name)
             st.rerun()
+
+
+_COLUMNS = {
+    "rank": st.column_config.NumberColumn("Rank", help="1 is the largest |score|."),
+    "edge": st.column_config.TextColumn("Edge", width="medium"),
+    "score": st.column_config.NumberColumn("Score", format="%+.5f", help="Positive: supports the behaviour."),
+    "magnitude": None,
+    "type": st.column_config.TextColumn("Enters by", help="Query, key, value, MLP or logits."),
+    "source": "Source",
+    "destination": "Destination",
+    "source_layer": st.column_config.NumberColumn("From layer", help="−1 is the input."),
+    "layer": "To layer",
+    "in_graph": st.column_config.CheckboxColumn("In circuit", help="Kept in the circuit on screen."),
+}
+
+
+def _magnitude(largest: float) -> Any:
+    return st.column_config.ProgressColumn("|score|", format="%.4f", min_value=0.0, max_value=largest)
 
 
 def heat_map(card: Card, scores: EdgeScores, pick: Pick) -> None:
@@ -212,8 +255,8 @@ def spread(scores: EdgeScores, n: int) -> None:
     chart(cumulative_share({"all edges": scores}, current=n, dark=dark()), "cumulative")
 
 
-def curve(card: Card, scores: EdgeScores, n: int) -> None:
-    """Faithfulness over circuit sizes, computed when the tab is opened."""
+def curve(card: Card, scores: EdgeScores, n: int, edited_circuit: Circuit | None = None) -> None:
+    """Faithfulness over circuit sizes, computed when the tab is opened; an edited circuit is marked on it."""
     from eapgp.training.examples import curve_sizes
 
     sizes = curve_sizes(card.graph.n_edges)
@@ -223,9 +266,27 @@ def curve(card: Card, scores: EdgeScores, n: int) -> None:
     job_id = services.submit_circuits(card, circuits, f"faithfulness curve of {card.task}")
 
     def show(job: JobView) -> None:
-        chart(curve_figure({variant(card.method, card.options): (sizes, job)}, card.graph.n_edges, n), "curve")
+        figure = curve_figure({variant(card.method, card.options): (sizes, job)}, card.graph.n_edges, n)
+        if edited_circuit is not None:
+            _mark_edited(figure, card, edited_circuit)
+        chart(figure, "curve")
 
     follow(job_id, show, waiting="Running circuits of every size ·", cancel=True)
+
+
+def _mark_edited(figure: Any, card: Card, circuit: Circuit) -> None:
+    """The edited circuit as a star, where it has been measured (the readout asks for it)."""
+    job = services.manager().wait(services.submit_circuits(card, [circuit], "the edited circuit"), QUICK)
+    if job is None or job.state != "done":
+        return
+    figure.add_scatter(
+        x=[circuit.n_selected],
+        y=[job.result.faithfulness[0]],
+        mode="markers",
+        name="your edited circuit",
+        marker={"symbol": "star", "size": 16, "color": theme(dark()).text},
+        hovertemplate="edited circuit<br>%{x} edges, faithfulness %{y:.3f}<extra></extra>",
+    )
 
 
 def curve_figure(curves: Mapping[str, tuple[Sequence[int], JobView]], n_edges: int, n: int):  # type: ignore[no-untyped-def]

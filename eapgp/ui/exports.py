@@ -6,20 +6,32 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from eapgp.attribution.result import Attribution
 from eapgp.circuits.circuit import Circuit
+from eapgp.ui.circuits import known_roles
 from eapgp.ui.methods import variant
 from eapgp.ui.provenance import facts
 from eapgp.ui.shelf import Card
 
 
-def downloads(card: Card, result: Attribution, circuit: Circuit) -> None:
-    """One button per format, made when it is pressed."""
+def downloads(
+    card: Card,
+    result: Attribution,
+    circuit: Circuit,
+    *,
+    edited: bool = False,
+    groups: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """One button per format, made when it is pressed.
+
+    edited: the circuit was changed by hand, so files show exactly its edges. groups: named groups of nodes.
+    """
     from eapgp.formats import FORMATS
 
     st.caption(
@@ -32,7 +44,7 @@ def downloads(card: Card, result: Attribution, circuit: Circuit) -> None:
             _button(
                 about.title, f"{stem}{about.suffixes[0]}", _scores_file(result, circuit, name, about.suffixes[0]), name
             )
-        _button("Stand-alone HTML", f"{stem}.html", lambda: _html(card, result, circuit), "html")
+        _button("Stand-alone HTML", f"{stem}.html", lambda: _html(card, result, circuit, edited, groups), "html")
         _button("Pyvis HTML", f"{stem}-pyvis.html", lambda: _pyvis(card, result, circuit), "pyvis")
         _button("Run folder (zip)", f"{stem}.zip", lambda: folder_zip(card), "zip")
         _button("How it was made (JSON)", f"{stem}-provenance.json", lambda: _record(card), "record")
@@ -62,17 +74,22 @@ def _scores_file(result: Attribution, circuit: Circuit, format: str, suffix: str
     return make
 
 
-def _html(card: Card, result: Attribution, circuit: Circuit) -> bytes:
+def _html(
+    card: Card, result: Attribution, circuit: Circuit, edited: bool, groups: Sequence[Mapping[str, Any]]
+) -> bytes:
     from eapgp.figures.standalone import circuit_html
 
     made = dict(facts(card))
-    return circuit_html(result.scores, n=circuit.n_selected, title=_title(card), provenance=made).encode()
+    options: dict[str, Any] = {"roles": known_roles(card), "groups": list(groups)}
+    title = _title(card) + (", edited by hand" if edited else "")
+    exact = circuit if edited else None
+    return circuit_html(result.scores, exact, n=circuit.n_selected, title=title, provenance=made, **options).encode()
 
 
 def _pyvis(card: Card, result: Attribution, circuit: Circuit) -> bytes:
     from eapgp.figures.pyvis_view import pyvis_html
 
-    return pyvis_html(result.scores, circuit, title=_title(card)).encode()
+    return pyvis_html(result.scores, circuit, title=_title(card), roles=known_roles(card)).encode()
 
 
 def _title(card: Card) -> str:

@@ -12,6 +12,7 @@ from eapgp.ui.jobs import JobView
 from eapgp.ui.panel import progress_text
 from eapgp.ui.shelf import Card
 
+_AGREED = "eapgp-agreed"
 QUICK = 0.2  # seconds that a page waits for a job before it shows progress instead
 
 
@@ -29,15 +30,17 @@ def follow(job_id: str, show: Callable[[JobView], None], *, waiting: str, cancel
         end(job, show)
 
 
+def agreed(card: Card) -> bool:
+    """Whether the model of a run may be run without asking (again)."""
+    return services.runs_at_once(card.model) or card.id in st.session_state.get(_AGREED, ())
+
+
 def may_run(card: Card, what: str, *, key: str) -> bool:
     """Whether the model of a run may be run now; where it is large or must be fetched, a button asks first.
 
     what: what it is run for, as the button says it, e.g. "Measure this circuit".
     """
-    if services.runs_at_once(card.model):
-        return True
-    agreed = st.session_state.setdefault("eapgp-agreed", set())
-    if card.id in agreed:
+    if agreed(card):
         return True
     fetched = "" if services.at_hand(card.model) else " and first fetches it from Hugging Face"
     pressed = st.button(
@@ -48,7 +51,7 @@ def may_run(card: Card, what: str, *, key: str) -> bool:
         "or not on this machine; after this click, what this page shows of the run is measured as it changes.",
     )
     if pressed:
-        agreed.add(card.id)
+        st.session_state.setdefault(_AGREED, set()).add(card.id)
         st.rerun()
     return False
 

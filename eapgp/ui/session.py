@@ -39,6 +39,10 @@ class Session:
             return self._values.get(name, self._by_name[name].default)
         return tuple(value) if isinstance(value, list) else value
 
+    def __contains__(self, name: str) -> bool:
+        """Whether this page has a field of that name."""
+        return name in self._by_name
+
     def __setitem__(self, name: str, value: Any) -> None:
         """Set a field whose widget is not drawn yet in this run (else use `later`)."""
         self._put(name, value)

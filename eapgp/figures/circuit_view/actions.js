@@ -162,6 +162,7 @@ Object.assign(CircuitView.prototype, {
     const next = clamp(n, 0, this.made.ranked);
     if (next !== this.state.n) {
       this.state.n = next;
+      this.markStale();
       if (how === "drag") this.preview();
       else this.redraw();
       this.send("count", { n: next });
@@ -174,6 +175,7 @@ Object.assign(CircuitView.prototype, {
   },
 
   commitCount() {
+    this.checkStale();
     this.send("commit", {});
     this.mark("view");
   },

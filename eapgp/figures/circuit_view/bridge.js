@@ -67,6 +67,26 @@ Object.assign(CircuitView.prototype, {
     this.dirty.clear();
   },
 
+  // ---- what the page says about the circuit ------------------------------------------------
+
+  /** Dims what stands elsewhere on the page about the circuit (`depends`) until it is about this one. */
+  markStale(on = true) {
+    const { depends } = this.data ?? {};
+    if (!depends || Boolean(this.isStale) === on) return;
+    this.isStale = on;
+    for (const element of document.querySelectorAll(depends)) {
+      element.style.opacity = on ? "0.3" : "";
+      element.setAttribute("aria-busy", String(on));
+    }
+  },
+
+  /** Not stale any more once Python's circuit is the one drawn. */
+  checkStale() {
+    const { state, data } = this;
+    const same = (key) => JSON.stringify(data.view?.[key] ?? []) === JSON.stringify(state[key]);
+    if (state.n === Math.min(data.view?.n ?? state.n, this.made.ranked) && ["added", "removed", "excluded"].every(same)) this.markStale(false);
+  },
+
   remember() {
     const { key } = this.data ?? {};
     if (!key) return;

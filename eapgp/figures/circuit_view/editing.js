@@ -58,6 +58,20 @@ Object.assign(CircuitView.prototype, {
     download(fileName(this, "groups.json"), `${JSON.stringify(content, null, 2)}\n`, "application/json");
   },
 
+  /** Groups from a file that `exportGroups` wrote take the place of those there are; says how that went. */
+  async importGroups(file) {
+    let groups = [];
+    try {
+      const content = JSON.parse(await file.text());
+      groups = readGroups(this.graph, Array.isArray(content) ? content : content.groups);
+    } catch {
+      this.groupNote = `${file.name} is no JSON file of groups.`;
+      return;
+    }
+    this.groupNote = groups.length ? `${groups.length} groups read from ${file.name}.` : `${file.name} holds no group of nodes of this graph.`;
+    if (groups.length) this.setGroups(groups);
+  },
+
   exportSvg() {
     saveSvg(this);
   },
@@ -89,6 +103,12 @@ Object.assign(CircuitView.prototype, {
     const name = this.graph.nodes[node];
     if (name === "input" || name === "logits") this.status.textContent = `${name} cannot be removed: every path starts at input and ends at logits`;
     else this.edit({ op: this.state.excluded.includes(name) ? "restore" : "exclude", node: name });
+  },
+
+  /** The Delete key: the selected edge, else the focused node. */
+  removeAt(node) {
+    if (this.state.selection?.type === "edge") this.remove(this.state.selection);
+    else if (node >= 0) this.removeNode(node);
   },
 
   /** Two clicks add an edge: its source, then the input it goes to (the nearest port of a head). */
@@ -128,6 +148,7 @@ Object.assign(CircuitView.prototype, {
     else state.excluded = without(state.excluded, change.node);
     this.lastEdit = change;
     this.setHover(null);
+    this.markStale();
     this.redraw();
     this.status.textContent = `${change.edge ?? change.node}: ${{ add: "added", remove: "removed", exclude: "removed", restore: "put back" }[change.op]}`;
     this.mark("edit");

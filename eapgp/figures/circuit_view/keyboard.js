@@ -59,7 +59,7 @@ function handleKey(view, event) {
     "+": () => view.camera.zoomBy(1.35), "=": () => view.camera.zoomBy(1.35), "-": () => view.camera.zoomBy(1 / 1.35),
     0: () => view.fit(), t: () => view.toggleTrace(), f: () => view.toggleFullscreen(),
     e: () => node >= 0 && stepEdge(view, node, 1), E: () => node >= 0 && stepEdge(view, node, -1),
-    Delete: () => node >= 0 && view.data.edit && view.removeNode(node),
+    Delete: () => view.data.edit && view.removeAt(node),
   };
   if (!keys[event.key]) return false;
   keys[event.key]();

@@ -59,6 +59,7 @@ class ViewPayload(TypedDict, total=False):
     edit: bool
     legend: bool
     legend_note: str
+    depends: str
     link_group: str
     link_count: bool
     title: str
@@ -110,6 +111,7 @@ def build_payload(
     excluded: Iterable[str] = (),
     view: Mapping[str, Any] | None = None,
     edit: bool = False,
+    depends: str = "",
     link_group: str = "",
     link_count: bool = True,
     title: str = "",
@@ -127,7 +129,9 @@ def build_payload(
     `labels`. truth: edges of a known circuit, marked found, missed or extra as the slider moves.
     sets: named sets of edges, told apart from the rest. added, removed, excluded: edits on top of
     the selection. view: further state to start from, as `ViewState.view` gives it (`selection`,
-    `pins`, `zoom`, `filters`, `trace`). Panes with one `link_group` follow each other.
+    `pins`, `zoom`, `filters`, `trace`). depends: a CSS selector of what the page says about the
+    circuit, dimmed from the moment the circuit changes until Python has answered. Panes with one
+    `link_group` follow each other.
 
     Errors: OptionError for graphs that differ or options that exclude each other; InputError for a
     name that is no edge.
@@ -164,6 +168,7 @@ def build_payload(
         "link_count": link_count,
     }
     texts = {
+        "depends": depends,
         "link_group": link_group,
         "title": title,
         "caption": caption,

@@ -161,10 +161,17 @@ class Toolbar {
     const byRole = html("button", { type: "button", class: "text-button", text: "One group per role", onclick: () => { view.groupByRole(); this.refill("Groups"); } });
     const save = html("button", { type: "button", class: "text-button", text: "Export JSON", onclick: () => view.exportGroups() });
     save.disabled = !view.state.groups.length;
+    save.title = "Download the groups, to load them again here or elsewhere";
+    const file = html("input", { type: "file", accept: ".json,application/json", class: "sr-only", tabindex: -1, "aria-label": "File of groups",
+      onchange: async () => { if (file.files[0]) await view.importGroups(file.files[0]); this.refill("Groups"); } });
+    const load = html("button", { type: "button", class: "text-button", text: "Import JSON", title: "Replace the groups by those of a file that was exported here", onclick: () => file.click() });
+    const said = view.groupNote;
+    view.groupNote = "";
     return [
       ...rows,
       rows.length ? null : html("p", { class: "note", text: "No group yet. Pin two or more nodes (Ctrl-click, or Space on the keyboard), then group them." }),
-      html("div", { class: "actions" }, make, view.roles.size ? byRole : null, save),
+      html("div", { class: "actions" }, make, view.roles.size ? byRole : null, save, load, file),
+      said ? html("p", { class: "note said", role: "status", text: said }) : null,
     ].filter(Boolean);
   }
 

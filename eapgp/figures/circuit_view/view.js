@@ -13,7 +13,7 @@ class CircuitView {
     this.seenView = {};
     this.reported = new Map();
     this.dirty = new Set();
-    this.flush = debounce(() => this.report(), 150);
+    this.flush = debounce(() => this.report(), 60);
     this.flushLater = debounce(() => this.report(), 600);
     this.redraw = perFrame(() => this.render());
     this.preview = perFrame(() => this.render({ preview: true }));
@@ -43,6 +43,7 @@ class CircuitView {
     this.style();
     this.render();
     if (regraph) this.showCamera(this.wanted ?? null);
+    this.checkStale();
   }
 
   /** Builds the parts that depend on the graph's dimensions. */

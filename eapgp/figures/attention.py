@@ -1,0 +1,93 @@
+"""Where one attention head looks: query × key heat maps with the prompt's tokens on both axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from eapgp.errors import OptionError
+from eapgp.figures.style import apply, colour_bar, escape, theme
+
+Floats = NDArray[np.floating[Any]]
+Side = Literal["clean", "corrupted", "difference"]
+TITLES: dict[Side, str] = {
+    "clean": "On the clean prompt",
+    "corrupted": "On the corrupted prompt",
+    "difference": "Clean − corrupted",
+}
+_READ: dict[Side, str] = {
+    "clean": "Each row is a token looking back; dark cells (light ones on a dark page) are where it looks.",
+    "corrupted": "The same head on the corrupted prompt; ▸ marks tokens that differ between the two prompts.",
+    "difference": "Blue: attended to more on the clean prompt; vermillion: more on the corrupted one.",
+}
+_PIXELS, _SMALLEST, _LARGEST = 22, 230, 760
+
+
+def attention_map(
+    values: Floats,
+    queries: Sequence[str],
+    *,
+    side: Side = "clean",
+    changed: Sequence[bool] | None = None,
+    dark: bool = False,
+) -> go.Figure:
+    """One head's attention `[query, key]`; queries from top to bottom, keys from left to right.
+
+    queries: the tokens of the prompt, for both axes. changed: which of them differ between the
+    clean and the corrupted prompt. Probabilities run from 0 to 1 on one scale, so that maps can be
+    compared; a difference is drawn on a symmetric scale of its own.
+    Errors: OptionError where labels and values differ in size.
+    """
+    n = len(queries)
+    if values.shape != (n, n):
+        raise OptionError(f"attention of shape {values.shape} needs as many labels per axis; got {n} tokens.")
+    marks = ["▸ " if changed is not None and changed[i] else "" for i in range(n)]
+    labels = [f"{marks[i]}{_short(token)}" for i, token in enumerate(queries)]
+    places = [f"{i} {label}" for i, label in enumerate(labels)]  # a token may come twice, a place only once
+    shown = np.where(np.tril(np.ones((n, n), dtype=bool)), values, np.nan)
+    signed = side == "difference"
+    bound = max(float(np.nanmax(np.abs(shown), initial=0.0)), 1e-6) if signed else 1.0
+    look = theme(dark)
+    sign = "+" if signed else ""
+    figure = go.Figure(
+        go.Heatmap(
+            z=shown,
+            x=places,
+            y=places,
+            zmin=-bound if signed else 0.0,
+            zmax=bound,
+            colorscale=look.diverging if signed else [list(stop) for stop in look.sequential],
+            colorbar=colour_bar("difference" if signed else "attention", len=0.8),
+            hovertemplate=f"%{{y}}<br>looks at %{{x}}<br>%{{z:{sign}.3f}}<extra></extra>",
+            hoverongaps=False,
+            xgap=1 if n <= 24 else 0,
+            ygap=1 if n <= 24 else 0,
+            name=side,
+            meta={"value": "attention, clean − corrupted" if signed else "attention"},
+        )
+    )
+    size = int(np.clip(_PIXELS * n, _SMALLEST, _LARGEST))
+    apply(
+        figure,
+        title=TITLES[side],
+        x="looked at (key)",
+        y="looking (query)",
+        read=_READ[side],
+        dark=dark,
+        height=size + 170,
+    )
+    ticks: dict[str, Any] = {"type": "category", "tickmode": "array", "tickvals": places, "ticktext": labels}
+    ticks |= {"showgrid": False, "zeroline": False, "tickfont": {"size": 12 if n <= 24 else 9}}
+    ticks |= {"range": [-0.5, n - 0.5]}
+    figure.update_xaxes(**ticks, tickangle=-60)
+    figure.update_yaxes(**ticks)
+    figure.update_yaxes(range=[n - 0.5, -0.5])
+    return figure
+
+
+def _short(token: str, limit: int = 11) -> str:
+    return escape(token if len(token) <= limit else token[: limit - 1] + "…")

@@ -1,0 +1,29 @@
+"""Prompt pairs as the readings take them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapgp.errors import OptionError
+from eapgp.prompts.encode import EncodedPairs, encode
+
+if TYPE_CHECKING:
+    from eapgp.models.model import Model
+    from eapgp.prompts.pairs import PromptSet
+
+
+def encoded_pairs(model: Model, prompts: PromptSet | EncodedPairs) -> EncodedPairs:
+    """Token ids, whatever the prompts came as. Errors: those of `encode`."""
+    if isinstance(prompts, EncodedPairs):
+        return prompts
+    return encode(prompts, model.tokenizer, prepend_bos=model.prepend_bos)
+
+
+def one_pair(encoded: EncodedPairs, pair: int) -> NDArray[np.int64]:
+    """Index of one pair. Errors: OptionError where there is no such pair."""
+    if not 0 <= pair < encoded.n:
+        raise OptionError(f"expected a pair from 0 to {encoded.n - 1}; got {pair}.")
+    return np.array([pair], dtype=np.int64)

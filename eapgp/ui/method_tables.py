@@ -1,0 +1,44 @@
+"""One node or edge under every method that was run on the same model, prompts and metric."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from eapgp.ui import services
+from eapgp.ui.circuits import node_score, rank_of, score_of
+from eapgp.ui.methods import variant
+from eapgp.ui.shelf import Card
+
+
+def edge_across_methods(card: Card, edge: str) -> None:
+    """One edge's score and rank under each method that was run on the same prompts."""
+    rows = []
+    for other in services.comparable(card):
+        scores = services.attribution(other).scores
+        rows.append((variant(other.method, other.options), score_of(scores, edge), rank_of(scores, edge)))
+    if len(rows) > 1:
+        _method_table("This edge under every method", rows)
+        st.caption("Runs on the same model, prompts and metric. Exact patching, where present, is the real effect.")
+
+
+def node_across_methods(card: Card, node: str) -> None:
+    """What a node's edges add up to under each method that was run on the same prompts."""
+    rows = []
+    for other in services.comparable(card):
+        value, rank = node_score(services.attribution(other).scores, node)
+        rows.append((variant(other.method, other.options), value, rank))
+    if len(rows) > 1:
+        _method_table("This node under every method", rows)
+        side = "incoming" if node == "logits" else "outgoing"
+        st.caption(f"The sum of its {side} edges' scores; rank by size among all nodes that write.")
+
+
+def _method_table(title: str, rows: list[tuple[str, float, int]]) -> None:
+    st.markdown(f"**{title}**")
+    columns = {
+        "score": st.column_config.NumberColumn(format="%+.4f", width=64),
+        "rank": st.column_config.NumberColumn(format="%d", width=44),
+    }
+    table = pd.DataFrame(rows, columns=["method", "score", "rank"])
+    st.dataframe(table, hide_index=True, row_height=28, column_config=columns)

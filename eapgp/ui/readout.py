@@ -1,0 +1,135 @@
+"""The faithfulness of exactly the circuit on screen, measured in the background.
+
+A number is drawn only beside the circuit it belongs to. While a new circuit runs, the row says what
+the last one had, and the picture dims the row in the browser from the moment the slider moves.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import streamlit as st
+
+from eapgp.circuits.circuit import Circuit
+from eapgp.ui import services
+from eapgp.ui.draw import plain
+from eapgp.ui.jobs import JobView
+from eapgp.ui.live import QUICK, end, may_run
+from eapgp.ui.methods import metric_title
+from eapgp.ui.panel import progress_text
+from eapgp.ui.shelf import Card
+from eapgp.ui.work import Measured
+
+KEY = "readout"
+SELECTOR = f".st-key-{KEY}"
+_LAST = "eapgp-readout"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the row can say about a circuit. faithfulness, unedited: None until they are measured."""
+
+    card: Card
+    circuit: Circuit
+    measured: Measured | None = None
+    unedited: float | None = None
+
+    @property
+    def value(self) -> float | None:
+        """Faithfulness; NaN where it is undefined."""
+        return None if self.measured is None else self.measured.faithfulness[0]
+
+
+def readout(card: Card, circuit: Circuit, unedited: Circuit | None = None) -> None:
+    """Measure the circuit and draw the row. unedited: the circuit before edits, to tell the difference."""
+    if not card.n_pairs:
+        st.caption("These scores were imported without prompts, so the circuit cannot be run on a model here.")
+        return
+    if services.stored_measure(card, [circuit]) is None and not may_run(
+        card, "Measure the faithfulness of this circuit", key="readout-run"
+    ):
+        return
+    label = f"{circuit.n_kept} edges of {card.task}"
+    job_id = services.submit_circuits(card, [circuit], label, slot=services.session_slot(KEY))
+    before = _submit_unedited(card, unedited) if unedited is not None else ""
+    job = services.manager().wait(job_id, QUICK)
+    if job is None:
+        st.caption("This result is no longer kept. Change something to ask again.")
+    elif job.live:
+        st.fragment(_wait, run_every=0.25)(job_id, card, circuit)
+    elif job.state == "done":
+        known = services.manager().wait(before, QUICK) if before else None
+        base = known.result.faithfulness[0] if known is not None and known.state == "done" else None
+        shown = Shown(card, circuit, job.result, base)
+        st.session_state[_LAST] = (card.id, shown.value, circuit.n_kept)
+        _row(shown)
+    else:
+        end(job, lambda _job: None)
+
+
+def _submit_unedited(card: Card, circuit: Circuit) -> str:
+    label = f"{circuit.n_kept} edges of {card.task}, unedited"
+    return services.submit_circuits(card, [circuit], label, slot=services.session_slot("unedited"))
+
+
+def _wait(job_id: str, card: Card, circuit: Circuit) -> None:
+    job: JobView | None = services.job(job_id)
+    if job is None or not job.live:
+        st.rerun(scope="app")
+        return
+    _row(Shown(card, circuit))
+    st.caption(f"Running this circuit on the model · {plain(progress_text(job))}")
+
+
+def _row(shown: Shown) -> None:
+    card, circuit, measured = shown.card, shown.circuit, shown.measured
+    with st.container(horizontal=True, gap="medium", key=KEY):
+        _faithfulness(shown)
+        st.metric(
+            "Metric of the circuit",
+            "…" if measured is None else f"{measured.metric[0]:.3f}",
+            help=f"{metric_title(card.metric)}, mean over {card.n_pairs} pairs, with only this circuit's edges "
+            "carrying the clean run.",
+            width="content",
+        )
+        st.metric(
+            "Clean",
+            "…" if measured is None else f"{measured.clean:.3f}",
+            help="The metric of the whole model on the clean prompts.",
+            width="content",
+        )
+        st.metric(
+            "Corrupted",
+            "…" if measured is None else f"{measured.corrupted:.3f}",
+            help="The same on the corrupted prompts.",
+            width="content",
+        )
+        st.metric(
+            "Edges kept",
+            f"{circuit.n_kept:,} of {card.graph.n_edges:,}",
+            help=f"{circuit.n_selected:,} edges were selected; those on no path from input to logits were pruned.",
+            width="content",
+        )
+
+
+def _faithfulness(shown: Shown) -> None:
+    value, unedited = shown.value, shown.unedited
+    delta = None
+    if value is None:
+        card_id, last, kept = st.session_state.get(_LAST, ("", None, 0))
+        if card_id == shown.card.id and last is not None and not math.isnan(last):
+            delta = f"was {last:.3f} with {kept:,} edges"
+    elif unedited is not None and not math.isnan(value) and not math.isnan(unedited):
+        delta = f"{value - unedited:+.3f} by your edits"
+    st.metric(
+        "Faithfulness",
+        "…" if value is None else "undefined" if math.isnan(value) else f"{value:.3f}",
+        delta=delta,
+        delta_color="off" if value is None else "normal",
+        delta_arrow="off",
+        help="How much of the behaviour this circuit alone keeps: (M(circuit) − M(corrupted)) / (M(clean) − "
+        "M(corrupted)). Every edge outside it carries the corrupted activation. 1 = all of it, 0 = none; it can "
+        "exceed 1 where edges that work against the behaviour are left out. “…” while a new circuit is measured.",
+        width="content",
+    )

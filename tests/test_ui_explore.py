@@ -1,0 +1,255 @@
+"""What Explore keeps in its link, what edits amount to, and what is said of nodes; without a browser or a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.circuits import add_edges, equal, exclude_nodes, prune, remove_edges, select
+from eapgp.figures.attention import attention_map
+from eapgp.figures.data import figure_data
+from eapgp.figures.direct import contribution_by_pair, contributions_by_node, token_bars
+from eapgp.graph import EDGE_TYPES, Graph
+from eapgp.ground_truth import GPT2_SMALL, ground_truth
+from eapgp.ui import edit, explore, pane
+from eapgp.ui.circuit_view import ViewState
+from eapgp.ui.circuits import Selected, known_role, known_roles, node_score
+from eapgp.ui.edit import Edit, Edits
+from eapgp.ui.state import read_url, write_url
+
+GRAPH = Graph(3, 2, d_model=8)
+SCORES = EdgeScores(GRAPH, np.where(GRAPH.mask, np.random.default_rng(0).normal(size=GRAPH.mask.shape), 0.0))
+
+
+def through_url(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values written to a link and read again."""
+    found, problems = read_url(write_url(values, explore.FIELDS), explore.FIELDS)
+    assert problems == []
+    return found
+
+
+# ---- edits -------------------------------------------------------------------------------------
+
+HISTORY = (
+    Edit("add", "input->a2.h1<v>"),
+    Edit("cut", "m0->logits"),
+    Edit("drop", "a1.h0"),
+    Edit("back", "a1.h0"),
+    Edit("cut", "input->a2.h1<v>"),
+)
+
+
+def test_a_history_of_edits_survives_the_link() -> None:
+    text = write_url({"edits": HISTORY}, explore.FIELDS)["edits"]
+    assert text == "add_input~a2.h1.v,cut_m0~logits,drop_a1.h0,back_a1.h0,cut_input~a2.h1.v"
+    assert through_url({"edits": HISTORY}) == {"edits": HISTORY}
+
+
+@pytest.mark.parametrize("bad", ["cut_m0", "add_m0~a1.h0.z", "drop_m0~logits", "paint_m0", "cut_a1~logits"])
+def test_a_bad_edit_is_named(bad: str) -> None:
+    values, problems = read_url({"edits": f"drop_a1.h0,{bad}"}, explore.FIELDS)
+    assert "edits" not in values
+    assert len(problems) == 1 and bad in problems[0]
+
+
+def test_of_two_edits_about_one_thing_the_later_counts() -> None:
+    assert edit.amount(HISTORY) == Edits((), ("m0->logits", "input->a2.h1<v>"), ())
+    assert edit.amount(HISTORY[:3]) == Edits(("input->a2.h1<v>",), ("m0->logits",), ("a1.h0",))
+    assert str(edit.amount(HISTORY[:3])) == "1 edge added, 1 edge removed, 1 node excluded"
+    assert not edit.amount((Edit("drop", "m0"), Edit("back", "m0")))
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        Edits(("input->logits",), ("m0->logits",), ("a0.h0",)),
+        Edits((), ("input->a2.h1<v>",), ()),
+        Edits(("m0->logits", "input->a2.h1<v>"), (), ("a1.h0",)),
+        Edits(("input->a2.h1<v>",), ("m0->logits",), ("a1.h0",)),
+    ],
+)
+def test_the_history_follows_what_the_picture_reports(now: Edits) -> None:
+    """Appending alone, so that what came before can still be undone; nothing new appends nothing."""
+    start = HISTORY[:3]
+    grown = edit.followed(start, now)
+    assert grown[: len(start)] == start
+    found = edit.amount(grown)
+    assert set(now.added) <= set(found.added) and set(now.removed) <= set(found.removed)
+    assert set(found.excluded) == set(now.excluded)
+    assert edit.followed(grown, found) == grown
+
+
+def test_what_the_graph_lacks_is_left_out_and_named() -> None:
+    history = (
+        *HISTORY,
+        Edit("cut", "m5->logits"),
+        Edit("drop", "a9.h9"),
+        Edit("drop", "logits"),
+        Edit("add", "m1->m0"),
+    )
+    kept, problems = edit.known(GRAPH, history)
+    assert kept == HISTORY
+    assert [name for name in ("m5~logits", "a9.h9", "drop_logits", "m1~m0") if any(name in p for p in problems)] == [
+        "m5~logits",
+        "a9.h9",
+        "drop_logits",
+        "m1~m0",
+    ]
+
+
+def test_the_edited_circuit_is_the_selection_with_the_operations_applied() -> None:
+    edits = Edits(("input->a2.h1<v>",), (SCORES.top(1)[0][0],), ("a1.h1",))
+    found = edit.edited(SCORES, 20, edits)
+    chosen = select(SCORES, n=20, prune=False)
+    by_hand = exclude_nodes(remove_edges(add_edges(chosen, edits.added), edits.removed), edits.excluded)
+    assert equal(found, prune(by_hand)) and found.n_selected == by_hand.n_kept
+    assert not equal(found, select(SCORES, n=20))
+    assert SCORES.top(1)[0][0] not in found.edge_names()
+    assert equal(edit.edited(SCORES, 20, Edits()), select(SCORES, n=20))
+
+
+# ---- the view in the link ----------------------------------------------------------------------
+
+VIEW = {
+    "sign": "minus",
+    "into": ("q", "mlp"),
+    "layers": "0-1",
+    "least": 0.05,
+    "width": "log",
+    "trace": True,
+    "zoom": "1.82,0.5,0.25",
+    "groups": (("Movers | & co: all", ("a0.h1", "m2"), True), ("open", ("a1.h0",), False)),
+    "pins": ("a0.h1",),
+}
+
+
+def test_filters_zoom_groups_and_trace_survive_the_link() -> None:
+    assert through_url(VIEW) == VIEW
+    assert write_url({field.name: field.default for field in explore.FIELDS}, explore.FIELDS) == {}
+
+
+class Values(dict[str, Any]):
+    """A session's values."""
+
+
+def test_what_python_sends_back_is_what_the_picture_reported() -> None:
+    """Else the picture would take its own report for a command, and undo what came after it."""
+    reported = {
+        "n": 20,
+        "zoom": {"k": 1.82, "x": 0.5, "y": 0.25},
+        "filters": {"sign": "minus", "types": ["q", "mlp"], "from": 0, "to": 1, "least": 0.05, "width": "log"},
+        "groups": [{"name": "Movers | & co: all", "nodes": ["a0.h1", "m2"], "collapsed": True}],
+        "trace": True,
+    }
+    state = ViewState.of({"view": reported})
+    session: Any = Values({**VIEW, **pane.view_values(state, GRAPH.n_layers)})
+    sent = pane.whole_view(session, Selected(), GRAPH.n_layers)
+    for key in ("zoom", "filters", "groups", "trace"):
+        assert sent[key] == reported[key]
+    assert list(sent["filters"]) == list(reported["filters"])  # type: ignore[call-overload]
+
+
+def test_the_default_view_is_no_filter() -> None:
+    session: Any = Values({field.name: field.default for field in pane.VIEW_FIELDS})
+    sent = pane.whole_view(session, Selected(), GRAPH.n_layers)
+    assert sent["filters"] == {
+        "sign": "all",
+        "types": list(EDGE_TYPES),
+        "from": 0,
+        "to": 2,
+        "least": 0,
+        "width": "sqrt",
+    }
+    assert sent["zoom"] is None and sent["groups"] == [] and sent["trace"] is False
+    assert pane.view_values(ViewState(), GRAPH.n_layers) == {
+        field.name: field.default for field in pane.VIEW_FIELDS if field.name != "pins"
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("groups", "Movers"),
+        ("groups", "Movers:a0.h1,logits"),
+        ("into", "q,x"),
+        ("zoom", "big"),
+        ("layers", "two-three"),
+        ("sign", "both"),
+        ("least", "-1"),
+    ],
+)
+def test_a_bad_view_parameter_is_named(name: str, bad: str) -> None:
+    values, problems = read_url({name: bad}, explore.FIELDS)
+    assert name not in values and len(problems) == 1 and f"{name} = {bad!r}" in problems[0]
+
+
+# ---- what is said of nodes ---------------------------------------------------------------------
+
+
+def card(task: str, model: str, graph: Graph) -> Any:
+    return SimpleNamespace(task=task, model=model, graph=graph)
+
+
+@pytest.mark.parametrize("task", ["ioi", "greater-than"])
+def test_roles_are_those_of_the_manual_circuit(task: str) -> None:
+    found = known_roles(card(task, "gpt2", GPT2_SMALL))
+    assert found == {node: role.title for node, role in ground_truth(task).roles.items()}
+    node = next(iter(found))
+    assert known_role(card(task, "gpt2", GPT2_SMALL), node) == ground_truth(task).roles[node]
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "graph"),
+    [
+        ("sva", "gpt2", GPT2_SMALL),
+        ("ioi", "demo", Graph(4, 4)),
+        ("ioi", "EleutherAI/gpt-neo-125m", GPT2_SMALL),
+        ("ioi", "gpt2", Graph(12, 12, parallel=True)),
+    ],
+)
+def test_no_role_is_claimed_where_none_is_known(task: str, model: str, graph: Graph) -> None:
+    assert known_roles(card(task, model, graph)) == {}
+    assert known_role(card(task, model, graph), "a9.h9") is None
+
+
+def test_the_score_of_a_node_is_the_sum_of_what_leaves_it() -> None:
+    sums = {node: sum(v for e, v in SCORES.top(GRAPH.n_edges) if e.startswith(f"{node}->")) for node in GRAPH.sources}
+    for node in ("input", "a1.h0", "m2"):
+        value, rank = node_score(SCORES, node)
+        assert value == pytest.approx(sums[node])
+        assert rank == sorted(sums, key=lambda name: -abs(sums[name])).index(node) + 1
+    into = sum(v for e, v in SCORES.top(GRAPH.n_edges) if e.endswith("->logits"))
+    assert node_score(SCORES, "logits") == (pytest.approx(into), 0)
+
+
+# ---- figures -----------------------------------------------------------------------------------
+
+
+def test_an_attention_map_tells_repeated_tokens_apart_and_draws_no_future() -> None:
+    pattern = np.tril(np.array([[1.0, 0, 0], [0.25, 0.75, 0], [0.2, 0.3, 0.5]]))
+    figure = attention_map(pattern, ["the", "<b>", "the"], changed=[False, True, False])
+    table = figure_data(figure)
+    assert len(table) == 6 and table["attention"].sum() == pytest.approx(3)
+    assert "<b>" not in str(figure.layout.yaxis.ticktext) and "&lt;b&gt;" in str(figure.layout.yaxis.ticktext)
+    assert figure.data[0].zmin == 0 and figure.data[0].zmax == 1
+    signed = attention_map(pattern - 0.5, ["a", "b", "c"], side="difference")
+    assert signed.data[0].zmin == -signed.data[0].zmax
+    with pytest.raises(ValueError, match="as many labels"):
+        attention_map(pattern, ["a", "b"])
+
+
+def test_figures_of_contributions_hold_every_number() -> None:
+    clean, corrupted = np.array([1.0, 2.0, 4.0]), np.array([-1.0, 0.0, 0.5])
+    table = figure_data(contribution_by_pair(clean, corrupted, node="a0.h1", pair=1))
+    assert sorted(table["direct contribution (logits)"]) == sorted([*clean, *corrupted])
+    nodes = contributions_by_node(["a", "b"], clean[:2], corrupted[:2], others=(0.5, 0.1), total=3.5)
+    bars = figure_data(nodes).query("series == 'clean prompts'")["direct contribution (logits)"]
+    assert bars.sum() == pytest.approx(3.5)
+    tokens = token_bars([("<i>", 1.0), ("b", -1.0)], title="t")
+    assert "&lt;i&gt;" in str(tokens.layout.yaxis.ticktext)
+    assert list(figure_data(tokens)["token"]) == ["<i>", "b"]
