@@ -1,6 +1,6 @@
 """Path: where EAP-GP and EAP-IG take their gradients."""
 
-from eapgp.ui import frame, panel, path, services
+from eapgp.ui import frame, panel, path, path_edge, path_views, services
 from eapgp.ui.draw import guard
 from eapgp.ui.explore import nothing_yet
 from eapgp.ui.session import Session
@@ -22,19 +22,20 @@ else:
         path.heading(card, records)
         panel.say_problems(session, shown)
         if "gradpath" in records:
-            path.overshoot(session, card, records["gradpath"])
-        n_pairs = min(record.output_distance.shape[1] for record in records.values())
-        pair = path.choose_pair(session, card, n_pairs)
+            path.overshoot(session, card, services.path_sources(card)["gradpath"], records["gradpath"])
+        pair = path.choose_pair(session, card, records)
         with guard("The picture of the path"):
             path.picture(session, card, records, pair)
         opened, tabs = session.tabs("tab", path.TABS)
         with tabs[opened], guard(path.TABS[opened]):
             if opened == "curves":
-                path.step_curves(records)
+                path_views.step_curves(session, records, card.graph, pair)
             elif opened == "vanished":
-                path.vanished(records, card.graph)
+                path_views.vanished(session, records, card.graph, pair)
             elif opened == "tokens":
-                path.token_moves(card, records, pair)
+                path_views.token_moves(session, card, records, pair)
+            elif opened == "edge":
+                path_edge.edge(session, card, records, pair)
             else:
-                path.numbers(records)
+                path_views.numbers(records, pair)
 session.write()

@@ -10,7 +10,7 @@ import pytest
 
 from eapgp.attribution.result import EdgeScores, PathRecord
 from eapgp.errors import OptionError
-from eapgp.figures import compare, curves, evidence, heatmap, nodes, path, path_curves, path_maps, scores
+from eapgp.figures import compare, curves, evidence, heatmap, nodes, path, path_curves, path_edge, path_maps, scores
 from eapgp.figures.data import figure_data
 from eapgp.figures.inputs import Background, ConfusionRow, CurveLine, GrowthLine, PrecisionRecallLine, RocLine
 from eapgp.figures.numbers import edge_values
@@ -92,7 +92,8 @@ EVERY: dict[str, Callable[[bool], go.Figure]] = {
     "path_projection": lambda d: path.path_projection(records(), current=1, play=True, dark=d),
     "path_projection_mean": lambda d: path.path_projection(records(), pair=None, current=1, dark=d),
     "path_curves": lambda d: path_curves.path_curves(records(), "output_distance", current=1, dark=d),
-    "edge_along_path": lambda d: path_curves.edge_along_path({"gradpath": np.array([np.nan, 1.0])}, "a->b<q>", dark=d),
+    "vanished_curve": lambda d: path_curves.vanished_curve(records(), GRAPH, current=1, dark=d),
+    "edge_along_path": lambda d: path_edge.edge_along_path({"gradpath": np.array([np.nan, 1.0])}, "a->b<q>", dark=d),
     "vanished_heatmap": lambda d: path_maps.vanished_heatmap(records(), GRAPH, current=1, dark=d),
     "positions_heatmap": lambda d: path_maps.positions_heatmap(records(), 0, HOSTILE, current=1, dark=d),
     "attention_pattern": lambda d: nodes.attention_pattern(ATTENTION, ATTENTION, HOSTILE, dark=d),
@@ -419,11 +420,36 @@ def test_points_without_gradient_leave_a_gap() -> None:
 
 def test_the_running_sum_of_an_edge_ends_at_its_score() -> None:
     points = np.array([np.nan, 0.4, -0.1, 0.3])
-    fig = path_curves.edge_along_path({"gradpath": points}, "input->a0.h1<q>")
-    above, below = fig.data
-    assert np.array_equal(above.y, points, equal_nan=True)
-    assert below.y[-1] == pytest.approx(np.nanmean(points)) and np.isnan(below.y[0])
-    assert "GradPath 0.2" in fig.layout.title.subtitle.text
+    fig = path_edge.edge_along_path({"gradpath": points}, "input->a0.h1<q>")
+    adds, total = fig.data
+    assert adds.type == "bar" and np.array_equal(adds.y, points, equal_nan=True)
+    assert total.y[-1] == pytest.approx(0.6) and np.isnan(total.y[0])
+    assert "GradPath 0.6" in fig.layout.title.subtitle.text
+    sizes = np.array([np.nan, 2.0, 0.1, 1.0])
+    above = path_edge.edge_along_path({"gradpath": points}, "input->a0.h1<q>", gradients={"gradpath": sizes}).data[0]
+    assert np.array_equal(above.y, sizes, equal_nan=True)
+
+
+def test_one_pair_stands_out_of_the_curves_of_all() -> None:
+    given = records()
+    fig = path_curves.path_curves(given, "to_clean", pair=1)
+    strong = {trace.name: trace for trace in shown_traces(fig)}
+    assert np.allclose(strong["GradPath"].y, given["gradpath"].to_clean[:, 1])
+    raised = path_curves.path_curves(given, "output_distance", pair=1)  # only pair 0 overshoots
+    assert "triangle-up" not in next(trace for trace in raised.data if trace.name == "GradPath").marker.symbol
+
+
+def test_edges_without_a_signal_are_counted_over_all_layers() -> None:
+    given = records()
+    norms = given["straight"].destination_gradient
+    norms[2, :, GRAPH.destination_layers == 1] = 0.0
+    fig = path_curves.vanished_curve(given, GRAPH, threshold=0.1)
+    line = next(trace for trace in fig.data if trace.name == "Straight line")
+    into = GRAPH.prefix[GRAPH.destination_layers == 1].sum() / GRAPH.n_edges
+    assert line.y == pytest.approx([0, 0, into, 0, 0])
+    norms[2, 0, GRAPH.destination_layers == 1] = 1.0
+    assert path_curves.vanished_curve(given, GRAPH, threshold=0.1, pair=0).data[1].y[2] == 0
+    assert path_curves.vanished_curve(given, GRAPH, threshold=0.1, pair=1).data[1].y[2] == pytest.approx(into)
 
 
 def test_vanished_and_position_maps_draw_the_record() -> None:
@@ -436,6 +462,10 @@ def test_vanished_and_position_maps_draw_the_record() -> None:
     points = given["gradpath"].points
     assert points is not None
     assert moved.data[0].z[2, 3] == pytest.approx(np.linalg.norm(points[3, 1, 2] - points[0, 1, 2]))
+    given["gradpath"].lengths[1] = 4  # its last real token is then the fourth
+    mean = path_maps.positions_heatmap(given, None)
+    ends = [np.linalg.norm(points[3, pair, last] - points[0, pair, last]) for pair, last in ((0, 4), (1, 3), (2, 4))]
+    assert mean.data[0].z[-1, 3] == pytest.approx(np.mean(ends)) and mean.data[0].y[-1] == "last token"
     with pytest.raises(OptionError, match="pair 0 has 5 tokens, got 2"):
         path_maps.positions_heatmap(given, 0, ["a", "b"])
 

@@ -323,6 +323,7 @@ def test_figures_import_neither_torch_nor_streamlit() -> None:
         "curves",
         "path",
         "path_curves",
+        "path_edge",
         "path_maps",
         "nodes",
         "evidence",

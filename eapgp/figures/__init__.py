@@ -7,7 +7,8 @@ compare        `rank_scatter`, `jaccard_curve`, `group_bars`
 curves         `faithfulness_curves`, `faithfulness_difference`, `roc`, `precision_recall`, `growth`
 projection     `project_paths` → `Projection` (coordinates, `to_space`, `grid`), `mean_projection`
 path           `path_projection`
-path_curves    `path_curves`, `edge_along_path`
+path_curves    `path_curves`, `vanished_curve`
+path_edge      `edge_along_path`
 path_maps      `vanished_heatmap`, `positions_heatmap`
 nodes          `attention_pattern`, `logit_contribution`
 evidence       `completeness`, `complement_bars`, `minimality`, `stability_bars`, `stability_histogram`,

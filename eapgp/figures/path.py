@@ -16,9 +16,11 @@ from eapgp.figures.style import PATH_NAMES, PATH_STYLES, LineStyle, apply, colou
 
 Floats = NDArray[np.floating[Any]]
 _FALLBACK = LineStyle("#CC79A7", "solid", "star")
+_IN_TEXT = {"straight": "the straight line"}
 _READ = (
-    "Each numbered point is an input on the way from the clean prompt (0) towards the corrupted one; distances in "
-    "this plane are true distances, and how much of a path lies in the plane is written under the title."
+    "Each numbered point is an input on the way from the clean prompt (0); distances in this flat picture are true "
+    "distances. A path turns in thousands of dimensions: the picture holds {shares} (squared distance from the clean "
+    "input), and what is missing moves at right angles to it."
 )
 
 
@@ -47,14 +49,18 @@ def path_projection(
     """Both paths of one pair in their plane, or of all pairs and their mean (`pair=None`).
 
     projection: where it was computed already (the page evaluates the model on its grid);
-    background: the metric or the distance to the corrupted output on that grid (one pair only).
-    `current` is the step to mark; `play` adds a play button and slider that run in the browser.
+    background: the metric or the distance to the corrupted output on that grid (for the mean picture in
+    units of ‖x − x′‖, averaged over pairs).
+    `current` is the step to mark; `play` adds a button that runs through the steps in the browser and
+    comes back to it.
     `focus` names a path that fills the panel (GradPath can be short beside ‖x − x′‖); a background
     for it is made with `projection.grid(kinds=[focus])`. Markers carry customdata [kind, step, …].
     Errors: OptionError as in `project_record`.
     """
     if pair is None:
-        return _mean_figure(records, current=current, play=play, focus=focus, title=title, dark=dark)
+        return _mean_figure(
+            records, background=background, current=current, play=play, focus=focus, title=title, dark=dark
+        )
     plane = projection if projection is not None else project_record(records, pair)
     fig = go.Figure()
     if background is not None:
@@ -63,19 +69,41 @@ def path_projection(
     for kind in plane.coordinates:
         fig.add_trace(_path_trace(kind, plane.coordinates[kind], records.get(kind), pair, dark=dark))
     _ends(fig, plane.corrupted, dark=dark)
-    shares = ", ".join(f"{share:.0%} of {name_of(kind)}" for kind, share in plane.explained.items())
-    note = f"pair {pair}: the plane holds {shares} (squared distance)"
+    note = f"pair {pair}: {_shares(plane.explained)} lie in this plane"
     x, y = "along x′ − x (embedding units)", "main deviation (embedding units)"
-    apply(fig, title=title, x=x, y=y, note=note, read=_READ, dark=dark, height=620 if play else 540)
+    _dress(fig, title, x, y, note, plane.explained, play=play, dark=dark)
     return _isometric(fig, _window(plane.coordinates, focus, background))
 
 
+def _shares(explained: Mapping[str, float]) -> str:
+    """How much of each path a plane holds, in words."""
+    return " and ".join(f"{share:.0%} of {_IN_TEXT.get(kind, name_of(kind))}" for kind, share in explained.items())
+
+
+def _dress(
+    fig: go.Figure, title: str, x: str, y: str, note: str, explained: Mapping[str, float], *, play: bool, dark: bool
+) -> None:
+    read = _READ.format(shares=_shares(explained))
+    apply(fig, title=title, x=x, y=y, note=note, read=read, dark=dark, height=560 if play else 540)
+    if play:
+        fig.update_layout(margin={"b": 120})
+
+
 def _mean_figure(
-    records: Mapping[str, PathRecord], *, current: int | None, play: bool, focus: str | None, title: str, dark: bool
+    records: Mapping[str, PathRecord],
+    *,
+    background: Background | None,
+    current: int | None,
+    play: bool,
+    focus: str | None,
+    title: str,
+    dark: bool,
 ) -> go.Figure:
     n_pairs = min(record.output_distance.shape[1] for record in records.values())
     averaged: MeanProjection = mean_projection([project_record(records, pair) for pair in range(n_pairs)])
     fig = go.Figure()
+    if background is not None:
+        fig.add_trace(_terrain(background, dark=dark))
     for kind, coordinates in averaged.coordinates.items():
         fig.add_trace(_pair_lines(kind, coordinates))
     _current(fig, averaged.mean, current, play=play, dark=dark)
@@ -83,11 +111,10 @@ def _mean_figure(
         fig.add_trace(_path_trace(kind, mean, records.get(kind), None, dark=dark))
     _ends(fig, np.array([1.0, 0.0]), dark=dark)
     n = next(iter(averaged.coordinates.values())).shape[0]
-    shares = ", ".join(f"{share:.0%} of {name_of(kind)}" for kind, share in averaged.explained.items())
-    note = f"mean over {n} pairs, each in its own plane (unit: its ‖x − x′‖); the planes hold {shares}"
+    note = f"mean over {n} pairs, each in its own plane (unit: its ‖x − x′‖) with {_shares(averaged.explained)}"
     x, y = "along x′ − x (in ‖x − x′‖)", "main deviation (in ‖x − x′‖)"
-    apply(fig, title=title, x=x, y=y, note=note, read=_READ, dark=dark, height=620 if play else 540)
-    return _isometric(fig, _window(averaged.mean, focus, None))
+    _dress(fig, title, x, y, note, averaged.explained, play=play, dark=dark)
+    return _isometric(fig, _window(averaged.mean, focus, background))
 
 
 def _terrain(background: Background, *, dark: bool) -> go.Contour:
@@ -212,44 +239,19 @@ def _current(fig: go.Figure, coordinates: Mapping[str, Floats], current: int | N
 
 
 def _controls(fig: go.Figure, n_points: int, shown: int, *, dark: bool) -> None:
-    """Play, pause and a step slider, all within the browser."""
+    """Play and stop, all within the browser; playing ends at the step that is shown."""
     look = theme(dark)
-    run: dict[str, Any] = {"frame": {"duration": 700, "redraw": False}, "transition": {"duration": 400}}
-    jump = {"frame": {"duration": 0, "redraw": False}, "mode": "immediate", "transition": {"duration": 200}}
-    font = {"color": look.text, "size": 13}
-    fig.update_layout(
-        updatemenus=[
-            {
-                "type": "buttons",
-                "direction": "left",
-                "showactive": False,
-                "x": 0,
-                "xanchor": "left",
-                "y": -0.16,
-                "yanchor": "top",
-                "bgcolor": look.hover,
-                "bordercolor": look.muted,
-                "font": font,
-                "buttons": [
-                    {"label": "Play", "method": "animate", "args": [None, run | {"fromcurrent": True}]},
-                    {"label": "Pause", "method": "animate", "args": [[None], jump]},
-                ],
-            }
-        ],
-        sliders=[
-            {
-                "active": shown,
-                "x": 0.22,
-                "len": 0.78,
-                "y": -0.13,
-                "font": font,
-                "currentvalue": {"prefix": "step ", "font": font},
-                "activebgcolor": look.muted,
-                "bgcolor": look.grid,
-                "steps": [{"label": str(s), "method": "animate", "args": [[str(s)], jump]} for s in range(n_points)],
-            }
-        ],
-    )
+    run: dict[str, Any] = {"frame": {"duration": 800, "redraw": False}, "transition": {"duration": 400}}
+    stop = {"frame": {"duration": 0, "redraw": False}, "mode": "immediate", "transition": {"duration": 0}}
+    steps = [*(str(step) for step in range(n_points)), str(shown)]
+    buttons = [
+        {"label": "▶ Play", "method": "animate", "args": [steps, run | {"mode": "immediate"}]},
+        {"label": "■ Stop", "method": "animate", "args": [[str(shown)], stop]},
+    ]
+    menu: dict[str, Any] = {"type": "buttons", "direction": "left", "showactive": False, "buttons": buttons}
+    menu |= {"x": 0, "xanchor": "left", "y": 0, "yanchor": "top", "pad": {"t": 52, "r": 8}}
+    menu |= {"bgcolor": look.hover, "bordercolor": look.muted, "font": {"color": look.text, "size": 13}}
+    fig.update_layout(updatemenus=[menu])
 
 
 def _window(
@@ -266,9 +268,9 @@ def _window(
 
 
 def _isometric(fig: go.Figure, window: tuple[list[float], list[float]] | None) -> go.Figure:
-    """One unit is as long across as it is up; a background fills the panel."""
-    fig.update_xaxes(zeroline=False, constrain="domain")
-    fig.update_yaxes(zeroline=False, scaleanchor="x", scaleratio=1, constrain="domain")
+    """One unit is as long across as it is up, in a panel of any shape."""
+    fig.update_xaxes(zeroline=False)
+    fig.update_yaxes(zeroline=False, scaleanchor="x", scaleratio=1)
     if window is not None:
         fig.update_xaxes(range=window[0])
         fig.update_yaxes(range=window[1])

@@ -1,22 +1,23 @@
-"""What happens along the paths: curves per step, and one edge's share of them."""
+"""What happens along the paths, step by step."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 
 from eapgp.attribution.result import PathRecord
 from eapgp.errors import OptionError
 from eapgp.figures.path import name_of, style_of
-from eapgp.figures.style import apply, fade, mark_x, number, theme
+from eapgp.figures.style import apply, fade, mark_x
+from eapgp.graph import Graph
 
 Floats = NDArray[np.floating[Any]]
-Quantity = Literal["output_distance", "metric", "to_corrupted", "gradient_norm"]
+Quantity = Literal["output_distance", "metric", "to_corrupted", "to_clean", "gradient_norm"]
 
 QUANTITIES: dict[str, tuple[str, str, str]] = {
     "output_distance": (
@@ -34,10 +35,15 @@ QUANTITIES: dict[str, tuple[str, str, str]] = {
         "‖γ − x′‖ (embedding units)",
         "The straight line falls to 0; GradPath need not, because it looks for similar outputs and not for x′.",
     ),
+    "to_clean": (
+        "Distance from the clean input",
+        "‖γ − x‖ (embedding units)",
+        "How far the path has gone; a GradPath that turns back on itself ends nearer than the sum of its steps.",
+    ),
     "gradient_norm": (
         "Size of the metric's gradient",
         "‖∂M/∂γ‖ (metric per embedding unit)",
-        "Points where the gradient is close to 0 add next to nothing to any edge's score.",
+        "Points where it is close to 0 add next to nothing to any score; none is taken at a path's unused end.",
     ),
 }
 
@@ -47,12 +53,13 @@ def path_curves(
     quantity: Quantity,
     *,
     normalised: bool = False,
+    pair: int | None = None,
     current: int | None = None,
     max_pairs: int = 100,
     title: str | None = None,
     dark: bool = False,
 ) -> go.Figure:
-    """One quantity per step: faint lines for single pairs, a strong one for their mean, per path.
+    """One quantity per step: faint lines for single pairs, a strong one for their mean or for one pair.
 
     `normalised` divides the distances by each pair's value at γ_0. Steps at which the mean
     distance to the corrupted output rose carry a triangle, and the number of pairs in which any
@@ -62,17 +69,17 @@ def path_curves(
     if quantity not in QUANTITIES:
         raise OptionError(f"quantity {quantity!r} is unknown: expected one of {', '.join(QUANTITIES)}.")
     if normalised and quantity not in ("output_distance", "to_corrupted"):
-        raise OptionError(f"{quantity} cannot be shown relative to γ_0; only the two distances can. Switch it off.")
+        raise OptionError(f"{quantity} cannot be shown relative to γ_0; only the distances to the end can.")
     heading, label, read = QUANTITIES[quantity]
     fig = go.Figure()
     notes = []
     for kind, record in records.items():
         values = _values(record, quantity, normalised=normalised)
         fig.add_trace(_single_pairs(kind, values[:, :max_pairs]))
-        mean = _mean(values)
-        rose = _rose(record) if quantity == "output_distance" else None
-        fig.add_trace(_mean_line(kind, mean, rose, values))
-        if rose is not None and rose.any():
+        strong = _mean(values) if pair is None else values[:, pair]
+        rose = _rose(record, pair) if quantity == "output_distance" else None
+        fig.add_trace(_strong_line(kind, strong, rose, values, what="mean" if pair is None else "this pair"))
+        if rose is not None and rose.any() and pair is None:
             raised = int(record.rose().any(axis=0).sum())
             notes.append(f"{name_of(kind)}: the distance rose in some step for {raised} of {values.shape[1]} pairs")
     y = f"{label.split(' (')[0]} (relative to γ₀)" if normalised else label
@@ -80,7 +87,7 @@ def path_curves(
     fig.update_xaxes(dtick=1 if max((r.n_points for r in records.values()), default=0) <= 21 else None)
     fig.update_yaxes(rangemode="normal" if quantity == "metric" else "tozero")
     if current is not None:
-        mark_x(fig, current, f"step {current}", dark=dark)
+        mark_x(fig, current, f"step {current}", dark=dark, inside=True)
     return fig
 
 
@@ -100,9 +107,10 @@ def _mean(values: Floats) -> Floats:
     return result
 
 
-def _rose(record: PathRecord) -> NDArray[np.bool_]:
-    """`[point]` true where the step into this point raised the mean distance."""
-    return np.concatenate([[False], np.diff(record.output_distance.mean(axis=1)) > 0])
+def _rose(record: PathRecord, pair: int | None) -> NDArray[np.bool_]:
+    """`[point]` true where the step into this point raised the distance (its mean over pairs, or one pair's)."""
+    distance = record.output_distance.mean(axis=1) if pair is None else record.output_distance[:, pair]
+    return np.concatenate([[False], np.diff(distance) > 0])
 
 
 def _single_pairs(kind: str, values: Floats) -> go.Scatter:
@@ -121,14 +129,14 @@ def _single_pairs(kind: str, values: Floats) -> go.Scatter:
     )
 
 
-def _mean_line(kind: str, mean: Floats, rose: NDArray[np.bool_] | None, values: Floats) -> go.Scatter:
+def _strong_line(kind: str, strong: Floats, rose: NDArray[np.bool_] | None, values: Floats, *, what: str) -> go.Scatter:
     style = style_of(kind)
-    risen = rose if rose is not None else np.zeros(len(mean), dtype=bool)
+    risen = rose if rose is not None else np.zeros(len(strong), dtype=bool)
     spread = np.array([np.nanstd(v) if np.isfinite(v).any() else np.nan for v in values])
     words = ["<br>▲ this step raised the distance" if up else "" for up in risen]
     return go.Scatter(
-        x=np.arange(len(mean)),
-        y=mean,
+        x=np.arange(len(strong)),
+        y=strong,
         mode="lines+markers",
         name=name_of(kind),
         line={"color": style.colour, "width": 3.5, "dash": style.dash},
@@ -139,60 +147,64 @@ def _mean_line(kind: str, mean: Floats, rose: NDArray[np.bool_] | None, values: 
         },
         customdata=[[s, bool(up)] for s, up in zip(spread.tolist(), risen, strict=True)],
         hovertext=words,
-        hovertemplate="step %{x}<br>mean %{y:.4g} (SD over pairs %{customdata[0]:.2g})%{hovertext}"
+        hovertemplate=f"step %{{x}}<br>{what} %{{y:.4g}} (SD over pairs %{{customdata[0]:.2g}})%{{hovertext}}"
         "<extra>%{fullData.name}</extra>",
         meta={"columns": ["SD over pairs", "distance rose"]},
     )
 
 
-def edge_along_path(
-    values: Mapping[str, Floats],
-    name: str,
+def one_pair(record: PathRecord, pair: int) -> PathRecord:
+    """The record of one pair alone."""
+    chosen = slice(pair, pair + 1)
+    return replace(
+        record,
+        output_distance=record.output_distance[:, chosen],
+        metric=record.metric[:, chosen],
+        to_corrupted=record.to_corrupted[:, chosen],
+        to_clean=record.to_clean[:, chosen],
+        gradient_norm=record.gradient_norm[:, chosen],
+        destination_gradient=record.destination_gradient[:, chosen],
+        lengths=record.lengths[chosen],
+        points=None if record.points is None else record.points[:, chosen],
+    )
+
+
+def vanished_curve(
+    records: Mapping[str, PathRecord],
+    graph: Graph,
     *,
+    threshold: float = 0.01,
+    pair: int | None = None,
     current: int | None = None,
-    title: str | None = None,
+    title: str = "Edges without a signal",
     dark: bool = False,
 ) -> go.Figure:
-    """One edge along both paths: what each point contributes, and how that adds up to its score.
+    """Share of all edges whose gradient is near zero at each step, per path; mean over pairs or one pair.
 
-    values: kind → `[point]` Σ_positions (z_u − z′_u) · ∂M/∂x_v(γ_j), mean over pairs; NaN at points
-    whose gradient is not used. The score is the mean of the used points, so the lower panel adds
-    each contribution divided by their number and ends at the score.
+    Near zero: below `threshold` × the edge's largest gradient along the same path.
     """
-    fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09)
-    scores = []
-    for kind, points in values.items():
-        array = np.asarray(points, dtype=np.float64)
-        used = np.isfinite(array)
-        total = np.cumsum(np.where(used, array, 0.0)) / max(1, int(used.sum()))
-        scores.append(f"{name_of(kind)} {number(float(total[-1]) if len(total) else 0.0)}")
-        _edge_panel(fig, kind, array, row=1, legend=True, label="contribution at this point")
-        _edge_panel(fig, kind, np.where(used, total, np.nan), row=2, legend=False, label="added up so far")
-    read = "Above: what each point contributes to this edge; below: the running sum, which ends at the edge's score."
-    note = f"score: {', '.join(scores)} units of the metric"
-    heading = title or f"Edge {name} along the paths"
-    apply(fig, title=heading, read=read, note=note, dark=dark, height=560)
-    fig.update_yaxes(title_text="contribution", row=1, col=1)
-    fig.update_yaxes(title_text="running sum = score", row=2, col=1)
-    fig.update_xaxes(title_text="step j of the path", dtick=1, row=2, col=1)
+    layers = [graph.destination_layers == layer for layer in range(graph.n_layers + 1)]
+    weights = np.array([graph.prefix[columns].sum() for columns in layers]) / graph.n_edges
+    fig = go.Figure()
+    for kind, record in records.items():
+        chosen = record if pair is None else one_pair(record, pair)
+        style = style_of(kind)
+        share = chosen.vanished_share(graph, threshold) @ weights
+        fig.add_scatter(
+            x=np.arange(len(share)),
+            y=share,
+            mode="lines+markers",
+            name=name_of(kind),
+            line={"color": style.colour, "width": 3.5, "dash": style.dash},
+            marker={"color": style.colour, "size": 9, "symbol": style.symbol},
+            hovertemplate="step %{x}<br>%{y:.1%} of the edges<extra>%{fullData.name}</extra>",
+        )
+    read = "The higher, the fewer edges this point can tell apart; the heat map of the next tab splits it by layer."
+    note = f"gradient below {threshold:.0%} of the edge's largest along the path"
+    y = "share of edges near zero"
+    apply(fig, title=title, x="step j of the path", y=y, note=note, read=read, dark=dark)
+    fig.update_xaxes(dtick=1 if max((r.n_points for r in records.values()), default=0) <= 21 else None)
+    fig.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
     if current is not None:
-        fig.add_vline(x=current, line={"color": theme(dark).text, "width": 1.5, "dash": "dot"})
+        mark_x(fig, current, f"step {current}", dark=dark, inside=True)
     return fig
-
-
-def _edge_panel(fig: go.Figure, kind: str, values: Floats, *, row: int, legend: bool, label: str) -> None:
-    style = style_of(kind)
-    fig.add_scatter(
-        x=np.arange(len(values)),
-        y=values,
-        mode="lines+markers",
-        name=name_of(kind),
-        legendgroup=kind,
-        showlegend=legend,
-        line={"color": style.colour, "width": 3, "dash": style.dash},
-        marker={"color": style.colour, "size": 10, "symbol": style.symbol},
-        hovertemplate=f"step %{{x}}<br>{label} %{{y:+.4g}}<extra>%{{fullData.name}}</extra>",
-        meta={"x": "step", "y": label},
-        row=row,
-        col=1,
-    )

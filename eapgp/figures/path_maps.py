@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from eapgp.attribution.result import PathRecord
 from eapgp.errors import OptionError
 from eapgp.figures.path import name_of
+from eapgp.figures.path_curves import one_pair
 from eapgp.figures.style import apply, colour_bar, escape, theme, token_label
 from eapgp.graph import Graph
 
@@ -24,6 +25,7 @@ def vanished_heatmap(
     graph: Graph,
     *,
     threshold: float = 0.01,
+    pair: int | None = None,
     current: int | None = None,
     title: str = "Where gradients vanish",
     dark: bool = False,
@@ -31,23 +33,29 @@ def vanished_heatmap(
     """Share of edges with a near-zero gradient, by the destination's layer and step, per path.
 
     Near zero: below `threshold` × the edge's largest gradient along the same path
-    (`PathRecord.vanished_share`). Empty cells are points where no gradient was taken.
+    (`PathRecord.vanished_share`); mean over pairs, or one pair. Empty cells are points where no
+    gradient was taken.
     """
-    panels = {kind: record.vanished_share(graph, threshold).T for kind, record in records.items()}
+    chosen = {kind: record if pair is None else one_pair(record, pair) for kind, record in records.items()}
+    panels = {kind: record.vanished_share(graph, threshold).T for kind, record in chosen.items()}
     layers = [*(f"layer {layer}" for layer in range(graph.n_layers)), "logits"]
     fig = _panels(panels, layers, "share of edges", "%{z:.1%} of the edges", dark=dark, bound=1.0)
     fig.update_coloraxes(colorbar_tickformat=".0%")
-    note = f"near zero: below {threshold:.0%} of the edge's largest gradient along the path; mean over pairs"
+    note = f"near zero: below {threshold:.0%} of the edge's largest gradient along the path; {_whose(pair)}"
     read = "Dark cells (light ones on a dark page) are steps at which most edges into that layer get no signal."
     apply(fig, title=title, note=note, read=read, dark=dark, height=max(380, 230 + 26 * len(layers)), panel_titles=True)
     fig.update_yaxes(title_text="edges into", row=1, col=1)
     return _finish(fig, len(panels), current, dark=dark)
 
 
+def _whose(pair: int | None) -> str:
+    return "mean over pairs" if pair is None else f"pair {pair}"
+
+
 def positions_heatmap(
     records: Mapping[str, PathRecord],
-    pair: int,
-    tokens: Sequence[str],
+    pair: int | None,
+    tokens: Sequence[str] = (),
     *,
     current: int | None = None,
     title: str = "Which tokens move",
@@ -55,25 +63,33 @@ def positions_heatmap(
 ) -> go.Figure:
     """How far each token's embedding has moved from the clean one: ‖γ_j − γ_0‖ by position and step.
 
-    tokens: the clean prompt's tokens of this pair, for the rows.
+    tokens: the clean prompt's tokens of this pair, for the rows. pair None: mean over the pairs that
+    reach a position, counted from the end, so that the row of the answer is one row for all.
     Errors: OptionError where the points were not kept or the tokens do not fit.
     """
-    panels = {}
+    panels, rows = {}, [f"{i} {token_label(token)}" for i, token in enumerate(tokens)]
     for kind, record in records.items():
         if record.points is None:
             raise OptionError(f"the {kind} record kept no points; run the attribution again with its path points kept.")
+        if pair is None:
+            panels[kind] = _moved_on_average(record)
+            rows = [
+                f"{back} before the last" if back else "last token" for back in range(len(panels[kind]) - 1, -1, -1)
+            ]
+            continue
         length = int(record.lengths[pair])
         if len(tokens) != length:
             raise OptionError(f"pair {pair} has {length} tokens, got {len(tokens)} labels; pass its own tokens.")
-        points = np.asarray(record.points[:, pair, :length], dtype=np.float64)
-        panels[kind] = np.linalg.norm(points - points[:1], axis=-1).T
-    rows = [f"{i} {token_label(token)}" for i, token in enumerate(tokens)]
+        panels[kind] = _moved(record, pair)
     fig = _panels(panels, rows, "‖γ − γ₀‖ (embedding units)", "moved %{z:.4g}", dark=dark, bound=None)
-    read = "Each row is a token of the clean prompt; strong cells are tokens whose embedding the path has moved far."
+    read = (
+        f"Each row is a token {'of the clean prompt' if pair is not None else 'counted from the end of the prompts'}; "
+        "strong cells are tokens whose embedding the path has moved far."
+    )
     apply(
         fig,
         title=title,
-        note=f"pair {pair}",
+        note=_whose(pair),
         read=read,
         dark=dark,
         height=max(380, 220 + 24 * len(rows)),
@@ -82,6 +98,25 @@ def positions_heatmap(
     fig.update_yaxes(title_text="token of the clean prompt", row=1, col=1)
     fig.update_yaxes(autorange="reversed")
     return _finish(fig, len(panels), current, dark=dark)
+
+
+def _moved(record: PathRecord, pair: int) -> Floats:
+    """`[pos, point]` ‖γ_j − γ_0‖ of one pair."""
+    assert record.points is not None
+    points = np.asarray(record.points[:, pair, : int(record.lengths[pair])], dtype=np.float64)
+    moved: Floats = np.linalg.norm(points - points[:1], axis=-1).T
+    return moved
+
+
+def _moved_on_average(record: PathRecord) -> Floats:
+    """`[pos, point]` mean over pairs, positions aligned at the end; the first rows are of the longest prompts."""
+    longest, n_pairs = int(record.lengths.max()), len(record.lengths)
+    total, seen = np.zeros((longest, record.n_points)), np.zeros((longest, 1))
+    for pair in range(n_pairs):
+        length = int(record.lengths[pair])
+        total[longest - length :] += _moved(record, pair)
+        seen[longest - length :] += 1
+    return total / seen
 
 
 def _panels(

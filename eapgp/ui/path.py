@@ -1,25 +1,22 @@
-"""The parts of the Path page."""
+"""The top of the Path page: its fields, warnings, and the picture of both paths."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
 from eapgp.attribution.result import PathRecord
-from eapgp.graph import Graph
 from eapgp.ui import services
-from eapgp.ui.draw import chart, dark, guard, plain
+from eapgp.ui.draw import chart, dark, plain
 from eapgp.ui.jobs import JobView
 from eapgp.ui.live import follow
 from eapgp.ui.methods import variant
 from eapgp.ui.panel import FIELDS_OF_RUN, Panel
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
-from eapgp.ui.state import choice, integer
+from eapgp.ui.state import choice, integer, text
 
 Records = Mapping[str, PathRecord]
 KINDS = {"gradpath": "GradPath", "straight": "Straight line"}
@@ -27,17 +24,55 @@ TABS = {
     "curves": "Step by step",
     "vanished": "Vanished gradients",
     "tokens": "Which tokens move",
+    "edge": "One edge",
     "numbers": "Numbers",
 }
+BACKGROUNDS = {
+    "none": "None",
+    "metric": "Metric",
+    "slope": "Slope of the metric",
+    "distance": "Distance to the corrupted output",
+}
+WINDOWS = {"all": "Both ends", "gradpath": "GradPath"}
+NEAR_ZERO = {"0.01": "1 %", "0.05": "5 %", "0.1": "10 %"}
 FIELDS = (
     *FIELDS_OF_RUN,
     integer("pair", 0, 0, 1_000_000, "Which prompt pair is drawn; 0 averages over all of them."),
+    integer(
+        "at",
+        0,
+        0,
+        1000,
+        "The step that is ringed in the picture and marked in the views below. Play runs through all steps.",
+    ),
     choice(
         "background",
         "none",
-        ("none", "metric", "distance"),
-        "Colour the plane by what the model does there: its metric, or how far its output is from the corrupted one. "
-        "Computed by running the model on a grid of the plane (one pair only).",
+        tuple(BACKGROUNDS),
+        "Colour the plane by what the model does there: its metric, how steep the metric is (pale = saturated, "
+        "gradients say little), or how far its output is from the corrupted one. Computed by running the model on a "
+        "grid of inputs in this plane; for the average, on the planes of the first pairs.",
+    ),
+    choice(
+        "window",
+        "all",
+        tuple(WINDOWS),
+        "What fills the picture: the clean and the corrupted input with both paths, or GradPath alone, which can be "
+        "short beside the distance between the two.",
+    ),
+    choice(
+        "near",
+        "0.01",
+        tuple(NEAR_ZERO),
+        "When a gradient counts as near zero: below this share of the edge's largest gradient along the same path.",
+    ),
+    text(
+        "edge",
+        "",
+        "The edge that is followed along both paths. Type to search; any edge of the graph can be typed, as in "
+        "a0.h1->m3 or m0->a3.h1<v>.",
+        pattern=r"[\w.<>\-]{1,80}",
+        expected="the name of an edge",
     ),
     choice("tab", "curves", tuple(TABS), "Which view is open below the path."),
 )
@@ -45,31 +80,39 @@ FIELDS = (
 
 def heading(card: Card, records: Records) -> None:
     """What the page shows."""
-    st.title("The path through input space", anchor=False)
+    from eapgp.tasks import TASKS
+
+    task = TASKS[card.task].title.lower() if card.task in TASKS else card.task
     drawn = " and ".join(KINDS.get(kind, kind) for kind in records)
+    st.title("The path through input space", anchor=False)
     st.caption(
-        f"{variant(card.method, card.options)} · {plain(card.task)} · {plain(card.model)} · "
+        f"{plain(variant(card.method, card.options))} · {plain(task)} · {plain(card.model)} · "
         f"{card.n_pairs} prompt pairs · showing {drawn}"
     )
 
 
-def overshoot(session: Session, card: Card, record: PathRecord) -> None:
-    """Warn where the first step moved away from the corrupted output; the relative step is one click away."""
+def overshoot(session: Session, card: Card, source: Card, record: PathRecord) -> None:
+    """Warn where the first step moved away from the corrupted output; what mends it is one click away.
+
+    source: the run that GradPath comes from, where that is not the run on screen.
+    """
     rose = record.rose()[0]
     before, after = record.output_distance[0].mean(), record.output_distance[1].mean()
-    step = card.options.get("step")
+    if not rose.any():
+        return
     told = (
         f"The first GradPath step raised the distance to the corrupted output on {int(rose.sum())} of {rose.size} "
         f"pairs (mean over all pairs: {after / before:.2g} times the start)."
     )
     if after <= before:
-        if rose.any():
-            st.caption(told)
+        st.caption(told)
         return
+    step = source.options.get("step")
+    rule = {"unit": "unit step", "relative": "relative step"}.get(str(step), f"step of length {step}")
     st.warning(
         f"{told} Its points lie beyond what the gradient can vouch for.",
         icon=":material/warning:",
-        title="The step overshoots",
+        title=f"The {rule} overshoots",
     )
     if step != "relative":
         st.button(
@@ -79,7 +122,7 @@ def overshoot(session: Session, card: Card, record: PathRecord) -> None:
             on_click=lambda: session.later(step="relative", run=""),
             help="Changes the step length on the left to relative: ‖x − x′‖ / k for every pair.",
         )
-    elif session["steps"] <= 50:
+    elif source.id == card.id and session["steps"] <= 50:
         st.button(
             "Take twice as many steps of half the length",
             key="use-more-steps",
@@ -89,8 +132,9 @@ def overshoot(session: Session, card: Card, record: PathRecord) -> None:
         )
 
 
-def choose_pair(session: Session, card: Card, n_pairs: int) -> int | None:
+def choose_pair(session: Session, card: Card, records: Records) -> int | None:
     """The pair that is drawn (from 0), or None for the average."""
+    n_pairs = min(record.output_distance.shape[1] for record in records.values())
     session["pair"] = min(session["pair"], n_pairs)
     left, right = st.columns([1, 3], vertical_alignment="bottom")
     with left:
@@ -105,28 +149,89 @@ def choose_pair(session: Session, card: Card, n_pairs: int) -> int | None:
 
 
 def picture(session: Session, card: Card, records: Records, pair: int | None) -> None:
-    """Both paths in one plane, with a step slider and a play button that work in the browser."""
+    """Both paths in one plane, over what the model does there; a step slider marks a step everywhere."""
     from eapgp.figures.path import path_projection
 
     missing = [kind for kind in KINDS if kind not in records or records[kind].points is None]
-    if "straight" in missing or len(missing) == 2:
-        _offer_points(card, missing)
-        return
-    records = {kind: record for kind, record in records.items() if kind not in missing}
     if missing:
         _offer_points(card, missing)
-    background = _background(session, card, records, pair)
-    figure = path_projection(records, pair=pair, background=background, play=True, dark=dark())
+    if "straight" in missing or len(missing) == 2:
+        _step(session, records)
+        return
+    drawn = {kind: record for kind, record in records.items() if kind not in missing}
+    focus = _choose_view(session, drawn)
+    background = _background(session, card, drawn, pair, focus)
+    figure = path_projection(
+        drawn, pair=pair, background=background, current=session["at"], play=True, focus=focus, dark=dark()
+    )
     if pair is not None:  # the library counts pairs from 0, the page from 1
-        figure.layout.title.subtitle.text = figure.layout.title.subtitle.text.replace(
-            f"pair {pair}:", f"pair {pair + 1}:"
-        )
+        title = figure.layout.title.subtitle
+        title.text = title.text.replace(f"pair {pair}:", f"pair {pair + 1}:")
     chart(figure, "projection")
+    _step(session, records)
+    _reading(records, int(session["at"]), pair)
+
+
+def _choose_view(session: Session, records: Records) -> str | None:
+    with st.container(horizontal=True, gap="medium", key="path-view"):
+        session.widget(
+            "background",
+            st.segmented_control,
+            "Background",
+            options=list(BACKGROUNDS),
+            format_func=BACKGROUNDS.__getitem__,
+            required=True,
+            width="content",
+        )
+        if "gradpath" not in records:
+            return None
+        session.widget(
+            "window",
+            st.segmented_control,
+            "Zoom to",
+            options=list(WINDOWS),
+            format_func=WINDOWS.__getitem__,
+            required=True,
+            width="content",
+        )
+    return None if session["window"] == "all" else str(session["window"])
+
+
+def _step(session: Session, records: Records) -> None:
+    last = max(record.n_points for record in records.values()) - 1
+    session["at"] = min(session["at"], last)
+    session.widget("at", st.slider, "Step", min_value=0, max_value=last, step=1)
+
+
+def _reading(records: Records, at: int, pair: int | None) -> None:
+    """What was measured at the chosen step."""
+    lines = []
+    for kind, record in records.items():
+        step = min(at, record.n_points - 1)
+
+        def of(values: Any, step: int = step) -> float:
+            return float(values[step].mean() if pair is None else values[step, pair])
+
+        times = of(record.output_distance) / max(of(record.output_distance, 0), 1e-12)
+        lines.append(
+            f"**{KINDS.get(kind, kind)}** at step {step}: distance to the corrupted output "
+            f"{of(record.output_distance):,.4g} ({times:.2g} times the start), metric {of(record.metric):.3g}, "
+            f"‖γ − x‖ {of(record.to_clean):.3g}, ‖γ − x′‖ {of(record.to_corrupted):.3g}."
+        )
+    st.caption("  \n".join(lines))
 
 
 def _offer_points(card: Card, missing: list[str]) -> None:
     """Say what the picture lacks, and compute it at a click."""
     spec = card.run.spec
+    own = {"eap-ig": "straight", "eap-gp": "gradpath"}.get(card.method)
+    if own in missing and not card.example:
+        st.info(
+            "The points of this path were too large to keep (over 64 MB), so there is no picture of it; the views "
+            "below need no points. Fewer prompt pairs on the left keep them.",
+            icon=":material/info:",
+        )
+        return
     lines = " and ".join(
         {"gradpath": "GradPath (EAP-GP)", "straight": "the straight line (EAP-IG)"}[m] for m in missing
     )
@@ -140,11 +245,11 @@ def _offer_points(card: Card, missing: list[str]) -> None:
     steps = {"steps": card.options.get("steps", 5)}
     wanted = []
     if "straight" in missing:
-        own = card.method == "eap-ig"
-        wanted.append(spec if own else services.with_method(spec, "eap-ig", {**steps, "points": "left"}))
+        given = {**steps, "points": "left"}
+        wanted.append(spec if own == "straight" else services.with_method(spec, "eap-ig", given))
     if "gradpath" in missing:
-        given = {"step": "relative", "objective": "all"}
-        wanted.append(spec if card.method == "eap-gp" else services.with_method(spec, "eap-gp", {**steps, **given}))
+        given = {**steps, "step": "relative", "objective": "all"}
+        wanted.append(spec if own == "gradpath" else services.with_method(spec, "eap-gp", given))
     live = [job for job in (services.job(f"run-{asked.key()}") for asked in wanted) if job is not None and job.live]
     if live:
         for job in live:
@@ -161,87 +266,17 @@ def _offer_points(card: Card, missing: list[str]) -> None:
         st.rerun()
 
 
-def _background(session: Session, card: Card, records: Records, pair: int | None) -> Any:
-    session.widget(
-        "background",
-        st.segmented_control,
-        "Background",
-        options=["none", "metric", "distance"],
-        format_func={"none": "None", "metric": "Metric", "distance": "Distance to the corrupted output"}.__getitem__,
-        required=True,
-        disabled=pair is None,
-    )
-    if pair is None or session["background"] == "none":
+def _background(session: Session, card: Card, records: Records, pair: int | None, focus: str | None) -> Any:
+    if session["background"] == "none":
         return None
-    job_id = services.submit_plane(card, records, pair)
+    job_id = services.submit_plane(card, records, pair, focus=focus)
     found: list[Any] = []
 
     def show(job: JobView) -> None:
         found.append(job.result[session["background"]])
 
-    follow(job_id, show, waiting="Running the model on a grid of the plane ·", cancel=True)
+    follow(job_id, show, waiting="The model on a grid of this plane ·", cancel=True)
     return found[0] if found else None
-
-
-def step_curves(records: Records) -> None:
-    """Distance, metric and gradient size at every step."""
-    from eapgp.figures.path_curves import path_curves
-
-    for row in (("output_distance", "metric"), ("gradient_norm", "to_corrupted")):
-        for column, quantity in zip(st.columns(2, gap="large"), row, strict=True):
-            with column, guard(quantity):
-                chart(path_curves(records, quantity, dark=dark()), f"path-{quantity}")  # type: ignore[arg-type]
-
-
-def vanished(records: Records, graph: Graph) -> None:
-    """Share of edges without signal, by layer and step."""
-    from eapgp.figures.path_maps import vanished_heatmap
-
-    chart(vanished_heatmap(records, graph, dark=dark()), "vanished")
-
-
-def token_moves(card: Card, records: Records, pair: int | None) -> None:
-    """How far every token's embedding has moved."""
-    from eapgp.figures.path_maps import positions_heatmap
-
-    records = {kind: record for kind, record in records.items() if record.points is not None}
-    if not records:
-        st.caption("This bundled result does not keep the path's points: compute them above to see which tokens move.")
-        return
-    shown = pair or 0
-    if pair is None:
-        st.caption("Prompts differ, so this view shows one pair: the first. Choose another above.")
-
-    def show(job: JobView) -> None:
-        chart(positions_heatmap(records, shown, job.result, dark=dark()), "tokens")
-
-    follow(services.submit_tokens(card, shown), show, waiting="Reading the tokens ·")
-
-
-def numbers(records: Records) -> None:
-    """The path records as tables."""
-    for kind, record in records.items():
-        st.markdown(f"**{KINDS.get(kind, kind)}** · mean over pairs")
-        table = pd.DataFrame(
-            {
-                "step": np.arange(record.n_points),
-                "distance to the corrupted output": record.output_distance.mean(axis=1),
-                "metric": record.metric.mean(axis=1),
-                "‖γ − x′‖": record.to_corrupted.mean(axis=1),
-                "‖γ − x‖": record.to_clean.mean(axis=1),
-                "gradient size": record.gradient_norm.mean(axis=1),
-                "used for the scores": record.used,
-            }
-        )
-        st.dataframe(
-            table,
-            hide_index=True,
-            column_config={name: st.column_config.NumberColumn(format="%.4g") for name in table.columns[1:6]},
-        )
-    st.caption(
-        "‖γ − x′‖ and ‖γ − x‖ are distances in the input space. GradPath looks for inputs with a similar output, so it "
-        "need not come closer to the corrupted input."
-    )
 
 
 def no_path(session: Session, shown: Panel) -> None:

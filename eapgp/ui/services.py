@@ -29,6 +29,7 @@ from eapgp.ui.shelf import Card, Shelf, asked_key
 
 Floats = NDArray[np.floating[Any]]
 _ORDER = {name: i for i, name in enumerate(("eap", "clean-corrupted", "eap-ig", "eap-gp", "exact", "random"))}
+POINTS_AT_ONCE = 100_000  # edges up to which the points of a path are told apart for all edges at once
 SMALL_MODEL = 200_000_000  # parameters up to which the live readout may keep a copy of its own
 
 
@@ -219,35 +220,52 @@ def with_method(spec: RunSpec, method: str, options: Mapping[str, Any]) -> RunSp
     return replace(spec, method=method, options=dict(options))
 
 
-def paths(card: Card) -> dict[str, PathRecord]:
-    """The paths of a run, with the straight line or GradPath of a run on the same prompts beside it.
+def path_sources(card: Card) -> dict[str, Card]:
+    """Which run each path comes from: the run itself, and one of the other kind on the same prompts.
 
     The other run is one of the same number of steps; GradPath is the one by the relative step.
     """
-    found = dict(attribution(card).paths)
-    wanted = {"straight": "eap-ig", "gradpath": "eap-gp"}
-    for kind, method in wanted.items():
-        if kind in found:
-            continue
-        for other in comparable(card):
-            same = other.options.get("steps") == card.options.get("steps") and other.has_path
-            if other.method == method and same and other.options.get("step", "relative") == "relative":
-                record = attribution(other).paths.get(kind)
-                if record is not None and kind not in found:
-                    found[kind] = record
+    found = dict.fromkeys(attribution(card).paths, card)
+    for kind, method in {"straight": "eap-ig", "gradpath": "eap-gp"}.items():
+        for other in comparable(card) if kind not in found else ():
+            fits = other.options.get("steps") == card.options.get("steps") and other.method == method
+            fits = fits and other.options.get("step", "relative") == "relative"
+            if fits and other.has_path and kind in attribution(other).paths:
+                found.setdefault(kind, other)
     return {kind: found[kind] for kind in ("gradpath", "straight") if kind in found}
 
 
-def submit_plane(card: Card, records: Mapping[str, PathRecord], pair: int) -> str:
-    """Start (or join) the evaluation of the plane of one pair's paths; result: name → `Background`."""
-    from eapgp.figures.projection import project_record
-    from eapgp.ui.plane import plane_work
+def paths(card: Card) -> dict[str, PathRecord]:
+    """The paths of a run, with the straight line or GradPath of a run on the same prompts beside it."""
+    return {kind: attribution(source).paths[kind] for kind, source in path_sources(card).items()}
 
-    lane = _live_lane(card)
+
+def submit_plane(card: Card, records: Mapping[str, PathRecord], pair: int | None, *, focus: str | None = None) -> str:
+    """Start (or join) the evaluation of the plane behind a picture; result: name → `Background`."""
+    from eapgp.ui.plane import plane_of, plane_work
+
+    lane, plane = _live_lane(card), plane_of(records, pair, focus)
     objective = str(card.options.get("objective", "all"))
-    job = plane_work(workshop(), lane, card.run, project_record(records, pair), pair, objective=objective)
-    key = f"plane-{card.id}-{'-'.join(records)}-{pair}"
-    return manager().submit(key, f"plane of pair {pair + 1}", job, lane=lane)
+    job = plane_work(workshop(), lane, card.run, plane, objective=objective)
+    label = "plane of the average" if pair is None else f"plane of pair {pair + 1}"
+    return manager().submit(f"plane-{card.id}-{objective}-{plane.key}", label, job, lane=lane)
+
+
+def point_job(card: Card, kind: str, pair: int | None, edge: str) -> str:
+    """Key of the job that tells apart what each point of a run's path adds to an edge's score."""
+    destination = edge.split("->")[1] if card.graph.n_edges > POINTS_AT_ONCE else "all"
+    return f"points-{card.id}-{kind}-{'mean' if pair is None else pair}-{destination}"
+
+
+def submit_points(card: Card, kind: str, pair: int | None, edge: str) -> str:
+    """Start (or join) it; result: `[point, src, dst]`, or `[point, src, 1]` of the edge's end on large graphs."""
+    from eapgp.ui.plane import point_work
+
+    column = card.graph.destination_index(edge.split("->")[1]) if card.graph.n_edges > POINTS_AT_ONCE else None
+    lane = _live_lane(card)
+    job = point_work(workshop(), lane, card.run, attribution(card).paths[kind], pair, column)
+    name = {"gradpath": "GradPath", "straight": "the straight line"}.get(kind, kind)
+    return manager().submit(point_job(card, kind, pair, edge), f"points of {name}", job, lane=lane)
 
 
 def submit_tokens(card: Card, pair: int) -> str:

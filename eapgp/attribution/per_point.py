@@ -1,0 +1,113 @@
+"""What every point of a path adds to the score of each edge.
+
+1. Run the method as it is; its gradient sum also keeps the gradients of every point apart.
+2. Contract each point's share with the difference that the whole sum is contracted with.
+
+Contraction is linear, so the parts add up to the scores: score(u→v) = Σ_j part_j(u→v), where
+part_j = (z_u − z′_u) · w_j ∂M/∂x_v(γ_j) (for the increments of `ceap` with its own difference per step).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eapgp.attribution.api import prepare
+from eapgp.attribution.context import Context
+from eapgp.attribution.registry import get_method
+from eapgp.engine.batches import make_batch, run_halving, split_batches
+from eapgp.engine.gradients import GradientSum
+from eapgp.engine.interventions import make_intervention
+from eapgp.engine.passes import Capture
+from eapgp.errors import OptionError
+from eapgp.metrics import get_metric
+from eapgp.prompts.encode import EncodedPairs
+from eapgp.prompts.pairs import PromptSet
+
+if TYPE_CHECKING:
+    from eapgp.models.model import Model
+
+Progress = Callable[[str, float], None]
+METHODS_BY_POINT = ("eap-gp", "eap-ig", "ceap", "eap-gp-conductance")
+
+
+@dataclass
+class _Apart(GradientSum):
+    """A gradient sum that also keeps each point's own term."""
+
+    points: list[GradientSum] = field(default_factory=list)
+
+    def add(self, run: Capture, gradients: list[Tensor], weight: float = 1.0) -> None:
+        super().add(run, gradients, weight)
+        one = GradientSum(self.model, constant_scale=self.constant_scale)
+        one.add(run, gradients, weight)
+        self.points.append(one)
+
+
+@dataclass
+class _PointContext(Context):
+    """A context that contracts every point by itself. parts: `[src, dst]` per point, Σ over the batch's pairs."""
+
+    parts: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def total(self, *, constant_scale: bool = False) -> GradientSum:
+        return _Apart(self.model, constant_scale)
+
+    def contract(self, difference: Tensor, total: GradientSum, *, first: int = 0) -> Tensor:
+        assert isinstance(total, _Apart)
+        for point in total.points:
+            part = super().contract(difference, point, first=first)
+            self.parts.append(part.double().sum(0).cpu().numpy())
+        return super().contract(difference, total, first=first)
+
+
+def point_scores(
+    model: Model,
+    prompts: PromptSet | EncodedPairs,
+    *,
+    method: str = "eap-gp",
+    metric: str | None = None,
+    pair: int | None = None,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> NDArray[np.float64]:
+    """`[point, src, dst]` what each used point of the method's path adds to the scores, mean over pairs.
+
+    Points are in the order of `PathRecord.used`; their sum is what `attribute` gives. pair: this pair
+    alone (from 0). Units of the metric.
+    Errors: OptionError for a method that follows no path in the input space, or a pair out of range.
+    """
+    if method not in METHODS_BY_POINT:
+        raise OptionError(f"method {method!r} has no points to tell apart: expected {', '.join(METHODS_BY_POINT)}.")
+    chosen = get_method(method)
+    settings = {**chosen.settings(options), "keep_points": False}
+    encoded, name = prepare(model, prompts, metric)
+    if pair is not None:
+        if not 0 <= pair < encoded.n:
+            raise OptionError(f"pair {pair} does not exist: expected 0 … {encoded.n - 1}.")
+        encoded = encoded.take(np.array([pair]))
+    intervention = make_intervention("patching", model, encoded, chosen.interventions)
+
+    def work(index: NDArray[np.int64]) -> NDArray[np.float64]:
+        ctx = _PointContext(model, make_batch(model, encoded, index), get_metric(name), settings, intervention)
+        chosen.run(ctx)
+        return np.stack(ctx.parts)
+
+    total, done = None, 0
+    for index, parts in run_halving(split_batches(model, encoded, batch_size), work, lambda message: None):
+        total = parts if total is None else total + parts
+        done += len(index)
+        if progress is not None:
+            progress("taking the gradients at every point", done / encoded.n)
+    assert total is not None  # prepare refuses an empty prompt set
+    result: NDArray[np.float64] = total / encoded.n
+    return result
+
+
+__all__ = ["METHODS_BY_POINT", "point_scores"]
