@@ -27,15 +27,17 @@ def downloads(
     *,
     edited: bool = False,
     groups: Sequence[Mapping[str, Any]] = (),
+    which: str = "The circuit on screen",
 ) -> None:
     """One button per format, made when it is pressed.
 
     edited: the circuit was changed by hand, so files show exactly its edges. groups: named groups of nodes.
+    which: what to call the circuit.
     """
     from eapgp.formats import FORMATS
 
     st.caption(
-        "The circuit on screen is marked in every file. MIB JSON is the exchange format of the Mechanistic "
+        f"{which} is marked in every file. MIB JSON is the exchange format of the Mechanistic "
         "Interpretability Benchmark; GraphML and GEXF open in yEd, Cytoscape and Gephi."
     )
     stem = f"{card.task}-{card.method}-{card.id[:8]}"
@@ -46,7 +48,7 @@ def downloads(
             )
         _button("Stand-alone HTML", f"{stem}.html", lambda: _html(card, result, circuit, edited, groups), "html")
         _button("Pyvis HTML", f"{stem}-pyvis.html", lambda: _pyvis(card, result, circuit), "pyvis")
-        _button("Run folder (zip)", f"{stem}.zip", lambda: folder_zip(card), "zip")
+        _button("Run folder (zip)", f"{stem}.zip", lambda: folder_zip([card]), "zip")
         _button("How it was made (JSON)", f"{stem}-provenance.json", lambda: _record(card), "record")
 
 
@@ -96,13 +98,14 @@ def _title(card: Card) -> str:
     return f"{card.task} · {variant(card.method, card.options)} · {card.model}"
 
 
-def folder_zip(card: Card) -> bytes:
-    """The run's folder as a zip file."""
+def folder_zip(cards: Sequence[Card]) -> bytes:
+    """The runs' folders as one zip file, which Import takes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(card.run.path.iterdir()):
-            if path.is_file() and not path.name.startswith("."):
-                archive.write(path, f"{card.id}/{path.name}")
+        for card in cards:
+            for path in sorted(card.run.path.iterdir()):
+                if path.is_file() and not path.name.startswith("."):
+                    archive.write(path, f"{card.id}/{path.name}")
     return buffer.getvalue()
 
 

@@ -17,6 +17,7 @@ from eapgp.formats import FORMATS, Imported, format_of, read_file
 
 PREFIX = "file-"
 _DIGITS = 12
+_REMOVED = ".removed"
 _UNSAFE = re.compile(r"[^\w.\-]+")
 _TASKS = {"ioi": "ioi", "greater-than": "greater-than", "greater_than": "greater-than", "greater.than": "greater-than"}
 
@@ -52,7 +53,8 @@ class ScoreFiles:
             paths = sorted(self.folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
         except FileNotFoundError:
             return []
-        return [_entry(path) for path in paths if "--" in path.name and path.is_file()]
+        shown = [path for path in paths if "--" in path.name and path.suffix != _REMOVED]
+        return [_entry(path) for path in shown if path.is_file()]
 
     def get(self, file_id: str) -> ScoreFile | None:
         """The file of this id, or None."""
@@ -84,10 +86,20 @@ class ScoreFiles:
         return _entry(target)
 
     def remove(self, file_id: str) -> None:
-        """Delete a kept file; no effect where it is gone."""
+        """Set a kept file aside; `restore` brings it back. No effect where it is gone."""
         file = self.get(file_id)
         if file is not None:
-            file.path.unlink(missing_ok=True)
+            file.path.replace(file.path.with_name(file.path.name + _REMOVED))
+
+    def restore(self, file_id: str) -> None:
+        """Bring back a file that was removed; no effect where there is none."""
+        for path in self.folder.glob(f"{file_id.removeprefix(PREFIX)}--*{_REMOVED}"):
+            path.replace(path.with_name(path.name.removesuffix(_REMOVED)))
+
+    def purge(self) -> None:
+        """Delete for good what was removed."""
+        for path in self.folder.glob(f"*{_REMOVED}"):
+            path.unlink(missing_ok=True)
 
 
 def _entry(path: Path) -> ScoreFile:

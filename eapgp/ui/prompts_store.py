@@ -120,6 +120,11 @@ class PromptStore:
         for path in self.folder.glob(f"{set_id.removeprefix(PREFIX)}--*{_REMOVED}"):
             path.replace(path.with_name(path.name.removesuffix(_REMOVED)))
 
+    def purge(self) -> None:
+        """Delete for good what was removed."""
+        for path in self.folder.glob(f"*{_REMOVED}"):
+            path.unlink(missing_ok=True)
+
 
 def _entry(path: Path) -> KeptPrompts | None:
     match = _NAME.fullmatch(path.name)

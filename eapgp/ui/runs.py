@@ -1,29 +1,76 @@
-"""The parts of the Runs page."""
+"""The Runs page: its fields, the lists of runs and imported files, and what is being computed."""
 
 from __future__ import annotations
 
-import tempfile
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from eapgp.ui import provenance, services
-from eapgp.ui.draw import plain
-from eapgp.ui.exports import folder_zip
-from eapgp.ui.methods import metric_title, variant
+from eapgp.ui import services
+from eapgp.ui.ground_truth_files import ScoreFile, ScoreFiles
+from eapgp.ui.methods import variant
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
-from eapgp.ui.state import choice, text
+from eapgp.ui.state import choice, names, text
 
+MOST_PICKED = 8
+POLL = 4.0  # seconds between two looks for runs that other processes made
+KINDS = {"all": "All", "own": "Mine", "examples": "Examples"}
+TABS = {"made": "How it was made", "files": "Download"}
 FIELDS = (
     text(
-        "find", "", "Every word must occur in the run's name, note, model, task or method; method=eap asks one field."
+        "find",
+        "",
+        "Every word must occur in the run's name, note, model, task, method or id; method=eap asks one field.",
     ),
-    choice("show", "all", ("all", "own", "examples"), "Your own runs, the bundled examples, or both."),
-    text("picked", "", "The run whose details are open.", pattern=r"[0-9a-f]{4,64}", expected="a run's id"),
+    choice("show", "all", tuple(KINDS), "Your own runs and imported files, the bundled examples, or both."),
+    names("picked", (), "The runs that are selected; the details of a single one are open.", most=MOST_PICKED),
+    choice("tab", "made", tuple(TABS), "Which part of a run's details is open."),
 )
+
+
+def score_files() -> ScoreFiles:
+    """The files of scores that were imported."""
+    return ScoreFiles(services.shelf().library.home)
+
+
+def controls(session: Session) -> tuple[str, str]:
+    """Search and filter."""
+    left, right = st.columns([3, 1.2], vertical_alignment="bottom")
+    with left:
+        query = session.widget("find", st.text_input, "Search", placeholder="ioi eap-gp, or method=exact", live=True)
+    with right:
+        show = session.widget(
+            "show",
+            st.segmented_control,
+            "Show",
+            options=list(KINDS),
+            format_func=KINDS.__getitem__,
+            required=True,
+        )
+    return str(query or ""), str(show)
+
+
+def matching(cards: Sequence[Card], query: str, show: str) -> list[Card]:
+    """The runs that the search and the filter leave."""
+    from eapgp.runs.summary import summarise
+
+    kept = [card for card in cards if show == "all" or card.example == (show == "examples")]
+    if not query.strip():
+        return kept
+    return [card for card in kept if summarise(card.run.path).matches(query)]
+
+
+def files_matching(query: str, show: str) -> list[ScoreFile]:
+    """The imported files that the search and the filter leave."""
+    if show == "examples":
+        return []
+    words = query.lower().split()
+    return [file for file in score_files().all() if all(word in f"{file.name} {file.id}".lower() for word in words)]
 
 
 def table(cards: Sequence[Card]) -> pd.DataFrame:
@@ -44,8 +91,9 @@ def table(cards: Sequence[Card]) -> pd.DataFrame:
                 "edges": record["n_edges"],
                 "seconds": record["seconds"],
                 "created": str(record["created"])[:16].replace("T", " "),
-                "kind": "example" if card.example else "yours",
+                "size": card.run.size() / 1e6,
                 "note": meta["note"],
+                "id": card.id[:8],
             }
         )
     frame = pd.DataFrame(rows)
@@ -53,30 +101,72 @@ def table(cards: Sequence[Card]) -> pd.DataFrame:
     return frame.drop(columns=empty)
 
 
-def matching(cards: Sequence[Card], query: str, show: str) -> list[Card]:
-    """The runs that the search and the filter leave."""
-    from eapgp.runs.summary import summarise
+def listings(session: Session, cards: Sequence[Card], files: Sequence[ScoreFile], show: str, query: str) -> None:
+    """The lists: the user's runs, imported scores, and apart from them the bundled examples."""
+    own = [card for card in cards if not card.example]
+    examples = [card for card in cards if card.example]
+    lists: list[tuple[str, list[str]]] = [
+        ("own", [card.id for card in own]),
+        ("files", [file.id for file in files]),
+        ("examples", [card.id for card in examples]),
+    ]
+    if show != "examples":
+        st.subheader(f"Your runs · {len(own)}", anchor=False)
+        if own:
+            _runs(session, own, "own", lists)
+        else:
+            _nothing_of_ones_own(query)
+        if files:
+            st.subheader(f"Imported scores · {len(files)}", anchor=False)
+            _files(session, files, lists)
+    if show != "own":
+        st.subheader(f"Bundled examples · {len(examples)}", anchor=False)
+        if examples:
+            _runs(session, examples, "examples", lists)
+        else:
+            st.caption("No example fits the search. Clear it to see them all.")
 
-    kept = [card for card in cards if show == "all" or card.example == (show == "examples")]
-    if not query.strip():
-        return kept
-    return [card for card in kept if summarise(card.run.path).matches(query)]
+
+def _nothing_of_ones_own(query: str) -> None:
+    if query.strip():
+        st.info("No run of your own fits. Clear the search to see them all.", icon=":material/search_off:")
+        return
+    st.info(
+        "You have computed nothing yet. Open **Explore**, change a setting on the left and press **Run**; or import "
+        "runs and scores below. Runs of the command line (eapgp attribute) appear here too.",
+        icon=":material/play_arrow:",
+    )
 
 
-def listing(session: Session, cards: Sequence[Card]) -> Card | None:
-    """The list; the selected run, or the one that the URL names."""
+def _picked(session: Session, kind: str, lists: Sequence[tuple[str, list[str]]]) -> Any:
+    """A callback for one list's selection: what is selected in all of them becomes the field."""
 
     def chosen() -> None:
-        rows = st.session_state["runs-table"]["selection"]["rows"]
-        session.later(picked=cards[rows[0]].id if rows and rows[0] < len(cards) else "")
+        found: list[str] = []
+        for name, ids in lists:
+            state = st.session_state.get(f"runs-{name}")
+            rows = state["selection"]["rows"] if state else []
+            found += [ids[row] for row in rows if row < len(ids)]
+        session.later(picked=tuple(found[:MOST_PICKED]))
 
+    return chosen
+
+
+def _preset(session: Session, ids: Sequence[str]) -> Any:
+    """What is selected in a list when the page is opened by a link."""
+    rows = [place for place, one in enumerate(ids) if any(one.startswith(picked) for picked in session["picked"])]
+    return {"selection": {"rows": rows, "columns": [], "cells": []}}
+
+
+def _runs(session: Session, cards: Sequence[Card], kind: str, lists: Sequence[tuple[str, list[str]]]) -> None:
     st.dataframe(
         table(cards),
-        key="runs-table",
+        key=f"runs-{kind}",
         hide_index=True,
-        height=min(40 + 36 * len(cards), 430),
-        on_select=chosen,
-        selection_mode="single-row",
+        height=min(40 + 36 * len(cards), 330),
+        on_select=_picked(session, kind, lists),
+        selection_mode="multi-row",
+        selection_default=_preset(session, [card.id for card in cards]),
         column_config={
             "name": st.column_config.TextColumn("Name", width="medium"),
             "model": "Model",
@@ -86,121 +176,36 @@ def listing(session: Session, cards: Sequence[Card]) -> Card | None:
             "seed": "Seed",
             "edges": "Edges",
             "note": "Note",
-            "clean": st.column_config.NumberColumn("M clean", format="%.3f"),
-            "corrupted": st.column_config.NumberColumn("M corrupted", format="%.3f"),
-            "seconds": st.column_config.NumberColumn("Seconds", format="%.2f"),
-            "created": "Computed",
-            "kind": "From",
+            "id": "Id",
+            "clean": st.column_config.NumberColumn("M clean", format="%.3f", help="The metric on the clean prompts."),
+            "corrupted": st.column_config.NumberColumn(
+                "M corrupted", format="%.3f", help="The metric on the corrupted prompts."
+            ),
+            "seconds": st.column_config.NumberColumn("Seconds", format="%.2f", help="Time of scoring."),
+            "size": st.column_config.NumberColumn("MB", format="%.2f", help="Space on the disk."),
+            "created": st.column_config.TextColumn("Computed", help="Date and time, UTC."),
         },
     )
-    st.caption(f"{len(cards)} runs. Select one for its details; click a column to sort.")
-    return next((card for card in cards if card.id == session["picked"]), None)
 
 
-def details(card: Card) -> None:
-    """One run: where to look at it, its name and note, and how it was made."""
-    st.subheader(f"{plain(card.run.name or card.task)} · {variant(card.method, card.options)}", anchor=False)
-    st.caption(
-        f"{metric_title(card.metric)} · {card.n_pairs} pairs · {card.run.size() / 1e6:.1f} MB on disk · {card.id}"
-    )
-    with st.container(horizontal=True):
-        for page, title, icon in (
-            ("explore", "Explore", "hub"),
-            ("path", "Path", "timeline"),
-        ):
-            if page == "path" and not card.has_path:
-                continue
-            if st.button(
-                f"Open in {title}", key=f"open-{page}", icon=f":material/{icon}:", help=f"Show this run on {title}."
-            ):
-                Session.hand_over(run=card.id)
-                st.switch_page(f"pages/{page}.py")
-        if st.button(
-            "Add to Compare",
-            key="open-compare",
-            icon=":material/compare_arrows:",
-            help="Put this run beside the ones that are compared (at most four).",
-        ):
-            Session.hand_over(run=card.id, runs=_with(card))
-            st.switch_page("pages/compare.py")
-        st.download_button(
-            "Download (zip)",
-            lambda: folder_zip(card),
-            file_name=f"{card.task}-{card.method}-{card.id[:8]}.zip",
-            icon=":material/download:",
-            key="run-zip",
-            on_click="ignore",
-            help="The run's folder. Import it here or on another machine.",
-        )
-        if not card.example and st.button(
-            "Delete", key="run-delete", icon=":material/delete:", help="Move to the trash; can be undone."
-        ):
-            services.shelf().library.delete(card.id)
-            st.session_state["runs-deleted"] = card.id
-            st.rerun()
-    if not card.example:
-        _name_and_note(card)
-    provenance.block(card)
-
-
-def _with(card: Card) -> tuple[str, ...]:
-    """The runs that are compared now, if of the same graph, and this one."""
-    from eapgp.ui.compare import MOST_RUNS
-
-    shelf = services.shelf()
-    others = [run for run in Session.stored("runs", ()) if (known := shelf.get(run)) and known.graph == card.graph]
-    return (*[run for run in others if run != card.id][: MOST_RUNS - 1], card.id)
-
-
-def _name_and_note(card: Card) -> None:
-    meta = card.run.meta
-    with st.form(f"meta-{card.id}", border=False):
-        left, right, last = st.columns([2, 4, 1], vertical_alignment="bottom")
-        name = left.text_input("Name", meta["name"], help="Shown in lists in place of the task.", max_chars=120)
-        note = right.text_input("Note", meta["note"], help="Anything you want to remember; it is searched too.")
-        if last.form_submit_button("Save", width="stretch"):
-            card.run.set_meta(name=name, note=note)
-            st.rerun()
-
-
-def undo() -> None:
-    """After a deletion: say so, and offer to bring the run back."""
-    gone = st.session_state.get("runs-deleted")
-    if not gone:
-        return
-    left, right = st.columns([4, 1], vertical_alignment="center")
-    left.info(f"Run {gone[:8]} was moved to the trash.", icon=":material/delete:")
-    if right.button("Undo", key="run-undo", icon=":material/undo:", width="stretch", help="Bring the run back."):
-        services.shelf().library.undelete(gone)
-        del st.session_state["runs-deleted"]
-        st.rerun()
-
-
-def bring_in() -> None:
-    """Import of runs (zip)."""
-    with st.expander("Import runs", icon=":material/upload:"):
-        file = st.file_uploader(
-            "A zip file of runs",
-            type=["zip"],
-            key="runs-import",
-            help="Made by Download (zip) here or by eapgp runs export. Hashes are checked; nothing in it is executed.",
-        )
-        if file is not None and st.session_state.get("runs-imported") != file.file_id:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "runs.zip"
-                path.write_bytes(file.getvalue())
-                found = services.shelf().library.import_(path)
-            st.session_state["runs-imported"] = file.file_id
-            st.toast(f"{len(list(found))} runs imported.", icon=":material/check:")
-            st.rerun()
-
-
-def disk() -> None:
-    """How much the library takes."""
-    use = services.shelf().library.disk_use()
-    st.caption(
-        f"Library: {services.shelf().library.home} · {use['runs']} runs, {use['bytes'] / 1e6:.1f} MB · trash "
-        f"{use['trash_bytes'] / 1e6:.1f} MB · {use['free_bytes'] / 1e9:.0f} GB free on the disk"
+def _files(session: Session, files: Sequence[ScoreFile], lists: Sequence[tuple[str, list[str]]]) -> None:
+    rows = [
+        {"name": file.name, "task": file.task or "not told by its name", "size": file.path.stat().st_size / 1e6}
+        for file in files
+    ]
+    st.dataframe(
+        pd.DataFrame(rows),
+        key="runs-files",
+        hide_index=True,
+        height=min(40 + 36 * len(files), 260),
+        on_select=_picked(session, "files", lists),
+        selection_mode="multi-row",
+        selection_default=_preset(session, [file.id for file in files]),
+        column_config={
+            "name": st.column_config.TextColumn("File", width="large"),
+            "task": "Task",
+            "size": st.column_config.NumberColumn("MB", format="%.2f"),
+        },
     )
 
 
@@ -212,3 +217,20 @@ def live_jobs() -> None:
     if live:
         st.markdown("**Being computed**")
         st.fragment(_live_jobs, run_every=0.5)(frozenset(job.id for job in live))
+
+
+def watch() -> None:
+    """Show runs that another process adds or takes away, without a click."""
+    library = services.shelf().library
+    st.fragment(_look, run_every=POLL)(library.runs, _folders(library.runs))
+
+
+def _look(folder: Path, known: frozenset[str]) -> None:
+    if _folders(folder) != known:
+        st.rerun(scope="app")
+
+
+def _folders(folder: Path) -> frozenset[str]:
+    with contextlib.suppress(OSError):
+        return frozenset(path.name for path in folder.iterdir())
+    return frozenset()

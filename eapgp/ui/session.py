@@ -101,7 +101,16 @@ class Session:
             st.query_params.from_dict(params)
 
     def _current(self, name: str) -> Any:
-        return self._values.get(name, self._by_name[name].default)
+        """A field's value, as far as a link to this page may say it.
+
+        Pages share names (`tab`): what another page left there is not this page's.
+        """
+        field = self._by_name[name]
+        value = self._values.get(name, field.default)
+        try:
+            return value if value == field.default else field.parse(field.show(value))
+        except ValueError:
+            return field.default
 
     def _put(self, name: str, value: Any) -> None:
         self._values[name] = value
