@@ -123,7 +123,15 @@ def test_the_runs_page_lists_finds_and_opens(open_app: Open) -> None:
     app.button(key="open-explore").click().run()
     assert not app.exception
     app = open_app("runs", find="no such run")
-    assert "No run fits" in said(app)
+    assert "No run of your own fits" in said(app) and "No example fits" in said(app)
+    app = open_app("runs")
+    assert "You have computed nothing yet" in said(app)
+    two = ",".join(one.id for one in services.example_runs()[:2])
+    app = open_app("runs", picked=two)
+    assert not app.exception and "Bundled examples stay" in said(app)
+    assert "run-delete" not in {button.key for button in app.button}, "an example cannot be deleted"
+    app.button(key="open-compare").click().run()
+    assert not app.exception and not app.error
 
 
 def test_the_prompts_page_explains_the_task_and_takes_own_pairs(open_app: Open) -> None:

@@ -185,3 +185,28 @@ def test_the_script_thread_s_modules_import_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_two_lanes_never_load_a_model_at_the_same_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+    import time
+
+    from eapgp.ui.work import Workshop
+
+    inside, most = [0], [0]
+
+    def load(name: str, **options: Any) -> str:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.05)
+        inside[0] -= 1
+        return name
+
+    monkeypatch.setattr("eapgp.models.load_model", load)
+    shop = Workshop()
+    threads = [threading.Thread(target=shop.model, args=(lane, "demo")) for lane in ("cpu", "live", "cuda")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]

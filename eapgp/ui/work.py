@@ -6,6 +6,7 @@ share a model (hooks belong to the thread that set them).
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -62,6 +63,8 @@ class Workshop:
 
     def __init__(self, *, keep: int = 2) -> None:
         self._keep = keep
+        # Two lanes that import transformers for the first time at the same moment find it half imported.
+        self._loading = threading.Lock()
         self._models: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._runners: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
@@ -69,9 +72,10 @@ class Workshop:
         """The loaded model, kept for the next job of this lane."""
 
         def load() -> Any:
-            from eapgp.models import load_model
+            with self._loading:
+                from eapgp.models import load_model
 
-            return load_model(name, **options)
+                return load_model(name, **options)
 
         return self._kept(self._models, (lane, name, *sorted(options.items())), load)
 

@@ -1,0 +1,93 @@
+"""What the Runs page does to the library: import, delete, undo, export; without a browser."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.formats import write_scores
+from eapgp.graph import Graph
+from eapgp.ui import exports, runs, runs_details, services
+
+EXAMPLES = services.examples_folder()
+pytestmark = pytest.mark.skipif(EXAMPLES is None, reason="the bundled examples are not there: make them first")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A library of one run, a copy of a bundled one."""
+    import streamlit as st
+
+    assert EXAMPLES is not None
+    monkeypatch.setenv("EAPGP_HOME", str(tmp_path))
+    st.cache_resource.clear()
+    source = EXAMPLES / "sva-eap"
+    run_id = services.open_run(source).id
+    shutil.copytree(source, tmp_path / "runs" / run_id)
+    yield tmp_path
+    st.cache_resource.clear()
+
+
+def mine() -> list[str]:
+    return [card.id for card in services.shelf().cards() if not card.example]
+
+
+def test_a_run_goes_to_the_trash_and_comes_back_whole(home: Path) -> None:
+    (run_id,) = mine()
+    before = sorted(path.name for path in (home / "runs" / run_id).iterdir())
+    services.shelf().library.delete(run_id)
+    assert mine() == [] and services.shelf().library.deleted() == [run_id]
+    assert "sva" in runs_details._described(run_id) and run_id in runs_details._described(run_id)
+    runs_details.bring_back(run_id)
+    assert mine() == [run_id]
+    assert sorted(path.name for path in (home / "runs" / run_id).iterdir()) == before
+
+
+def test_what_is_downloaded_can_be_imported_again(home: Path) -> None:
+    (run_id,) = mine()
+    card = services.shelf().get(run_id)
+    assert card is not None
+    data = exports.folder_zip([card])
+    assert {name.split("/")[0] for name in zipfile.ZipFile(io.BytesIO(data)).namelist()} == {run_id}
+    services.shelf().library.delete(run_id)
+    assert runs_details._imported("mine.zip", data) == (True, "mine.zip: 1 run imported.")
+    assert mine() == [run_id]
+    fine, line = runs_details._imported("broken.zip", data[:200])
+    assert not fine and "broken.zip" in line and "\n" not in line
+
+
+def test_scores_are_imported_searched_removed_and_brought_back(home: Path, tmp_path: Path) -> None:
+    graph = Graph(2, 2, d_model=8)
+    path = write_scores(EdgeScores(graph, np.where(graph.mask, 1.0, 0.0)), tmp_path / "ioi-made.json")
+    assert runs_details._imported(path.name, path.read_bytes()) == (True, "ioi-made.json: edge scores imported.")
+    fine, line = runs_details._imported("x.json", b"{}")
+    assert not fine and line.startswith("x.json") and "\n" not in line
+    (file,) = runs.files_matching("IOI", "all")
+    assert runs.files_matching("sva", "all") == [] and runs.files_matching("", "examples") == []
+    runs.score_files().remove(file.id)
+    assert runs.files_matching("", "all") == []
+    runs_details.bring_back(file.id)
+    assert runs.files_matching("", "own") == [file]
+    runs.score_files().remove(file.id)
+    runs.score_files().purge()
+    runs_details.bring_back(file.id)
+    assert runs.files_matching("", "all") == []
+
+
+def test_search_and_filter(home: Path) -> None:
+    cards = services.shelf().cards()
+    assert [card.example for card in runs.matching(cards, "", "own")] == [False]
+    assert all(card.example for card in runs.matching(cards, "", "examples"))
+    found = runs.matching(cards, "sva method=eap", "all")
+    assert len(found) == 2 and {card.task for card in found} == {"sva"}
+    table = runs.table(found)
+    assert "name" not in table.columns and table["id"].tolist() == [card.id[:8] for card in found]
+    services.shelf().library.rename(mine()[0], "First try")
+    assert [card.run.name for card in runs.matching(services.shelf().cards(), "first", "all")] == ["First try"]
