@@ -17,6 +17,7 @@ import typer
 from eapgp.cli.output import Output, Reply
 from eapgp.errors import Cancelled
 
+REFUSED = 2
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output.", rich_help_panel="Output")
 ]
@@ -49,6 +50,9 @@ def command(
             except KeyboardInterrupt:
                 raise Cancelled("interrupted.") from None
             out.emit(reply)
+            if reply.refused:
+                out.refuse(reply.refused)
+                raise typer.Exit(REFUSED)
 
         signature, hints = _with_shared_options(function)
         run.__signature__ = signature  # type: ignore[attr-defined]

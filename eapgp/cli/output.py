@@ -22,10 +22,14 @@ DEBUG_VARIABLE = "EAPGP_DEBUG"
 
 @dataclass(frozen=True)
 class Reply:
-    """A command's answer: a JSON object, and text (or a rich table) that says the same to people."""
+    """A command's answer: a JSON object, and text (or a rich table) that says the same to people.
+
+    refused: why it could not be done as asked, one line, where there is an answer all the same; exit code 2.
+    """
 
     payload: Payload
     text: Any = ""
+    refused: str = ""
 
 
 class Output:
@@ -53,6 +57,11 @@ class Output:
         """One line for the user on standard error, unless --quiet."""
         if not self.quiet:
             print(text, file=sys.stderr, flush=True)
+
+    @staticmethod
+    def refuse(text: str) -> None:
+        """Why something could not be done as asked: one line on standard error, also with --quiet."""
+        print(f"eapgp: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[ProgressCallback | None]:

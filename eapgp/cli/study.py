@@ -82,6 +82,7 @@ def _reproduce(app: typer.Typer) -> None:
     examples = (
         "eapgp reproduce",
         "eapgp reproduce --model gpt2 --limit 1",
+        "eapgp reproduce --model path/to/gpt2 --pairs 200 --out gpt2-report",
         "eapgp reproduce --model gpt2 --exact --executor slurm --workers 8",
     )
 
@@ -106,13 +107,14 @@ def _reproduce(app: typer.Typer) -> None:
         """Run the EAP-GP paper's protocol and lay the outcome beside the published numbers.
 
         Every cell gets a plain verdict: reproduced, higher, lower, or not run. The bundled model
-        runs the whole protocol offline; nothing is published for it.
+        runs the whole protocol offline; nothing is published for it. Without the model's weights
+        every cell is "not run", and the command exits with 2.
         """
+        from eapgp.study.reproduce import Asked, write_reproduction
         from eapgp.study.reproduce import reproduce as run_protocol
-        from eapgp.study.reproduce import write_reproduction
 
         library, how = RunLibrary(home), chosen(Execution("in-process"), executor, workers)
-        place = folder or library.home / "studies" / f"paper-{Path(model).name}"
+        place = folder or library.home / "studies" / Asked(model, limit, pairs, exact, seed).name
         with out.progress() as progress:
             result = run_protocol(
                 model,
@@ -125,21 +127,28 @@ def _reproduce(app: typer.Typer) -> None:
                 execution=how,
                 progress=progress,
             )
+        if not result.ran and folder is None:
+            return reproduce_reply(result, None, None)
         report, page = write_reproduction(result, place)
         return reproduce_reply(result, report, page)
 
 
-def reproduce_reply(result: Any, report: Path, page: Path) -> Reply:
-    """What a reproduction says."""
+def reproduce_reply(result: Any, report: Path | None, page: Path | None) -> Reply:
+    """What a reproduction says; without any outcome only why, and the exit code is that of a refusal."""
     payload = {
         "model": result.model,
         "n_edges": result.n_edges,
         "verdicts": result.verdicts(),
         "remarks": list(result.remarks),
+        "made": dict(result.made),
         "rows": [row.to_dict() for row in result.rows],
-        "report": str(report),
-        "page": str(page),
+        "manual": [dict(entry) for entry in result.overlaps],
+        "report": str(report) if report else None,
+        "page": str(page) if page else None,
     }
+    if not result.ran:
+        reason = result.remarks[0]
+        return Reply(payload | {"error": {"type": "NotRun", "message": reason}}, None, refused=reason)
     columns = ("task", "method", "edges", "faithfulness", "95% interval", "published", "verdict")
     rows = [
         (r.task, r.method, r.edges, r.value, f"{number(r.low)} … {number(r.high)}", r.published, r.verdict)

@@ -12,10 +12,12 @@ import io
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 from eapgp.errors import EapgpError, ModelError, OptionError, UnknownNameError
 from eapgp.graph import Graph
@@ -25,6 +27,7 @@ from eapgp.models.configs import configuration
 from eapgp.models.model import Model
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
+HUB = "https://huggingface.co"
 log = logging.getLogger(__name__)
 
 
@@ -182,9 +185,25 @@ def _weights(
             use_safetensors=True,
             trust_remote_code=False,
             device_map=device_map,
+            local_files_only=_is_offline(),
         ).eval()
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise _load_error(name, source, error) from error
+
+
+def _is_offline() -> bool:
+    """Whether the hub's name does not resolve, so that only the local cache is left.
+
+    The hub's own library would try again for half a minute per file, and report every try.
+    """
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return False  # the proxy resolves names
+    host = urlparse(os.environ.get("HF_ENDPOINT", HUB)).hostname
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        return True
+    return False
 
 
 def _load_error(name: str, source: str, error: Exception) -> ModelError:
@@ -208,7 +227,9 @@ def _tokenizer(source: str, given: str | Path | None, random_weights: bool) -> A
     if (folder / "merges.txt").is_file() and not (folder / "tokenizer_config.json").is_file():
         return _byte_pair_tokenizer(folder)
     try:
-        return AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=random_weights)
+        return AutoTokenizer.from_pretrained(
+            place, trust_remote_code=False, local_files_only=random_weights or _is_offline()
+        )
     except Exception as error:
         if random_weights and given is None:
             return byte_tokenizer()

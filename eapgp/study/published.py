@@ -6,16 +6,20 @@ number of edges. They are printed here to two or three decimals and carry no int
 
 from __future__ import annotations
 
+import contextlib
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 HANNA_2024 = "Hanna, Pezzelle & Belinkov 2024, arXiv:2403.17806, result tables of its code"
 ZHANG_2025 = "Zhang et al. 2025, arXiv:2502.06852, read from its figure at second hand"
 ABSTRACT = "arXiv:2502.06852, abstract: EAP-GP is up to 17.7 % more faithful than its predecessors"
-MODEL = "gpt2"
+MODEL, HUB_ID = "gpt2", "openai-community/gpt2"
 SIZES = (200, 800, 1000)
 HEADLINE_SIZE = 812
 """97.5 % sparsity of GPT-2 small's 32,491 edges."""
 N_EDGES = 32_491
+_SHAPE = {"model_type": "gpt2", "n_layer": 12, "n_head": 12, "n_embd": 768, "vocab_size": 50_257}
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,37 @@ PUBLISHED: tuple[Published, ...] = (
 )
 
 
+def is_gpt2_small(model: str) -> bool:
+    """Whether the published numbers speak of this model: GPT-2 small by name, or a local folder of its shape.
+
+    Of a folder only the configuration is read: the shape and the vocabulary, not the weights.
+    """
+    if model in (MODEL, HUB_ID):
+        return True
+    path = Path(model).expanduser() / "config.json"
+    with contextlib.suppress(OSError, ValueError):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return isinstance(values, dict) and all(values.get(key) == value for key, value in _SHAPE.items())
+    return False
+
+
 def published(model: str, task: str, method: str, edges: int) -> Published | None:
     """The published cell, or None where nothing is published. Only GPT-2 small has any here."""
-    if model not in (MODEL, "openai-community/gpt2"):
+    if not is_gpt2_small(model):
         return None
     wanted = (task, method, edges)
     return next((cell for cell in PUBLISHED if (cell.task, cell.method, cell.edges) == wanted), None)
+
+
+def nearest_share(task: str, method: str, edges: int, n_edges: int) -> Published | None:
+    """GPT-2 small's cell at the same share of its edges, for another model of `n_edges` edges, or None.
+
+    A cell belongs to the size that its share rounds to; of several the nearest one is taken.
+    """
+    share = edges / n_edges
+    fitting = [
+        cell
+        for cell in PUBLISHED
+        if (cell.task, cell.method) == (task, method) and round(cell.edges / N_EDGES * n_edges) == edges
+    ]
+    return min(fitting, key=lambda cell: abs(cell.edges / N_EDGES - share), default=None)

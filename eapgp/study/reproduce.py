@@ -4,116 +4,77 @@ Six tasks; EAP, EAP-IG (k = 5, left), EAP-GP (k = 5, unit step) and exact patchi
 weights; greedy selection with dead ends pruned; normalised faithfulness over the published grid of
 edges, with bootstrap intervals over prompts; precision and recall against the manual circuits.
 
-Verdict of a cell: `reproduced` where the published value lies in our interval widened by `TOLERANCE`
-on both sides (the published values come from other prompts, without intervals); `higher` or
-`lower` where ours lies above or below it; `not run`; `no published number`.
+`eapgp.study.reproduce_result` holds the outcome and says how verdicts fall.
 
 Source: Zhang et al. 2025, arXiv:2502.06852; Hanna et al. 2024, arXiv:2403.17806.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from eapgp.errors import ModelError
+from eapgp.errors import FormatError, ModelError
+from eapgp.models.catalogue import find_model
 from eapgp.runs.library import RunLibrary
 from eapgp.study.estimate import model_shape
 from eapgp.study.plan import Execution, Study, make_study
-from eapgp.study.published import HEADLINE_SIZE, N_EDGES, SIZES, published
-from eapgp.study.sweep import SweepResult, sweep
+from eapgp.study.published import HEADLINE_SIZE, N_EDGES, SIZES, is_gpt2_small, nearest_share, published
+from eapgp.study.reproduce_result import (
+    DEFAULT_PAIRS,
+    HIGHER,
+    JSON_FILE,
+    LOWER,
+    METHODS,
+    NOT_RUN,
+    PAIRS,
+    REPRODUCED,
+    TASKS,
+    TOLERANCE,
+    UNPUBLISHED,
+    VERDICTS,
+    Asked,
+    Reproduction,
+    Row,
+    overlaps_of,
+    read_reproduction,
+    save_reproduction,
+    verdict,
+)
+from eapgp.study.sweep import SweepResult, study_folder, sweep
 from eapgp.study.worker import DONE, Worker
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import plotly.graph_objects as go
+__all__ = [
+    "DEFAULT_PAIRS",
+    "HIGHER",
+    "LOWER",
+    "METHODS",
+    "NOT_RUN",
+    "PAIRS",
+    "REPRODUCED",
+    "TASKS",
+    "TOLERANCE",
+    "UNPUBLISHED",
+    "VERDICTS",
+    "Asked",
+    "Reproduction",
+    "Row",
+    "not_run",
+    "read_reproduction",
+    "reproduce",
+    "verdict",
+    "write_reproduction",
+]
 
 Progress = Callable[[str, float], None]
-TASKS = ("ioi", "greater-than", "gender-bias", "sva", "country-capital", "hypernymy")
-METHODS: dict[str, dict[str, Any]] = {
-    "eap": {},
-    "eap-ig": {"steps": 5, "points": "left"},
-    "eap-gp": {"steps": 5, "step": "unit", "objective": "all"},
-    "exact": {},
-}
 GRID = (30, 50, 70, *range(100, 1000, 100), HEADLINE_SIZE, *range(1000, 2000, 100))
 SMALL_SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
 """Shares of the edges that small models are run at beside the published grid's shares."""
 FEASIBLE_EDGES = 2000
 """Exact patching is part of the protocol up to this many edges, and beyond where it is asked for."""
-PAIRS = {"demo": 64}
-DEFAULT_PAIRS = 100
-TOLERANCE = 0.05
-REPRODUCED, HIGHER, LOWER, NOT_RUN, UNPUBLISHED = "reproduced", "higher", "lower", "not run", "no published number"
-VERDICTS = (REPRODUCED, HIGHER, LOWER, NOT_RUN, UNPUBLISHED)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One cell of the protocol beside its published number.
-
-    edges: the size of the circuit; value, low, high: normalised faithfulness of ours with its 95 %
-    interval over prompts, None where not run. note: why, where a word is needed.
-    """
-
-    task: str
-    method: str
-    edges: int
-    share: float
-    value: float | None
-    low: float | None
-    high: float | None
-    published: float | None
-    source: str
-    verdict: str
-    note: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """The protocol's outcome on one model. sweep: None where nothing could be run."""
-
-    model: str
-    n_edges: int
-    rows: tuple[Row, ...]
-    remarks: tuple[str, ...]
-    sweep: SweepResult | None = None
-
-    def table(self) -> pd.DataFrame:
-        """One row per cell."""
-        import pandas as pd
-
-        return pd.DataFrame([row.to_dict() for row in self.rows])
-
-    def manual(self) -> pd.DataFrame:
-        """Precision and recall against the manual circuits; empty for other models than GPT-2 small."""
-        import pandas as pd
-
-        if self.sweep is None:
-            return pd.DataFrame()
-        frame = self.sweep.table
-        shares = [name for name in frame.columns if name.startswith(("edges_precision", "nodes_precision"))]
-        shares += [name.replace("precision", "recall") for name in shares]
-        if not shares:
-            return pd.DataFrame()
-        known = frame[frame[shares].notna().any(axis=1)]
-        return known[["task", "method", "edges_selected", *shares]].reset_index(drop=True)
-
-    def verdicts(self) -> dict[str, int]:
-        """How many cells have each verdict."""
-        return {verdict: sum(row.verdict == verdict for row in self.rows) for verdict in VERDICTS}
-
-    def figures(self, *, dark: bool = False) -> list[tuple[str, go.Figure]]:
-        """One figure per task: our curves with their intervals, and the published points."""
-        from eapgp.study.reproduce_page import figures
-
-        return figures(self, dark=dark)
 
 
 def protocol(
@@ -124,22 +85,27 @@ def protocol(
     limit: only the first tasks, for a quick pass. exact None: where the graph has at most
     `FEASIBLE_EDGES` edges.
     """
-    shape = model_shape(model)
+    return study_of(Asked(model, limit, pairs, exact, seed))
+
+
+def study_of(asked: Asked) -> Study:
+    """The protocol's cells, before anything is computed."""
+    shape = model_shape(asked.model)
     n_edges = None if shape is None else shape.graph.n_edges
-    with_exact = (n_edges is not None and n_edges <= FEASIBLE_EDGES) if exact is None else exact
+    with_exact = (n_edges is not None and n_edges <= FEASIBLE_EDGES) if asked.exact is None else asked.exact
     methods = [
         {"name": name, **({"options": options} if options else {})}
         for name, options in METHODS.items()
         if with_exact or name != "exact"
     ]
     mapping: dict[str, Any] = {
-        "name": "paper-" + "".join(c if c.isalnum() or c in "._-" else "-" for c in Path(model).name),
+        "name": asked.name[:80],
         "description": "Protocol of Zhang et al. 2025 (arXiv:2502.06852) and Hanna et al. 2024 (arXiv:2403.17806).",
-        "models": [model],
-        "tasks": list(TASKS[:limit]),
+        "models": [asked.model],
+        "tasks": list(asked.tasks),
         "methods": methods,
-        "seeds": [seed],
-        "pairs": pairs or PAIRS.get(model, DEFAULT_PAIRS),
+        "seeds": [asked.seed],
+        "pairs": asked.n_pairs,
         "evaluations": [{"sizes": grid(n_edges), "rule": "greedy", "manual": True}],
     }
     return make_study(mapping)
@@ -167,19 +133,30 @@ def reproduce(
     progress: Progress | None = None,
     worker: Worker | None = None,
 ) -> Reproduction:
-    """Run the protocol (or answer it from the library) and lay it beside the published numbers.
+    """Run the EAP-GP paper's protocol (or answer it from the library) beside the published numbers.
 
-    A model whose weights are not at hand gives "not run" in every cell. Errors: as `sweep`.
+    model: a name, Hugging Face id or local folder. limit: only the first of the six tasks. pairs: prompt
+    pairs per task (demo 64, else 100). exact: with exact patching; None where the graph has at most
+    `FEASIBLE_EDGES` edges. folder: where the study's records and tables lie (None: in the library).
+    Values are normalised faithfulness (1 = the whole model, 0 = the corrupted run).
+
+    A model whose weights are not at hand gives "not run" in every cell, unless the same was run before.
+    Errors: as `sweep`; Cancelled from `progress`, and what is finished stays.
+
+    Source: Zhang et al. 2025, arXiv:2502.06852; Hanna et al. 2024, arXiv:2403.17806.
     """
     library = library or RunLibrary()
-    study = protocol(model, limit=limit, pairs=pairs, exact=exact, seed=seed)
-    worker = worker or Worker(library)
+    asked = Asked(model, limit, pairs, exact, seed)
+    study, worker = study_of(asked), worker or Worker(library)
+    if progress is not None:
+        progress("loading the model", 0.0)
     reason = unavailable(model, worker)
     if reason:
-        return Reproduction(model, _edges(model), tuple(_not_run(study, model, reason)), (reason,))
+        known = _known(study_folder(study, library, folder) / JSON_FILE, asked)
+        return known or not_run(asked, reason)
     how = execution or Execution("in-process")
     result = sweep(study, library, folder=folder, execution=how, progress=progress, worker=worker)
-    return compare(model, result)
+    return compare(asked, result)
 
 
 def unavailable(model: str, worker: Worker) -> str:
@@ -191,42 +168,60 @@ def unavailable(model: str, worker: Worker) -> str:
     return ""
 
 
-def compare(model: str, result: SweepResult) -> Reproduction:
+def _known(path: Path, asked: Asked) -> Reproduction | None:
+    """What was run earlier, when the weights were at hand."""
+    with contextlib.suppress(FormatError):
+        known = read_reproduction(path)
+        if known.asked == asked and known.ran:
+            return known
+    return None
+
+
+def not_run(asked: Asked, reason: str) -> Reproduction:
+    """The protocol's cells without any outcome: the published numbers and why nothing stands beside them."""
+    n_edges = _edges(asked.model)
+    sizes = grid(n_edges or None)
+    rows = [
+        row
+        for task in asked.tasks
+        for method in METHODS
+        for row in _empty(asked.model, task, method, sizes, n_edges, reason)
+    ]
+    return Reproduction(asked.model, n_edges, tuple(rows), (reason,), asked)
+
+
+def compare(asked: Asked, result: SweepResult) -> Reproduction:
     """Lay a finished sweep of the protocol beside the published numbers."""
-    rows: list[Row] = []
-    for record in result.records:
-        if record["status"] != DONE:
-            rows += _failed(model, record)
-            continue
-        spec = record["asked"]["spec"]
-        (answer,) = record["evaluations"].values()
-        for entry in answer["curve"]:
-            rows.append(_row(model, spec["task"], spec["method"], entry, record["n_edges"], answer["remark"]))
-    ran = {(row.task, row.method) for row in rows}
+    model, rows = asked.model, []
+    overlaps: list[dict[str, Any]] = []
     n_edges = next((record["n_edges"] for record in result.records if record["status"] == DONE), _edges(model))
-    for task in dict.fromkeys(cell.spec.task for cell in result.study.cells):
+    for record in result.records:
+        spec = record["asked"]["spec"]
+        task, method = str(spec["task"]), str(spec["method"])
+        if record["status"] != DONE:
+            note = f"failed: {record['error']['message']}"
+            rows += _empty(model, task, method, grid(n_edges or None), n_edges, note)
+            continue
+        (answer,) = record["evaluations"].values()
+        rows += [_row(model, task, method, entry, n_edges, answer["remark"]) for entry in answer["curve"]]
+        overlaps += overlaps_of(task, method, answer)
+    ran = {(row.task, row.method) for row in rows}
+    why = f"exact patching of {n_edges:,} edges is run where it is asked for (--exact)"
+    for task in asked.tasks:
         for method in METHODS:
             if (task, method) not in ran:
-                why = f"exact patching of {n_edges:,} edges is run where it is asked for (--exact)"
-                rows += _empty(model, str(task), method, grid(n_edges), n_edges, why)
-    return Reproduction(model, n_edges, tuple(rows), tuple(_remarks(model, rows)), result)
-
-
-def verdict(low: float | None, high: float | None, known: float | None) -> str:
-    """Where our interval lies against a published value."""
-    if known is None:
-        return UNPUBLISHED
-    if low is None or high is None:
-        return NOT_RUN
-    if low - TOLERANCE <= known <= high + TOLERANCE:
-        return REPRODUCED
-    return HIGHER if low > known else LOWER
+                rows += _empty(model, task, method, grid(n_edges or None), n_edges, why)
+    order = {name: index for index, name in enumerate((*TASKS, *METHODS))}
+    rows.sort(key=lambda row: (order[row.task], order[row.method], row.edges))
+    remarks = _remarks(model, rows, result)
+    return Reproduction(model, n_edges, tuple(rows), tuple(remarks), asked, tuple(overlaps), _made(result))
 
 
 def _row(model: str, task: str, method: str, entry: Mapping[str, Any], n_edges: int, remark: str) -> Row:
     edges = int(entry["edges_selected"])
     fact = published(model, task, method, edges)
     low, high = entry["faithfulness_low"], entry["faithfulness_high"]
+    beside = None if is_gpt2_small(model) else nearest_share(task, method, edges, n_edges)
     return Row(
         task,
         method,
@@ -239,6 +234,9 @@ def _row(model: str, task: str, method: str, entry: Mapping[str, Any], n_edges: 
         fact.source if fact else "",
         verdict(low, high, fact.value if fact else None),
         remark or ("published at second hand" if fact and fact.second_hand else ""),
+        int(entry["edges_kept"]),
+        beside.value if beside else None,
+        beside.edges if beside else None,
     )
 
 
@@ -246,23 +244,25 @@ def _empty(model: str, task: str, method: str, sizes: Sequence[int], n_edges: in
     rows = []
     for edges in sizes:
         fact = published(model, task, method, edges)
-        value, source = (fact.value, fact.source) if fact else (None, "")
-        share = edges / n_edges if n_edges else float("nan")
-        rows.append(Row(task, method, edges, share, None, None, None, value, source, NOT_RUN, note))
+        beside = None if is_gpt2_small(model) or not n_edges else nearest_share(task, method, edges, n_edges)
+        rows.append(
+            Row(
+                task=task,
+                method=method,
+                edges=edges,
+                share=edges / (n_edges or N_EDGES),
+                value=None,
+                low=None,
+                high=None,
+                published=fact.value if fact else None,
+                source=fact.source if fact else "",
+                verdict=NOT_RUN,
+                note=note,
+                gpt2_small=beside.value if beside else None,
+                gpt2_small_edges=beside.edges if beside else None,
+            )
+        )
     return rows
-
-
-def _failed(model: str, record: Mapping[str, Any]) -> list[Row]:
-    spec, n_edges = record["asked"]["spec"], _edges(model)
-    note = f"failed: {record['error']['message']}"
-    return _empty(model, spec["task"], spec["method"], grid(n_edges or None), n_edges, note)
-
-
-def _not_run(study: Study, model: str, reason: str) -> list[Row]:
-    n_edges = _edges(model)
-    sizes = grid(n_edges or None)
-    tasks = dict.fromkeys(str(cell.spec.task) for cell in study.cells)
-    return [row for task in tasks for method in METHODS for row in _empty(model, task, method, sizes, n_edges, reason)]
 
 
 def _edges(model: str) -> int:
@@ -270,13 +270,21 @@ def _edges(model: str) -> int:
     return 0 if shape is None else shape.graph.n_edges
 
 
-def _remarks(model: str, rows: Sequence[Row]) -> list[str]:
+def _remarks(model: str, rows: Sequence[Row], result: SweepResult) -> list[str]:
     remarks = []
     if not any(row.published is not None for row in rows):
         remarks.append(
             f"Nothing is published for the model {model!r}: this shows that the protocol runs and what it "
             "gives, and confirms or contradicts no published number."
         )
+    elif find_model(model) is None:
+        remarks.append(
+            f"The published numbers are of GPT-2 small. {model} has its shape and vocabulary; that it holds GPT-2's "
+            "own weights is taken on trust."
+        )
+    failed = result.failed
+    if failed:
+        remarks.append(f"{len(failed)} of {len(result.records)} runs failed, first: {failed[0]['error']['message']}")
     remarks.append(
         "Agreement with exact single-edge scores is not faithfulness, and one number without its interval says "
         "little: the published curves are not monotone, and EAP-IG's own step count moves the headline cell by 0.1."
@@ -284,8 +292,30 @@ def _remarks(model: str, rows: Sequence[Row]) -> list[str]:
     return remarks
 
 
+def _made(result: SweepResult) -> dict[str, Any]:
+    """What decided the numbers, and where and when they were computed."""
+    done = [record for record in result.records if record["status"] == DONE]
+    if not done:
+        return {}
+    first = done[0]["request"]
+    runs: dict[str, dict[str, str]] = {}
+    for record in done:
+        spec = record["asked"]["spec"]
+        runs.setdefault(str(spec["task"]), {})[str(spec["method"])] = str(record["run"])
+    return {
+        "model": dict(first["model"]),
+        "pairs": first["prompts"]["n_pairs"],
+        "seed": first["seed"],
+        "runs": runs,
+        "seconds": round(sum(record["seconds"] for record in done), 1),
+        "device": done[0]["device"],
+        "libraries": dict(done[0]["libraries"]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
 def write_reproduction(result: Reproduction, folder: Path, *, name: str = "reproduction") -> tuple[Path, Path]:
-    """Write the report as Markdown and as one offline HTML file; their paths."""
+    """Write the report as Markdown and as one offline HTML file, and their data as JSON; the paths of the first two."""
     from eapgp.study.report import write_text
     from eapgp.study.reproduce_page import html_page, markdown_page
 
@@ -293,4 +323,5 @@ def write_reproduction(result: Reproduction, folder: Path, *, name: str = "repro
     paths = folder / f"{name}.md", folder / f"{name}.html"
     write_text(paths[0], markdown_page(result))
     write_text(paths[1], html_page(result))
+    save_reproduction(result, folder / f"{name}.json")
     return paths

@@ -9,12 +9,13 @@ FOLDER/study.json, table.parquet, differences.parquet, times.parquet, report.htm
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from eapgp.errors import ComputationError, OptionError
 from eapgp.runs.files import write_json
@@ -146,11 +147,36 @@ def split(cells: Sequence[Cell], parts: int) -> list[list[Cell]]:
 def _here(
     cells: Sequence[Cell], folder: Path, library: RunLibrary, worker: Worker | None, progress: Progress | None
 ) -> None:
-    if progress is not None:
+    share = _Shares(cells, progress) if progress is not None else None
+    within = share.within if share is not None else None
+    for _ in work(cells, folder, library, worker=worker, progress=within):
+        if share is not None:
+            share.next_cell()
+
+
+class _Shares:
+    """Tells how much of all cells is done, by their estimated cost, also inside a cell: there it can be stopped too."""
+
+    _SPANS: ClassVar[dict[str, tuple[float, float]]] = {"scoring edges": (0.0, 0.5), "running circuits": (0.5, 1.0)}
+
+    def __init__(self, cells: Sequence[Cell], progress: Progress) -> None:
+        weights = [estimate(cell).weight for cell in cells]
+        self._ends = [0.0, *(end / sum(weights) for end in itertools.accumulate(weights))]
+        self._progress = progress
+        self._done, self._inside = 0, 0.0
         progress(PHASE, 0.0)
-    for done, _ in enumerate(work(cells, folder, library, worker=worker), 1):
-        if progress is not None:
-            progress(PHASE, done / len(cells))
+
+    def within(self, phase: str, fraction: float) -> None:
+        """A cell's own progress; phases that do not lead forward change nothing."""
+        start, end = self._SPANS.get(phase, (0.0, 0.0))
+        self._inside = max(self._inside, start + (end - start) * fraction)
+        base, top = self._ends[self._done], self._ends[min(self._done + 1, len(self._ends) - 1)]
+        self._progress(PHASE, base + self._inside * (top - base))
+
+    def next_cell(self) -> None:
+        """One more cell is finished."""
+        self._done, self._inside = self._done + 1, 0.0
+        self._progress(PHASE, self._ends[self._done])
 
 
 def _elsewhere(

@@ -100,7 +100,7 @@ class Worker:
         try:
             found = self._run(cell.spec, progress)
             record |= {"status": DONE, "run": found.id, "cached": found.cached, **_about(found)}
-            record["evaluations"] = {entry.name: self._evaluate(found, cell, entry) for entry in cell.evaluations}
+            record["evaluations"] = {e.name: self._evaluate(found, cell, e, progress) for e in cell.evaluations}
         except Cancelled:
             raise
         except Exception as error:  # whatever one cell does, the others go on
@@ -125,7 +125,7 @@ class Worker:
         attribution = run_attribution(resolved, model, progress=progress)
         return self.library.save(attribution, request, prompts, device=str(model.device), spec=spec)
 
-    def _evaluate(self, run: Run, cell: Cell, entry: Evaluation) -> dict[str, Any]:
+    def _evaluate(self, run: Run, cell: Cell, entry: Evaluation, progress: Progress | None) -> dict[str, Any]:
         started = time.perf_counter()
         answer = evaluate_run(
             run,
@@ -133,6 +133,7 @@ class Worker:
             prompts=self._others(cell.spec, entry),
             device=cell.spec.device,
             batch_size=cell.spec.batch_size,
+            progress=progress,
             model_loader=self.load,
             pairs=True,
         )

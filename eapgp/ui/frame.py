@@ -23,6 +23,7 @@ PAGES = (
     ("path", "Path", ":material/timeline:"),
     ("faithfulness", "Faithfulness", ":material/monitoring:"),
     ("ground_truth", "Ground truth", ":material/fact_check:"),
+    ("paper", "Paper", ":material/article:"),
     ("prompts", "Prompts", ":material/notes:"),
     ("runs", "Runs", ":material/inventory_2:"),
 )

@@ -22,7 +22,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
-PAGES = {name: f"/{name}" for name in ("compare", "path", "faithfulness", "prompts", "runs")} | {"explore": "/"}
+PAGES = {name: f"/{name}" for name in ("compare", "path", "faithfulness", "paper", "prompts", "runs")}
+PAGES["explore"] = "/"
 CHROMIUM = "/usr/bin/chromium"
 
 
