@@ -19,10 +19,10 @@ else:
     with guard("The outcome"):
         views.whose(result)
         views.verdicts(result)
-        with guard("The table of outcomes"):
-            views.outcomes(session, result)
         with guard("The curves"):
             views.curves(session, result)
+        with guard("The table of outcomes"):
+            views.outcomes(session, result)
         opened, tabs = session.tabs("tab", paper.TABS)
         with tabs[opened], guard(paper.TABS[opened]):
             if opened == "cells":

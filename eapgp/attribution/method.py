@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from eapgp.attribution.context import Context
     from eapgp.attribution.recorder import PathPart
 
+MOST_STEPS = 10_000
 ALL_INTERVENTIONS = ("patching", "zero", "mean", "mean-positional")
 
 
@@ -136,6 +137,8 @@ def _checked(option: Option, value: Any) -> Any:
     if option.name == "steps":
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise OptionError(f"steps (k) must be a whole number of at least 1; got {value!r}.")
+        if value > MOST_STEPS:
+            raise OptionError(f"steps (k) must be at most {MOST_STEPS:,}; got {value:,}. More points change nothing.")
         return value
     if option.name == "step":
         return parse_step(value)

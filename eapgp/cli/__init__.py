@@ -35,6 +35,7 @@ MODULES = (
     "bench",
 )
 PROGRAM = "eapgp"
+PLACES = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, FileExistsError)
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -80,12 +81,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(BAD_INPUT, type(error).__name__, str(error), as_json)
     except EapgpError as error:
         return _fail(FAILED, type(error).__name__, str(error), as_json)
+    except PLACES as error:
+        return _place(error, as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
         return _unexpected(error, as_json)
     return code if isinstance(code, int) else OK
+
+
+def _place(error: OSError, as_json: bool) -> int:
+    """A path that is not what it should be; its name is what the user can mend."""
+    if error.filename is None:
+        return _unexpected(error, as_json)
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exc()
+    text = f"{error.filename}: expected a place that can be read and written, got {error.strerror}; check the path."
+    return _fail(BAD_INPUT, type(error).__name__, text, as_json)
 
 
 def _unexpected(error: Exception, as_json: bool) -> int:

@@ -38,7 +38,7 @@ def _compare(app: typer.Typer) -> None:
         k: Annotated[list[int] | None, typer.Option("-k", help="Sizes of the top sets. Repeatable.")] = None,
         reference: Annotated[
             int | None,
-            typer.Option(help="How many of B's best edges count as right.", show_default="5 % of the edges"),
+            typer.Option(min=1, help="How many of B's best edges count as right.", show_default="5 % of the edges"),
         ] = None,
         seed: Annotated[int, typer.Option(help="Seed of the sample on which Kendall's tau is taken.")] = 0,
         home: HomeOption = None,

@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 from eapgp.attribution.result import Attribution, PathRecord
+from eapgp.cli import completion
 from eapgp.cli.command import BatchOption, DeviceOption, HomeOption, command
 from eapgp.cli.options import (
     METHOD,
@@ -29,6 +30,7 @@ from eapgp.cli.options import (
     step_value,
 )
 from eapgp.cli.output import Output, Reply, number, stacked, table
+from eapgp.cli.places import check_file, check_folder
 from eapgp.runs.compute import compute_run
 from eapgp.runs.distributed import compute_together, is_first, launched
 from eapgp.runs.library import RunLibrary
@@ -37,7 +39,13 @@ from eapgp.runs.spec import RunSpec
 
 PANEL = "Find circuits"
 MethodOption = Annotated[
-    str | None, typer.Option(help="See 'eapgp methods'.", rich_help_panel=METHOD, show_default="eap-gp")
+    str | None,
+    typer.Option(
+        help="See 'eapgp methods'.",
+        rich_help_panel=METHOD,
+        show_default="eap-gp",
+        autocompletion=completion.methods,
+    ),
 ]
 StepsOption = Annotated[
     int | None, typer.Option(help="k, points along the path.", rich_help_panel=METHOD, show_default="5")
@@ -218,6 +226,9 @@ def computed(
     export: Path | None = None,
 ) -> Run:
     """Compute or find the run, copy it to `folder`, export its scores to `export`."""
+    check_folder(home, "--home")
+    check_folder(folder, "--out")
+    check_file(export, "--export")
     if folder is not None:
         check_target(folder)
     if export is not None:

@@ -9,6 +9,7 @@ import typer
 
 from eapgp.cli.command import command
 from eapgp.cli.output import Output, Reply, number, table
+from eapgp.cli.places import check_folder
 from eapgp.errors import UnknownNameError
 
 PANEL = "Make"
@@ -81,6 +82,7 @@ def _train(app: typer.Typer) -> None:
         """Train the bundled model from scratch on prompts of all six tasks."""
         from eapgp.training.demo import DEFAULT_STEPS, train_demo
 
+        check_folder(folder, "--out")
         with out.progress() as progress:
             figures = train_demo(
                 folder,

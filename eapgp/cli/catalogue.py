@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from eapgp.cli import completion
 from eapgp.cli.command import command
 from eapgp.cli.output import Output, Reply, stacked, table
 
@@ -40,7 +41,10 @@ def _models(app: typer.Typer) -> None:
 
 def _tasks(app: typer.Typer) -> None:
     @command(app, "tasks", examples=("eapgp tasks", "eapgp tasks ioi", "eapgp tasks --json"), panel=PANEL)
-    def tasks(out: Output, name: Annotated[str | None, typer.Argument(help="One task in full.")] = None) -> Reply:
+    def tasks(
+        out: Output,
+        name: Annotated[str | None, typer.Argument(help="One task in full.", autocompletion=completion.tasks)] = None,
+    ) -> Reply:
         """List the tasks, their metrics and an example of each."""
         from eapgp.tasks import TASKS, get_task
 
@@ -87,7 +91,12 @@ def _answers(answers: tuple[str | int, ...]) -> str:
 
 def _methods(app: typer.Typer) -> None:
     @command(app, "methods", examples=("eapgp methods", "eapgp methods eap-gp", "eapgp methods --json"), panel=PANEL)
-    def methods(out: Output, name: Annotated[str | None, typer.Argument(help="One method in full.")] = None) -> Reply:
+    def methods(
+        out: Output,
+        name: Annotated[
+            str | None, typer.Argument(help="One method in full.", autocompletion=completion.methods)
+        ] = None,
+    ) -> Reply:
         """List the attribution methods with their cost, paper and options."""
         from eapgp.attribution.registry import METHODS, get_method
 

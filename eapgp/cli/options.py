@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from eapgp.cli import completion
 from eapgp.errors import OptionError
 from eapgp.runs.spec import RunSpec
 
@@ -16,7 +17,14 @@ MODEL, PROMPTS, METHOD, STORE = "Model", "Prompts", "Method", "Result"
 
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Name, Hugging Face id or folder.", rich_help_panel=MODEL, show_default="demo"),
+    typer.Option(
+        "--model",
+        "-m",
+        help="Name, Hugging Face id or folder.",
+        rich_help_panel=MODEL,
+        show_default="demo",
+        autocompletion=completion.models,
+    ),
 ]
 DtypeOption = Annotated[
     str | None,
@@ -34,7 +42,14 @@ RandomWeightsFlag = Annotated[
 ]
 TaskOption = Annotated[
     str | None,
-    typer.Option("--task", "-t", help="Task that makes the prompts.", rich_help_panel=PROMPTS, show_default="ioi"),
+    typer.Option(
+        "--task",
+        "-t",
+        help="Task that makes the prompts.",
+        rich_help_panel=PROMPTS,
+        show_default="ioi",
+        autocompletion=completion.tasks,
+    ),
 ]
 PromptsOption = Annotated[
     Path | None,
@@ -67,7 +82,12 @@ ExtraOption = Annotated[
 ]
 MetricOption = Annotated[
     str | None,
-    typer.Option(help="logit-diff, prob-diff or log-prob.", rich_help_panel=METHOD, show_default="the task's own"),
+    typer.Option(
+        help="logit-diff, prob-diff or log-prob.",
+        rich_help_panel=METHOD,
+        show_default="the task's own",
+        autocompletion=completion.metrics,
+    ),
 ]
 InterventionOption = Annotated[
     str | None,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from eapgp.cli import completion
 from eapgp.cli.command import command
 from eapgp.cli.options import ExtraOption, ModelOption, PairsOption, SeedOption, SplitOption, key_values
 from eapgp.cli.output import Output, Reply, stacked, table
@@ -36,7 +37,7 @@ def _generate(prompts: typer.Typer) -> None:
     @command(prompts, "generate", examples=examples)
     def generate(
         out: Output,
-        task: Annotated[str, typer.Argument(help="See 'eapgp tasks'.")],
+        task: Annotated[str, typer.Argument(help="See 'eapgp tasks'.", autocompletion=completion.tasks)],
         pairs: PairsOption = None,
         seed: SeedOption = None,
         split: SplitOption = None,

@@ -10,16 +10,31 @@ from typing import Annotated
 import typer
 
 from eapgp.attribution.result import EdgeScores
+from eapgp.cli import completion
 from eapgp.errors import OptionError
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run
 
+_RUN = "Id, beginning of an id, name or folder of a run."
 RunOption = Annotated[
-    str | None, typer.Option("--run", "-r", help="Id, beginning of an id, name or folder of a run.", metavar="RUN")
+    str | None,
+    typer.Option(
+        "--run",
+        "-r",
+        help="Id, beginning of an id, name or folder of a run.",
+        metavar="RUN",
+        autocompletion=completion.runs,
+    ),
 ]
 RunsOption = Annotated[
     list[str] | None,
-    typer.Option("--run", "-r", help="Id, beginning of an id, name or folder of a run. Repeatable.", metavar="RUN"),
+    typer.Option(
+        "--run",
+        "-r",
+        help="Id, beginning of an id, name or folder of a run. Repeatable.",
+        metavar="RUN",
+        autocompletion=completion.runs,
+    ),
 ]
 ScoresOption = Annotated[Path | None, typer.Option("--scores", "-s", help="File of edge scores.", metavar="FILE")]
 ScoreFilesOption = Annotated[

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from eapgp.cli import completion
 from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply, number, size, stacked, table
+from eapgp.cli.places import check_folder
 from eapgp.errors import UnknownNameError
 from eapgp.runs.library import RunLibrary
 from eapgp.study.plan import Execution, Study, read_study
@@ -69,6 +71,8 @@ def _sweep(app: typer.Typer) -> None:
         """
         from eapgp.study.sweep import sweep as run_sweep
 
+        check_folder(folder, "--out")
+        check_folder(home, "--home")
         plan = read_study(study).limited(limit)
         library, how = RunLibrary(home), chosen(plan.execution, executor, workers)
         if dry_run:
@@ -89,7 +93,10 @@ def _reproduce(app: typer.Typer) -> None:
     @command(app, "reproduce", examples=examples, panel=PANEL)
     def reproduce(
         out: Output,
-        model: Annotated[str, typer.Option("--model", "-m", help="demo, gpt2, gpt2-medium, gpt2-xl, …")] = "demo",
+        model: Annotated[
+            str,
+            typer.Option("--model", "-m", help="demo, gpt2, gpt2-medium, gpt2-xl, …", autocompletion=completion.models),
+        ] = "demo",
         limit: Annotated[int | None, typer.Option(min=1, max=6, help="Only the first tasks, for a quick pass.")] = None,
         pairs: Annotated[
             int | None, typer.Option("--pairs", "-n", min=1, help="Pairs per task.", show_default="demo 64, else 100")
@@ -98,7 +105,7 @@ def _reproduce(app: typer.Typer) -> None:
             bool | None,
             typer.Option("--exact/--no-exact", help="With exact patching.", show_default="up to 2,000 edges"),
         ] = None,
-        seed: Annotated[int, typer.Option(help="Seed of the prompts.")] = 0,
+        seed: Annotated[int, typer.Option(min=0, help="Seed of the prompts.")] = 0,
         executor: ExecutorOption = None,
         workers: WorkersOption = None,
         folder: OutOption = None,
@@ -113,6 +120,8 @@ def _reproduce(app: typer.Typer) -> None:
         from eapgp.study.reproduce import Asked, write_reproduction
         from eapgp.study.reproduce import reproduce as run_protocol
 
+        check_folder(folder, "--out")
+        check_folder(home, "--home")
         library, how = RunLibrary(home), chosen(Execution("in-process"), executor, workers)
         place = folder or library.home / "studies" / Asked(model, limit, pairs, exact, seed).name
         with out.progress() as progress:

@@ -124,6 +124,8 @@ def read_verbs(path: Path) -> Verbs:
 
 
 def _read_text(path: Path) -> str:
+    if path.is_dir():
+        raise PromptError(f"{path}: is a folder; a CSV file with the columns {EXPECTED} was expected. Name the file.")
     if not path.is_file():
         raise PromptError(f"{path}: no such file; a CSV with the columns {EXPECTED} was expected. Check the path.")
     size = path.stat().st_size

@@ -180,7 +180,7 @@ def _known(path: Path, asked: Asked) -> Reproduction | None:
 def not_run(asked: Asked, reason: str) -> Reproduction:
     """The protocol's cells without any outcome: the published numbers and why nothing stands beside them."""
     n_edges = _edges(asked.model)
-    sizes = grid(n_edges or None)
+    sizes = sorted(grid(n_edges or None))
     rows = [
         row
         for task in asked.tasks

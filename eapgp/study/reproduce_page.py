@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = ("task", "method", "edges", "share", "ours", "low", "high", "published", "verdict")
 OTHER_MODEL = "GPT-2 small (another model)"
 _READS = {
+    "published": "Open markers are the published values. Nothing was run here, so there is no line.",
     "none": "Lines are this model's circuits, with 95 % bands over prompts; one that reaches 1 early needs few edges.",
     "same": "Lines are ours, with 95 % bands over prompts; open markers are the published values of the same model.",
     "other": "Lines are this model's, with 95 % bands over prompts. Open markers are published for GPT-2 small, "
@@ -54,16 +55,21 @@ def task_figure(
     heading = title or f"{task} on {result.model}"
     n_edges = max(result.n_edges, *(row.edges for row in rows))
     fig = faithfulness_curves(lines, n_edges=n_edges, title=heading, dark=dark)
-    _points(fig, own, "published", "published")
+    _points(fig, own, "published", "Published")
     _points(fig, other, "gpt2_small", "GPT-2 small, published")
-    read = _READS["same" if own else "other" if other else "none"]
+    read = _READS["published" if not lines else "same" if own else "other" if other else "none"]
     fig.update_layout(meta={"read": read})
     return fig
 
 
 def _points(fig: go.Figure, known: Sequence[Row], field: str, word: str) -> None:
-    from eapgp.figures.style import line_styles
+    """Published values in the colours of their methods; one entry of the legend stands for all of them."""
+    from eapgp.figures.style import NEUTRAL, line_styles
 
+    if known:
+        entry = {"symbol": "circle-open", "size": 14, "color": NEUTRAL, "line": {"width": 2.5}}
+        name = f"{word} (open markers)"
+        fig.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=entry, meta={"hidden": True})
     for method in dict.fromkeys(row.method for row in known):
         points = [row for row in known if row.method == method]
         (style,) = line_styles([method])
@@ -73,6 +79,8 @@ def _points(fig: go.Figure, known: Sequence[Row], field: str, word: str) -> None
             y=[getattr(row, field) for row in points],
             mode="markers",
             name=f"{LABELS[method]}, {word}",
+            legendgroup=LABELS[method],
+            showlegend=False,
             marker={"symbol": symbol, "size": 14, "color": style.colour, "line": {"width": 2.5}},
             customdata=[[_about(row, field)] for row in points],
             hovertemplate="%{x:,} edges<br><b>%{y:.3f}</b><br>%{customdata[0]}<extra>%{fullData.name}</extra>",

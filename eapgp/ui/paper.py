@@ -33,6 +33,7 @@ TABS = {
     "made": "How it was made",
 }
 _LAST = "eapgp-last-paper"
+NOT_YET = "not run yet"
 FIELDS = (
     _SHARED["model"],
     integer(
@@ -163,9 +164,14 @@ def open_panel(session: Session) -> Shown:
     if job is not None and job.state == "done" and isinstance(job.result, Reproduction):
         return Shown(asked, job.result, True, False, job)
     if is_gpt2_small(asked.model):
-        return Shown(asked, not_run(asked, "not run yet"), False, False, job)
+        return Shown(asked, not_run(asked, NOT_YET), False, False, job)
     result, is_bundled = _last()
     return Shown(asked, result, False, is_bundled, job)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _study(asked: Asked) -> Study:
+    return study_of(asked)
 
 
 def _settings(session: Session) -> None:
@@ -189,7 +195,7 @@ def _settings(session: Session) -> None:
         session.widget("first", st.number_input, "First tasks", min_value=1, max_value=len(TASKS), step=1)
         session.widget("seed", st.number_input, "Seed", min_value=0, max_value=2**31 - 1, step=1)
     with right:
-        session.widget("each", st.number_input, "Pairs per task", min_value=0, max_value=5000, step=1)
+        session.widget("each", st.number_input, "Pairs (0: usual)", min_value=0, max_value=5000, step=1)
         session.widget(
             "exact",
             st.selectbox,
@@ -203,7 +209,7 @@ def _controls(session: Session, asked: Asked, *, answered: bool) -> JobView | No
     job_id = work.job_key(asked)
     job = services.job(job_id)
     if job is None or not job.live:
-        study = study_of(asked)
+        study = _study(asked)
         st.caption(_cost(study, asked))
         pressed = st.button(
             "Reproduced" if answered else "Run the protocol",
@@ -217,10 +223,11 @@ def _controls(session: Session, asked: Asked, *, answered: bool) -> JobView | No
             else "Runs what 'eapgp reproduce' runs, in the background. What is finished stays, also after Cancel.",
         )
         if pressed:
-            job = _start(asked, study)
+            _start(asked, study)
             session["job"] = job_id
+            st.rerun()  # the button gives way to the progress
     if job is not None and job.live:
-        st.fragment(_progress, run_every=0.7)(job_id)
+        st.fragment(_progress, run_every=1.0)(job_id)
     elif session["job"]:
         session["job"] = ""
     return job
@@ -240,15 +247,12 @@ def _cost(study: Study, asked: Asked) -> str:
     return plain("; ".join(parts)) + "."
 
 
-def _start(asked: Asked, study: Study) -> JobView | None:
+def _start(asked: Asked, study: Study) -> None:
     job_id, shelf = work.job_key(asked), services.shelf()
     lane = services.lane_of(study.cells[0].spec)
     job = work.reproduce_work(services.workshop(), lane, asked, shelf.library)
-    done = services.job(job_id)
-    if done is not None and not done.live:
-        services.manager().forget(job_id)
+    services.manager().forget(job_id)  # what failed or found no weights is tried again
     services.manager().submit(job_id, f"the paper's protocol on {asked.model}", job, lane=lane)
-    return services.job(job_id)
 
 
 def _progress(job_id: str) -> None:
@@ -281,7 +285,7 @@ def say(session: Session, shown: Shown) -> None:
     elif job is not None and job.state == "cancelled" and not shown.answers:
         st.info("Cancelled. What was finished is kept; **Run the protocol** goes on.", icon=":material/cancel:")
     if shown.job is not None and shown.job.live:
-        st.fragment(_board, run_every=1.5)(shown.asked)
+        st.fragment(_board, run_every=3.0)(shown.asked)
     elif shown.result is not None and not shown.answers and shown.result.ran:
         st.info(
             "The settings on the left have no outcome yet: press **Run the protocol**. Meanwhile this shows "
@@ -297,8 +301,8 @@ def _board(asked: Asked) -> None:
     job = services.job(work.job_key(asked))
     if job is None or not job.live:
         return
-    states = work.board(asked, services.shelf().library, running=job.state == "running")
-    table = pd.DataFrame(states).T.reindex(columns=list(METHODS))
+    states = work.board(_study(asked), services.shelf().library, running=job.state == "running")
+    table = pd.DataFrame(states).T
     table.columns = pd.Index([method_name(name) for name in table.columns])
     table.index.name = "task"
     st.dataframe(table, key="paper-board")

@@ -27,10 +27,10 @@ from eapgp.study.reproduce_result import (
 )
 from eapgp.ui.draw import chart, dark, plain
 from eapgp.ui.frame import page_file
-from eapgp.ui.paper import Shown, headline_size, method_name, question_of
+from eapgp.ui.paper import NOT_YET, Shown, headline_size, method_name, question_of
 from eapgp.ui.session import Session
 
-_MARKS = {REPRODUCED: "✓", HIGHER: "▲", LOWER: "▼", NOT_RUN: "○", UNPUBLISHED: "·"}
+_MARKS = {REPRODUCED: "✓", HIGHER: "▲", LOWER: "▼", NOT_RUN: "○", UNPUBLISHED: "–"}
 _MEANINGS = {
     REPRODUCED: f"The published value lies in our 95 % interval widened by {TOLERANCE} on both sides.",
     HIGHER: f"Our interval lies above the published value by more than {TOLERANCE}.",
@@ -82,13 +82,22 @@ def verdicts(result: Reproduction) -> None:
             st.metric(label, counts[verdict], help=_MEANINGS[verdict], width="content")
     reasons = {row.note for row in result.rows if row.verdict == NOT_RUN and row.note}
     if not result.ran:
-        st.warning(
-            "Nothing of this was run here, so only the published numbers are shown. "
-            + plain("; ".join(sorted(reasons)[:2])),
-            icon=":material/cloud_off:",
-        )
+        _nothing_ran(result, reasons)
     elif reasons:
         st.caption("Not run: " + plain("; ".join(sorted(reasons)[:3])) + ".")
+
+
+def _nothing_ran(result: Reproduction, reasons: set[str]) -> None:
+    why = "; ".join(sorted(reasons)[:2])
+    what = (
+        "**Run the protocol** needs the model's weights: they are fetched from Hugging Face, or give the path of a "
+        "local folder as the model."
+        if why == NOT_YET
+        else plain(why)
+    )
+    st.warning(
+        f"Nothing of this was run here, so only the published numbers are shown. {what}", icon=":material/cloud_off:"
+    )
 
 
 # -- outcomes at one size ----------------------------------------------------------------------
@@ -108,6 +117,7 @@ def outcomes(session: Session, result: Reproduction) -> None:
         hide_index=True,
         height=38 + 30 * len(rows),
         row_height=30,
+        placeholder="–",
         column_config=_columns(result),
     )
     st.caption(
@@ -118,15 +128,17 @@ def outcomes(session: Session, result: Reproduction) -> None:
 
 def _choose_size(session: Session, result: Reproduction, sizes: list[int]) -> int:
     usual = headline_size(result)
-    if session["size"] not in sizes:
-        session["size"] = usual
+    options = [0, *(size for size in sizes if size != usual)]  # 0 is the headline, whatever the model
+    if session["size"] not in options:
+        session["size"] = 0
     share = max(result.n_edges, 1)
 
     def name(size: int) -> str:
-        word = " · headline" if size == usual else ""
-        return f"{size:,} edges ({size / share:.2%}){word}" if result.n_edges else f"{size:,} edges{word}"
+        edges, word = (size, "") if size else (usual, "Headline: ")
+        return f"{word}{edges:,} edges ({edges / share:.2%})" if result.n_edges else f"{word}{edges:,} edges"
 
-    return int(session.widget("size", st.selectbox, "Size of the circuits", options=sizes, format_func=name, width=280))
+    chosen = session.widget("size", st.selectbox, "Size of the circuits", options=options, format_func=name, width=280)
+    return int(chosen) or usual
 
 
 def outcome_table(result: Reproduction, rows: list[Row], *, beside: bool) -> pd.DataFrame:
@@ -153,7 +165,7 @@ def outcome_table(result: Reproduction, rows: list[Row], *, beside: bool) -> pd.
         table = table.drop(columns="edges")
     if not result.is_published:
         table = table.drop(columns="published")
-    return table if any(row.note for row in rows) else table.drop(columns="remark")
+    return table if result.ran and any(row.note for row in rows) else table.drop(columns="remark")
 
 
 def _columns(result: Reproduction) -> dict[str, Any]:
@@ -199,8 +211,7 @@ def all_curves(session: Session, result: Reproduction) -> None:
 def _curve(session: Session, result: Reproduction, task: str, key: str, *, height: int | None = None) -> None:
     from eapgp.study.reproduce_page import task_figure
 
-    title = f"{_task_title(task)}, {'demo model' if result.model == 'demo' else result.model}"
-    figure = task_figure(result, task, title=title, dark=dark(), beside=bool(session["gpt2"]))
+    figure = task_figure(result, task, title=_task_title(task), dark=dark(), beside=bool(session["gpt2"]))
     if figure is None:
         st.caption(f"{_task_title(task)}: nothing was run, and nothing is published.")
         return
@@ -223,7 +234,15 @@ def cells(session: Session, result: Reproduction) -> None:
     rows = list(result.rows)
     table = outcome_table(result, rows, beside=bool(session["gpt2"]))
     table.insert(3, "share", [row.share for row in rows])
-    st.dataframe(table, key="paper-cells", hide_index=True, height=420, row_height=28, column_config=_columns(result))
+    st.dataframe(
+        table,
+        key="paper-cells",
+        hide_index=True,
+        height=420,
+        row_height=28,
+        placeholder="–",
+        column_config=_columns(result),
+    )
     downloads(result)
 
 
@@ -280,6 +299,7 @@ def manual(result: Reproduction) -> None:
         key="paper-manual-table",
         hide_index=True,
         height=360,
+        placeholder="–",
         column_config={name: st.column_config.NumberColumn(format="%.3f") for name in shares},
     )
     st.caption(

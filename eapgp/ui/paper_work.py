@@ -9,14 +9,13 @@ from typing import Any
 from eapgp.runs.library import RunLibrary
 from eapgp.study.estimate import estimate
 from eapgp.study.plan import Study
-from eapgp.study.reproduce import study_of
 from eapgp.study.reproduce_result import JSON_FILE, Asked, Reproduction
 from eapgp.study.sweep import in_order, study_folder
-from eapgp.study.worker import DONE, is_done, read_record
+from eapgp.study.worker import DONE, RECORD_FILE, cell_folder
 from eapgp.ui.jobs import Progress
 from eapgp.ui.work import Workshop, with_gradients
 
-RUNNING, WAITING, FAILED = "running", "waiting", "failed"
+RUNNING, WAITING = "running", "waiting"
 
 
 def job_key(asked: Asked) -> str:
@@ -65,19 +64,15 @@ def passes(study: Study) -> float | None:
     return float(sum((one.forward or 0.0) + (one.backward or 0.0) for one in found))
 
 
-def board(asked: Asked, library: RunLibrary, *, running: bool) -> dict[str, dict[str, str]]:
-    """Task → method → done, running, waiting or failed, from the records of the study's folder."""
-    study = study_of(asked)
+def board(study: Study, library: RunLibrary, *, running: bool) -> dict[str, dict[str, str]]:
+    """Task → method → done, running or waiting, from the records in the study's folder."""
     folder = study_folder(study, library)
-    records = {cell.key: read_record(folder, cell) for cell in study.cells}
-    states: dict[str, dict[str, str]] = {task: {} for task in asked.tasks}
-    left = [cell for cell in study.cells if not is_done(records[cell.key], library)]
-    ordered = in_order(left) if left else []
-    current = next((cell.key for cell in ordered if records[cell.key] is None), None)
+    waiting = [cell for cell in study.cells if not (cell_folder(folder, cell.key) / RECORD_FILE).is_file()]
+    ordered = in_order(waiting)
+    left = {cell.key for cell in waiting}
+    current = ordered[0].key if running and ordered else ""
+    states: dict[str, dict[str, str]] = {}
     for cell in study.cells:
-        record = records[cell.key]
-        state = DONE if is_done(record, library) else WAITING if record is None else FAILED
-        if running and cell.key == current:
-            state = RUNNING
-        states[str(cell.spec.task)][cell.spec.method] = state
+        state = RUNNING if cell.key == current else WAITING if cell.key in left else DONE
+        states.setdefault(str(cell.spec.task), {})[cell.spec.method] = state
     return states
