@@ -45,7 +45,7 @@ def said(app: AppTest) -> str:
 
 @pytest.mark.parametrize(
     ("page", "title"),
-    [("", "Indirect object identification"), ("compare", "Compare methods"), ("path", "The path through input space")],
+    [("", "Indirect object identification"), ("compare", "Compare"), ("path", "The path through input space")],
 )
 def test_a_page_opens_on_bundled_results_without_a_complaint(open_app: Open, page: str, title: str) -> None:
     app = open_app(page)

@@ -44,6 +44,7 @@ def rank_scatter(
     n: int,
     *,
     quantity: Literal["scores", "ranks"] = "scores",
+    current: str = "",
     title: str | None = None,
     dark: bool = False,
 ) -> go.Figure:
@@ -51,7 +52,7 @@ def rank_scatter(
 
     Scores stand on signed logarithmic axes of one scale, ranks on logarithmic ones with the
     strongest at the top right. The correlations are over all edges both methods scored. Markers
-    carry customdata [edge name, …]. Errors: OptionError for different graphs.
+    carry customdata [edge name, …]; `current` rings an edge. Errors: OptionError for different graphs.
     """
     same_graph(a, b)
     first, second = edge_values(a), edge_values(b)
@@ -69,6 +70,9 @@ def rank_scatter(
         parts = first[members], second[members], rank_a[members], rank_b[members]
         x, y = (scale(parts[0]), scale(parts[1])) if quantity == "scores" else (parts[2], parts[3])
         label = escape(f"{shown.get(which, which)} ({count(len(members))})")
+        if current in edges:
+            at = edges.index(current)
+            _ring(fig, float(x[at]), float(y[at]), dark=dark)
         fig.add_trace(_points(which, label, x, y, edges, parts, dark=dark))
     _correlations(fig, first, second, title or f"{names[0]} against {names[1]}", n, dark=dark)
     if quantity == "scores":
@@ -98,6 +102,12 @@ def _points(
         "<br>B %{customdata[2]:+.4g} (rank %{customdata[4]:,})<extra>%{fullData.name}</extra>",
         meta={"x": "", "y": "", "columns": ["edge", "score A", "score B", "rank A", "rank B"]},
     )
+
+
+def _ring(fig: go.Figure, x: float, y: float, *, dark: bool) -> None:
+    ring = {"size": 22, "symbol": "circle-open", "color": theme(dark).text, "line": {"width": 2.5}}
+    fig.add_scatter(x=[x], y=[y], mode="markers", marker=ring, hoverinfo="skip", showlegend=False, name="selected edge")
+    fig.data[-1].meta = {"hidden": True}
 
 
 def _diagonal(fig: go.Figure, end: float, *, dark: bool) -> None:

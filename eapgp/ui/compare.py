@@ -1,23 +1,18 @@
-"""The parts of the Compare page."""
+"""The Compare page: its fields, which runs stand side by side, and what they differ in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
-from eapgp.attribution.result import EdgeScores
 from eapgp.runs.spec import RunSpec
-from eapgp.training.examples import curve_sizes
-from eapgp.ui import panel, services
-from eapgp.ui.circuits import circuit_of
-from eapgp.ui.draw import chart, dark, plain, points_clicked
-from eapgp.ui.explore import curve_figure
-from eapgp.ui.inspector import Pick
+from eapgp.ui import services
+from eapgp.ui.draw import plain
 from eapgp.ui.jobs import JobView
 from eapgp.ui.methods import metric_title, variant
+from eapgp.ui.pane import VIEW_FIELDS
 from eapgp.ui.panel import FIELDS_OF_RUN, progress_text
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
@@ -26,17 +21,33 @@ from eapgp.ui.state import choice, integer, names, text
 MOST_RUNS = 4
 TABS = {
     "scatter": "Score against score",
-    "overlap": "Overlap by size",
+    "overlap": "Agreement",
     "sets": "Shared and not",
-    "curves": "Faithfulness by size",
+    "curves": "Faithfulness",
     "costs": "Costs",
+}
+MEASURES = {
+    "spearman": "Spearman",
+    "pearson": "Pearson",
+    "kendall": "Kendall",
+    "sign_agreement": "Equal signs",
 }
 FIELDS = (
     *FIELDS_OF_RUN,
+    choice(
+        "by",
+        "methods",
+        ("methods", "steps", "tasks", "seeds", "models", "runs"),
+        "What differs from the settings on the left: the method, its steps, the task, the prompts drawn, the model "
+        "(of the same number of layers and heads), or any stored runs that you pick.",
+    ),
+    names("these", (), "Two to four of them. What has no result yet is computed at a click.", most=MOST_RUNS),
     names("runs", (), "Two to four runs to compare. All must be of the same model size.", most=MOST_RUNS),
+    integer("a", 1, 1, MOST_RUNS, "The first of the two that are compared edge by edge, in one picture and below."),
+    integer("b", 2, 1, MOST_RUNS, "The second of the two that are compared edge by edge, in one picture and below."),
     integer("k", 50, 1, 10_000_000, "How many of the strongest edges each circuit takes; the same for all."),
     text("sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"),
-    names("pins", (), "Pinned nodes and edges.", most=40),
+    *VIEW_FIELDS,
     choice(
         "picture",
         "panes",
@@ -49,6 +60,21 @@ FIELDS = (
         ("scores", "ranks"),
         "Compare the scores themselves, or each edge's place in the ranking (when units differ).",
     ),
+    choice(
+        "agree",
+        "spearman",
+        tuple(MEASURES),
+        "The measure of agreement in the bars: correlations of scores or of ranks, or how many signs are the same.",
+    ),
+    choice("group", "types", ("types", "layers"), "Bars by the kind of input that edges enter, or by its layer."),
+    choice(
+        "reference",
+        "auto",
+        ("auto", "exact", "a"),
+        "What the others are held against: exact patching (the real effect of every edge) or A. Automatic takes exact "
+        "patching where it was computed.",
+    ),
+    choice("grid", "quick", ("quick", "mib"), "Which sizes are measured: eleven from 0.5 % up, or MIB's ten shares."),
     choice("tab", "scatter", tuple(TABS), "Which view is open below the circuits."),
 )
 # What “compute more” offers: method, options, label.
@@ -71,6 +97,8 @@ def label_of(card: Card, context: Card) -> str:
         parts.append(card.task)
     if card.model != context.model:
         parts.append(card.model)
+    elif card.run.spec is not None and card.run.spec.random_weights:
+        parts.append("untrained")
     if card.prompts_hash != context.prompts_hash and card.task == context.task:
         parts.append(f"{card.n_pairs} pairs, seed {card.record['request']['seed']}")
     if card.metric != context.metric and card.task == context.task:
@@ -149,10 +177,15 @@ def _live_jobs(known: frozenset[str]) -> None:
     live = [job for job in services.manager().live() if job.id.startswith("run-")]
     if {job.id for job in live} != known:
         st.rerun(scope="app")
-    for job in live:
+    job_rows(live)
+
+
+def job_rows(jobs: Sequence[JobView]) -> None:
+    """Live jobs with their place in the queue or progress, each with a button to stop it."""
+    for job in jobs:
         left, right = st.columns([6, 1], vertical_alignment="center")
         left.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
-        if right.button("Cancel", key=f"stop-{job.id}", help=f"Stop {job.label}."):
+        if right.button("Cancel", key=f"stop-{job.id}", icon=":material/close:", help=f"Stop: {job.label}."):
             services.manager().cancel(job.id)
             st.rerun(scope="app")
 
@@ -172,186 +205,47 @@ def adopt_finished(session: Session) -> None:
     st.session_state["compare-wanted"] = left
 
 
-def warn_if_unlike(cards: Sequence[Card]) -> None:
-    """Say when the runs' scores are not in the same units or from the same prompts."""
-    if len({card.metric for card in cards}) > 1:
-        st.info(
-            "These runs use different metrics, so their scores are in different units: compare ranks, not sizes.",
-            icon=":material/info:",
-        )
-    elif len({card.prompts_hash for card in cards}) > 1:
-        st.info("These runs saw different prompts; part of the difference comes from that.", icon=":material/info:")
+def differences(cards: Sequence[Card]) -> list[str]:
+    """What the runs differ in, in words."""
 
+    def distinct(value: Callable[[Card], Any]) -> bool:
+        return len({str(value(card)) for card in cards}) > 1
 
-def scatter(session: Session, a: Card, b: Card, labels: tuple[str, str], k: int, pick: Pick) -> None:
-    """One point per edge of either circuit."""
-    from eapgp.figures.compare import rank_scatter
-
-    session.widget(
-        "quantity",
-        st.segmented_control,
-        "Compare",
-        options=["scores", "ranks"],
-        format_func=str.capitalize,
-        required=True,
-    )
-    first, second = services.attribution(a).scores, services.attribution(b).scores
-    figure = rank_scatter(first, second, labels, k, quantity=session["quantity"], dark=dark())
-    state = chart(figure, "rank-scatter", select=True)
-    found = [name for name in points_clicked(state) if "->" in name]
-    if found and found[0] != st.session_state.get("scatter-picked"):
-        st.session_state["scatter-picked"] = found[0]
-        pick(found[0])
-        st.rerun()
-
-
-def overlap(scores: Mapping[str, EdgeScores], k: int) -> None:
-    """Jaccard index over circuit sizes, and correlations of every pair of runs."""
-    from eapgp.figures.compare import jaccard_curve
-    from eapgp.figures.numbers import edge_values, jaccard_at, pearson, spearman
-
-    listed = list(scores)
-    exact = next((name for name in listed if name.startswith("Exact")), listed[0])
-    chart(jaccard_curve(scores, reference=exact, current=k, dark=dark()), "jaccard")
-    rows = []
-    values = {name: np.asarray(edge_values(one), dtype=np.float64) for name, one in scores.items()}
-    for i, first in enumerate(listed):
-        for second in listed[i + 1 :]:
-            a, b = values[first], values[second]
-            rows.append(
-                (f"{first} and {second}", float(jaccard_at(a, b, np.array([k]))[0]), pearson(a, b), spearman(a, b))
-            )
-    table = pd.DataFrame(rows, columns=["runs", f"Jaccard at k = {k}", "Pearson", "Spearman"])
-    st.dataframe(
-        table,
-        hide_index=True,
-        column_config={name: st.column_config.NumberColumn(format="%.3f") for name in table.columns[1:]},
-    )
-    st.caption(
-        "Agreement with exact single-edge scores is not faithfulness: redundant edges are each worth nothing alone, so "
-        "a ranking close to exact can still make a worse circuit. Look at the faithfulness curves too."
-    )
-
-
-def sets(a: Card, b: Card, labels: tuple[str, str], k: int, pick: Pick) -> None:
-    """The edges of both circuits by whether they are shared."""
-    from eapgp.figures.compare import edge_sets
-    from eapgp.figures.numbers import edge_values, ranks
-
-    first, second = (edge_values(services.attribution(card).scores) for card in (a, b))
-    found = edge_sets(first, second, ranks(first), ranks(second), k)
-    rows, columns = np.nonzero(a.graph.mask)
-    titles = {
-        "both": "In both",
-        "only A": f"Only {labels[0]}",
-        "only B": f"Only {labels[1]}",
-        "sign flipped": "Sign flipped",
+    found = {
+        "method": distinct(lambda card: card.method),
+        "step settings": distinct(lambda card: card.options) and not distinct(lambda card: card.method),
+        "task": distinct(lambda card: card.task),
+        "prompts": distinct(lambda card: card.prompts_hash),
+        "metric": distinct(lambda card: card.metric),
+        "model": distinct(services.weights_of),
     }
-    for column, (which, members) in zip(st.columns(4), found.items(), strict=True):
-        with column:
-            st.markdown(f"**{plain(titles[which])}** · {len(members)}")
-            order = members[np.argsort(-np.maximum(np.abs(first[members]), np.abs(second[members])))]
-            table = pd.DataFrame(
-                {
-                    "edge": [a.graph.edge_name(int(rows[i]), int(columns[i])) for i in order],
-                    "A": first[order],
-                    "B": second[order],
-                }
-            )
-            _edge_list(table, f"set-{which}", pick)
-    st.caption(
-        f"A is {plain(labels[0])}, B is {plain(labels[1])}; the {k} strongest edges of each, before pruning. Select a "
-        "row to see that edge in the circuits."
-    )
+    return [name for name, differs in found.items() if differs]
 
 
-def _edge_list(table: pd.DataFrame, key: str, pick: Pick) -> None:
-    if table.empty:
-        st.caption("none")
+def unpaired(a: Card, b: Card) -> str:
+    """Why two runs cannot be compared pair by pair; empty where they can."""
+    apart = [name for name in differences([a, b]) if name in ("prompts", "metric", "model")]
+    return f"they have different {' and '.join(apart)}" if apart else ""
+
+
+def say_unlike(cards: Sequence[Card]) -> None:
+    """Say plainly what else than the method differs, and what is left out for that reason."""
+    apart = [name for name in differences(cards) if name not in ("method", "step settings")]
+    if not apart:
         return
-
-    def chosen() -> None:
-        cells = st.session_state[key]["selection"]["cells"]
-        if cells:
-            pick(str(table["edge"].iloc[cells[0][0]]))
-
-    st.dataframe(
-        table,
-        key=key,
-        hide_index=True,
-        height=min(38 + 28 * len(table), 360),
-        row_height=28,
-        on_select=chosen,
-        selection_mode="single-cell",
-        column_config={name: st.column_config.NumberColumn(format="%+.3f", width="small") for name in "AB"},
-    )
-
-
-def curves(cards: Mapping[str, Card], k: int) -> None:
-    """Faithfulness of every run's circuits, measured in the background."""
-    jobs: dict[str, tuple[list[int], JobView]] = {}
-    waiting = []
-    for name, card in cards.items():
-        sizes = curve_sizes(card.graph.n_edges)
-        scores = services.attribution(card).scores
-        circuits = [circuit_of(card, scores, size) for size in sizes]
-        job_id = services.submit_circuits(card, circuits, f"faithfulness of {name}")
-        job = services.manager().wait(job_id, 0.3)
-        if job is not None and job.live:
-            waiting.append(job_id)
-        elif job is not None and job.state == "done":
-            jobs[name] = (sizes, job)
-        elif job is not None and job.message:
-            st.error(plain(f"{name}: {job.message}"), icon=":material/error:")
-    if waiting:
-        st.fragment(_waiting, run_every=0.4)(tuple(waiting))
-    if jobs:
-        chart(curve_figure(jobs, next(iter(cards.values())).graph.n_edges, k), "curves")
-        st.caption("Bands: 95 % intervals over prompt pairs drawn with replacement.")
-
-
-def _waiting(job_ids: tuple[str, ...]) -> None:
-    live = [job for job in map(services.job, job_ids) if job is not None and job.live]
-    if len(live) < len(job_ids):
-        st.rerun(scope="app")
-    for job in live:
-        st.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
-
-
-def costs(cards: Mapping[str, Card]) -> None:
-    """What each run took."""
-    rows = []
-    for name, card in cards.items():
-        record = card.record
-        rows.append(
-            {
-                "run": name,
-                "forward passes": record["forward_passes"],
-                "backward passes": record["backward_passes"],
-                "seconds": record["seconds"],
-                "ms per pair": 1000 * record["seconds"] / max(1, card.n_pairs),
-                "pairs": card.n_pairs,
-                "device": record.get("device", ""),
-                "computed": str(record["created"])[:10],
-            }
-        )
-    table = pd.DataFrame(rows)
-    st.dataframe(
-        table,
-        hide_index=True,
-        column_config={
-            "seconds": st.column_config.NumberColumn(format="%.2f", help="Time of scoring, model loading excluded."),
-            "ms per pair": st.column_config.NumberColumn(format="%.1f"),
-            "forward passes": st.column_config.NumberColumn(format="%.0f", help="With gradient, per prompt pair."),
-            "backward passes": st.column_config.NumberColumn(format="%.0f", help="Per prompt pair."),
-        },
-    )
-    st.caption("Times are from the machine and moment of each run; passes do not depend on either.")
-
-
-def nothing_to_compare(session: Session, shown: panel.Panel) -> None:
-    """What the page says when fewer than two runs are chosen."""
+    left_out = ["the paired difference of faithfulness"]
+    if "metric" in apart:
+        left_out.append("one scale for all panes and scores on common axes (their units differ)")
     st.info(
-        "Pick at least two runs above. Methods without a result yet are one click away under **Compute more**.",
+        f"These runs differ in {', '.join(apart)}: part of what differs below comes from that. "
+        f"Left out: {'; '.join(left_out)}.",
+        icon=":material/info:",
+    )
+
+
+def nothing_to_compare() -> None:
+    """What the page says when fewer than two results are there."""
+    st.info(
+        "A comparison needs two results: pick two to four above; what is not computed yet is computed at a click.",
         icon=":material/compare_arrows:",
     )

@@ -67,7 +67,7 @@ FIELDS = (
         "When a gradient counts as near zero: below this share of the edge's largest gradient along the same path.",
     ),
     text(
-        "edge",
+        "follow",
         "",
         "The edge that is followed along both paths. Type to search; any edge of the graph can be typed, as in "
         "a0.h1->m3 or m0->a3.h1<v>.",
@@ -160,6 +160,7 @@ def picture(session: Session, card: Card, records: Records, pair: int | None) ->
         return
     drawn = {kind: record for kind, record in records.items() if kind not in missing}
     focus = _choose_view(session, drawn)
+    _step(session, records)
     background = _background(session, card, drawn, pair, focus)
     figure = path_projection(
         drawn, pair=pair, background=background, current=session["at"], play=True, focus=focus, dark=dark()
@@ -168,7 +169,6 @@ def picture(session: Session, card: Card, records: Records, pair: int | None) ->
         title = figure.layout.title.subtitle
         title.text = title.text.replace(f"pair {pair}:", f"pair {pair + 1}:")
     chart(figure, "projection")
-    _step(session, records)
     _reading(records, int(session["at"]), pair)
 
 

@@ -14,14 +14,13 @@ from eapgp.graph import Graph
 from eapgp.ui import services
 from eapgp.ui.circuits import score_of, selected
 from eapgp.ui.draw import chart, dark, plain
-from eapgp.ui.live import QUICK
+from eapgp.ui.live import QUICK, may_run
 from eapgp.ui.panel import progress_text
 from eapgp.ui.path import KINDS, Records
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
 
 LISTED = 100  # strongest edges in the list; others can be typed
-AT_ONCE = 5_000  # edges up to which the gradients are taken again unasked: a second or two
 
 
 def edge(session: Session, card: Card, records: Records, pair: int | None) -> None:
@@ -45,17 +44,17 @@ def _choose(session: Session, card: Card) -> str:
     """The edge: chosen here, else the one selected on Explore or Compare, else the strongest."""
     graph, scores = card.graph, services.attribution(card).scores
     listed = [found for found, _ in scores.top(LISTED)]
-    wanted = session["edge"]
+    wanted = session["follow"]
     if wanted and not selected(graph, wanted).edge:
         st.warning(
             f"{plain(wanted)} is no edge of this graph: expected a name such as {plain(listed[0])}. "
             "Showing the strongest edge instead.",
             icon=":material/link_off:",
         )
-        session["edge"] = wanted = ""
+        session["follow"] = wanted = ""
     usual = selected(graph, session.stored("sel", "")).edge or listed[0]
     options = list(dict.fromkeys([*([wanted] if wanted else [usual]), *listed]))
-    chosen = session.widget("edge", st.selectbox, "Edge", options=options, accept_new_options=True, width=360)
+    chosen = session.widget("follow", st.selectbox, "Edge", options=options, accept_new_options=True, width=360)
     found = selected(graph, str(chosen)).edge
     if not found:
         st.rerun()
@@ -74,14 +73,14 @@ def _added(card: Card, records: Records, pair: int | None, name: str) -> Mapping
     from eapgp.attribution.per_point import METHODS_BY_POINT
 
     row, column = card.graph.edge_index(name)
-    found, waiting, unasked = {}, [], []
+    found: dict[str, NDArray[Any]] = {}
+    waiting = []
+    if not may_run(card, "Take the gradients of this edge", key="ask-points"):
+        return found
     for kind, source in services.path_sources(card).items():
         if kind not in records or source.method not in METHODS_BY_POINT:
             continue
         key = services.point_job(source, kind, pair, name)
-        if services.job(key) is None and source.graph.n_edges > AT_ONCE:
-            unasked.append((source, kind))
-            continue
         services.submit_points(source, kind, pair, name)
         job = services.manager().wait(key, QUICK)
         if job is not None and job.live:
@@ -93,15 +92,6 @@ def _added(card: Card, records: Records, pair: int | None, name: str) -> Mapping
             st.error(plain(f"{KINDS.get(kind, kind)}: {job.message}"), icon=":material/error:")
     if waiting:
         st.fragment(_waiting, run_every=0.4)(tuple(waiting))
-    if unasked and st.button(
-        "Take the gradients of this edge",
-        key="ask-points",
-        icon=":material/play_arrow:",
-        help="Follows both paths again and keeps every point's gradients apart: about as long as computing the scores.",
-    ):
-        for source, kind in unasked:
-            services.submit_points(source, kind, pair, name)
-        st.rerun()
     return found
 
 

@@ -13,7 +13,7 @@ from eapgp.graph import Graph
 from eapgp.ui import services
 from eapgp.ui.draw import chart, dark, downloads, guard
 from eapgp.ui.jobs import JobView
-from eapgp.ui.live import follow
+from eapgp.ui.live import follow, may_run
 from eapgp.ui.path import KINDS, NEAR_ZERO, Records
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
@@ -94,7 +94,8 @@ def token_moves(session: Session, card: Card, records: Records, pair: int | None
         figure = positions_heatmap(records, pair, job.result, current=at, dark=dark())
         chart(_from_one(figure, pair), "tokens")
 
-    follow(services.submit_tokens(card, pair), show, waiting="Reading the tokens ·")
+    if may_run(card, "Read the tokens of this pair", key="ask-tokens"):
+        follow(services.submit_tokens(card, pair), show, waiting="Reading the tokens ·")
 
 
 def numbers(records: Records, pair: int | None) -> None:

@@ -71,7 +71,7 @@ def _several(cards: Sequence[Card], files: Sequence[ScoreFile]) -> None:
                 if comparable
                 else f"Two to {MOST_RUNS} runs of one model size can be compared.",
             ):
-                Session.hand_over(run=cards[0].id, runs=tuple(card.id for card in cards))
+                Session.hand_over(run=cards[0].id, by="runs", runs=tuple(card.id for card in cards))
                 st.switch_page(page_file("compare"))
         if cards:
             _zip(cards)
@@ -128,7 +128,7 @@ def _open(card: Card) -> None:
         icon=":material/compare_arrows:",
         help=f"Put this run beside the ones that are compared (at most {MOST_RUNS}).",
     ):
-        Session.hand_over(run=card.id, runs=_with(card))
+        Session.hand_over(run=card.id, by="runs", runs=_with(card))
         st.switch_page(page_file("compare"))
 
 

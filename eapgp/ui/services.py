@@ -184,12 +184,17 @@ def at_hand(model: str) -> bool:
     return isinstance(try_to_load_from_cache(source, "config.json"), str)
 
 
+def weights_of(card: Card) -> str:
+    """Hash of the weights that a run was made with."""
+    return str(card.run.request["model"].get("weights_hash", ""))
+
+
 def comparable(card: Card) -> list[Card]:
     """Runs of the same graph, prompts and metric (this one included), one per variant of a method."""
     found: dict[tuple[str, str], Card] = {}
     for other in [card, *sorted(shelf().cards(), key=lambda one: one.example)]:
         same = other.prompts_hash == card.prompts_hash and other.metric == card.metric and other.graph == card.graph
-        if same and other.model == card.model:
+        if same and other.model == card.model and weights_of(other) == weights_of(card):
             found.setdefault((other.method, str(sorted(other.options.items()))), other)
     return sorted(found.values(), key=lambda one: (_ORDER.get(one.method, 99), str(one.options)))
 

@@ -106,6 +106,7 @@ def asked_key(spec: RunSpec, *, metric: str, options: Mapping[str, Any]) -> str:
             "method": spec.method,
             "options": {name: value for name, value in options.items() if name != "keep_points"},
             "intervention": spec.intervention,
+            **({"random_weights": True} if spec.random_weights else {}),
         }
     )
 

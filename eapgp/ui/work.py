@@ -103,7 +103,8 @@ class Workshop:
         spec = run.spec
         name = spec.model if spec else str(run.request["model"]["id"])
         dtype = str(run.request["model"]["dtype"])
-        return self.model(lane, name, device=spec.device if spec else "auto", dtype=dtype)
+        drawn = {"random_weights": True, "seed": spec.seed} if spec and spec.random_weights else {}
+        return self.model(lane, name, device=spec.device if spec else "auto", dtype=dtype, **drawn)
 
     def _kept(self, kept: OrderedDict[tuple[Any, ...], Any], key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         if key not in kept:

@@ -1,0 +1,105 @@
+"""The tab of the Compare page on faithfulness: curves with bands, and the paired difference of A and B."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import streamlit as st
+
+from eapgp.figures.inputs import CurveLine
+from eapgp.ui import compare, faithfulness, services
+from eapgp.ui import faithfulness_work as work
+from eapgp.ui.compare_views import Pair
+from eapgp.ui.draw import chart, dark, plain
+from eapgp.ui.faithfulness_work import Measured
+from eapgp.ui.session import Session
+from eapgp.ui.shelf import Card
+
+
+def curves(session: Session, cards: Mapping[str, Card], pair: Pair, k: int) -> None:
+    """Faithfulness of every run's circuits, and A minus B on the same resamples of the prompts."""
+    from eapgp.figures.curves import faithfulness_curves
+
+    session.widget(
+        "grid",
+        st.segmented_control,
+        "Sizes",
+        options=["quick", "mib"],
+        format_func=faithfulness.GRIDS.__getitem__,
+        required=True,
+    )
+    measured = _measured(cards, session["grid"])
+    if not measured:
+        return
+    n_edges = pair.cards[0].graph.n_edges
+    lines = []
+    for name, one in measured.items():
+        band = work.band_of(one, "faithfulness")
+        if band.reason:
+            st.caption(f"{plain(name)}: {plain(band.reason)}")
+        lines.append(CurveLine(name, np.array(one.selected), band.value, band.low, band.high, np.array(one.kept)))
+    chart(faithfulness_curves(lines, n_edges=n_edges, current=k, dark=dark()), "curves")
+    st.caption("Bands: 95 % intervals over prompt pairs drawn with replacement.")
+    _difference(measured, pair, n_edges, k)
+
+
+def _measured(cards: Mapping[str, Card], grid: str) -> dict[str, Measured]:
+    """What is known of every run's circuits; the same results as on Faithfulness, measured where they are missing."""
+    found = {}
+    for name, card in cards.items():
+        scores = services.attribution(card).scores
+        known = faithfulness.stored(card, scores, grid)
+        if known is None:
+            task = faithfulness.curve_task(card, scores, name, grid)
+            known = faithfulness.settle(task, Measured, ask=f"Measure the circuits of {name}")
+        if known is not None:
+            found[name] = known
+    return found
+
+
+def _difference(measured: Mapping[str, Measured], pair: Pair, n_edges: int, k: int) -> None:
+    from eapgp.figures.curves import faithfulness_difference
+
+    reason = compare.unpaired(*pair.cards)
+    a, b = pair.names
+    if reason:
+        st.caption(f"No paired difference of {plain(a)} and {plain(b)}: {reason}, so there are no pairs to resample.")
+        return
+    if a not in measured or b not in measured:
+        return
+    first, second = measured[a], measured[b]
+    if first.selected != second.selected:
+        return
+    sizes = np.array(first.selected)
+    difference = work.difference_of(first, second)
+    line = CurveLine("difference", sizes, difference.value, difference.low, difference.high)
+    figure = faithfulness_difference(
+        line, n_edges=n_edges, names=pair.names, flips=difference.flips, current=k, dark=dark()
+    )
+    chart(figure, "difference")
+    _say_area(first, second, pair.names, sizes / n_edges)
+
+
+def _say_area(first: Measured, second: Measured, names: tuple[str, str], fractions: np.ndarray) -> None:
+    """The areas under the two curves, their difference, and how often the order flips."""
+    area = work.difference_of(first, second, fractions)
+    value, low, high = float(area.value), float(area.low), float(area.high)
+    if math.isnan(value):
+        return
+    flips = float(area.flips) if area.flips is not None else math.nan
+    order = "" if math.isnan(flips) else f"; the order flips in {flips:.0%} of the resamples"
+    verdict = (
+        "these prompts do not tell the two apart"
+        if low <= 0 <= high
+        else f"**{plain(names[0 if value > 0 else 1])}** is ahead"
+    )
+    st.markdown(
+        f"Area under the curve (CPR), {plain(names[0])} minus {plain(names[1])}: **{value:+.4f}** "
+        f"[{low:+.4f}, {high:+.4f}]{order}: {verdict}."
+    )
+    st.caption(
+        "Both curves are resampled with the same prompt pairs, so what is common to both cancels. Another prompt seed "
+        "or model can still turn the order round: compare seeds above."
+    )
