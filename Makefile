@@ -36,8 +36,9 @@ format: setup
 load: setup
 	$(BIN)/python tests/load_sessions.py
 
+# `make bench ARGS=--full` measures growth and GPT-2 XL's shape too.
 bench: setup
-	$(BIN)/eapgp bench
+	$(BIN)/eapgp bench --report docs/benchmarks.md $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist build

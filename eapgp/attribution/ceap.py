@@ -6,7 +6,7 @@ Source: arXiv:2606.16920; second-hand: the formula was read from re-implementati
 from __future__ import annotations
 
 from eapgp.attribution.context import Context
-from eapgp.attribution.increments import bare
+from eapgp.attribution.increments import bare, ending
 from eapgp.attribution.method import Outcome
 from eapgp.attribution.straight import outcome, record_point, record_run, straight_part
 
@@ -21,16 +21,18 @@ def run(ctx: Context) -> Outcome:
     steps = ctx.options["steps"]
     clean = ctx.reference(ctx.batch.clean)
     point = ctx.point(None, tokens=ctx.batch.corrupted, sources=True)
-    corrupted, end = point.run, point.metric
+    corrupted, end = ending(point.run), point.metric
     part = straight_part(ctx, clean, corrupted)
     x, x_prime = clean.input, corrupted.input.detach()
     scores = None
     for step in range(1, steps + 1):
         record_point(ctx, part, point, corrupted)
-        at, lower = point, bare(point.run)
+        gradients, lower, upper = ctx.gradients_at(point), bare(point.run), clean
+        del point
         if step < steps:
             point = ctx.point(x_prime + step / steps * (x - x_prime), sources=True)
-        added = ctx.increment(point.run if step < steps else clean, lower, at)
+            upper = point.run
+        added = ctx.increment(upper, lower, gradients)
         scores = added if scores is None else scores + added
     record_run(ctx, part, clean, corrupted)
     part.reverse()

@@ -34,7 +34,7 @@ class Passes:
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a path, run with gradient. Tensors are detached but for `run`.
+    """One point of a path, run with gradient. All tensors are detached.
 
     metric, distance `[pair]`; gradients: ∂M at `run.destinations()`; input_gradient
     `[pair, pos, d_model]` ∂M/∂γ; path_gradient: ∇_γ ‖G(γ) − G(x′)‖². What was not asked for is None.
@@ -126,6 +126,7 @@ class Context:
             mask = position_mask(tokens, objective)
             distance = output_distance(self.model, run.hidden, reference, mask, use_gram=self.use_gram)
         gradients, input_gradient, path_gradient = self._backward(run, values, distance, metric_gradient)
+        run.release()  # else the next point's graph would be made beside this one's
         self.tick()
         return Point(
             run,
@@ -162,14 +163,18 @@ class Context:
         with torch.no_grad():
             return contract(self.model, difference, total, first=first)
 
-    def increment(self, upper: Capture, lower: Capture, at: Point) -> Tensor:
-        """`[pair, src, dst]` Σ (z_u(upper) − z_u(lower)) · ∂M/∂x_v(at): one step of a path."""
-        assert at.gradients is not None
+    def gradients_at(self, point: Point) -> GradientSum:
+        """A point's destination gradients in compact form."""
+        assert point.gradients is not None
+        total = self.total()
+        total.add(point.run, point.gradients)
+        return total
+
+    def increment(self, upper: Capture, lower: Capture, total: GradientSum) -> Tensor:
+        """`[pair, src, dst]` Σ (z_u(upper) − z_u(lower)) · ∂M/∂x_v: one step of a path."""
         with torch.no_grad():
             difference = source_differences(self.model, upper, lower)
             difference *= self.mask.unsqueeze(1).to(difference.device)
-        total = self.total()
-        total.add(at.run, at.gradients)
         return self.contract(difference, total)
 
     def norms(self, point: Point) -> Tensor:

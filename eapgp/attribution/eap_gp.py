@@ -26,5 +26,6 @@ def run(ctx: Context) -> Outcome:
     for point in walk.points(ctx):
         assert point.gradients is not None
         total.add(point.run, point.gradients, 1 / ctx.options["steps"])
+        del point  # its tensors, before the next point's are made
     scores = ctx.contract(ctx.difference(walk.clean, walk.corrupted), total)
-    return outcome(ctx, scores, walk.start.metric, ctx.values(walk.corrupted), [walk.part])
+    return outcome(ctx, scores, walk.metric, ctx.values(walk.corrupted), [walk.part])

@@ -16,12 +16,13 @@ def run(ctx: Context) -> Outcome:
     is M(clean) − M(corrupted) only where the path arrives at the corrupted output.
     """
     walk = start_walk(ctx)
-    scores, before, last = None, bare(walk.clean), walk.start.metric
+    scores, before, last = None, bare(walk.clean), walk.metric
     for point in walk.points(ctx, sources=True):
-        added = ctx.increment(before, point.run, point)
+        added = ctx.increment(before, point.run, ctx.gradients_at(point))
         scores = added if scores is None else scores + added
         before, last = bare(point.run), point.metric
+        del point
     assert scores is not None
-    gap = walk.start.metric - last
+    gap = walk.metric - last
     complete = (input_sum(scores).to(gap.device), gap)
-    return Outcome(scores, walk.start.metric, ctx.values(walk.corrupted), {"gradpath": walk.part}, complete)
+    return Outcome(scores, walk.metric, ctx.values(walk.corrupted), {"gradpath": walk.part}, complete)

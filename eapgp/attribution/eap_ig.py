@@ -23,6 +23,7 @@ def run(ctx: Context) -> Outcome:
         assert point.gradients is not None
         total.add(point.run, point.gradients, 1 / len(alphas))
         record_point(ctx, part, point, corrupted)
+        del point  # its tensors, before the next point's are made
     if alphas[-1] > 0:
         record_run(ctx, part, corrupted, corrupted)
     scores = ctx.contract(ctx.difference(clean, corrupted), total)

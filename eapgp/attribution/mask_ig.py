@@ -40,7 +40,7 @@ def run(ctx: Context) -> Outcome:
     for alpha in alphas:
         with mixed(ctx.model, corrupted, alpha):
             point = ctx.point(None, sources=True)
-        added = ctx.increment(point.run, corrupted, point) / len(alphas)
+        added = ctx.increment(point.run, corrupted, ctx.gradients_at(point)) / len(alphas)
         scores = added if scores is None else scores + added
     assert scores is not None
     value, low = ctx.values(clean), ctx.values(corrupted)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from eapgp.attribution.context import Context, Point
 from eapgp.attribution.gradpath import advance, step_sizes
+from eapgp.attribution.increments import bare
 from eapgp.attribution.recorder import PathPart
 from eapgp.attribution.straight import distance_of
 from eapgp.engine.distance import gram_pays
@@ -18,12 +19,14 @@ from eapgp.models.adapter import widen
 
 @dataclass(frozen=True)
 class Walk:
-    """A GradPath that has been started: γ_0 = x has been run, with its path gradient.
+    """A GradPath that has been started: γ_0 = x has been run.
 
-    sizes `[pair]`: step length s.
+    metric `[pair]`: M(γ_0); gradient `[pair, pos, d_model]`: the path gradient there; sizes `[pair]`: step
+    length s. clean: what the sources wrote at γ_0.
     """
 
-    start: Point
+    metric: Tensor
+    gradient: Tensor
     clean: Capture
     corrupted: Capture
     part: PathPart
@@ -32,17 +35,17 @@ class Walk:
     def points(self, ctx: Context, *, sources: bool = False) -> Iterator[Point]:
         """γ_1 … γ_k, each with the metric's gradients."""
         steps, objective = ctx.options["steps"], ctx.options["objective"]
-        assert self.start.path_gradient is not None
-        value, gradient = self.part.clean, widen(self.start.path_gradient)
+        value, gradient = self.part.clean, self.gradient
         for step in range(1, steps + 1):
             value = advance(value, gradient, self.sizes)
             path = (self.corrupted.hidden, objective) if step < steps else None
             point = ctx.point(value, path=path, sources=sources)
             distance = distance_of(ctx, point.run, self.corrupted) if point.distance is None else point.distance
             self.part.add(value, point.metric, distance, input_gradient=point.input_gradient, norms=ctx.norms(point))
-            yield point
             if point.path_gradient is not None:
                 gradient = widen(point.path_gradient)
+            yield point
+            del point
 
 
 def start_walk(ctx: Context) -> Walk:
@@ -55,6 +58,7 @@ def start_walk(ctx: Context) -> Walk:
     keep = bool(ctx.options.get("keep_points", True))
     part = PathPart("gradpath", x, x_prime, ctx.model.graph.n_destinations, keep)
     assert start.distance is not None
+    assert start.path_gradient is not None
     part.add(x, start.metric, start.distance, used=False)
     sizes = step_sizes(ctx.options["step"], x * ctx.mask, x_prime * ctx.mask, steps)
-    return Walk(start, start.run, corrupted, part, sizes)
+    return Walk(start.metric, widen(start.path_gradient), bare(start.run), corrupted, part, sizes)

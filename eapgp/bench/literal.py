@@ -1,7 +1,17 @@
 """EAP-IG the way the field does it: split q/k/v inputs, per-head results, one buffer of differences.
 
-Kept for the benchmark only, as what the closed form is measured against. It needs TransformerLens'
-split flags, which multiply the activations by the number of heads.
+Kept for the benchmark only, as what the closed form is measured against. As in the EAP-IG library:
+
+1. Every head's query, key and value input is a copy of the residual of its own, every head's result
+   is kept apart, parameters require gradients, and logits are computed at every position.
+2. The corrupted and the clean run fill one buffer of differences `[pair, pos, src, d_model]`.
+3. At each of k inputs a hook per layer and letter (and per MLP, and at the end) contracts the gradient
+   of its destinations with the buffer's earlier sources.
+
+The copies and results come from TransformerLens' split flags. How per-head results are computed differs:
+TransformerLens 4 sums over d_head in one einsum; HookedTransformer, which the EAP-IG library needs and
+which TransformerLens had up to 3.9, multiplies z by W_O entry by entry into
+`[pair, pos, head, d_head, d_model]` and then sums. `entrywise_results` does the latter.
 """
 
 from __future__ import annotations
@@ -28,6 +38,28 @@ def split_inputs(bridge: Any) -> Iterator[None]:
     finally:
         for flag in flags:
             flag(False)
+
+
+@contextlib.contextmanager
+def entrywise_results(model: Model) -> Iterator[None]:
+    """Compute every head's result as HookedTransformer does, for the duration."""
+    attentions = [layer.attn for layer in model.layers]
+    try:
+        for attn in attentions:
+            object.__setattr__(attn, "_compute_per_head_result", _entrywise(attn))  # a bridge would pass it on
+        yield
+    finally:
+        for attn in attentions:
+            attn.__dict__.pop("_compute_per_head_result", None)
+
+
+def _entrywise(attn: Any) -> Callable[[Tensor, int, int], Tensor]:
+    def results(z: Tensor, _n_heads: int, _d_head: int) -> Tensor:
+        products = z.unsqueeze(-1) * attn.W_O  # [pair, pos, head, d_head, d_model]
+        summed = attn.hook_result(products.sum(-2)).sum(-2)
+        return summed if attn.b_O is None else summed + attn.b_O
+
+    return results
 
 
 def _reads(model: Model) -> Iterator[tuple[str, int, int]]:

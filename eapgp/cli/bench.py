@@ -22,13 +22,18 @@ def register(app: typer.Typer) -> None:
 
 
 def _bench(app: typer.Typer) -> None:
-    examples = ("eapgp bench", "eapgp bench --json", "eapgp bench --full --device cuda", "eapgp bench --only growth")
+    examples = (
+        "eapgp bench",
+        "eapgp bench --json",
+        "eapgp bench --full --report docs/benchmarks.md",
+        "eapgp bench --only growth --device cuda",
+    )
 
     @command(app, "bench", examples=examples, panel=PANEL)
     def bench(
         out: Output,
         full: Annotated[
-            bool, typer.Option("--full", help="Every section: activations, growth and GPT-2 XL too.")
+            bool, typer.Option("--full", help="Every section: growth and GPT-2 XL (10 GB of memory) too.")
         ] = False,
         only: Annotated[list[str] | None, typer.Option(help="A section to run; may be given more than once.")] = None,
         shape: Annotated[str, typer.Option(help="Catalogue model whose shape is taken, with random weights.")] = "gpt2",
@@ -36,6 +41,9 @@ def _bench(app: typer.Typer) -> None:
         tokens: Annotated[int, typer.Option(min=2, help="Tokens per prompt.")] = 17,
         repeats: Annotated[int, typer.Option(min=1, help="Measured runs of each, after a warm-up.")] = 3,
         device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")] = "cpu",
+        report: Annotated[
+            Path | None, typer.Option(help="Markdown page to write; its figures are kept beside it as JSON.")
+        ] = None,
     ) -> Reply:
         """Measure what attribution costs beside the bare passes, on random weights of a model's true shape."""
         from eapgp.bench.suite import QUICK, SECTIONS, run_bench
@@ -54,7 +62,12 @@ def _bench(app: typer.Typer) -> None:
                 device=device,
                 progress=progress,
             )
-        return Reply(figures, table(("figure", "value"), _flat(figures), right=("value",)))
+        if report is not None:
+            from eapgp.bench.report import write_report
+
+            write_report(figures, report)
+        shown = {name: value for name, value in figures.items() if name != "sections"}
+        return Reply(figures, table(("figure", "value"), _flat(shown), right=("value",)))
 
 
 def _flat(values: dict[str, Any]) -> list[tuple[str, Any]]:

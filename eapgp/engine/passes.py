@@ -83,6 +83,13 @@ class Capture:
             flat += [self.q[layer], self.k[layer], self.v[layer], self.mlp_in[layer]]
         return [*flat, self.final]
 
+    def release(self) -> None:
+        """Let go of the autograd graph; every value stays."""
+        for name in ("q", "k", "v", "mlp_in"):
+            setattr(self, name, [x.detach() for x in getattr(self, name)])
+        for name in ("input", "final", "hidden", "logits"):
+            setattr(self, name, getattr(self, name).detach())
+
 
 @contextlib.contextmanager
 def hooked(hooks: Sequence[Hook]) -> Iterator[None]:
