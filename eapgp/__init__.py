@@ -5,8 +5,10 @@
     model = eapgp.load_model("demo")
     prompts = eapgp.make_prompts("ioi", 64)
     result = eapgp.attribute(model, prompts, method="eap-gp")
-    circuit = eapgp.select(result.scores, n=50)
-    eapgp.CircuitRunner(model, prompts).faithfulness(circuit)
+    curve = eapgp.faithfulness_curve(eapgp.CircuitRunner(model, prompts), result.scores, name="eap-gp")
+    eapgp.faithfulness_figure(curve)
+
+`eapgp.show(result.scores, n=50)` draws the circuit; `eapgp.select` gives it as a value.
 
 The names below are stable. Each is imported when it is first used, so `import eapgp` is quick and
 needs neither torch nor TransformerLens.
@@ -21,12 +23,14 @@ if TYPE_CHECKING:
     from eapgp.attribution.api import attribute
     from eapgp.attribution.registry import METHODS
     from eapgp.attribution.result import Attribution, EdgeScores, PathRecord
-    from eapgp.circuits import Circuit, prune, select
+    from eapgp.circuits.circuit import Circuit
+    from eapgp.circuits.prune import prune
+    from eapgp.circuits.select import select
     from eapgp.errors import EapgpError
     from eapgp.evaluation.agreement import agreement
     from eapgp.evaluation.curves import faithfulness_curve, mib_curve
     from eapgp.evaluation.runner import CircuitRunner
-    from eapgp.figures.notebook import show
+    from eapgp.figures.notebook import faithfulness_figure, show
     from eapgp.formats import read_scores, write_scores
     from eapgp.graph import Graph
     from eapgp.ground_truth import ground_truth
@@ -60,6 +64,7 @@ _PLACES = {
     "attribute": "eapgp.attribution.api",
     "compute_run": "eapgp.runs",
     "faithfulness_curve": "eapgp.evaluation.curves",
+    "faithfulness_figure": "eapgp.figures.notebook",
     "ground_truth": "eapgp.ground_truth",
     "load_model": "eapgp.models",
     "make_prompts": "eapgp.tasks",
@@ -95,6 +100,7 @@ __all__ = [
     "attribute",
     "compute_run",
     "faithfulness_curve",
+    "faithfulness_figure",
     "ground_truth",
     "load_model",
     "make_prompts",

@@ -76,3 +76,24 @@ def test_the_circuit_view_is_shown_in_a_sandbox() -> None:
     text = eapgp.show(made_scores(), title='"><script>', n=5)._repr_html_()
     assert text.startswith('<iframe sandbox="allow-scripts allow-downloads" title="&quot;&gt;&lt;script&gt;"')
     assert text.count("<") == 2 and "default-src &#x27;none&#x27;" in text
+
+
+def test_curves_make_one_figure_and_those_of_other_graphs_none() -> None:
+    from types import SimpleNamespace
+    from typing import Any
+
+    from eapgp.errors import OptionError
+
+    def curve(name: str, n_edges: int) -> Any:
+        ones = np.array([0.2, 0.9])
+        band = SimpleNamespace(value=ones, low=ones - 0.1, high=ones + 0.1)
+        sizes = np.array([5, 20])
+        return SimpleNamespace(name=name, n_edges=n_edges, selected=sizes, kept=sizes, faithfulness=band)
+
+    figure = eapgp.faithfulness_figure(curve("eap", 46), curve("", 46))
+    named = {trace.name for trace in figure.data if trace.mode == "lines+markers"}
+    assert named == {"eap", "curve 2"}
+    with pytest.raises(OptionError, match="got none"):
+        eapgp.faithfulness_figure()
+    with pytest.raises(OptionError, match="graphs of 46, 479 edges"):
+        eapgp.faithfulness_figure(curve("a", 46), curve("b", 479))

@@ -104,7 +104,11 @@ def faithfulness_curve(
     fractions: Sequence[float] | None = None,
     progress: Progress | None = None,
 ) -> Curve:
-    """Select, prune and run one circuit per size; `sizes` None takes `default_sizes`.
+    """Select, prune and run one circuit per size: normalised faithfulness (1 = the whole model, 0 = the corrupted run).
+
+    sizes: edges selected; None takes `default_sizes`. rule, absolute, prune: as `select`. resamples, level,
+    seed: of the bootstrap intervals over prompt pairs. fractions: what CPR and CMD are taken over (None:
+    the sizes' own shares).
 
     Errors: OptionError for a size out of range; InputError for scores of another graph.
     """

@@ -111,7 +111,14 @@ def _read(name: str, path: Path, data: bytes, graph: Graph | None) -> Content:
 
 
 def read_scores(path: str | Path, *, format: str | None = None, graph: Graph | None = None) -> EdgeScores:
-    """Edge scores of a file; NaN where it has none."""
+    """Edge scores of a file: `[src, dst]`, in the file's own units and sign; NaN where it has none.
+
+    format: a name of `FORMATS`, else the suffix decides. graph: what the scores belong to, for formats
+    that do not say (CSV, Parquet, GraphML); without it the node names decide.
+
+    Errors: UnknownNameError for an unknown suffix; FormatError for a file that cannot be read, or whose
+    reading could run code (pickles are refused).
+    """
     return read_file(path, format=format, graph=graph).scores
 
 

@@ -30,6 +30,18 @@ def verdict(page: Any, name: str) -> int:
     return int(metric.locator("[data-testid=stMetricValue]").inner_text())
 
 
+def open_sidebar(page: Any) -> None:
+    """Unfold the sidebar, which is folded away on a phone."""
+
+    def unfolded() -> bool:
+        if not run_button(page).is_visible():
+            page.get_by_test_id("stExpandSidebarButton").click(timeout=2000)
+        page.wait_for_timeout(500)
+        return bool(run_button(page).is_visible())
+
+    until(page, unfolded, what="the sidebar")
+
+
 def test_the_page_opens_on_the_bundled_outcome_and_runs_the_protocol(
     app: str, home: Path, open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -74,8 +86,7 @@ def test_without_weights_nothing_is_made_up(app: str, open_page: Callable[..., A
     assert verdict(page, "Not run") == 92 and verdict(page, "Reproduced") == 0
     page.locator(".st-key-paper-curves .js-plotly-plot").wait_for()
     wait_ready(page)
-    page.get_by_test_id("stExpandSidebarButton").click()
-    run_button(page).scroll_into_view_if_needed()
+    open_sidebar(page)
     run_button(page).click()
     page.get_by_text("could not be fetched").first.wait_for(timeout=LONG)
     assert verdict(page, "Not run") == 92, "the reason stands beside the published numbers, and no value does"
