@@ -1,6 +1,6 @@
 """Paper: the published protocol, run here, beside the published numbers."""
 
-from eapgp.ui import frame, paper
+from eapgp.ui import frame, paper, paper_made
 from eapgp.ui import paper_views as views
 from eapgp.ui.draw import guard
 from eapgp.ui.session import Session
@@ -34,5 +34,5 @@ else:
             elif opened == "protocol":
                 views.protocol(result)
             else:
-                views.made(shown, result)
+                paper_made.made(shown, result)
 session.write()

@@ -153,3 +153,53 @@ def test_precision_and_recall_are_measured_against_the_manual_circuits(tmp_path:
     assert first["precision"] > 0.99 and first["recall"] > 0.95
     whole = found["hanna2024"][1]["edges"]
     assert whole["recall"] == 1 and whole["precision"] == truth.circuit.n_kept / truth.graph.n_edges
+
+
+def test_a_folder_of_gpt2s_shape_is_compared_only_if_it_behaves_like_gpt2(tmp_path: Path) -> None:
+    """Random weights give M(clean) − M(corrupted) of about 0; GPT-2 small's own baselines pass."""
+    from types import SimpleNamespace
+
+    from eapgp.study.published import BASELINES, behaves_like_gpt2_small, is_gpt2_small, nearest_share
+    from eapgp.study.reproduce import Asked, compare
+
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    config = {"model_type": "gpt2", "n_layer": 12, "n_head": 12, "n_embd": 768, "vocab_size": 50_257}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert is_gpt2_small(str(folder)) and not is_gpt2_small(str(tmp_path / "absent"))
+    (tmp_path / "config.json").write_text(json.dumps(config | {"n_layer": 6}))
+    assert not is_gpt2_small(str(tmp_path))
+    assert behaves_like_gpt2_small({task: clean - low for task, (clean, low) in BASELINES.items()}) == ""
+    assert "on ioi" in behaves_like_gpt2_small({"ioi": 1e-3}) and "on sva" in behaves_like_gpt2_small({"sva": np.nan})
+
+    def record(clean: float) -> Any:
+        entry = {"edges_selected": 812, "edges_kept": 700, "faithfulness": 0.8}
+        entry |= {"faithfulness_low": 0.78, "faithfulness_high": 0.82}
+        model = {"weights_hash": "w", "dtype": "float32"}
+        return {
+            "status": "done",
+            "run": "r",
+            "seconds": 1.0,
+            "device": "cpu",
+            "libraries": {},
+            "n_edges": 32_491,
+            "metric_clean": clean,
+            "metric_corrupted": 0.0,
+            "asked": {"spec": {"task": "ioi", "method": "eap-gp"}},
+            "request": {"model": model, "prompts": {"n_pairs": 100}, "seed": 0},
+            "evaluations": {"faithfulness": {"curve": [entry], "remark": ""}},
+        }
+
+    def outcome(clean: float) -> Any:
+        sweep: Any = SimpleNamespace(records=[record(clean)], failed=[])
+        result = compare(Asked(str(folder), limit=1), sweep)
+        (row,) = [row for row in result.rows if row.value is not None]
+        return result, row
+
+    result, row = outcome(3.5)
+    assert row.verdict == REPRODUCED and row.published == 0.80 and "taken on trust" in result.remarks[0]
+    result, row = outcome(0.01)
+    assert row.verdict == UNPUBLISHED and row.published is None and row.gpt2_small == 0.80
+    assert "other weights" in result.remarks[0] and not result.is_published
+    demo = nearest_share("ioi", "eap-ig", 12, 479)
+    assert demo is not None and demo.edges == 812, "of 800 and 812 the nearer share"

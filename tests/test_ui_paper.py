@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from eapgp.errors import Cancelled
 from eapgp.runs import RunLibrary
 from eapgp.study.reproduce import Asked, not_run, protocol
 from eapgp.study.reproduce_bundled import bundled_file
@@ -125,12 +126,22 @@ def test_the_job_keeps_its_outcome_and_the_board_says_how_far_it_is(tmp_path: Pa
     assert study.name == asked.name == "paper-demo-1-task-2-pairs-no-exact"
     before = paper_work.board(study, library, running=True)
     assert before == {"ioi": {"eap": "running", "eap-ig": "waiting", "eap-gp": "waiting"}}
-    seen: list[tuple[str, float]] = []
     work = paper_work.reproduce_work(Workshop(), "cpu", asked, library)
+
+    def cancelled(phase: str, fraction: float) -> None:
+        if phase == "cells" and paper_work.board(study, library, running=False)["ioi"]["eap"] == "done":
+            raise Cancelled("stopped.")
+
+    with pytest.raises(Cancelled):
+        work(cancelled)
+    assert not paper_work.result_file(asked, library).exists(), "nothing half is kept as an outcome"
+    after = paper_work.board(study, library, running=True)["ioi"]
+    assert after == {"eap": "done", "eap-ig": "running", "eap-gp": "waiting"}, "what was finished stays"
+    seen: list[tuple[str, float]] = []
     result = work(lambda phase, fraction: seen.append((phase, fraction)))
     assert result.ran and {row.method for row in result.rows if row.value is not None} == {"eap", "eap-ig", "eap-gp"}
     cells = [fraction for phase, fraction in seen if phase == "cells"]
-    assert cells == sorted(cells) and cells[-1] == 1 and len(set(cells)) > 6, "also inside a cell"
+    assert cells == sorted(cells) and cells[-1] == 1 and len(set(cells)) > 4, "also inside a cell"
     kept = read_reproduction(paper_work.result_file(asked, library))
     assert kept.asked == asked and len(kept.rows) == len(result.rows)
     assert set(paper_work.board(study, library, running=False)["ioi"].values()) == {"done"}

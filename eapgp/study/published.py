@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,31 @@ PUBLISHED: tuple[Published, ...] = (
     Published("ioi", "eap-ig", HEADLINE_SIZE, 0.62, ZHANG_2025, second_hand=True),
     Published("ioi", "eap-gp", HEADLINE_SIZE, 0.80, ZHANG_2025, second_hand=True),
 )
+
+
+BASELINES: dict[str, tuple[float, float]] = {
+    "ioi": (3.807, 0.032),
+    "greater-than": (0.814, -0.457),
+    "gender-bias": (0.881, -3.221),
+    "country-capital": (6.123, -6.719),
+    "hypernymy": (0.206, -0.072),
+    "sva": (0.157, -0.157),
+}
+"""By task: GPT-2 small's metric on the published files' clean and corrupted prompts (raw weights, BOS first)."""
+LEAST_GAP = 0.25
+
+
+def behaves_like_gpt2_small(gaps: Mapping[str, float]) -> str:
+    """ "" or why a model of GPT-2 small's shape cannot be GPT-2 small: it does not do a task.
+
+    gaps: by task M(clean) − M(corrupted). Other prompts of the same kind move it; below a quarter of
+    GPT-2 small's the weights are others (random ones give about 0).
+    """
+    for task, gap in gaps.items():
+        clean, corrupted = BASELINES[task]
+        if not gap >= LEAST_GAP * (clean - corrupted):
+            return f"on {task} M(clean) − M(corrupted) is {gap:.3g} where GPT-2 small has {clean - corrupted:.3g}"
+    return ""
 
 
 def is_gpt2_small(model: str) -> bool:

@@ -22,7 +22,16 @@ from eapgp.models.catalogue import find_model
 from eapgp.runs.library import RunLibrary
 from eapgp.study.estimate import model_shape
 from eapgp.study.plan import Execution, Study, make_study
-from eapgp.study.published import HEADLINE_SIZE, N_EDGES, SIZES, is_gpt2_small, nearest_share, published
+from eapgp.study.published import (
+    HEADLINE_SIZE,
+    MODEL,
+    N_EDGES,
+    SIZES,
+    behaves_like_gpt2_small,
+    is_gpt2_small,
+    nearest_share,
+    published,
+)
 from eapgp.study.reproduce_result import (
     DEFAULT_PAIRS,
     HIGHER,
@@ -73,6 +82,7 @@ Progress = Callable[[str, float], None]
 GRID = (30, 50, 70, *range(100, 1000, 100), HEADLINE_SIZE, *range(1000, 2000, 100))
 SMALL_SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
 """Shares of the edges that small models are run at beside the published grid's shares."""
+FEW_PAIRS = 16
 FEASIBLE_EDGES = 2000
 """Exact patching is part of the protocol up to this many edges, and beyond where it is asked for."""
 
@@ -179,13 +189,10 @@ def _known(path: Path, asked: Asked) -> Reproduction | None:
 
 def not_run(asked: Asked, reason: str) -> Reproduction:
     """The protocol's cells without any outcome: the published numbers and why nothing stands beside them."""
-    n_edges = _edges(asked.model)
+    n_edges, own = _edges(asked.model), is_gpt2_small(asked.model)
     sizes = sorted(grid(n_edges or None))
     rows = [
-        row
-        for task in asked.tasks
-        for method in METHODS
-        for row in _empty(asked.model, task, method, sizes, n_edges, reason)
+        row for task in asked.tasks for method in METHODS for row in _empty(own, task, method, sizes, n_edges, reason)
     ]
     return Reproduction(asked.model, n_edges, tuple(rows), (reason,), asked)
 
@@ -193,6 +200,8 @@ def not_run(asked: Asked, reason: str) -> Reproduction:
 def compare(asked: Asked, result: SweepResult) -> Reproduction:
     """Lay a finished sweep of the protocol beside the published numbers."""
     model, rows = asked.model, []
+    unlike = _unlike(model, result)
+    own = is_gpt2_small(model) and not unlike
     overlaps: list[dict[str, Any]] = []
     n_edges = next((record["n_edges"] for record in result.records if record["status"] == DONE), _edges(model))
     for record in result.records:
@@ -200,28 +209,28 @@ def compare(asked: Asked, result: SweepResult) -> Reproduction:
         task, method = str(spec["task"]), str(spec["method"])
         if record["status"] != DONE:
             note = f"failed: {record['error']['message']}"
-            rows += _empty(model, task, method, grid(n_edges or None), n_edges, note)
+            rows += _empty(own, task, method, grid(n_edges or None), n_edges, note)
             continue
         (answer,) = record["evaluations"].values()
-        rows += [_row(model, task, method, entry, n_edges, answer["remark"]) for entry in answer["curve"]]
+        rows += [_row(own, task, method, entry, n_edges, answer["remark"]) for entry in answer["curve"]]
         overlaps += overlaps_of(task, method, answer)
     ran = {(row.task, row.method) for row in rows}
     why = f"exact patching of {n_edges:,} edges is run where it is asked for (--exact)"
     for task in asked.tasks:
         for method in METHODS:
             if (task, method) not in ran:
-                rows += _empty(model, task, method, grid(n_edges or None), n_edges, why)
+                rows += _empty(own, task, method, grid(n_edges or None), n_edges, why)
     order = {name: index for index, name in enumerate((*TASKS, *METHODS))}
     rows.sort(key=lambda row: (order[row.task], order[row.method], row.edges))
-    remarks = _remarks(model, rows, result)
+    remarks = _remarks(asked, rows, result, unlike)
     return Reproduction(model, n_edges, tuple(rows), tuple(remarks), asked, tuple(overlaps), _made(result))
 
 
-def _row(model: str, task: str, method: str, entry: Mapping[str, Any], n_edges: int, remark: str) -> Row:
+def _row(own: bool, task: str, method: str, entry: Mapping[str, Any], n_edges: int, remark: str) -> Row:
     edges = int(entry["edges_selected"])
-    fact = published(model, task, method, edges)
+    fact = published(MODEL, task, method, edges) if own else None
     low, high = entry["faithfulness_low"], entry["faithfulness_high"]
-    beside = None if is_gpt2_small(model) else nearest_share(task, method, edges, n_edges)
+    beside = None if own else nearest_share(task, method, edges, n_edges)
     return Row(
         task,
         method,
@@ -240,11 +249,11 @@ def _row(model: str, task: str, method: str, entry: Mapping[str, Any], n_edges: 
     )
 
 
-def _empty(model: str, task: str, method: str, sizes: Sequence[int], n_edges: int, note: str) -> list[Row]:
+def _empty(own: bool, task: str, method: str, sizes: Sequence[int], n_edges: int, note: str) -> list[Row]:
     rows = []
     for edges in sizes:
-        fact = published(model, task, method, edges)
-        beside = None if is_gpt2_small(model) or not n_edges else nearest_share(task, method, edges, n_edges)
+        fact = published(MODEL, task, method, edges) if own else None
+        beside = None if own or not n_edges else nearest_share(task, method, edges, n_edges)
         rows.append(
             Row(
                 task=task,
@@ -270,18 +279,33 @@ def _edges(model: str) -> int:
     return 0 if shape is None else shape.graph.n_edges
 
 
-def _remarks(model: str, rows: Sequence[Row], result: SweepResult) -> list[str]:
-    remarks = []
-    if not any(row.published is not None for row in rows):
+def _unlike(model: str, result: SweepResult) -> str:
+    """Why a local folder of GPT-2 small's shape is not GPT-2 small, or ""."""
+    if find_model(model) is not None or not is_gpt2_small(model):
+        return ""
+    done = [record for record in result.records if record["status"] == DONE]
+    gaps = {str(r["asked"]["spec"]["task"]): r["metric_clean"] - r["metric_corrupted"] for r in done}
+    return behaves_like_gpt2_small(gaps)
+
+
+def _remarks(asked: Asked, rows: Sequence[Row], result: SweepResult, unlike: str) -> list[str]:
+    model, remarks = asked.model, []
+    if unlike:
+        remarks.append(
+            f"{model} has GPT-2 small's shape but other weights: {unlike}. It is compared with no published number."
+        )
+    elif not any(row.published is not None for row in rows):
         remarks.append(
             f"Nothing is published for the model {model!r}: this shows that the protocol runs and what it "
             "gives, and confirms or contradicts no published number."
         )
     elif find_model(model) is None:
         remarks.append(
-            f"The published numbers are of GPT-2 small. {model} has its shape and vocabulary; that it holds GPT-2's "
-            "own weights is taken on trust."
+            f"The published numbers are of GPT-2 small. {model} has its shape, vocabulary and behaviour; that it holds "
+            "GPT-2's own weights is taken on trust."
         )
+    if asked.n_pairs < FEW_PAIRS:
+        remarks.append(f"Only {asked.n_pairs} pairs per task: intervals over so few say little, and so do verdicts.")
     failed = result.failed
     if failed:
         remarks.append(f"{len(failed)} of {len(result.records)} runs failed, first: {failed[0]['error']['message']}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from eapgp.study.published import ABSTRACT, HANNA_2024, HEADLINE_SIZE, N_EDGES, SIZES, ZHANG_2025
+from eapgp.models.catalogue import find_model
+from eapgp.study.published import ABSTRACT, HANNA_2024, HEADLINE_SIZE, N_EDGES, SIZES, ZHANG_2025, is_gpt2_small
 from eapgp.study.reproduce import FEASIBLE_EDGES, GRID
 from eapgp.study.reproduce_result import (
     HIGHER,
@@ -27,7 +27,7 @@ from eapgp.study.reproduce_result import (
 )
 from eapgp.ui.draw import chart, dark, plain
 from eapgp.ui.frame import page_file
-from eapgp.ui.paper import NOT_YET, Shown, headline_size, method_name, question_of
+from eapgp.ui.paper import NOT_YET, Shown, headline_size, method_name
 from eapgp.ui.session import Session
 
 _MARKS = {REPRODUCED: "✓", HIGHER: "▲", LOWER: "▼", NOT_RUN: "○", UNPUBLISHED: "–"}
@@ -62,11 +62,18 @@ def nothing() -> None:
 
 def whose(result: Reproduction) -> None:
     """Whose numbers stand beside whose, and other remarks that belong to every number."""
+    if result.ran:
+        few = [remark for remark in result.remarks if remark.startswith("Only ")]
+        for remark in few:
+            st.warning(plain(remark), icon=":material/warning:")
     if result.is_published or not result.ran:
+        if result.ran and find_model(result.model) is None:
+            st.caption(plain(result.remarks[0]))
         return
     model = "the demo model" if result.model == "demo" else result.model
+    first = f"Nothing is published for {plain(model)}: this shows that the protocol runs and what it gives."
     st.info(
-        f"Nothing is published for {plain(model)}: this shows that the protocol runs and what it gives. The published "
+        f"{plain(result.remarks[0]) if is_gpt2_small(result.model) else first} The published "
         "numbers below are **GPT-2 small's, another model's**, at the same share of its edges. They are no target "
         "here, and no verdict rests on them.",
         icon=":material/compare:",
@@ -338,60 +345,3 @@ def protocol(result: Reproduction) -> None:
 def _options(options: dict[str, Any]) -> str:
     steps = options.get("steps")
     return f" (k = {steps})" if steps else ""
-
-
-def made(shown: Shown, result: Reproduction) -> None:
-    """What decided the numbers, and how to make them again."""
-    left, right = st.columns([1, 1], gap="large")
-    with left:
-        st.markdown("**What decided these numbers**")
-        table = pd.DataFrame(facts(shown, result), columns=["", "value"]).set_index("")
-        st.table(table.map(plain), border="horizontal", hide_header=True)
-    with right:
-        st.markdown("**Run it again in Python**")
-        st.code(python_snippet(result), language="python")
-        st.markdown("**… or on the command line**")
-        st.code(shell_snippet(result), language="bash", wrap_lines=True)
-        st.caption("Runs that are in the library already are not computed again.")
-
-
-def facts(shown: Shown, result: Reproduction) -> list[tuple[str, str]]:
-    """What decided the numbers, and where and when they were computed."""
-    asked, record = result.asked, result.made
-    rows = [("Model", result.model), ("Pairs per task", f"{asked.n_pairs}, seed {asked.seed}")]
-    if not record:
-        return [*rows, ("Computed", "nothing")]
-    libraries = record["libraries"]
-    versions = ", ".join(f"{name} {version}" for name, version in libraries.items() if name != "platform")
-    runs = sum(len(methods) for methods in record["runs"].values())
-    origin = "bundled with the project" if shown.bundled else "in the run library"
-    return [
-        *rows,
-        ("Weights", f"{record['model']['weights_hash']}, {record['model']['dtype']}"),
-        ("Tokenizer", str(record["model"].get("tokenizer_hash", "–"))),
-        ("Runs", f"{runs}, {origin}"),
-        ("Computed", f"{record['created']} on {record['device']}, {record['seconds']:.0f} s of computing"),
-        ("Versions", versions),
-        ("Platform", str(libraries.get("platform", "–"))),
-    ]
-
-
-def python_snippet(result: Reproduction) -> str:
-    """Python that runs the protocol again."""
-    arguments = "".join(f", {name}={value!r}" for name, value in question_of(result).items())
-    return (
-        "import eapgp\n\n"
-        f"result = eapgp.reproduce({result.model!r}{arguments})\n"
-        "print(result.verdicts())\n"
-        'result.table().to_csv("paper.csv", index=False)\n'
-        "for title, figure in result.figures():\n"
-        "    figure.show()\n"
-    )
-
-
-def shell_snippet(result: Reproduction) -> str:
-    """The command that runs the protocol again."""
-    words = ["eapgp", "reproduce", "--model", result.model]
-    for name, value in question_of(result).items():
-        words += [f"--{name}" if value else f"--no-{name}"] if name == "exact" else [f"--{name}", str(value)]
-    return " ".join(shlex.quote(word) for word in words) + " --out report --json"
