@@ -31,6 +31,9 @@ else:
         closely = faithfulness.look_closely(session, cards, shown.card, __file__)
         with guard("The circuits of this size"):
             faithfulness.readout(cards, k, closely)
+        circuit = circuit_of(cards[closely], services.attribution(cards[closely]).scores, k)
+        if session["tab"] == "evidence":
+            faithfulness.obtain(faithfulness.evidence_task(cards[closely], circuit, closely))  # before the random ones
         picture = st.container()
         curves = faithfulness.measured_curves(session, cards)
         base = faithfulness.baseline(session, cards[closely]) if session["base"] and curves else None
@@ -44,9 +47,7 @@ else:
             elif opened == "difference":
                 views.differences(cards, curves, closely, session["grid"], k)
             elif opened == "evidence":
-                card = cards[closely]
-                circuit = circuit_of(card, services.attribution(card).scores, k)
-                found = faithfulness.evidence(card, circuit, closely)
+                found = faithfulness.evidence(cards[closely], circuit, closely)
                 if found is not None:
                     views.show_evidence(found, closely, k)
             elif opened == "numbers":

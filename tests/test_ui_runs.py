@@ -91,3 +91,13 @@ def test_search_and_filter(home: Path) -> None:
     assert "name" not in table.columns and table["id"].tolist() == [card.id[:8] for card in found]
     services.shelf().library.rename(mine()[0], "First try")
     assert [card.run.name for card in runs.matching(services.shelf().cards(), "first", "all")] == ["First try"]
+
+
+def test_a_copy_of_an_example_is_the_user_s_own(home: Path) -> None:
+    """An example's archive that was imported can be named and deleted; the example stays."""
+    (run_id,) = mine()
+    card = services.shelf().get(run_id)
+    assert card is not None and not card.example
+    services.shelf().library.delete(run_id)
+    left = services.shelf().get(run_id)
+    assert left is not None and left.example

@@ -200,13 +200,17 @@ def baseline(session: Session, card: Card) -> Baseline | None:
     return settle(task, Baseline, ask=f"Measure {work.SEEDS} draws of random circuits")
 
 
-def evidence(card: Card, circuit: Circuit, name: str) -> Evidence | None:
+def evidence_task(card: Card, circuit: Circuit, name: str) -> Task:
     """One circuit's complement and what its edges contribute."""
     compute = work.evidence_work(services.workshop(), lane_of(card), card.run, circuit)
     key = work.circuits_key("evidence", card.id, [circuit])
-    label = f"{circuit.n_kept} edges of {name}, one at a time"
+    return Task(key, f"{circuit.n_kept} edges of {name}, one at a time", card, Evidence, compute)
+
+
+def evidence(card: Card, circuit: Circuit, name: str) -> Evidence | None:
+    """The evidence on one circuit; None, with what to do drawn, until it is there."""
     runs = min(circuit.n_kept, work.SAMPLE) + work.OUTSIDE + 2
-    return settle(Task(key, label, card, Evidence, compute), Evidence, ask=f"Measure it ({runs} circuits)")
+    return settle(evidence_task(card, circuit, name), Evidence, ask=f"Measure it ({runs} circuits)")
 
 
 # -- the top of the page -----------------------------------------------------------------------

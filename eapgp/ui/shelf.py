@@ -136,8 +136,8 @@ class Shelf:
         return next((card for card in found if not card.example), found[0] if found else None)
 
     def get(self, run_id: str) -> Card | None:
-        """The run of this id, or of the only id that starts so; None if there is none."""
-        found = [card for card in self.cards() if card.id.startswith(run_id)]
+        """The run of this id, or of the only id that starts so, the user's own before an example; else None."""
+        found = sorted((card for card in self.cards() if card.id.startswith(run_id)), key=lambda card: card.example)
         exact = [card for card in found if card.id == run_id]
         return exact[0] if exact else (found[0] if len({card.id for card in found}) == 1 else None)
 
