@@ -246,7 +246,7 @@ def test_an_attention_map_tells_repeated_tokens_apart_and_draws_no_future() -> N
 def test_figures_of_contributions_hold_every_number() -> None:
     clean, corrupted = np.array([1.0, 2.0, 4.0]), np.array([-1.0, 0.0, 0.5])
     table = figure_data(contribution_by_pair(clean, corrupted, node="a0.h1", pair=1))
-    assert sorted(table["direct contribution (logits)"]) == sorted([*clean, *corrupted])
+    assert sorted(table["logits"]) == sorted([*clean, *corrupted])
     nodes = contributions_by_node(["a", "b"], clean[:2], corrupted[:2], others=(0.5, 0.1), total=3.5)
     bars = figure_data(nodes).query("series == 'clean prompts'")["direct contribution (logits)"]
     assert bars.sum() == pytest.approx(3.5)

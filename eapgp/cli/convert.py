@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _import(app: typer.Typer) -> None:
-    examples = ("eapgp import scores.json", "eapgp import circuit.pt --to scores.csv --json")
+    examples = ("eapgp import scores.json", "eapgp import scores.json --keep --task ioi --model gpt2")
 
     @command(app, "import", examples=examples, panel=PANEL)
     def import_(
@@ -36,18 +36,30 @@ def _import(app: typer.Typer) -> None:
         format: Annotated[str | None, typer.Option(help=READ_HELP)] = None,
         to: Annotated[Path | None, typer.Option(help="Write them to this file too.", metavar="FILE")] = None,
         top: Annotated[int, typer.Option(min=0, help="How many of the strongest edges to show.")] = 10,
+        keep: Annotated[bool, typer.Option("--keep", help="Keep them as a run, to open in the dashboard.")] = False,
+        task: Annotated[str, typer.Option(help="With --keep: the task they belong to, such as ioi.")] = "",
+        model: Annotated[str, typer.Option(help="With --keep: the model they belong to, such as gpt2.")] = "",
+        home: HomeOption = None,
     ) -> Reply:
         """Read edge scores or a circuit from a file, say what is in it, and convert it with --to.
 
         Nothing that could run code is read: pickled files are refused.
         """
         from eapgp.formats import format_of, read_file, write_scores
+        from eapgp.runs.imported import keep_scores
+        from eapgp.runs.library import RunLibrary
 
         read = read_file(file, format=format)
         if to is not None:
             nodes = read.node_scores if format_of(to).node_scores else None
             write_scores(read.scores, to, circuit=read.circuit, node_scores=nodes)
-        payload = {"file": str(file), "format": read.format, "written": str(to) if to else None}
+        kept = keep_scores(RunLibrary(home), file, task=task, model=model, format=format) if keep else None
+        payload = {
+            "file": str(file),
+            "format": read.format,
+            "written": str(to) if to else None,
+            "run": kept.id if kept else None,
+        }
         return _about(read.scores, read.circuit, top, payload)
 
 
@@ -63,6 +75,8 @@ def _about(scores: EdgeScores, circuit: Circuit | None, top: int, payload: dict[
         "top_edges": edges,
     }
     head = f"{graph.n_layers} layers, {graph.n_heads} heads: {graph.n_edges:,} edges, {n_scored:,} scored"
+    if payload.get("run"):
+        head += f"; kept as run {payload['run'][:8]}"
     if circuit is not None:
         head += f", {circuit.n_kept:,} in the circuit"
     rows = [(edge["name"], edge["score"]) for edge in edges]

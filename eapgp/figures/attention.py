@@ -20,7 +20,7 @@ TITLES: dict[Side, str] = {
     "difference": "Clean − corrupted",
 }
 _READ: dict[Side, str] = {
-    "clean": "Each row is a token looking back; dark cells (light ones on a dark page) are where it looks.",
+    "clean": "Each row is a token looking back; strong cells are where it looks (0 to 1).",
     "corrupted": "The same head on the corrupted prompt; ▸ marks tokens that differ between the two prompts.",
     "difference": "Blue: attended to more on the clean prompt; vermillion: more on the corrupted one.",
 }
@@ -61,7 +61,7 @@ def attention_map(
             zmin=-bound if signed else 0.0,
             zmax=bound,
             colorscale=look.diverging if signed else [list(stop) for stop in look.sequential],
-            colorbar=colour_bar("difference" if signed else "attention", len=0.8),
+            colorbar=colour_bar("", orientation="h", x=0.5, y=1.0, yanchor="bottom", thickness=8, ypad=2, nticks=3),
             hovertemplate=f"%{{y}}<br>looks at %{{x}}<br>%{{z:{sign}.3f}}<extra></extra>",
             hoverongaps=False,
             xgap=1 if n <= 24 else 0,
@@ -78,16 +78,17 @@ def attention_map(
         y="looking (query)",
         read=_READ[side],
         dark=dark,
-        height=size + 170,
+        height=size + 215,
     )
     ticks: dict[str, Any] = {"type": "category", "tickmode": "array", "tickvals": places, "ticktext": labels}
-    ticks |= {"showgrid": False, "zeroline": False, "tickfont": {"size": 12 if n <= 24 else 9}}
+    ticks |= {"showgrid": False, "zeroline": False, "tickfont": {"size": 11 if n <= 24 else 9}}
     ticks |= {"range": [-0.5, n - 0.5]}
-    figure.update_xaxes(**ticks, tickangle=-60)
+    figure.update_layout(margin={"l": 20, "r": 8, "t": 92})
+    figure.update_xaxes(**ticks, tickangle=-90)
     figure.update_yaxes(**ticks)
     figure.update_yaxes(range=[n - 0.5, -0.5])
     return figure
 
 
-def _short(token: str, limit: int = 11) -> str:
+def _short(token: str, limit: int = 9) -> str:
     return escape(token if len(token) <= limit else token[: limit - 1] + "…")

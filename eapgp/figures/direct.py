@@ -42,10 +42,11 @@ def contribution_by_pair(
         figure.add_vline(x=pair + 1, line={"color": look.text, "width": 1, "dash": "dot"})
     apply(
         figure,
-        title=f"What {node} adds to the logit difference itself",
+        title=f"Direct contribution of {node}",
         x="prompt pair",
-        y="direct contribution (logits)",
-        read="Above 0 the node's own output favours the right answer; dashed lines are the means over pairs. "
+        y="logits",
+        read="What the node's own output adds to the logit difference. Above 0 it favours the "
+        "right answer; dashed lines are the means over pairs. "
         "Click a point to look at that pair.",
         dark=dark,
         height=380,
@@ -115,10 +116,10 @@ def token_bars(rows: list[tuple[str, float]], *, title: str, dark: bool = False)
     apply(
         figure,
         title=title,
-        x="added to the token's logit, relative to the average token",
+        x="logits",
         y="token",
-        read="The tokens whose logits this node's output raises most (blue) and lowers most (vermillion). "
-        "␣ is a leading space.",
+        read="Tokens whose logits this node's output raises most (blue) and lowers most (vermillion), relative to the "
+        "average token. ␣ is a leading space.",
         dark=dark,
         height=150 + 20 * len(rows),
     )

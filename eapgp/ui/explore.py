@@ -15,7 +15,7 @@ from eapgp.figures.style import theme
 from eapgp.ui import edit_panel, node_details, services
 from eapgp.ui.circuit_view import build_payload
 from eapgp.ui.circuits import DEFAULT_EDGES, Selected, circuit_of, known_roles, score_of
-from eapgp.ui.draw import chart, dark, points_clicked
+from eapgp.ui.draw import chart, dark, plain, points_clicked
 from eapgp.ui.edges import edge_page
 from eapgp.ui.edit import Edits, edited
 from eapgp.ui.jobs import JobView
@@ -100,6 +100,9 @@ def heading(card: Card) -> None:
 
     title = TASKS[card.task].title if card.task in TASKS else card.run.name or card.task
     st.title(title, anchor=False)
+    if not card.n_pairs:
+        st.caption(f"Imported scores {plain(card.run.name)} · {plain(card.model)} · signs as in the file")
+        return
     pairs = f"{card.n_pairs:,} prompt pair{'s' if card.n_pairs != 1 else ''}"
     source = "bundled example" if card.example else "your library"
     st.caption(

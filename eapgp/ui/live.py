@@ -10,6 +10,7 @@ from eapgp.ui import services
 from eapgp.ui.draw import plain
 from eapgp.ui.jobs import JobView
 from eapgp.ui.panel import progress_text
+from eapgp.ui.polling import poll
 from eapgp.ui.shelf import Card
 
 _AGREED = "eapgp-agreed"
@@ -25,7 +26,7 @@ def follow(job_id: str, show: Callable[[JobView], None], *, waiting: str, cancel
     if job is None:
         st.caption("This result is no longer kept. Change something to ask again.")
     elif job.live:
-        st.fragment(_wait, run_every=0.4)(job_id, waiting, cancel)
+        poll(job_id, lambda now: _wait(now, waiting, cancel))
     else:
         end(job, show)
 
@@ -66,12 +67,8 @@ def end(job: JobView, show: Callable[[JobView], None]) -> None:
         st.caption("Stopped.")
 
 
-def _wait(job_id: str, waiting: str, cancel: bool) -> None:
-    job = services.job(job_id)
-    if job is None or not job.live:
-        st.rerun(scope="app")
-        return
+def _wait(job: JobView, waiting: str, cancel: bool) -> None:
     st.progress(job.fraction, text=f"{waiting} {progress_text(job)}")
-    if cancel and st.button("Cancel", key=f"cancel-{job_id}", icon=":material/close:", help="Stop this computation."):
-        services.manager().cancel(job_id)
+    if cancel and st.button("Cancel", key=f"cancel-{job.id}", icon=":material/close:", help="Stop this computation."):
+        services.manager().cancel(job.id)
         st.rerun(scope="app")

@@ -25,6 +25,7 @@ _SHORT = {
     "mask-ig-refined": "Mask-IG-refined",
     "exact": "Exact patching",
     "random": "Random",
+    "imported": "Imported scores",
 }
 # Settings of the sidebar that a method takes but whose choice changes no score.
 _WITHOUT_EFFECT = {"eap-ig": ("objective",)}

@@ -155,7 +155,7 @@ def _tokens(found: PromotedTokens) -> None:
 
     rows = [*found.promoted, *reversed(found.suppressed)]
     where = "all pairs" if found.pair is None else f"pair {found.pair + 1}"
-    chart(token_bars(rows, title=f"Tokens it promotes and suppresses, {where}", dark=dark()), "promoted")
+    chart(token_bars(rows, title=f"Tokens promoted, {where}", dark=dark()), "promoted")
     if found.answers:
         said = ", ".join(
             f"{plain(token)} ({'right' if right else 'wrong'}) {value:+.3f}" for token, value, right in found.answers

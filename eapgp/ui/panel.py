@@ -17,6 +17,7 @@ from eapgp.runs.spec import RunSpec
 from eapgp.ui import services
 from eapgp.ui.jobs import JobView
 from eapgp.ui.methods import blurb, draws_noise, metric_title, option_names, short_name, variant
+from eapgp.ui.polling import poll
 from eapgp.ui.session import Session
 from eapgp.ui.settings import (
     FIELDS,
@@ -238,22 +239,18 @@ def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView
             session["job"] = job_id
             waiting = True
     if waiting:
-        st.fragment(_progress, run_every=0.5)(job_id)
+        poll(job_id, _progress, every=0.5)
     elif session["job"]:
         session["job"] = ""
     return job
 
 
-def _progress(job_id: str) -> None:
-    job = services.job(job_id)
-    if job is None or not job.live:
-        st.rerun(scope="app")
-        return
+def _progress(job: JobView) -> None:
     st.progress(job.fraction, text=progress_text(job))
     if st.button(
         "Cancel", key="cancel-button", width="stretch", icon=":material/close:", help="Stop this computation."
     ):
-        services.manager().cancel(job_id)
+        services.manager().cancel(job.id)
         st.rerun(scope="app")
 
 

@@ -18,6 +18,7 @@ from eapgp.ui.jobs import JobView
 from eapgp.ui.live import QUICK, end, may_run
 from eapgp.ui.methods import metric_title
 from eapgp.ui.panel import progress_text
+from eapgp.ui.polling import poll
 from eapgp.ui.shelf import Card
 from eapgp.ui.work import Measured
 
@@ -57,7 +58,7 @@ def readout(card: Card, circuit: Circuit, unedited: Circuit | None = None) -> No
     if job is None:
         st.caption("This result is no longer kept. Change something to ask again.")
     elif job.live:
-        st.fragment(_wait, run_every=0.25)(job_id, card, circuit)
+        poll(job_id, lambda now: _wait(now, card, circuit), every=0.25)
     elif job.state == "done":
         known = services.manager().wait(before, QUICK) if before else None
         base = known.result.faithfulness[0] if known is not None and known.state == "done" else None
@@ -73,11 +74,7 @@ def _submit_unedited(card: Card, circuit: Circuit) -> str:
     return services.submit_circuits(card, [circuit], label, slot=services.session_slot("unedited"))
 
 
-def _wait(job_id: str, card: Card, circuit: Circuit) -> None:
-    job: JobView | None = services.job(job_id)
-    if job is None or not job.live:
-        st.rerun(scope="app")
-        return
+def _wait(job: JobView, card: Card, circuit: Circuit) -> None:
     _row(Shown(card, circuit))
     st.caption(f"Running this circuit on the model · {plain(progress_text(job))}")
 

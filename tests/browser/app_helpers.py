@@ -36,9 +36,9 @@ def run_button(page: Any) -> Any:
 
 def faithfulness(page: Any) -> float:
     """The value of the readout, once it is there."""
-    metric = page.locator(".st-key-readout [data-testid=stMetric]").first
-    metric.wait_for(timeout=LONG)
-    return float(metric.locator("[data-testid=stMetricValue]").inner_text())
+    value = page.locator(".st-key-readout [data-testid=stMetricValue]").first
+    value.filter(has_text=re.compile(r"\d")).wait_for(timeout=LONG)
+    return float(value.inner_text())
 
 
 def until(page: Any, condition: Any, *, seconds: float = 60, what: str = "condition") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -126,7 +127,180 @@ def test_an_unknown_model_is_one_line_and_the_page_stays(app: str, open_page: Ca
 
 @pytest.mark.parametrize(("size", "theme"), [(PHONE, "light"), (DESKTOP, "dark")])
 def test_phone_width_and_dark_theme(app: str, open_page: Callable[..., Any], size: tuple[int, int], theme: str) -> None:
-    page = open_page(app, size=size, theme=theme)
+    page = open_page(app, size=size, theme=theme, query="sel=a3.h1")
+    page.locator(".st-key-attention-difference .js-plotly-plot").wait_for(timeout=LONG)
     page.locator(".st-key-explore-circuit .edges .edge").first.wait_for(state="attached")
     wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
     assert wide <= size[0] + 1
+
+
+# ---- what a node does --------------------------------------------------------------------------
+
+
+def test_a_head_shows_where_it_attends_and_what_it_writes(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, query="sel=a3.h1")
+    for side in ("clean", "corrupted", "difference"):
+        page.locator(f".st-key-attention-{side} .js-plotly-plot").wait_for(timeout=LONG)
+    page.locator(".st-key-promoted .js-plotly-plot").wait_for(timeout=LONG)
+    first = page.locator(".st-key-readings").get_by_text("Clean", exact=True).locator("..").inner_text()
+    fill(page, "prompt", "2")
+    page.locator(".st-key-readings").get_by_text("On pair 2:").wait_for(timeout=LONG)
+    assert page.locator(".st-key-readings").get_by_text("Clean", exact=True).locator("..").inner_text() != first
+    shown = page.locator("[data-testid=stMetric]", has_text="Direct contribution")
+    assert float(shown.locator("[data-testid=stMetricValue]").inner_text()) > 1, "the name mover of the demo model"
+    page.get_by_text("This node under every method").wait_for()
+    page.locator(".st-key-deselect button").first.click()
+    page.get_by_text("Click a node or an edge").wait_for()
+    assert "sel=" not in page.url
+
+
+def test_the_logits_show_which_nodes_write_the_difference(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, query="sel=logits")
+    figure = page.locator(".st-key-direct-nodes .js-plotly-plot")
+    figure.wait_for(timeout=LONG)
+    clean = float(
+        page.locator("[data-testid=stMetric]", has_text="Clean").locator("[data-testid=stMetricValue]").inner_text()
+    )
+    total = figure.evaluate("plot => Array.from(plot._fullData[0].x).reduce((sum, value) => sum + value, 0)")
+    assert abs(total - clean) < 2e-3, "contributions and biases add up to the metric"
+
+
+def test_by_keyboard_alone_to_the_details_of_a_node_and_an_edge(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app)
+    page.locator(".st-key-explore-circuit .edges .edge").first.wait_for(state="attached")
+    focused = "document.activeElement.shadowRoot?.activeElement?.getAttribute('aria-label') ?? ''"
+    page.get_by_role("button", name="Full screen").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate(focused).startswith("logits")
+    page.keyboard.press("ArrowDown")
+    name = page.evaluate(focused).split(",")[0]
+    page.keyboard.press("Enter")
+    until(page, lambda: f"sel={name}" in page.url, what="the node in the URL")
+    page.get_by_text("in the circuit on screen").first.wait_for()
+    page.keyboard.press("e")
+    until(page, lambda: "-%3E" in page.url or "->" in page.url, what="the edge in the URL")
+    page.get_by_text("estimated to").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_text("Click a node or an edge").wait_for()
+
+
+# ---- edit mode ---------------------------------------------------------------------------------
+
+
+def click_node(page: Any, name: str) -> None:
+    """A mouse click on a node of the picture."""
+    box = page.locator(f'.st-key-explore-circuit .node[aria-label^="{name},"] .box').bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+def test_edits_from_the_picture_and_beside_it_change_the_measured_circuit(
+    app: str, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(app, query="edit=1")
+    whole = faithfulness(page)
+    before = edges_on_screen(page)
+    page.get_by_role("button", name="Remove", exact=True).click()
+    click_node(page, "a2.h1")
+    until(page, lambda: "edits=drop_a2.h1" in page.url, what="the edit in the URL")
+    page.get_by_text("by your edits").wait_for(timeout=LONG)
+    assert edges_on_screen(page) != before
+    page.locator(".st-key-edit-undo button").first.click()
+    until(page, lambda: "edits" not in page.url, what="the edit taken back")
+    until(page, lambda: edges_on_screen(page) == before, what="the picture as before")
+    again = open_page(app, query="edit=1&sel=a3.h1->logits&edits=drop_a2.h1")
+    again.locator(".st-key-edit-edge button").first.click()
+    until(again, lambda: "cut_a3.h1" in again.url, what="the removed edge in the URL")
+    again.get_by_text("1 edge removed, 1 node excluded").wait_for()
+    until(again, lambda: faithfulness(again) < 0.1, seconds=120, what="the faithfulness without the name mover")
+    assert whole > 0.5
+    open_tab(again, "Download")
+    with again.expect_download() as started:
+        again.locator(".st-key-download-mib-json button").first.click()
+    edges = json.loads(Path(started.value.path()).read_text())["edges"]
+    assert not edges["a3.h1->logits"]["in_graph"]
+    assert not any(row["in_graph"] for name, row in edges.items() if "a2.h1" in name)
+    assert sum(row["in_graph"] for row in edges.values()) == int(edges_on_screen(again).split()[3])
+    again.locator(".st-key-edit-reset button").first.click()
+    until(again, lambda: faithfulness(again) == whole, seconds=120, what="the faithfulness of before")
+
+
+def test_an_edit_that_cannot_be_made_is_named(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, query="edits=cut_a9.h9~logits,cut_a3.h1~logits")
+    page.get_by_text("this graph has no edge a9.h9->logits").wait_for()
+    page.get_by_text("1 edge removed").wait_for()
+    other = open_page(app, query="edits=cut_everything")
+    other.get_by_text("expected an edit such as").wait_for()
+    assert edges_on_screen(other).startswith("50 selected")
+
+
+# ---- the view in the link, the second picture, the readout -------------------------------------
+
+
+def test_filter_zoom_group_and_trace_are_in_the_link_and_restored(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, query="sel=a3.h1&pins=a0.h1,a0.h2")
+    page.locator(".st-key-explore-circuit .edges .edge").first.wait_for(state="attached")
+    page.get_by_role("button", name="Trace", exact=True).click()
+    until(page, lambda: "trace=1" in page.url, what="trace in the URL")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("button", name="+ supports").click()
+    until(page, lambda: "sign=plus" in page.url, what="the sign in the URL")
+    page.get_by_role("button", name="Zoom in").click()
+    until(page, lambda: "zoom=1.35" in page.url, what="zoom in the URL")
+    page.get_by_role("button", name="Groups").click()
+    page.get_by_role("button", name="Group 3 nodes").click()
+    until(page, lambda: "groups=" in page.url, what="the group in the URL")
+    wait_ready(page)
+    shown = edges_on_screen(page)
+    again = open_page(page.url)
+    again.locator(".st-key-explore-circuit .node.group").wait_for(state="attached")
+    assert edges_on_screen(again) == shown and "shown" in shown
+    assert again.locator(".st-key-explore-circuit .zoom").text_content() == "135%"
+    assert again.get_by_text("The link").count() == 0
+
+
+def test_groups_are_exported_and_imported_again(app: str, open_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_page(app, query="groups=Movers:a3.h1,m3")
+    page.locator(".st-key-explore-circuit .node.group").wait_for(state="attached")
+    page.get_by_role("button", name="Groups").click()
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Export JSON").click()
+    saved = tmp_path / "groups.json"
+    started.value.save_as(saved)
+    page.get_by_role("button", name="Delete group Movers").click()
+    until(page, lambda: "groups=" not in page.url, what="no group in the URL")
+    page.get_by_label("File of groups").set_input_files(saved)
+    page.get_by_text("1 group read").wait_for()
+    until(page, lambda: "groups=Movers" in page.url, what="the group in the URL again")
+    bad = tmp_path / "other.json"
+    bad.write_text("{")
+    page.get_by_label("File of groups").set_input_files(bad)
+    page.get_by_text("no JSON file of groups").wait_for()
+
+
+def test_pyvis_draws_the_same_circuit_offline(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, query="picture=pyvis&k=20")
+    frame = page.frame_locator("iframe")
+    frame.locator("canvas").wait_for(timeout=LONG)
+    assert frame.get_by_text("20 selected").is_visible()
+    fill(page, "k", "30")
+    page.frame_locator("iframe").get_by_text("30 selected").wait_for()
+
+
+def test_the_readout_is_dimmed_from_the_first_move_of_the_slider_until_it_is_measured_anew(
+    app: str, open_page: Callable[..., Any], record_property: Callable[[str, object], None]
+) -> None:
+    page = open_page(app)
+    old = faithfulness(page)
+    slider = page.get_by_role("slider", name="Number of edges, logarithmic")
+    opacity = "document.querySelector('.st-key-readout').style.opacity"
+    value = "document.querySelector('.st-key-readout [data-testid=stMetricValue]').innerText"
+    for place, wait in ((230, LONG), (270, LONG), (310, LONG)):
+        slider.evaluate(f"(e) => {{ e.value = {place}; e.dispatchEvent(new Event('input')); }}")
+        assert page.evaluate(opacity) == "0.3"
+        start = time.monotonic()
+        slider.dispatch_event("change")
+        page.wait_for_function(f"{opacity} === '' && {value} !== '{old:.3f}' && {value} !== '…'", timeout=wait)
+        taken = time.monotonic() - start
+        old = faithfulness(page)
+        print(f"new faithfulness {old} after {taken:.3f} s")
+    record_property("readout_seconds", round(taken, 3))

@@ -68,7 +68,7 @@ Object.assign(CircuitView.prototype, {
       this.groupNote = `${file.name} is no JSON file of groups.`;
       return;
     }
-    this.groupNote = groups.length ? `${groups.length} groups read from ${file.name}.` : `${file.name} holds no group of nodes of this graph.`;
+    this.groupNote = groups.length ? `${groups.length} group${groups.length === 1 ? "" : "s"} read from ${file.name}.` : `${file.name} holds no group of nodes of this graph.`;
     if (groups.length) this.setGroups(groups);
   },
 

@@ -1,0 +1,57 @@
+"""Scores from a file as a run of the library, so that everything that shows runs can show them.
+
+Such a run has no prompts and no spec: nothing can be run on a model from it, and it cannot be
+computed again. Its options name the file and its hash, so the same file is one run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from eapgp.attribution.result import Attribution
+from eapgp.prompts.pairs import PromptSet
+from eapgp.runs.library import RunLibrary
+from eapgp.runs.run import Run
+from eapgp.runs.version import RESULT_VERSION
+
+METHOD = "imported"
+UNKNOWN = "unknown"
+
+
+def keep_scores(
+    library: RunLibrary, file: str | Path, *, task: str = "", model: str = "", format: str | None = None
+) -> Run:
+    """Store the edge scores of a file in the library; the run it became (or already was).
+
+    task, model: what they belong to, as far as it is known: a manual circuit's roles are shown where
+    the model is `gpt2` and the task `ioi` or `greater-than`.
+    Errors: FormatError for what cannot be read, RunError where the library cannot be written.
+    """
+    from eapgp.formats import read_file
+
+    path = Path(file)
+    read = read_file(path, format=format)
+    options = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+    nothing = np.zeros(0)
+    made = Attribution(METHOD, options, read.scores, nothing, nothing, 0, 0, 0.0, node_scores=read.node_scores)
+    prompts = PromptSet(task or UNKNOWN, (), UNKNOWN, {"kind": METHOD, "file": path.name})
+    named = {"id": model or UNKNOWN, "weights_hash": UNKNOWN, "tokenizer_hash": UNKNOWN, "dtype": UNKNOWN}
+    request = {
+        "result_version": RESULT_VERSION,
+        "model": named,
+        "prompts": {"hash": prompts.hash, "n_pairs": 0},
+        "task": prompts.task,
+        "metric": UNKNOWN,
+        "method": METHOD,
+        "options": options,
+        "intervention": UNKNOWN,
+        "seed": 0,
+        "keep_pairs": False,
+    }
+    run = library.save(made, request, prompts)
+    if not run.name:
+        run.set_meta(name=path.stem)
+    return run
