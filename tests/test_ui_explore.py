@@ -253,3 +253,29 @@ def test_figures_of_contributions_hold_every_number() -> None:
     tokens = token_bars([("<i>", 1.0), ("b", -1.0)], title="t")
     assert "&lt;i&gt;" in str(tokens.layout.yaxis.ticktext)
     assert list(figure_data(tokens)["token"]) == ["<i>", "b"]
+
+
+# ---- waiting -----------------------------------------------------------------------------------
+
+
+def _page_with_a_job_that_ends_at_once() -> None:
+    import streamlit as st
+
+    from eapgp.ui import services
+    from eapgp.ui.polling import poll
+
+    st.session_state["runs"] = st.session_state.get("runs", 0) + 1
+    job = services.manager().submit(f"quick-{st.session_state['runs']}", "quick", lambda progress: 1, lane="test")
+    services.manager().wait(job, 5)
+    st.number_input("value", value=7, key="kept")
+    poll(job, lambda view: st.write(f"drawn as {view.state}"))
+    st.write(f"end of run {st.session_state['runs']}")
+
+
+def test_a_job_that_ends_while_the_page_runs_does_not_start_the_page_again() -> None:
+    """Rerunning from within the page's own run loses what it has drawn and not sent yet."""
+    from streamlit.testing.v1 import AppTest
+
+    app = AppTest.from_function(_page_with_a_job_that_ends_at_once, default_timeout=60).run()
+    assert not app.exception
+    assert [block.value for block in app.markdown] == ["drawn as done", "end of run 1"]

@@ -85,6 +85,7 @@ Object.assign(CircuitView.prototype, {
     const { state } = this;
     state.selection = item;
     state.from = -1;
+    const traced = state.trace;
     if (!item) state.trace = false;
     this.relight();
     this.toolbar.sync();
@@ -92,6 +93,7 @@ Object.assign(CircuitView.prototype, {
     if (fromLink) return;
     this.send("select", { selection: item });
     this.mark("select");
+    if (traced !== state.trace) this.mark("view");
   },
 
   isSelectedEdge(i) {
@@ -120,12 +122,14 @@ Object.assign(CircuitView.prototype, {
     this.setHover(null);
     if (!any) return false;
     const chosen = state.selection || state.pins.length;
+    const traced = state.trace;
     Object.assign(state, { selection: null, pins: [], trace: false, from: -1, tool: "select" });
     this.relight();
     this.toolbar.sync();
     this.status.textContent = "selection cleared";
     this.send("select", { selection: null, clear: true });
     if (chosen) this.mark("select");
+    if (traced) this.mark("view");
     return true;
   },
 
@@ -135,6 +139,7 @@ Object.assign(CircuitView.prototype, {
     this.relight();
     this.toolbar.sync();
     this.send("trace", { trace: this.state.trace });
+    this.mark("view");
   },
 
   setRoving(node) {
