@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from eapgp.cli import main
 from eapgp.errors import OptionError
 from eapgp.runs import RunLibrary, RunSpec, compute_run
 from eapgp.runs.compute import resolve, run_attribution
-from eapgp.runs.distributed import Processes, _interleave, launched
+from eapgp.runs.distributed import Processes, _interleave, launched, own_device
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES: dict[str, dict[str, Any]] = {
@@ -122,6 +123,29 @@ def test_a_share_is_every_nth_pair_and_never_empty() -> None:
     assert (_interleave([values[:, share] for share in shares], 1) == values).all()
     with pytest.raises(OptionError, match=r"at least one per process \(3\), got 2"):
         Processes(0, 3, "cpu", None).share(2)
+
+
+def test_a_split_model_is_not_shared_out_too() -> None:
+    with pytest.raises(OptionError, match="leave out torchrun or split"):
+        own_device("split")
+
+
+def test_split_asks_for_a_device_map_and_gives_the_same_scores(tmp_path: Path) -> None:
+    """Without a GPU all layers land on the CPU; what is asked of the loader is checked, and that it works."""
+    from eapgp.models import load_model
+
+    asked: list[dict[str, Any]] = []
+
+    def load(name: str, **how: Any) -> Any:
+        asked.append(how)
+        return load_model(name, **how)
+
+    spec = RunSpec(task="ioi", n_pairs=3, method="eap", device="split")
+    split = compute_run(spec, library=RunLibrary(tmp_path / "split"), model_loader=load)
+    whole = compute_run(replace(spec, device="cpu"), library=RunLibrary(tmp_path / "whole"))
+    assert [how["device_map"] for how in asked] == ["auto"]
+    assert split.id == whole.id, "the device is no part of the request"
+    assert_close(split.scores().values, whole.scores().values)
 
 
 def test_torchrun_of_another_command_is_refused(

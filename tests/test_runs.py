@@ -57,6 +57,11 @@ def test_scores_keep_their_dtype_and_memory_order_does_not_matter(library: RunLi
     assert same_bits(np.ascontiguousarray(run.scores().values), np.ascontiguousarray(values))
 
 
+def test_everybody_may_read_every_file_of_a_run(library: RunLibrary) -> None:
+    run = store(library)
+    assert {path.stat().st_mode & 0o777 for path in run.path.iterdir()} == {0o644}
+
+
 def test_the_record_says_what_was_computed_and_how(library: RunLibrary) -> None:
     run = store(library)
     record = json.loads((run.path / "run.json").read_text())

@@ -30,7 +30,10 @@ HomeOption = Annotated[
         "--home", envvar="EAPGP_HOME", help="Folder of the run library.", show_default="the user's data folder"
     ),
 ]
-DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="auto")]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(help="auto, cpu, cuda, cuda:N, mps, or split: one model over all GPUs.", show_default="auto"),
+]
 BatchOption = Annotated[
     int | None, typer.Option("--batch-size", help="Pairs at a time; decides memory, not results.", show_default="fits")
 ]

@@ -54,6 +54,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     from safetensors.numpy import save_file
 
     save_file({name: _contiguous(values) for name, values in arrays.items()}, path)
+    path.chmod(0o644)  # safetensors makes files that only their owner can read; a library may be shared
     sync_file(path)
 
 

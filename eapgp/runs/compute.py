@@ -98,15 +98,24 @@ def resolve(spec: RunSpec) -> Resolved:
     return Resolved(spec, prompts, options, resolve_metric(spec, prompts))
 
 
+SPLIT = "split"
+"""The device of a model whose layers are spread over all GPUs of the machine."""
+
+
 def load_for(spec: RunSpec, model_loader: ModelLoader | None = None) -> Any:
-    """The spec's model; random weights are drawn with the spec's seed."""
+    """The spec's model; random weights are drawn with the spec's seed.
+
+    Device `split` spreads the layers over the GPUs there are (Accelerate's `device_map="auto"`); on a machine
+    without one the model is where it always is.
+    """
     loader = model_loader
     if loader is None:
         from eapgp.models import load_model
 
         loader = load_model
     given: dict[str, Any] = {"random_weights": True, "seed": spec.seed} if spec.random_weights else {}
-    return loader(spec.model, device=spec.device, dtype=spec.dtype, **given)
+    given |= {"device": "auto", "device_map": "auto"} if spec.device == SPLIT else {"device": spec.device}
+    return loader(spec.model, dtype=spec.dtype, **given)
 
 
 def make_prompt_set(spec: RunSpec) -> PromptSet:

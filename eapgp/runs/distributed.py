@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from eapgp.attribution.result import Attribution, PathRecord
 from eapgp.errors import OptionError
 from eapgp.runs.arrays import ARRAY_FIELDS, Arrays, path_arrays, score_arrays
-from eapgp.runs.compute import ModelLoader, Resolved, load_for, resolve, run_attribution
+from eapgp.runs.compute import SPLIT, ModelLoader, Resolved, load_for, resolve, run_attribution
 from eapgp.runs.identity import remember
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run
@@ -135,10 +135,15 @@ def processes(device: str) -> Iterator[Processes]:
 def own_device(device: str) -> str:
     """`auto` and `cuda` become this process's own GPU; anything else stays.
 
-    Errors: OptionError where this machine has fewer GPUs than processes.
+    Errors: OptionError where this machine has fewer GPUs than processes, and for `split`: every process
+    would take every GPU.
     """
     import torch
 
+    if device == SPLIT:
+        raise OptionError(
+            "device: expected one for each process, got 'split', which takes all GPUs; leave out torchrun or split."
+        )
     if device not in ("auto", "cuda") or (device == "auto" and not torch.cuda.is_available()):
         return "cpu" if device == "auto" else device
     local = int(os.environ["LOCAL_RANK"])
