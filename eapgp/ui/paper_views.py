@@ -307,7 +307,7 @@ def manual(result: Reproduction) -> None:
         hide_index=True,
         height=360,
         placeholder="–",
-        column_config={name: st.column_config.NumberColumn(format="%.3f") for name in shares},
+        column_config={name: st.column_config.NumberColumn(name.replace("_", ": "), format="%.3f") for name in shares},
     )
     st.caption(
         "Precision: share of the circuit that is in the manual one; recall: share of the manual one that was found. "

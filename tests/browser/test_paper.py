@@ -34,9 +34,10 @@ def open_sidebar(page: Any) -> None:
     """Unfold the sidebar, which is folded away on a phone."""
 
     def unfolded() -> bool:
-        if not run_button(page).is_visible():
-            page.get_by_test_id("stExpandSidebarButton").click(timeout=2000)
-        page.wait_for_timeout(500)
+        opener = page.get_by_test_id("stExpandSidebarButton")
+        if opener.is_visible() and not run_button(page).is_visible():
+            opener.click()
+        page.wait_for_timeout(700)
         return bool(run_button(page).is_visible())
 
     until(page, unfolded, what="the sidebar")
