@@ -210,3 +210,15 @@ def test_two_lanes_never_load_a_model_at_the_same_moment(monkeypatch: pytest.Mon
     for thread in threads:
         thread.join()
     assert most == [1]
+
+
+def test_libraries_are_left_to_no_collection_once_they_are_imported() -> None:
+    """In a process of its own: freezing is for good."""
+    code = (
+        "import gc\n"
+        "from eapgp.ui.work import import_for_good\n"
+        "import_for_good()\n"
+        "assert gc.get_freeze_count() > 100_000, gc.get_freeze_count()\n"
+        "assert len(gc.get_objects()) < 20_000, len(gc.get_objects())\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
