@@ -11,7 +11,11 @@ import torch
 from oracle import POST_NORM, LiteralRun, Oracle, Pair, difference, edge_scores, gradpath, mean_gradient
 from torch import Tensor
 
-PATTERN_IS_A_COPY = ("GPTNeoForCausalLM", "GPTJForCausalLM")  # what is done to `hook_pattern` is discarded
+PATTERN_IS_A_COPY = (
+    "GPTNeoForCausalLM",
+    "GPTJForCausalLM",
+    "OPTForCausalLM",
+)  # what is done to `hook_pattern` is discarded
 
 # -- increments -------------------------------------------------------------------------------
 
@@ -147,7 +151,8 @@ def relp(pair: Pair) -> np.ndarray:
     try:
         oracle.norm = _constant_scale
         for layer, block in enumerate(bridge.blocks):
-            kept += _ratio_hooks(block.original_component.mlp)
+            original = block.original_component
+            kept += _ratio_hooks(getattr(original, "mlp", original))  # OPT's layer is its own MLP
             points = ("hook_q", "hook_k") if oracle.kind in PATTERN_IS_A_COPY else ("hook_pattern",)
             extra += [(f"blocks.{layer}.attn.{point}", lambda x, hook: x.detach()) for point in points]
             for name in ("ln1_post", "ln2_post") if oracle.kind in POST_NORM else ():

@@ -232,17 +232,15 @@ def test_a_prompt_beyond_the_context() -> None:
         attribute(model, random_pairs(1, shortest=33, longest=33), method="eap")
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("method", ["eap", "eap-ig", "eap-gp", "exact", "mask-ig"])
-def test_bfloat16(method: str) -> None:
+def test_half_precision(method: str, dtype: str) -> None:
     """Half-width weights run, and scores are summed in float32: close to the wide model's, not equal."""
-    wide, narrow = (
-        scores_of(tiny_model("llama"), method=method),
-        scores_of(tiny_model("llama", "bfloat16"), method=method),
-    )
+    wide, narrow = scores_of(tiny_model("llama"), method=method), scores_of(tiny_model("llama", dtype), method=method)
     assert narrow.dtype == np.float32
     if method != "eap-gp":  # a path taken step by step drifts
         assert np.corrcoef(narrow.ravel(), wide.ravel())[0, 1] > 0.95
     assert np.isfinite(narrow).all()
     assert relative_error(narrow, wide) > 1e-5
-    as_bfloat = torch.from_numpy(narrow).bfloat16().float().numpy()
-    assert not np.array_equal(as_bfloat, narrow)  # wider than the model's own numbers
+    as_the_model = torch.from_numpy(narrow).to(getattr(torch, dtype)).float().numpy()
+    assert not np.array_equal(as_the_model, narrow)  # wider than the model's own numbers

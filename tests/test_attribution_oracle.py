@@ -126,16 +126,8 @@ def test_gpt2_other_metrics(method: str, metric: str) -> None:
     assert relative_error(found.pair_scores, expected) < TOLERANCE
 
 
-MAIN = ("eap", "clean-corrupted", "eap-ig", "eap-gp", "mask-ig")  # the rest is built from the same parts
-OTHERS = [method for method in (*LITERAL, *WHOLE_SET) if method not in MAIN]
-# sequential, shared norm and parallel, grouped queries, no norm before, norms on both sides
-DIFFERENT = ("gpt-j", "llama", "olmo2", "gemma2")
-
-
-@pytest.mark.parametrize(
-    ("name", "method"),
-    [(n, m) for n in CONFIGURATIONS for m in MAIN] + [(n, m) for n in DIFFERENT for m in OTHERS],
-)
+@pytest.mark.parametrize("name", list(CONFIGURATIONS))
+@pytest.mark.parametrize("method", [*LITERAL, *WHOLE_SET])
 def test_every_architecture(name: str, method: str) -> None:
     model, encoded = tiny_model(name), random_pairs(2, seed=2, shortest=4, longest=5)
     options = few_steps(method, 2)

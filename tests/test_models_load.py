@@ -15,7 +15,9 @@ from engine_made import one_thread, random_pairs, tiny_folder, tiny_model
 from tiny import build_folder, build_tokenizer
 
 from eapgp.attribution.api import attribute
+from eapgp.circuits.circuit import Circuit
 from eapgp.errors import InputError, ModelError, OptionError, UnknownNameError
+from eapgp.evaluation.runner import CircuitRunner
 from eapgp.graph import Graph
 from eapgp.models import load_model
 from eapgp.models.load import byte_tokenizer
@@ -265,3 +267,16 @@ def test_gpt2_small_shape() -> None:
 def test_tiny_folder_is_made_as_asked(tmp_path: Path) -> None:
     folder = build_folder("gpt2", tmp_path, n_layer=1)
     assert load_model(str(folder), device="cpu").graph == Graph(1, 4)
+
+
+def test_a_map_of_devices_gives_the_same_scores() -> None:
+    """`device_map` goes to Transformers as it is; one model spread by name is the model in one piece."""
+    folder, encoded = str(tiny_folder("llama")), random_pairs(2, seed=5, shortest=4, longest=5)
+    parts = ("model.embed_tokens", "model.layers.0", "model.layers.1", "model.norm", "model.rotary_emb", "lm_head")
+    spread = load_model(folder, device_map=dict.fromkeys(parts, "cpu"))
+    whole = load_model(folder, device="cpu")
+    for method in ("eap-gp", "exact"):
+        found, expected = (attribute(model, encoded, method=method).scores.values for model in (spread, whole))
+        assert np.array_equal(found, expected)
+    full = Circuit.full(spread.graph)
+    assert CircuitRunner(spread, encoded).faithfulness(full) == pytest.approx(1.0, abs=1e-5)
