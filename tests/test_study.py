@@ -238,14 +238,23 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(home: Path, model: Any) 
 def test_an_interruption_stops_the_sweep_and_keeps_what_is_finished(worker: Worker) -> None:
     study = make_study(SMALL)
 
-    def stop(phase: str, fraction: float) -> None:
-        if fraction > 0:
+    folder = worker.library.home / "studies" / "small"
+
+    def done() -> list[bool]:
+        return [is_done(read_record(folder, cell), worker.library) for cell in study.cells]
+
+    def inside(phase: str, fraction: float) -> None:
+        if fraction > 0:  # within the first cell
             raise Cancelled("stopped")
 
-    with pytest.raises(Cancelled):
-        sweep(study, worker.library, worker=worker, progress=stop)
-    folder = worker.library.home / "studies" / "small"
-    assert [is_done(read_record(folder, cell), worker.library) for cell in study.cells] == [True, False]
+    def between(phase: str, fraction: float) -> None:
+        if any(done()):
+            raise Cancelled("stopped")
+
+    for stop, finished in ((inside, [False, False]), (between, [True, False])):
+        with pytest.raises(Cancelled):
+            sweep(study, worker.library, worker=worker, progress=stop)
+        assert done() == finished
 
 
 def test_a_deleted_run_is_computed_again(worker: Worker) -> None:
