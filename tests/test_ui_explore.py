@@ -279,3 +279,27 @@ def test_a_job_that_ends_while_the_page_runs_does_not_start_the_page_again() -> 
     app = AppTest.from_function(_page_with_a_job_that_ends_at_once, default_timeout=60).run()
     assert not app.exception
     assert [block.value for block in app.markdown] == ["drawn as done", "end of run 1"]
+
+
+def test_values_are_given_to_widgets_until_a_whole_run_has_surely_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is started anew at once drops what it had drawn; the next one must give the values again."""
+    from streamlit.testing.v1 import AppTest
+
+    def page() -> None:
+        import streamlit as st
+
+        from eapgp.ui.session import Session
+        from eapgp.ui.state import integer
+
+        session = Session("page", (integer("size", 7, 1, 99, "A size."),))
+        session.widget("size", st.number_input, "Size", min_value=1, max_value=99)
+        session.write()
+
+    app = AppTest.from_function(page).run()
+    assert app.number_input[0].value == 7 and app.number_input[0].proto.set_value
+    assert app.run().number_input[0].proto.set_value, "the first run may not have arrived yet"
+    monkeypatch.setattr("eapgp.ui.session._SURELY", 0.0)
+    assert not app.run().number_input[0].proto.set_value, "later on the browser's own value counts"
+    app.number_input[0].set_value(9).run()
+    monkeypatch.setattr("eapgp.ui.session._SURELY", 1e9)
+    assert app.run().number_input[0].value == 9

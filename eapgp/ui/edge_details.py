@@ -53,7 +53,7 @@ def _in_circuit(card: Card, circuit: Circuit, edge: str) -> None:
         one.metric(
             "Faithfulness",
             f"{faithful[here] - faithful[there]:+.3f}",
-            delta=f"{faithful[here]:.3f} with, {faithful[there]:.3f} without",
+            delta=f"{faithful[here]:.3f} vs {faithful[there]:.3f}",
             delta_color="off",
             delta_arrow="off",
             help="Faithfulness of the circuit with this edge minus without it, both run on the model.",
@@ -61,7 +61,7 @@ def _in_circuit(card: Card, circuit: Circuit, edge: str) -> None:
         two.metric(
             "Metric",
             f"{metric[here] - metric[there]:+.3f}",
-            delta=f"{metric[here]:.3f} with, {metric[there]:.3f} without",
+            delta=f"{metric[here]:.3f} vs {metric[there]:.3f}",
             delta_color="off",
             delta_arrow="off",
             help="The metric of the circuit with this edge minus without it.",

@@ -8,6 +8,7 @@ otherwise bring the old value back.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from eapgp.ui.state import Field, read_url, write_url
 _STORE = "eapgp-values"
 _PAGE = "eapgp-page"
 _PENDING = "eapgp-pending"
+_SENT = "eapgp-sent"  # when the first whole run of the page ended
+_SURELY = 2.0  # seconds after which it has reached the browser
 
 
 class Session:
@@ -72,7 +75,7 @@ class Session:
         if options is not None and value not in options and not isinstance(value, (tuple, list)):
             value = field.default if field.default in options else next(iter(options), None)
             st.session_state[key] = value
-        if key not in st.session_state:
+        if key not in st.session_state or self._unsent():
             st.session_state[key] = list(value) if isinstance(value, tuple) else value
         chosen = draw(*args, key=key, help=kwargs.pop("help", field.help), **kwargs)
         if chosen is not None:
@@ -89,6 +92,8 @@ class Session:
         current = self._values.get(name, self._by_name[name].default)
         if st.session_state.get(key) not in by_label:
             st.session_state[key] = labels.get(current, next(iter(labels.values())))
+        elif self._unsent():
+            st.session_state[key] = st.session_state[key]
         drawn = st.tabs(list(labels.values()), key=key, on_change="rerun")
         opened = by_label[st.session_state[key]]
         self._values[name] = opened
@@ -96,9 +101,19 @@ class Session:
 
     def write(self) -> None:
         """Bring the URL up to date; call it last on a page (and in a fragment that changes a field)."""
+        st.session_state.setdefault(_SENT, time.monotonic())
         params = write_url({name: self._current(name) for name in self._by_name}, self._fields)
         if dict(st.query_params) != params:
             st.query_params.from_dict(params)
+
+    def _unsent(self) -> bool:
+        """Whether what this page has drawn may not have reached the browser yet.
+
+        A run that starts anew before the browser got the last one's widgets drops their values, and
+        Streamlit sends a value only once: until a whole run is surely through, values are given again.
+        """
+        ended = st.session_state.get(_SENT)
+        return ended is None or time.monotonic() - ended < _SURELY
 
     def _current(self, name: str) -> Any:
         """A field's value, as far as a link to this page may say it.
@@ -121,6 +136,8 @@ class Session:
     def _open(self, page: str) -> list[str]:
         opened = st.session_state.get(_PAGE)
         st.session_state[_PAGE] = page
+        if opened != page:
+            st.session_state.pop(_SENT, None)
         given = dict(st.query_params)
         if opened == page or not given:
             return st.session_state.get("eapgp-problems", []) if opened == page else self._forget_problems()
