@@ -50,7 +50,7 @@ def edge_along_path(
         _bars(fig, kind, array, row=first, label=titles[-2])
         _line(fig, kind, np.where(used, total, np.nan), row=first + 1, legend=True, label=titles[-1])
     said = f"score: {', '.join(scores)} (units of the metric){'; ' + note if note else ''}"
-    heading = title or f"Edge {name} along the paths"
+    heading = title or f"{name} along the paths"
     apply(fig, title=heading, read=_READ, note=said, dark=dark, height=200 + 190 * len(titles))
     for row, label in enumerate(("‖∂M/∂xᵥ‖", "adds to the score", "running sum")[-len(titles) :], start=1):
         fig.update_yaxes(title_text=label, row=row, col=1)

@@ -58,7 +58,7 @@ def _reference(session: Session, cards: Mapping[str, Card], pair: Pair) -> tuple
             st.segmented_control,
             "Hold against",
             options=["auto", "exact", "a"],
-            format_func={"auto": "Automatic", "exact": "Exact patching", "a": f"A: {pair.names[0]}"}.__getitem__,
+            format_func={"auto": "Automatic", "exact": "Exact patching", "a": "A"}.__getitem__,
             required=True,
             width="content",
         )

@@ -22,6 +22,7 @@ from eapgp.ui.panel import Panel
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card, asked_key
 
+SHOWN = "eapgp-compared"  # ids of the runs that were last side by side
 AXES = {
     "methods": "Methods",
     "steps": "Step settings",
@@ -183,6 +184,7 @@ def choose(session: Session, spec: RunSpec, context: Card) -> dict[str, Card]:
     )
     axis = str(session["by"])
     if axis == "runs":
+        session["runs"] = session["runs"] or st.session_state.get(SHOWN, ())
         with st.container(horizontal=True, vertical_alignment="bottom", key="compare-choice"):
             cards = compare.choose(session, context)
             compare.offer_more(session, spec, context)
@@ -197,6 +199,7 @@ def choose(session: Session, spec: RunSpec, context: Card) -> dict[str, Card]:
         if card is not None:
             label = offered[key].label
             cards_by_label[label if label not in cards_by_label else f"{label} ({key})"] = card
+    st.session_state[SHOWN] = tuple(card.id for card in cards_by_label.values())
     return cards_by_label
 
 

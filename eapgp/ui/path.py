@@ -30,8 +30,8 @@ TABS = {
 BACKGROUNDS = {
     "none": "None",
     "metric": "Metric",
-    "slope": "Slope of the metric",
-    "distance": "Distance to the corrupted output",
+    "slope": "Its slope",
+    "distance": "Output distance",
 }
 WINDOWS = {"all": "Both ends", "gradpath": "GradPath"}
 NEAR_ZERO = {"0.01": "1 %", "0.05": "5 %", "0.1": "10 %"}

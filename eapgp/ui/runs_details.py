@@ -135,7 +135,8 @@ def _open(card: Card) -> None:
 def _with(card: Card) -> tuple[str, ...]:
     """The runs that are compared now, if of the same graph, and this one."""
     shelf = services.shelf()
-    others = [run for run in Session.stored("runs", ()) if (known := shelf.get(run)) and known.graph == card.graph]
+    compared = Session.stored("runs", ()) or st.session_state.get("eapgp-compared", ())
+    others = [run for run in compared if (known := shelf.get(run)) and known.graph == card.graph]
     return (*[run for run in others if run != card.id][: MOST_RUNS - 1], card.id)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.browser.app_helpers import LONG, open_tab, until
-from tests.browser.conftest import wait_ready
+from tests.browser.app_helpers import LONG, fill, open_tab, until
+from tests.browser.conftest import PHONE, wait_ready
 
 
 @pytest.fixture(scope="module")
@@ -31,51 +31,90 @@ def test_compare_opens_on_a_fresh_server_with_linked_panes(app: str, open_page: 
     for pane in panes:
         until(page, lambda pane=pane: "15 selected" in pane.locator(".counts").inner_text(), what="the linked size")
     until(page, lambda: "k=15" in page.url, what="k in the URL")
+    panes[1].get_by_role("button", name="Zoom in").click()
+    until(page, lambda: panes[2].get_by_text("100%").count() == 0, what="the linked zoom")
+    until(page, lambda: "zoom=" in page.url, what="the zoom in the URL")
 
 
-def test_compare_scatter_overlap_sets_curves_and_costs(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app, path="compare")
-    page.locator(".st-key-rank-scatter .js-plotly-plot").wait_for()
-    open_tab(page, "Overlap by size")
-    page.locator(".st-key-jaccard .js-plotly-plot").wait_for()
-    open_tab(page, "Shared and not")
-    page.get_by_text(re.compile(r"In both.*\d+")).first.wait_for()
-    open_tab(page, "Faithfulness by size")
-    page.locator(".st-key-curves .js-plotly-plot").wait_for(timeout=LONG)
-    open_tab(page, "Costs")
-    page.get_by_text("passes do not depend on either").wait_for()
-    page.get_by_text("EAP and EAP-IG in one").click()
-    wait_ready(page)
+def test_compare_any_pair_edge_by_edge_and_by_curve(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, path="compare", query="b=3&picture=sets")
     page.locator(".st-key-compare-sets .edges .edge").first.wait_for(state="attached")
-    assert "picture=sets" in page.url
+    page.locator(".st-key-compare-sets").get_by_text("only EAP-GP · relative").first.wait_for()
+    plot = page.locator(".st-key-rank-scatter .js-plotly-plot")
+    plot.get_by_text("EAP against EAP-GP · relative").wait_for()
+    point = plot.locator(".scatterlayer .point").first
+    point.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)  # the figure is laid out once more when it comes into view
+    box = point.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    until(page, lambda: "sel=" in page.url and "-%3E" in page.url, what="the clicked edge in the URL")
+    open_tab(page, "Agreement")
+    page.get_by_text("Exact patching and EAP", exact=True).wait_for()
+    page.locator(".st-key-agreement-groups .js-plotly-plot").wait_for()
+    open_tab(page, "Shared and not")
+    page.get_by_text(re.compile(r"In both, sign flipped.*\d+")).first.wait_for()
+    open_tab(page, "Faithfulness")
+    page.locator(".st-key-curves .js-plotly-plot").wait_for(timeout=LONG)
+    page.locator(".st-key-difference .js-plotly-plot").wait_for()
+    page.get_by_text(re.compile(r"Area under the curve.*the order flips in \d+%")).wait_for()
+    open_tab(page, "Costs")
+    page.get_by_text("Passes per prompt pair").wait_for()
+    assert "b=3" in page.url and "picture=sets" in page.url and "tab=costs" in page.url
+
+
+def test_tasks_are_compared_and_missing_seeds_computed_at_a_click(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, path="compare", query="by=tasks&tab=curves")
+    page.get_by_text("These runs differ in task, prompts, metric").wait_for()
+    page.get_by_text("No paired difference").wait_for(timeout=LONG)
+    page.locator(".st-key-field-by").get_by_text("Prompt seeds").click()
+    wait_ready(page)
+    fill(page, "pairs", "4")
+    page.get_by_role("button", name="Compute 2 missing").click()
+    for name, place in (("EAP-GP · seed 0", 0), ("EAP-GP · seed 1", 1)):
+        pane = page.locator(f".st-key-compare-{place}")
+        pane.locator(".edges .edge").first.wait_for(state="attached", timeout=LONG)
+        until(page, lambda pane=pane, name=name: pane.locator(".heading").inner_text() == name, what=name)
+    page.get_by_text("These runs differ in prompts").wait_for()
 
 
 def test_path_draws_both_paths_and_its_views(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app, path="path")
+    page = open_page(app, path="path", query="at=3")
     plot = page.locator(".st-key-projection .js-plotly-plot")
     plot.wait_for()
     assert "GradPath" in plot.inner_text() and "Straight line" in plot.inner_text()
-    plot.get_by_text("Play", exact=True).click()
-    page.locator(".st-key-path-output_distance .js-plotly-plot").wait_for()
+    plot.get_by_text("Play").click()
+    for quantity in ("output_distance", "metric", "gradient_norm", "vanished", "to_corrupted", "to_clean"):
+        page.locator(f".st-key-path-{quantity} .js-plotly-plot").wait_for()
+    assert page.locator(".st-key-path-metric").get_by_text("step 3").count() == 1
     open_tab(page, "Vanished gradients")
     page.locator(".st-key-vanished .js-plotly-plot").wait_for()
-    box = page.locator(".st-key-field-pair input")
-    box.fill("2")
-    box.press("Enter")
+    fill(page, "pair", "2")
     page.get_by_text("Corrupted", exact=True).first.wait_for()
-    page.get_by_text("Distance to the corrupted output", exact=True).first.click()
+    page.get_by_text("Its slope", exact=True).first.click()
     page.locator(".st-key-projection .contourlayer .contour").first.wait_for(timeout=LONG, state="attached")
     open_tab(page, "Which tokens move")
     page.locator(".st-key-tokens .js-plotly-plot").wait_for(timeout=LONG)
-    assert "pair=2" in page.url and "background=distance" in page.url
+    assert "pair=2" in page.url and "background=slope" in page.url and "at=3" in page.url
+
+
+def test_what_each_point_adds_sums_to_the_edge_s_score(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, path="path", query="tab=edge&follow=m0->a3.h1<v>", size=PHONE)
+    page.locator(".st-key-edge-path .js-plotly-plot").wait_for(timeout=LONG)
+    told = page.get_by_text("Sum over the points").inner_text()
+    sums = re.findall(r"([+-][\d.]+) \(score of the run ([+-][\d.]+)\)", told)
+    assert len(sums) == 2 and all(abs(float(a) - float(b)) < 2e-5 for a, b in sums)
+    wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
+    assert wide <= PHONE[0] + 1
+    clipped = "e => e.scrollWidth > e.clientWidth + 1"
+    assert not page.locator(".st-key-edge-path-csv button").evaluate(clipped)
 
 
 def test_the_unit_step_s_overshoot_is_told_and_the_relative_step_is_one_click_away(
     app: str, open_page: Callable[..., Any]
 ) -> None:
     page = open_page(app, path="path", query="step=unit")
-    page.get_by_text("The step overshoots").wait_for()
-    page.get_by_text("Show the relative step instead").click()
+    page.get_by_text("The unit step overshoots").wait_for()
+    page.get_by_role("button", name="Show the relative step instead").click()
     wait_ready(page)
     until(page, lambda: "step=" not in page.url, what="the default step in the URL")
 
@@ -83,12 +122,12 @@ def test_the_unit_step_s_overshoot_is_told_and_the_relative_step_is_one_click_aw
 def test_a_method_without_a_path_says_what_to_do(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="path", query="method=eap")
     page.get_by_text("follows no path").wait_for()
-    page.get_by_text("Show EAP-GP", exact=True).click()
+    page.get_by_role("button", name="Show EAP-GP").click()
     page.locator(".st-key-projection .js-plotly-plot").wait_for()
 
 
 def test_settings_follow_from_page_to_page(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, query="task=ioi&method=eap-ig")
     page.get_by_role("link", name="Path").click()
-    page.get_by_text("EAP-IG · ioi").wait_for()
+    page.get_by_text("EAP-IG · indirect object identification").wait_for()
     until(page, lambda: "method=eap-ig" in page.url and "/path" in page.url, what="the setting in the new page's URL")
