@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup app test e2e check bench load format clean
+.PHONY: setup app test e2e check bench load shots format clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,9 @@ check: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+shots: setup
+	$(BIN)/python tests/browser/shots.py docs/screenshots
 
 load: setup
 	$(BIN)/python tests/load_sessions.py

@@ -428,3 +428,18 @@ def test_the_dashboard_is_started_here_and_reports_to_nobody(
     assert options["--server.address"] == "localhost" and options["--server.headless"] == "true"
     assert Path(seen["line"][4]).name == "app.py" and Path(seen["line"][4]).parent == seen["cwd"]
     assert seen["environment"]["EAPGP_HOME"] == str(tmp_path / "lib")
+
+
+def test_a_taken_port_is_named_with_a_free_one_before_anything_starts() -> None:
+    import socket
+
+    from eapgp.cli.dashboard import check_port
+    from eapgp.errors import InputError
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(InputError, match=rf"port {port} on 127\.0\.0\.1 is taken.* --port \d+"):
+            check_port("127.0.0.1", port)
+    check_port("127.0.0.1", port)

@@ -188,3 +188,23 @@ def test_old_finished_jobs_are_forgotten() -> None:
     for key in "abcdef":
         manager.wait(manager.submit(key, "", lambda progress: None), 5)
     assert manager.view("a") is None and manager.view("f") is not None
+
+
+def test_a_job_behind_a_cancelled_one_says_what_it_waits_for() -> None:
+    manager, (go, started) = JobManager(), _gate()
+
+    def deaf(progress: Progress) -> None:
+        started.set()
+        go.wait(5)
+        progress("later", 0.5)
+
+    manager.submit("deaf", "", deaf)
+    assert started.wait(5)
+    manager.cancel("deaf")
+    assert manager.view("deaf").state == "cancelled"  # type: ignore[union-attr]
+    manager.submit("next", "", lambda progress: 1)
+    waiting = manager.view("next")
+    assert waiting is not None and (waiting.state, waiting.position, waiting.stopping) == ("queued", 0, True)
+    go.set()
+    done = manager.wait("next", 5)
+    assert done is not None and done.state == "done" and not done.stopping

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,7 @@ def register(app: typer.Typer) -> None:
     ) -> Reply:
         """Open the dashboard on the bundled model; Ctrl-C stops it."""
         line = app_command(port=port, address=address, browser=not no_browser)
+        check_port(address, port)
         environment = dict(os.environ) | ({HOME_VARIABLE: str(home.absolute())} if home else {})
         out.message(f"the dashboard is at http://{address}:{port} (Ctrl-C stops it)")
         stopped = run_until_stopped(line, environment, cwd=app_file().parent)
@@ -70,6 +72,26 @@ def app_command(*, port: int, address: str, browser: bool) -> list[str]:
     }
     head = [sys.executable, "-m", "streamlit", "run", str(app_file())]
     return head + [part for key, value in options.items() for part in (f"--{key}", str(value))]
+
+
+def check_port(address: str, port: int) -> None:
+    """Raise where something listens on the port, naming one that is free.
+
+    Errors: InputError.
+    """
+    if not _taken(address, port):
+        return
+    free = next((other for other in range(port + 1, min(port + 100, 65535) + 1) if not _taken(address, other)), None)
+    advice = f"give --port {free}" if free else "give another with --port"
+    raise InputError(f"port {port} on {address} is taken, perhaps by another dashboard; open that one, or {advice}.")
+
+
+def _taken(address: str, port: int) -> bool:
+    try:
+        with socket.create_connection((address, port), timeout=0.5):
+            return True
+    except OSError:
+        return False
 
 
 def run_until_stopped(line: list[str], environment: dict[str, str], *, cwd: Path) -> bool:

@@ -11,9 +11,16 @@ _MARK = (
     '<circle cx="17" cy="15.5" r="3.6"/><circle cx="17" cy="5.6" r="3.6"/></g>'
 )
 _COLOURS = {
-    False: {"blue": "#0072b2", "vermillion": "#d55e00", "ink": "#1c2529"},
+    False: {"blue": "#0072b2", "vermillion": "#d55e00", "ink": "#10181c"},
     True: {"blue": "#4aa8e0", "vermillion": "#f0803c", "ink": "#e4eaec"},
 }
+# Streamlit writes white on the primary colour in both themes; on the light one of the dark theme that is not legible.
+# The theme may change without a rerun of the script, so the style sheet itself tells the two apart.
+STYLE = """<style>
+button[kind="primary"]:not(:disabled) :is(p, span), [data-tag], [data-tag] * {
+  color: light-dark(#ffffff, #12181b) !important;
+}
+</style>"""
 _FONT = "system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, Liberation Sans, Arial, sans-serif"
 
 

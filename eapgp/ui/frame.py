@@ -13,7 +13,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from eapgp.ui import brand
+from eapgp.ui import brand, jobs_bar
 
 ENTRY = "app.py"
 # file under pages/, title, icon; the first is the default page, the others are found at /<file>
@@ -40,6 +40,7 @@ def run() -> None:
     """Draw the frame and the page that the address names."""
     dark = st.context.theme.type == "dark"
     st.set_page_config(page_title="eapgp", page_icon=brand.mark(dark=dark), layout="wide", initial_sidebar_state=310)
+    st.html(brand.STYLE)
     st.logo(brand.wordmark(dark=dark), size="large", icon_image=brand.mark(dark=dark))
     pages = [
         st.Page(page_file(name), title=title, icon=icon, default=place == 0, url_path=None if place == 0 else name)
@@ -49,6 +50,7 @@ def run() -> None:
     token = _framed.set(True)
     try:
         page.run()
+        jobs_bar.draw()
     finally:
         _framed.reset(token)
 

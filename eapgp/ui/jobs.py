@@ -34,7 +34,8 @@ _LOG = logging.getLogger("eapgp.ui.jobs")
 class JobView:
     """What is known about a job at one moment.
 
-    position: jobs ahead of it in its lane (0 when it runs or is next). fraction: 0 … 1 of the
+    position: jobs ahead of it in its lane (0 when it runs or is next). stopping: its lane is still
+    held by a cancelled job that has not come to its next step. fraction: 0 … 1 of the
     phase. seconds: since it started. seconds_left: estimate for the phase, None until one can be
     made. message: why it failed or was cancelled, one line. result: what the work returned.
     """
@@ -49,6 +50,7 @@ class JobView:
     seconds_left: float | None
     message: str
     result: Any
+    stopping: bool = False
 
     @property
     def live(self) -> bool:
@@ -85,6 +87,7 @@ class JobManager:
         self._changed = threading.Condition()
         self._jobs: dict[str, _Job] = {}
         self._queues: dict[str, deque[_Job]] = {}
+        self._working: dict[str, _Job] = {}
 
     def submit(self, key: str, label: str, work: Work, *, lane: str = "cpu", slot: str | None = None) -> str:
         """Queue the work unless a job of this key lives or is done; returns the job's id (the key).
@@ -178,15 +181,27 @@ class JobManager:
 
     def _view(self, job: _Job) -> JobView:
         now = job.ended or self._clock()
-        ahead = 0
+        ahead, stopping = 0, False
         if job.state == "queued":
             ahead = self._queues[job.lane].index(job)
-            ahead += any(other.lane == job.lane and other.state == "running" for other in self._jobs.values())
+            held = self._working.get(job.lane)
+            ahead += held is not None and held.state == "running"
+            stopping = held is not None and held.state == "cancelled"
         spent = now - job.phase_started
         left = spent * (1 - job.fraction) / job.fraction if job.state == "running" and job.fraction > 0.02 else None
         seconds = now - job.started if job.started else 0.0
         return JobView(
-            job.id, job.label, job.state, ahead, job.phase, job.fraction, seconds, left, job.message, job.result
+            job.id,
+            job.label,
+            job.state,
+            ahead,
+            job.phase,
+            job.fraction,
+            seconds,
+            left,
+            job.message,
+            job.result,
+            stopping,
         )
 
     def _serve(self, queue: deque[_Job]) -> None:
@@ -195,10 +210,13 @@ class JobManager:
                 while not queue:
                     self._changed.wait()
                 job = queue.popleft()
+                self._working[job.lane] = job
                 job.state = "running"
                 job.started = job.phase_started = self._clock()
                 self._changed.notify_all()
             self._run(job)
+            with self._changed:
+                self._working.pop(job.lane, None)
 
     def _run(self, job: _Job) -> None:
         def progress(phase: str, fraction: float) -> None:

@@ -36,6 +36,7 @@ from eapgp.ui.state import Field, text
 
 _LAST = "eapgp-last-run"
 _OPENED = "eapgp-opened"
+OWN_JOB = "eapgp-own-job"  # key of the session's state: the job whose progress the panel shows
 
 RUN_FIELDS: tuple[Field, ...] = (
     text("run", "", "The run that was opened by its id.", pattern=r"[0-9a-f]{4,64}", expected="a run's id"),
@@ -238,6 +239,7 @@ def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView
             job = services.job(services.submit_run(spec, label))
             session["job"] = job_id
             waiting = True
+    st.session_state[OWN_JOB] = job_id if waiting else ""
     if waiting:
         poll(job_id, _progress, every=0.5)
     elif session["job"]:
@@ -258,6 +260,8 @@ def progress_text(job: JobView) -> str:
     """One line about a live job: its place in the queue, or phase, share done and time left."""
     if job.state == "queued":
         ahead = f"{job.position} job{'s' if job.position != 1 else ''} ahead" if job.position else "next"
+        if job.stopping:
+            ahead += ", when the cancelled one has stopped"
         return f"Waiting · {ahead}"
     phase = (job.phase or "starting").capitalize()
     left = f" · about {seconds_text(job.seconds_left)} left" if job.seconds_left is not None else ""

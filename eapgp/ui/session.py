@@ -1,9 +1,9 @@
 """Binds the fields of `eapgp.ui.state` to Streamlit: the session's values, the widgets and the URL.
 
 Values live in one dictionary of the session, so they outlast the widgets when the user changes the
-page. The URL is read when a session or a page opens and written after every run of the script;
-it is never read in between, because a click that arrives while the URL is being updated would
-otherwise bring the old value back.
+page. The URL is read when a session or a page opens and by the browser's back and forward buttons,
+and written after every run of the script; it is never read in between, because a click that arrives
+while the URL is being updated would otherwise bring the old value back.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from eapgp.ui.state import Field, read_url, write_url
 
@@ -139,8 +140,11 @@ class Session:
         if opened != page:
             st.session_state.pop(_SENT, None)
         given = dict(st.query_params)
-        if opened == page or not given:
-            return st.session_state.get("eapgp-problems", []) if opened == page else self._forget_problems()
+        if not _by_history():
+            if opened == page:
+                return list(st.session_state.get("eapgp-problems", []))
+            if not given:
+                return self._forget_problems()
         values, problems = read_url(given, self._fields)
         for name in self._by_name:
             self._values.pop(name, None)
@@ -152,6 +156,12 @@ class Session:
     def _forget_problems(self) -> list[str]:
         st.session_state["eapgp-problems"] = []
         return []
+
+
+def _by_history() -> bool:
+    """Whether this run follows the browser's back or forward button: the URL then says what to show."""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation
 
 
 def widget_key(name: str) -> str:

@@ -55,3 +55,23 @@ def open_tab(page: Any, name: str) -> None:
     """Open a tab below the picture."""
     page.get_by_role("tab", name=re.compile(f"^{re.escape(name)}")).click()
     wait_ready(page)
+
+
+def settled(page: Any, *, seconds: float = 300, jobs: bool = True) -> None:
+    """Wait until nothing on the page is being computed or redrawn: no progress bar, spinner, skeleton or faded part.
+
+    jobs: wait for jobs too; without, only until the page itself is drawn.
+    """
+    busy = """(jobs) => {
+      const own = "[data-testid=stSpinner], [data-testid=stSkeleton]";
+      const parts = jobs ? `${own}, [data-testid=stProgress], [data-stale=true]` : own;
+      const state = document.querySelector("[data-testid=stApp]")?.dataset.testScriptState;
+      const found = [...document.querySelectorAll(parts)].map((part) => `${part.dataset.testid}: ${part.innerText}`);
+      return state === "notRunning" || !jobs ? found : [...found, `script ${state}`];
+    }"""
+    quiet, end, found = 0, time.monotonic() + seconds, ""
+    while quiet < 4:
+        assert time.monotonic() < end, f"{page.url} did not come to rest within {seconds} s: {found}"
+        page.wait_for_timeout(250)
+        found = page.evaluate(busy, jobs)
+        quiet = 0 if found else quiet + 1

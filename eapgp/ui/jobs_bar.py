@@ -1,0 +1,53 @@
+"""All that is being computed on this server, at the foot of every page's sidebar, each with a way to stop it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from eapgp.ui import services
+from eapgp.ui.draw import plain
+from eapgp.ui.jobs import JobView
+from eapgp.ui.panel import OWN_JOB, progress_text
+
+PATIENCE = 1.5  # seconds: what is over sooner needs no line
+EVERY = 2.0  # seconds between two looks
+
+
+def draw() -> None:
+    """The list, where there is something to list; it keeps itself up to date without touching the page."""
+    if _listed():
+        with st.sidebar, st.container(key="jobs-bar"):
+            st.fragment(_list, run_every=EVERY)(st.session_state.get(OWN_JOB, ""))
+
+
+def _listed() -> list[JobView]:
+    """Live jobs but the quick ones."""
+    waiting = [job for job in services.manager().live() if job.state == "queued" or job.seconds > PATIENCE]
+    return [job for job in waiting if not job.id.startswith("stored-")]
+
+
+def _list(own: str) -> None:
+    jobs = _listed()
+    if not jobs:
+        st.rerun(scope="app")
+        return
+    st.markdown(f"**{len(jobs)} job{'s' if len(jobs) != 1 else ''}** · {_in_words(jobs)}")
+    for job in jobs:
+        if job.id == own:  # its progress stands further up
+            continue
+        st.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
+        if st.button(
+            "Cancel",
+            key=f"bar-cancel-{job.id}",
+            type="tertiary",
+            icon=":material/close:",
+            help=f"Stop: {plain(job.label)}. It stops for everybody who waits for it.",
+        ):
+            services.manager().cancel(job.id)
+            st.rerun(scope="app")
+
+
+def _in_words(jobs: list[JobView]) -> str:
+    running = sum(job.state == "running" for job in jobs)
+    parts = [f"{running} running" if running else "", f"{len(jobs) - running} waiting" if running < len(jobs) else ""]
+    return ", ".join(part for part in parts if part)
