@@ -196,8 +196,16 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "load_before": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+        "real_time": _real_time(),
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def _real_time() -> bool:
+    """Whether this process goes before all ordinary ones, so that other work disturbs it less."""
+    if not hasattr(os, "sched_getscheduler"):
+        return False
+    return os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR)
 
 
 def _processor() -> str:

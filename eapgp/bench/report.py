@@ -123,11 +123,13 @@ def _setup(sections: Record) -> list[str]:
     for name, record in sections.items():
         machine = record["machine"]
         where = machine["gpu"] if record["device"].startswith("cuda") else f"CPU, {machine['threads']} threads"
-        shape = f"`{record['shape']}` shape, random weights, {record['pairs']} pairs × {record['tokens']} tokens"
+        shape = ""
+        if "shape" in record:
+            shape = f" `{record['shape']}` shape, random weights, {record['pairs']} pairs × {record['tokens']} tokens;"
         line = (
             f"{machine['date']}; {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {where}; "
-            f"Python {machine['python']}, torch {machine['torch']}; {shape}, k = {record['steps']}, float32, "
-            f"{record['repeats']} repeats"
+            f"Python {machine['python']}, torch {machine['torch']};{shape} k = {record['steps']}, float32, "
+            f"{record['repeats']} repeats{', at real-time priority' if machine.get('real_time') else ''}"
         )
         load = machine["load_before"]
         groups.setdefault(line, []).append(f"{name} ({load:.1f})" if load is not None else name)
@@ -171,9 +173,8 @@ def _xl(sections: Record) -> list[str]:
     return [
         "\n## GPT-2 XL's shape\n\n",
         f"{found['xl_edges']:,} edges, eap-gp with k = 5 on 4 pairs of 17 tokens: {found['xl_seconds']:.0f} s; peak "
-        f"{found['xl_peak_mb'] / 1024:.1f} GB of resident memory, of which {found['xl_weights_mb'] / 1024:.1f} GB are "
-        f"weights in float32 and {found['xl_growth_mb'] / 1024:.1f} GB the method's own (building the model peaked at "
-        f"{found['xl_loading_peak_mb'] / 1024:.1f} GB). Swapped meanwhile: {found['xl_swapped_mb']:.0f} MB.\n",
+        f"{found['xl_peak_mb'] / 1024:.1f} GB of resident memory, {found['xl_growth_mb'] / 1024:.1f} GB more than the "
+        f"loaded model took (building it peaked at {found['xl_loading_peak_mb'] / 1024:.1f} GB). Swapped meanwhile: {found['xl_swapped_mb']:.0f} MB.\n",
     ]
 
 

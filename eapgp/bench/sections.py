@@ -235,7 +235,6 @@ def xl(device: str, _repeats: int, say: Say) -> dict[str, Any]:
     return {
         "xl_edges": model.graph.n_edges,
         "xl_seconds": seconds,
-        "xl_weights_mb": sum(p.numel() * p.element_size() for p in model.bridge.original_model.parameters()) / 2**20,
         "xl_loading_peak_mb": loading.peak / 2**20,
         "xl_growth_mb": running.mb,
         "xl_peak_mb": running.peak / 2**20,

@@ -59,6 +59,7 @@ def run_bench(
         run = ON_SHAPE.get(name) or ON_THEIR_OWN[name]
         figures = run(setting if name in ON_SHAPE else device, repeats, tell)
         result |= figures
-        result["sections"][name] = {"machine": before, **common, "figures": figures}
+        where = common if name in ON_SHAPE else {key: common[key] for key in ("steps", "repeats", "device")}
+        result["sections"][name] = {"machine": before, **where, "figures": figures}
     say("done", 1.0)
     return result
