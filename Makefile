@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup app test e2e check bench load shots format clean
+.PHONY: setup app test e2e check bench axe load shots format clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,10 @@ check: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The accessibility checker, for tests/browser/test_accessibility.py; the tests skip without it.
+axe:
+	npm ci --prefix tests/browser --no-audit --no-fund --silent
 
 shots: setup
 	$(BIN)/python tests/browser/shots.py docs/screenshots
