@@ -200,7 +200,7 @@ def test_bad_texts_are_explained_in_one_line(text, expected, tmp_path):
 def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     with pytest.raises(PromptError, match="no such file"):
         read_prompts(tmp_path / "absent.csv")
-    with pytest.raises(PromptError, match="no such file"):
+    with pytest.raises(PromptError, match="is a folder; a CSV file with the columns"):
         read_prompts(tmp_path)
     path = tmp_path / "latin.csv"
     path.write_bytes(HEADER.encode() + "caf\xe9,b,c,d\n".encode("latin-1"))
