@@ -26,8 +26,8 @@ else:
         chosen, pick = selected(graph, session["sel"]), picker(session)
 
         explore.heading(card)
-        panel.say_problems(session, shown)
         edits = edit_panel.current(session, graph)
+        panel.say_problems(session, shown)
         unedited = circuit_of(card, result.scores, k)
         circuit = explore.circuit_on_screen(card, result.scores, k, edits)
         with guard("The faithfulness of this circuit"):

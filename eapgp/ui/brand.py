@@ -20,6 +20,9 @@ STYLE = """<style>
 button[kind="primary"]:not(:disabled) :is(p, span), [data-tag], [data-tag] * {
   color: light-dark(#ffffff, #12181b) !important;
 }
+[data-testid="stLayoutWrapper"]:has(> .st-key-run-foot) {
+  position: sticky; bottom: 0; z-index: 2; padding: 0.5rem 0; background: light-dark(#f6f8f8, #161d21);
+}
 </style>"""
 _FONT = "system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, Liberation Sans, Arial, sans-serif"
 

@@ -34,7 +34,7 @@ def current(session: Session, graph: Graph) -> Edits:
     if problems:
         session["edits"] = history
         for problem in problems:
-            st.warning(problem, icon=":material/link_off:")
+            session.complain(problem)
     return edit.amount(history)
 
 

@@ -98,7 +98,7 @@ def heading(card: Card) -> None:
     """What the page shows, in one title and one line."""
     from eapgp.tasks import TASKS
 
-    title = TASKS[card.task].title if card.task in TASKS else card.run.name or card.task
+    title = TASKS[card.task].title if card.task in TASKS else plain(card.run.name or card.task)
     st.title(title, anchor=False)
     if not card.n_pairs:
         st.caption(f"Imported scores {plain(card.run.name)} · {plain(card.model)} · signs as in the file")
@@ -106,7 +106,7 @@ def heading(card: Card) -> None:
     pairs = f"{card.n_pairs:,} prompt pair{'s' if card.n_pairs != 1 else ''}"
     source = "bundled example" if card.example else "your library"
     st.caption(
-        f"{variant(card.method, card.options)} · {card.model} · {pairs} · "
+        f"{variant(card.method, card.options)} · {plain(card.model)} · {pairs} · "
         f"{metric_title(card.metric).lower()} · {source}"
     )
 
@@ -186,7 +186,7 @@ def edges_table(session: Session, card: Card, scores: EdgeScores, circuit: Circu
     many = session["edit"]
     st.caption(
         (f"The {len(table):,} strongest of {page.n_found:,} edges: narrow them above. " if page.cut else "")
-        + (f"{page.n_found:,} edges fit. " if find and not page.cut else "")
+        + (f"{page.n_found:,} edge{'s fit' if page.n_found != 1 else ' fits'}. " if find and not page.cut else "")
         + (f"All {page.n_found:,} scored edges, strongest first. " if not find and not page.cut else "")
         + "Click a column to sort; "
         + ("select rows to add or remove them. " if many else "select a row to see that edge in the graph. ")

@@ -15,6 +15,7 @@ import streamlit as st
 from eapgp.errors import EapgpError
 from eapgp.runs.spec import RunSpec
 from eapgp.ui import services
+from eapgp.ui.draw import plain
 from eapgp.ui.jobs import JobView
 from eapgp.ui.methods import blurb, draws_noise, metric_title, option_names, short_name, variant
 from eapgp.ui.polling import poll
@@ -68,7 +69,8 @@ def open_panel(session: Session) -> Panel:
         opened = services.shelf().get(session["run"]) if session["run"] else None
         shown = opened or card or _last_shown()
         answers = shown is not None and (opened is not None or card is not None)
-        job = _run_controls(session, spec, answered=card is not None and opened in (None, card))
+        with st.container(key="run-foot"):  # stays in sight below the settings (brand.STYLE)
+            job = _run_controls(session, spec, answered=card is not None and opened in (None, card))
     if shown is not None:
         st.session_state[_LAST] = shown.id
     return Panel(spec, shown, answers, job)
@@ -92,7 +94,7 @@ def _adopt_run(session: Session) -> None:
         return
     card = services.shelf().get(run_id)
     if card is None:
-        session.problems.append(f"The link names run {run_id}, which is not in this library. Showing another one.")
+        session.complain(f"The link names run {run_id}, which is not in this library. Showing another one.")
         session["run"] = ""
         return
     values = {name: session[name] for name in NAMES}
@@ -281,7 +283,7 @@ def seconds_text(seconds: float) -> str:
 def say_problems(session: Session, panel: Panel | None = None) -> None:
     """What was wrong with the link, what failed, and whether the picture lags behind the settings."""
     for problem in session.problems:
-        st.warning(problem, icon=":material/link_off:")
+        st.warning(plain(problem), icon=":material/link_off:")
     if panel is None:
         return
     if panel.job is not None and panel.job.state == "failed":

@@ -278,7 +278,7 @@ def _progress(job_id: str) -> None:
 def say(session: Session, shown: Shown) -> None:
     """What was wrong with the link, what failed, and whether the picture lags behind the settings."""
     for problem in session.problems:
-        st.warning(problem, icon=":material/link_off:")
+        st.warning(plain(problem), icon=":material/link_off:")
     job = shown.job
     if job is not None and job.state == "failed":
         st.error(plain(job.message), icon=":material/error:", title="The protocol failed")

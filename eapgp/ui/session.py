@@ -20,6 +20,7 @@ from eapgp.ui.state import Field, read_url, write_url
 _STORE = "eapgp-values"
 _PAGE = "eapgp-page"
 _PENDING = "eapgp-pending"
+_PROBLEMS = "eapgp-problems"
 _SENT = "eapgp-sent"  # when the first whole run of the page ended
 _SURELY = 2.0  # seconds after which it has reached the browser
 
@@ -32,7 +33,7 @@ class Session:
         self._fields = tuple(fields)
         self._by_name = {field.name: field for field in fields}
         self._values: dict[str, Any] = st.session_state.setdefault(_STORE, {})
-        self.problems = self._open(page)
+        self.problems: list[str] = self._open(page)
         for name, value in st.session_state.pop(_PENDING, {}).items():
             self._put(name, value)
 
@@ -64,6 +65,12 @@ class Session:
     def stored(name: str, default: Any) -> Any:
         """The session's value of any page's field."""
         return st.session_state.get(_STORE, {}).get(name, default)
+
+    def complain(self, problem: str) -> None:
+        """Add to what is wrong with the link; it is said until the page is opened anew."""
+        if problem not in self.problems:
+            self.problems.append(problem)
+            st.session_state[_PROBLEMS] = list(self.problems)
 
     def widget(self, name: str, draw: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Draw an input that is bound to a field, with the field's tooltip; returns its value.
@@ -101,8 +108,13 @@ class Session:
         return opened, dict(zip(labels, drawn, strict=True))
 
     def write(self) -> None:
-        """Bring the URL up to date; call it last on a page (and in a fragment that changes a field)."""
+        """Bring the URL up to date; call it last on a page (and in a fragment that changes a field).
+
+        Not where the back or forward button has just set it: a new entry there would end the history.
+        """
         st.session_state.setdefault(_SENT, time.monotonic())
+        if _by_history():
+            return
         params = write_url({name: self._current(name) for name in self._by_name}, self._fields)
         if dict(st.query_params) != params:
             st.query_params.from_dict(params)
@@ -142,7 +154,7 @@ class Session:
         given = dict(st.query_params)
         if not _by_history():
             if opened == page:
-                return list(st.session_state.get("eapgp-problems", []))
+                return list(st.session_state.get(_PROBLEMS, []))
             if not given:
                 return self._forget_problems()
         values, problems = read_url(given, self._fields)
@@ -150,11 +162,11 @@ class Session:
             self._values.pop(name, None)
             st.session_state.pop(widget_key(name), None)
         self._values.update(values)
-        st.session_state["eapgp-problems"] = problems
+        st.session_state[_PROBLEMS] = list(problems)
         return problems
 
     def _forget_problems(self) -> list[str]:
-        st.session_state["eapgp-problems"] = []
+        st.session_state[_PROBLEMS] = []
         return []
 
 

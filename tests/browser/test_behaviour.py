@@ -112,6 +112,9 @@ def test_back_and_forward_restore_the_view_and_settings_go_from_page_to_page(
     wait_ready(page)
     until(page, lambda: "seed=4" in page.url, seconds=120, what="the seed in the URL of Compare")
     assert page.locator(".st-key-field-seed input").input_value() == "4"
+    page.go_back()  # to Compare as the navigation opened it, before its settings were written into its address
+    page.wait_for_url("**/compare")
+    wait_ready(page)
     page.go_back()
     until(page, lambda: "/compare" not in page.url, what="the page before")
     page.locator(".st-key-explore-circuit .counts").get_by_text("30 selected").wait_for()
@@ -164,4 +167,4 @@ def test_two_million_edges_open_and_send_only_what_is_drawn(
     box = page.locator(".st-key-field-edge input")
     box.fill("a47.h24->logits")
     box.press("Enter")
-    page.get_by_text("1 edges fit").wait_for()
+    page.get_by_text("1 edge fits").wait_for()

@@ -100,13 +100,17 @@ def test_path_draws_both_paths_and_its_views(app: str, open_page: Callable[..., 
 def test_what_each_point_adds_sums_to_the_edge_s_score(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="path", query="tab=edge&follow=m0->a3.h1<v>", size=PHONE)
     page.locator(".st-key-edge-path .js-plotly-plot").wait_for(timeout=LONG)
-    told = page.get_by_text("Sum over the points").inner_text()
-    sums = re.findall(r"([+-][\d.]+) \(score of the run ([+-][\d.]+)\)", told)
-    assert len(sums) == 2 and all(abs(float(a) - float(b)) < 2e-5 for a, b in sums)
+
+    def told() -> list[tuple[str, str]]:
+        text = page.get_by_text("Sum over the points").inner_text()
+        return re.findall(r"([+-][\d.]+) \(score of the run ([+-][\d.]+)\)", text)
+
+    until(page, lambda: len(told()) == 2, what="the sums of both paths")
+    assert all(abs(float(a) - float(b)) < 2e-5 for a, b in told())
     wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
     assert wide <= PHONE[0] + 1
     clipped = "e => e.scrollWidth > e.clientWidth + 1"
-    assert not page.locator(".st-key-edge-path-csv button").evaluate(clipped)
+    assert not page.locator(".st-key-edge-path-csv button >> visible=true").first.evaluate(clipped)
 
 
 def test_the_unit_step_s_overshoot_is_told_and_the_relative_step_is_one_click_away(
