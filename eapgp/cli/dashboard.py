@@ -68,6 +68,7 @@ def app_command(*, port: int, address: str, browser: bool) -> list[str]:
         "server.port": port,
         "server.address": address,
         "server.headless": str(not browser).lower(),
+        "server.fileWatcherType": "none",
         "browser.gatherUsageStats": "false",
     }
     head = [sys.executable, "-m", "streamlit", "run", str(app_file())]
