@@ -125,7 +125,8 @@ def choose(session: Session, context: Card) -> list[Card]:
             f"Run {plain(lost[0])} is not here or belongs to a model of another size; it was left out.",
             icon=":material/link_off:",
         )
-    session["runs"] = wanted or default_runs(context)
+    session["runs"] = wanted
+    session.usual("runs", default_runs(context))
     chosen = session.widget(
         "runs",
         st.multiselect,

@@ -212,8 +212,8 @@ def usual(offered: Sequence[Proposal]) -> tuple[str, ...]:
 
 
 def _pick(session: Session, axis: str, offered: dict[str, Proposal]) -> tuple[str, ...]:
-    kept = tuple(key for key in session["these"] if key in offered)
-    session["these"] = kept or usual(list(offered.values()))
+    session["these"] = tuple(key for key in session["these"] if key in offered)
+    session.usual("these", usual(list(offered.values())))
 
     def name(key: str) -> str:
         return offered[key].label + ("" if offered[key].card is not None else " · not computed yet")

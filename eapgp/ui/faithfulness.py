@@ -273,7 +273,8 @@ def look_closely(session: Session, cards: Cards, context: Card, page: str) -> st
     """
     by_id = {card.id: name for name, card in cards.items()}
     if session["of"] not in by_id:
-        session["of"] = context.id if context.id in by_id else next(iter(by_id))
+        session["of"] = ""
+    session.usual("of", context.id if context.id in by_id else next(iter(by_id)))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="faith-closely"):
         session.widget(
             "of", st.selectbox, "Look closely at", options=list(by_id), format_func=lambda run: by_id.get(run, run)

@@ -36,7 +36,6 @@ from eapgp.ui.state import choice, flag, integer, names, text
 
 PLANTED = "planted"
 MOST = 10
-_USUAL = "truth-usual"
 TABS = {
     "roc": "ROC",
     "recall": "Precision and recall",
@@ -209,12 +208,8 @@ def default_ids(known: Known, found: Mapping[str, Scored]) -> tuple[str, ...]:
 
 def choose(session: Session, known: Known, found: Mapping[str, Scored]) -> list[Scored]:
     """The scores that are compared; the first of them, or the one picked, is drawn."""
-    usual = default_ids(known, found)
-    wanted = tuple(key for key in session["against"] if key in found)
-    if wanted == st.session_state.get(_USUAL):
-        wanted = ()  # nobody has chosen: runs that have come since join
-    st.session_state[_USUAL] = usual
-    session["against"] = wanted or usual
+    session["against"] = tuple(key for key in session["against"] if key in found)
+    session.usual("against", default_ids(known, found))
     chosen = session.widget(
         "against",
         st.multiselect,
@@ -243,7 +238,8 @@ def drawn(session: Session, known: Known, chosen: Sequence[Scored]) -> tuple[Sco
     """The row of settings above the circuit; returns whose circuit is drawn and its size."""
     by_id = {scored.id: scored for scored in chosen}
     if session["overlay"] not in by_id:
-        session["overlay"] = chosen[0].id
+        session["overlay"] = ""
+    session.usual("overlay", chosen[0].id)
     n_edges = known.graph.n_edges
     if session["k"] > n_edges:
         session["k"] = n_edges

@@ -21,6 +21,7 @@ _STORE = "eapgp-values"
 _PAGE = "eapgp-page"
 _PENDING = "eapgp-pending"
 _PROBLEMS = "eapgp-problems"
+_USUAL = "eapgp-usual"  # what the page itself chose, by field
 _SENT = "eapgp-sent"  # when the first whole run of the page ended
 _SURELY = 2.0  # seconds after which it has reached the browser
 
@@ -51,6 +52,17 @@ class Session:
     def __setitem__(self, name: str, value: Any) -> None:
         """Set a field whose widget is not drawn yet in this run (else use `later`)."""
         self._put(name, value)
+
+    def usual(self, name: str, value: Any) -> None:
+        """Give a field that nobody has chosen the value that the page would choose.
+
+        Such a value stays out of the URL, because writing it would put an entry into the browser's
+        history that nobody made; and it follows when the page would choose another.
+        """
+        chosen = st.session_state.setdefault(_USUAL, {})
+        if self[name] in (self._by_name[name].default, chosen.get(name)):
+            self._put(name, value)
+        chosen[name] = value
 
     def later(self, **values: Any) -> None:
         """Set fields at the start of the next run of the script, on this page or the next one."""
@@ -129,12 +141,14 @@ class Session:
         return ended is None or time.monotonic() - ended < _SURELY
 
     def _current(self, name: str) -> Any:
-        """A field's value, as far as a link to this page may say it.
+        """A field's value, as far as a link to this page should and may say it.
 
         Pages share names (`tab`): what another page left there is not this page's.
         """
         field = self._by_name[name]
         value = self._values.get(name, field.default)
+        if value == st.session_state.get(_USUAL, {}).get(name):
+            return field.default
         try:
             return value if value == field.default else field.parse(field.show(value))
         except ValueError:

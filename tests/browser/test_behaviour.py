@@ -112,9 +112,20 @@ def test_back_and_forward_restore_the_view_and_settings_go_from_page_to_page(
     wait_ready(page)
     until(page, lambda: "seed=4" in page.url, seconds=120, what="the seed in the URL of Compare")
     assert page.locator(".st-key-field-seed input").input_value() == "4"
+    settled(page)
+    assert "these=" not in page.url  # what the page chose by itself is no entry of the history
     page.go_back()  # to Compare as the navigation opened it, before its settings were written into its address
-    page.wait_for_url("**/compare")
-    wait_ready(page)
+    until(page, lambda: page.url == f"{app}/compare", what="the address of Compare without settings")
+    settled(page)
+    page.get_by_role("button", name="Swap").click()  # a run of the script that follows no button of the browser
+    settled(page)
+    page.get_by_role("button", name="Swap").click()
+    until(page, lambda: page.url == f"{app}/compare", what="Compare as it was")
+    page.go_back()
+    until(page, lambda: "a=2" in page.url, what="the swapped pair")
+    page.go_back()
+    until(page, lambda: page.url == f"{app}/compare", what="Compare before the swaps")
+    settled(page)
     page.go_back()
     until(page, lambda: "/compare" not in page.url, what="the page before")
     page.locator(".st-key-explore-circuit .counts").get_by_text("30 selected").wait_for()

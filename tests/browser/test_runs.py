@@ -81,6 +81,8 @@ def test_scores_are_imported_and_held_against_a_known_circuit_and_a_bad_file_is_
     canvas.scroll_into_view_if_needed()
     canvas.click(position={"x": 15, "y": 54}, force=True)  # a layer of the table lies over it
     page.get_by_role("button", name="Open in Ground truth").click()
-    until(page, lambda: "ground_truth" in page.url and "overlay=file-" in page.url, what="Ground truth with the file")
+    until(page, lambda: "ground_truth" in page.url, what="the page Ground truth")
     wait_ready(page)
+    drawn = page.locator(".st-key-field-overlay input")
+    until(page, lambda: "ioi-made" in drawn.input_value(), what="the file as the one that is drawn")
     page.locator(".st-key-truth-circuit .edges .edge").first.wait_for(state="attached")
