@@ -72,7 +72,7 @@ def made_attribution(seed: int = 0, *, paths: bool = True, pairs: bool = True) -
         if paths
         else {},
         pair_scores=rng.normal(size=(PAIRS, *shape)).astype(np.float32) if pairs else None,
-        node_scores=rng.normal(size=len(GRAPH.nodes)),
+        node_scores=rng.normal(size=GRAPH.n_sources),
         completeness={"sum": rng.normal(size=PAIRS), "gap": rng.normal(size=PAIRS)},
         messages=("pair 2: the first step raised the distance to the corrupted output.",),
     )

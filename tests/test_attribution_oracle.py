@@ -14,11 +14,13 @@ import numpy as np
 import oracle
 import oracle_family as family
 import pytest
+import torch
 from engine_made import one_thread, random_pairs, relative_error, tiny_model
 from tiny import CONFIGURATIONS
 
 from eapgp.attribution import METHODS
 from eapgp.attribution.api import attribute
+from eapgp.models.model import Model
 from eapgp.prompts.encode import EncodedPairs
 
 one_thread()
@@ -157,6 +159,72 @@ def test_exact_gpt2_all_edges_and_batch_sizes() -> None:
     for batch_size in (None, 1, 2):
         found = attribute(model, encoded, method="exact", batch_size=batch_size, keep_pairs=True)
         assert relative_error(found.pair_scores, expected) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", list(CONFIGURATIONS))
+def test_exact_nodes_on_every_architecture(name: str) -> None:
+    """A node's score is what the metric loses when all of its edges are corrupted at once."""
+    model, encoded = tiny_model(name), random_pairs(2, seed=6, shortest=4, longest=5)
+    found = attribute(model, encoded, method="exact")
+    expected = np.zeros(model.graph.n_sources)
+    for pair in oracle.pairs_of(model, encoded):
+        base = pair.number(pair.clean().logits)
+        expected += [base - oracle.corrupt_node(pair, node) for node in model.graph.sources]
+    assert relative_error(found.node_scores, expected / encoded.n) < TOLERANCE
+    assert relative_error(found.node_scores, found.scores.values.sum(1)) > 1e-3  # the edges act together
+
+
+@pytest.mark.parametrize("name", ["gpt2", "pythia", "llama"])
+def test_exact_nodes_are_activation_patches(name: str) -> None:
+    """A head's z, an MLP's output or the embedding set to the corrupted run's, by plain hooks of the library."""
+    model, encoded = tiny_model(name), random_pairs(1, seed=6, shortest=5, longest=5)
+    (pair,) = oracle.pairs_of(model, encoded)
+    found = attribute(model, encoded, method="exact").node_scores
+    assert found is not None
+    base = pair.number(pair.clean().logits)
+    for row, node in enumerate(model.graph.sources):
+        effect = base - pair.number(with_patched(model, pair, *hook_of(node)))
+        assert found[row] == pytest.approx(effect, rel=1e-4, abs=1e-6)
+
+
+@torch.no_grad()
+def with_patched(model: Model, pair: oracle.Pair, place: str, head: int | None) -> torch.Tensor:
+    """Logits of the clean run with what passes a hook (one head of it) taken from the corrupted run."""
+    kept: list[torch.Tensor] = []
+
+    def keep(x: torch.Tensor, hook: Any) -> None:
+        kept.append(x.clone())
+
+    def put(x: torch.Tensor, hook: Any) -> torch.Tensor:
+        new, which = x.clone(), ... if head is None else (slice(None), slice(None), head)
+        new[which] = kept[0].reshape(x.shape)[which]
+        return new
+
+    with model.bridge.hooks(fwd_hooks=[(place, keep)]):
+        model.bridge(pair.corrupted_ids[None], use_cache=False)
+    with model.bridge.hooks(fwd_hooks=[(place, put)]):
+        logits: torch.Tensor = model.bridge(pair.clean_ids[None], use_cache=False)[0]
+    return logits
+
+
+def hook_of(node: str) -> tuple[str, int | None]:
+    """The library's hook at a node's output, and which head of it."""
+    if node == "input":
+        return "blocks.0.hook_in", None
+    if node.startswith("m"):
+        return f"blocks.{node[1:]}.hook_mlp_out", None
+    layer, head = node[1:].split(".h")
+    return f"blocks.{layer}.attn.hook_z", int(head)
+
+
+def test_exact_leaves_out_nodes_that_it_was_not_asked_for() -> None:
+    model, encoded = tiny_model("gpt2"), random_pairs(1, seed=6, shortest=4, longest=5)
+    graph = model.graph
+    whole = np.flatnonzero(graph.mask[graph.sources.index("m0")])
+    edges = [graph.edge_name(graph.sources.index("m0"), int(column)) for column in whole]
+    found = attribute(model, encoded, method="exact", edges=[*edges, "input->m0"]).node_scores
+    assert found is not None
+    assert [graph.sources[i] for i in np.flatnonzero(~np.isnan(found))] == ["m0"]
 
 
 @pytest.mark.parametrize("method", ["eap", "clean-corrupted", "eap-ig", "eap-gp"])

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eapgp.circuits import select
 from eapgp.cli import main
 from eapgp.errors import Cancelled, ModelError
-from eapgp.formats import read_scores
+from eapgp.formats import read_file, read_scores
 from eapgp.runs import RunLibrary, RunSpec, compute_run, open_run
 from eapgp.runs.evaluate import Question, evaluate_run
 
@@ -193,6 +194,27 @@ def test_evaluate_takes_other_prompts_and_other_scores(capsys: pytest.CaptureFix
     limit = call(capsys, "evaluate", "--run", str(stored), "--threshold", "0.05")
     scores = open_run(stored).scores()
     assert limit["curve"][0]["edges_selected"] == int((np.abs(scores.values) >= 0.05).sum())
+
+
+def test_node_scores_are_told_exported_and_select_circuits(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    said = call(capsys, "exact", "--pairs", "3", "--export", "scores.json")
+    own = open_run(said["run"]).attribution().node_scores
+    assert own is not None
+    sources = open_run(said["run"]).scores().graph.sources
+    told = {node["name"]: node["score"] for node in said["nodes"]}
+    assert told == pytest.approx(dict(zip(sources, own, strict=True)))
+    sizes = [abs(node["score"]) for node in said["nodes"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert np.array_equal(read_file(tmp_path / "scores.json").node_scores, own)
+    call(capsys, "export", "scores.csv", "--run", said["run"])  # a format that holds none
+    by_nodes = call(capsys, "evaluate", "--run", said["run"], "--nodes", "3", "--nodes", "20", "--bootstrap", "5")
+    expected = [select(open_run(said["run"]).scores(), n=n, by="nodes", node_scores=own).n_kept for n in (3, 20)]
+    assert [entry["edges_kept"] for entry in by_nodes["curve"]] == expected
+    assert by_nodes["curve"][1]["faithfulness"] == pytest.approx(1, abs=1e-3)  # 16 heads and 4 MLPs: the whole model
+    file = call(capsys, "evaluate", "--scores", "scores.json", "--task", "ioi", "--pairs", "3", "--nodes", "3")
+    assert file["curve"][0]["metric"] == pytest.approx(by_nodes["curve"][0]["metric"])
+    assert "got sizes and nodes" in refuse(capsys, "evaluate", "--run", said["run"], "--nodes", "3", "--edges", "3")
+    assert "rule='top-n'" in refuse(capsys, "evaluate", "--run", said["run"], "--nodes", "3", "--rule", "greedy")
 
 
 def test_a_run_is_never_evaluated_on_a_model_that_changed(

@@ -76,6 +76,7 @@ def test_shares_together_give_the_scores_of_one_process(method: str, model: Any)
             pool.rank = rank
             result = run_attribution(resolved, model, pool=pool)
     assert_close(result.scores.values, single.scores.values)
+    assert_close(result.node_scores, single.node_scores)
     assert result.provenance["n_pairs"] == 5 and len(result.metric_clean) == 2
 
 

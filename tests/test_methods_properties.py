@@ -212,6 +212,18 @@ def test_node_scores_are_gradient_times_difference_at_the_node(name: str) -> Non
     assert relative_error(found.node_scores, np.asarray(found.scores.values).sum(1)) < 1e-6
 
 
+def test_graddrop_takes_absolute_values_at_the_node() -> None:
+    """With two layers each term keeps one layer's gradient: |Σ| per term, never more than the sum of the edges."""
+    model = tiny_model("gpt2")
+    found = attribute(model, PAIRS, method="atp-graddrop")
+    assert found.node_scores is not None
+    edges = found.scores.values.sum(1)
+    assert np.all(found.node_scores <= edges * (1 + 1e-6)) and np.all(found.node_scores >= 0)
+    assert np.any(found.node_scores < 0.9 * edges)  # signs cancel within a node
+    last = model.graph.mlp_source(model.graph.n_layers - 1)  # one outgoing edge: nothing to cancel
+    assert found.node_scores[last] == pytest.approx(edges[last], rel=1e-6)
+
+
 # -- information flow -------------------------------------------------------------------------
 
 

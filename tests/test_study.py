@@ -116,7 +116,10 @@ def test_an_option_at_its_default_is_the_same_cell() -> None:
         ({"tasks": [{"pairs": 3}]}, r"tasks\[0\]: expected the key 'name', found none"),
         ({"seeds": [0, "one"]}, r"seeds\[1\]: expected a whole number, got 'one'"),
         ({"evaluations": [{"grid": "fine"}]}, r"evaluations\[0\]\.grid: expected one of default, mib, got 'fine'"),
-        ({"evaluations": [{"sizes": [1], "thresholds": [0.1]}]}, r"evaluations\[0\]: circuits: expected sizes or"),
+        (
+            {"evaluations": [{"sizes": [1], "thresholds": [0.1]}]},
+            r"evaluations\[0\]: circuits: expected sizes, nodes or",
+        ),
         ({"evaluations": [{"name": "a"}, {"name": "a"}]}, r"evaluations\[1\]\.name: 'a' is there twice"),
         (
             {"execution": {"slurm": {"queue": "x"}}},

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eapgp.attribution.result import EdgeScores
+from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.circuits import add_edges, equal, exclude_nodes, prune, remove_edges, select
 from eapgp.figures.attention import attention_map
 from eapgp.figures.data import figure_data
@@ -217,14 +217,27 @@ def test_no_role_is_claimed_where_none_is_known(task: str, model: str, graph: Gr
     assert known_role(card(task, model, graph), "a9.h9") is None
 
 
+def result(nodes: np.ndarray | None) -> Attribution:
+    none = np.zeros(0, dtype=np.float32)
+    return Attribution("eap", {}, SCORES, none, none, 0, 0, 0.0, node_scores=nodes)
+
+
 def test_the_score_of_a_node_is_the_sum_of_what_leaves_it() -> None:
     sums = {node: sum(v for e, v in SCORES.top(GRAPH.n_edges) if e.startswith(f"{node}->")) for node in GRAPH.sources}
     for node in ("input", "a1.h0", "m2"):
-        value, rank = node_score(SCORES, node)
+        value, rank = node_score(result(None), node)
         assert value == pytest.approx(sums[node])
         assert rank == sorted(sums, key=lambda name: -abs(sums[name])).index(node) + 1
     into = sum(v for e, v in SCORES.top(GRAPH.n_edges) if e.endswith("->logits"))
-    assert node_score(SCORES, "logits") == (pytest.approx(into), 0)
+    assert node_score(result(None), "logits") == (pytest.approx(into), 0)
+
+
+def test_a_node_s_own_score_goes_before_the_sum_of_its_edges() -> None:
+    own = np.linspace(0.1, 1.0, len(GRAPH.sources))
+    own[GRAPH.source_index("m2")] = -2.0
+    own[GRAPH.source_index("m0")] = np.nan
+    assert node_score(result(own), "m2") == (-2.0, 1)
+    assert node_score(result(own), "m0")[0] == 0.0
 
 
 # ---- figures -----------------------------------------------------------------------------------

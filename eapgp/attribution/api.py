@@ -171,13 +171,14 @@ def _run(
 
 @dataclass(frozen=True)
 class _Mean:
-    """`[src, dst]` mean over all pairs, those of other processes included."""
+    """Mean of an outcome's scores (or its nodes) over all pairs, those of other processes included."""
 
     n_pairs: int
     pool: Pool | None
 
-    def __call__(self, gathered: _Gathered) -> NDArray[np.float64]:
-        total: NDArray[np.float64] = sum(np.asarray(o.scores.double().sum(0)) for o in gathered.outcomes)  # type: ignore[assignment]
+    def __call__(self, gathered: _Gathered, name: str = "scores") -> NDArray[np.float64]:
+        values = (getattr(outcome, name).detach().cpu().double().sum(0) for outcome in gathered.outcomes)
+        total: NDArray[np.float64] = sum(np.asarray(v) for v in values)  # type: ignore[assignment]
         return (total if self.pool is None else self.pool.total(total)) / self.n_pairs
 
 
@@ -224,6 +225,8 @@ def _join(
     order = np.argsort(np.concatenate(gathered.index))
     values = mean(gathered).astype(np.float32)
     scores = EdgeScores(model.graph, values, provenance)
+    own_nodes = gathered.outcomes[0].nodes is not None
+    nodes = mean(gathered, "nodes").astype(np.float32) if own_nodes else values.sum(1)
 
     def joined(pick: Callable[[Outcome], Any]) -> NDArray[Any]:
         return np.concatenate([np.asarray(pick(outcome).detach().float().cpu()) for outcome in gathered.outcomes])[
@@ -252,7 +255,7 @@ def _join(
         reference_passes=per_pair("reference"),
         paths=paths,
         pair_scores=joined(lambda o: o.scores) if keep_pairs else None,
-        node_scores=values.sum(1),
+        node_scores=nodes,
         completeness=completeness,
         messages=(*messages, *path_remarks(paths)),
     )

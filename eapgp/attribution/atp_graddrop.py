@@ -43,7 +43,8 @@ def run(ctx: Context) -> Outcome:
     What layer l writes hands no gradient back; so an edge into layer l itself is worth 0 in that
     term, which is why the sum is divided by L − 1 (by 1 for one layer). Where no two layers'
     contributions cancel and an edge's effect is direct, this is |EAP| times the number of terms
-    that keep it over L − 1. Scores carry no sign.
+    that keep it over L − 1. Scores carry no sign. A node's score takes the absolute value after the sum over
+    its outgoing edges, as the paper does: 1/(L−1) Σ_l |Σ_v …|.
     """
     model, switch = ctx.model, _Switch()
     corrupted = ctx.reference(ctx.batch.corrupted)
@@ -55,15 +56,16 @@ def run(ctx: Context) -> Outcome:
     ctx.passes.forward += 1
     values = ctx.values(clean)
     difference = ctx.difference(clean, corrupted)
-    inputs, scores = clean.destinations(), None
+    inputs = clean.destinations()
+    edges, nodes = values.new_zeros(1), values.new_zeros(1)
     for index in range(len(model.layers)):
         switch.layer = index
         found = torch.autograd.grad(values.sum(), inputs, retain_graph=True, allow_unused=True)
         ctx.passes.backward += 1
         total = ctx.total()
         total.add(clean, [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)])
-        added = ctx.contract(difference, total).abs()
-        scores = added if scores is None else scores + added
+        term = ctx.contract(difference, total)
+        edges, nodes = edges + term.abs(), nodes + term.sum(-1).abs()
         ctx.tick()
-    assert scores is not None
-    return Outcome(scores / max(1, len(model.layers) - 1), values.detach(), ctx.values(corrupted))
+    count = max(1, len(model.layers) - 1)
+    return Outcome(edges / count, values.detach(), ctx.values(corrupted), nodes=nodes / count)

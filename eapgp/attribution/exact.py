@@ -1,4 +1,4 @@
-"""`exact`: activation patching, one edge at a time. No gradient; the ground truth of a single edge."""
+"""`exact`: activation patching, one edge or node at a time. No gradient; the ground truth of a single edge."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import torch
 
 from eapgp.attribution.context import Context
 from eapgp.attribution.method import Outcome
-from eapgp.engine.patching import patch_edges
+from eapgp.engine.patching import patch
 
 
 def run(ctx: Context) -> Outcome:
-    """score(u→v) = M(clean) − M(the clean run with only this edge corrupted)."""
+    """score(u→v) = M(clean) − M(the clean run with only this edge corrupted).
+
+    A node's score is M(clean) − M(the clean run with all of its outgoing edges corrupted): not the sum of
+    its edges' scores, because the edges act together. With `edges` given it is NaN unless all are among them.
+    """
     clean = ctx.reference(ctx.batch.clean, residuals=True)
     corrupted = ctx.reference(ctx.batch.corrupted)
     base = ctx.values(clean)
     with torch.no_grad():
         difference = ctx.difference(clean, corrupted)
-    patched, cost = patch_edges(ctx.model, ctx.batch, ctx.metric, clean, difference, ctx.options["edges"], ctx.tick)
-    ctx.passes.forward += cost
-    scores = torch.where(torch.isnan(patched), patched, base.to(patched.device)[:, None, None] - patched)
+    patched = patch(ctx.model, ctx.batch, ctx.metric, clean, difference, ctx.options["edges"], ctx.tick)
+    ctx.passes.forward += patched.cost
+    start = base.to(patched.edges.device)
+    scores = start[:, None, None] - patched.edges
     mask = torch.from_numpy(ctx.model.graph.mask).to(scores.device)
-    return Outcome(torch.where(mask, scores, 0.0), base, ctx.values(corrupted))
+    values = ctx.values(corrupted)
+    return Outcome(torch.where(mask, scores, 0.0), base, values, nodes=start[:, None] - patched.nodes)

@@ -56,7 +56,8 @@ class Outcome:
 
     scores `[pair, src, dst]`; metric_clean, metric_corrupted `[pair]`; parts: path kind → record.
     complete: (sum `[pair]`, gap `[pair]`) where the contributions should add up to a change of
-    the metric, else None.
+    the metric, else None. nodes `[pair, src]`: the attribution of each node's output, where it is not
+    the sum over the node's outgoing edges.
     """
 
     scores: Tensor
@@ -64,6 +65,7 @@ class Outcome:
     metric_corrupted: Tensor
     parts: dict[str, PathPart] = field(default_factory=dict)
     complete: tuple[Tensor, Tensor] | None = None
+    nodes: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,8 @@ class Attribution:
     metric_clean, metric_corrupted: `[pair]`.
     paths: the records of the path that was followed, and of the straight line beside it.
     pair_scores: `[pair, src, dst]` where they were asked for, else None.
-    node_scores: `[src]` attribution of each node's output: Σ over its outgoing edges.
+    node_scores: `[src]` attribution of each node's output: Σ over its outgoing edges, which for gradients
+    is the node's own; for `exact` the effect of corrupting all of them at once (see its module).
     completeness: `[pair]` the contributions' sum against the change of the metric they should add
     up to: keys "sum" and "gap"; empty where a method makes no such claim.
     """

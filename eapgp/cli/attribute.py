@@ -88,6 +88,9 @@ NoCacheFlag = Annotated[
 KeepPairsFlag = Annotated[
     bool, typer.Option("--keep-pairs", help="Keep the scores of every pair.", rich_help_panel=STORE)
 ]
+NodesFlag = Annotated[
+    bool, typer.Option("--nodes", help="Also show the attribution of each node's output.", rich_help_panel=STORE)
+]
 TopOption = Annotated[
     int, typer.Option("--top", min=0, help="How many of the strongest edges to show.", rich_help_panel=STORE)
 ]
@@ -132,6 +135,7 @@ def _attribute(app: typer.Typer) -> None:
         folder: OutOption = None,
         export: ExportOption = None,
         top: TopOption = 20,
+        nodes: NodesFlag = False,
         no_cache: NoCacheFlag = False,
         keep_pairs: KeepPairsFlag = False,
         home: HomeOption = None,
@@ -160,7 +164,7 @@ def _attribute(app: typer.Typer) -> None:
             keep_pairs=keep_pairs,
         )
         run = computed(out, spec, home, use_cache=not no_cache, folder=folder, export=export)
-        return reply_of(run, top)
+        return reply_of(run, top, nodes=nodes)
 
 
 def _exact(app: typer.Typer) -> None:
@@ -190,6 +194,7 @@ def _exact(app: typer.Typer) -> None:
         folder: OutOption = None,
         export: ExportOption = None,
         top: TopOption = 20,
+        nodes: NodesFlag = False,
         no_cache: NoCacheFlag = False,
         keep_pairs: KeepPairsFlag = False,
         home: HomeOption = None,
@@ -213,7 +218,7 @@ def _exact(app: typer.Typer) -> None:
             keep_pairs=keep_pairs,
         )
         run = computed(out, spec, home, use_cache=not no_cache, folder=folder, export=export)
-        return reply_of(run, top)
+        return reply_of(run, top, nodes=nodes)
 
 
 def computed(
@@ -242,9 +247,11 @@ def computed(
     if folder is not None:
         run = copy_run(run, folder)
     if export is not None:
-        from eapgp.formats import write_scores
+        from eapgp.formats import format_of, write_scores
 
-        write_scores(run.scores(), export)
+        result = run.attribution()
+        nodes = result.node_scores if format_of(export).node_scores else None
+        write_scores(result.scores, export, node_scores=nodes)
     return run
 
 
@@ -258,8 +265,8 @@ def _shared_run(out: Output, spec: RunSpec, home: Path | None, use_cache: bool) 
     return run
 
 
-def reply_of(run: Run, top: int) -> Reply:
-    """What `attribute` says about a run."""
+def reply_of(run: Run, top: int, *, nodes: bool = False) -> Reply:
+    """What `attribute` says about a run; nodes: the table of nodes too."""
     result = run.attribution()
     request = run.request
     payload: dict[str, Any] = {
@@ -279,6 +286,8 @@ def reply_of(run: Run, top: int) -> Reply:
         "forward_passes": result.forward_passes,
         "backward_passes": result.backward_passes,
         "completeness": {name: float(np.mean(values)) for name, values in result.completeness.items()},
+        "completeness_by_pair": {name: [float(v) for v in values] for name, values in result.completeness.items()},
+        "nodes": _nodes(result),
         "top_edges": [{"name": name, "score": score} for name, score in result.scores.top(top)],
         "path": path_steps(_followed(result)),
         "paths": {name: path_steps(record) for name, record in result.paths.items()},
@@ -288,7 +297,16 @@ def reply_of(run: Run, top: int) -> Reply:
         "id": run.id,
         "cached": run.cached,
     }
-    return Reply(payload, _text(payload))
+    return Reply(payload, _text(payload, nodes))
+
+
+def _nodes(result: Attribution) -> list[dict[str, Any]]:
+    """Attribution of each node's output, largest first; null where it is not known."""
+    if result.node_scores is None:
+        return []
+    scored = zip(result.graph.sources, result.node_scores, strict=True)
+    found = [{"name": name, "score": None if np.isnan(score) else float(score)} for name, score in scored]
+    return sorted(found, key=lambda node: -abs(node["score"] or 0.0))
 
 
 def _followed(result: Attribution) -> PathRecord | None:
@@ -319,7 +337,7 @@ def path_steps(record: PathRecord | None) -> list[dict[str, Any]]:
     ]
 
 
-def _text(payload: dict[str, Any]) -> Any:
+def _text(payload: dict[str, Any], nodes: bool) -> Any:
     clean, corrupted = number(payload["metric_clean"]), number(payload["metric_corrupted"])
     head = (
         f"{payload['method']} on {payload['model']}, {payload['task']}: {payload['n_pairs']} pairs, "
@@ -338,6 +356,9 @@ def _text(payload: dict[str, Any]) -> Any:
     return stacked(
         head,
         table(("edge", "score"), edges, right=("score",)) if edges else "",
+        table(("node", "score"), [(n["name"], n["score"]) for n in payload["nodes"]], right=("score",))
+        if nodes
+        else "",
         table(("step", "distance", "metric", "rose"), steps, right=("distance", "metric", "rose")) if steps else "",
         "\n".join(payload["messages"]),
         f"run {payload['run']}",

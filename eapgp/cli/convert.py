@@ -124,9 +124,16 @@ def _write(source: Source, circuit: Circuit | None, target: Path, format: str | 
         return "html"
     from eapgp.formats import format_of, write_scores
 
-    chosen = format_of(target, format).name
-    write_scores(source.scores, target, circuit=circuit, format=format, only_circuit=only_circuit or None)
-    return chosen
+    chosen = format_of(target, format)
+    write_scores(
+        source.scores,
+        target,
+        circuit=circuit,
+        node_scores=source.node_scores if chosen.node_scores else None,
+        format=format,
+        only_circuit=only_circuit or None,
+    )
+    return chosen.name
 
 
 def _write_page(source: Source, circuit: Circuit | None, target: Path) -> None:

@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
     examples = (
         "eapgp evaluate --run DIR --edges 20 --edges 50",
         "eapgp evaluate --run 042028bc --grid mib --baseline 5 --json",
+        "eapgp evaluate --run DIR --nodes 5 --nodes 10",
         "eapgp evaluate --run DIR --seed 7 --pairs 200   (other prompts)",
         "eapgp evaluate --scores scores.json --model gpt2 --task ioi --grid mib",
     )
@@ -50,6 +51,12 @@ def register(app: typer.Typer) -> None:
         edges: Annotated[
             list[int] | None,
             typer.Option("--edges", "-e", help="Circuit of this many edges. Repeatable.", rich_help_panel=CIRCUITS),
+        ] = None,
+        nodes: Annotated[
+            list[int] | None,
+            typer.Option(
+                "--nodes", "-n", help="Circuit of the edges among this many best nodes.", rich_help_panel=CIRCUITS
+            ),
         ] = None,
         threshold: Annotated[
             list[float] | None,
@@ -107,6 +114,7 @@ def register(app: typer.Typer) -> None:
         """
         question = Question(
             sizes=tuple(edges or ()),
+            nodes=tuple(nodes or ()),
             thresholds=tuple(threshold or ()),
             grid=grid,
             rule=rule,
@@ -159,7 +167,7 @@ def other_prompts(run: Run, given: dict[str, Any]) -> PromptSet | None:
 
 
 def _of_scores(source: Source, spec: RunSpec, question: Question, where: dict[str, Any]) -> dict[str, Any]:
-    circuits, prompts = question.circuits(source.scores), make_prompt_set(spec)
+    circuits, prompts = question.circuits(source.scores, source.node_scores), make_prompt_set(spec)
     model = load_for(replace(spec, device=where.pop("device")))
     answer = evaluate_circuits(model, prompts, circuits, question, **where)
     return {**answer, "model": spec.model, "task": prompts.task, "cached": False}

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from eapgp.attribution.result import EdgeScores
+from eapgp.attribution.result import EdgeScores, Floats
 from eapgp.cli import completion
 from eapgp.errors import OptionError
 from eapgp.runs.library import RunLibrary
@@ -44,11 +44,17 @@ ScoreFilesOption = Annotated[
 
 @dataclass(frozen=True)
 class Source:
-    """Edge scores, what to call them, and the run they are from, if any."""
+    """Edge scores, what to call them, and the run or the node scores beside them, if any."""
 
     label: str
     scores: EdgeScores
     run: Run | None = None
+    nodes: Floats | None = None
+
+    @property
+    def node_scores(self) -> Floats | None:
+        """`[src]` attribution of each node's output, where the run or the file has it."""
+        return self.nodes if self.run is None else self.run.attribution().node_scores
 
 
 def of_run(text: str, home: Path | None) -> Source:
@@ -59,9 +65,10 @@ def of_run(text: str, home: Path | None) -> Source:
 
 def of_file(path: Path) -> Source:
     """The scores of a file."""
-    from eapgp.formats import read_scores
+    from eapgp.formats import read_file
 
-    return Source(str(path), read_scores(path))
+    read = read_file(path)
+    return Source(str(path), read.scores, nodes=read.node_scores)
 
 
 def one_source(run: str | None, scores: Path | None, home: Path | None) -> Source:

@@ -1,17 +1,21 @@
-"""Exact patching: corrupt one edge, run the rest of the model, read the metric.
+"""Exact patching: corrupt one edge or one node, run the rest of the model, read the metric.
 
 An edge changes only what its destination reads, so nothing before the destination's layer is run
 again. Edges into one layer are stacked along the batch; the norm and the projections of
-x_v − (z_u − z′_u) are computed once per source and shared by all heads of the layer.
+x_v − (z_u − z′_u) are computed once per source and shared by all heads of the layer. A node changes
+what every later node reads, which is the residual stream itself: nothing has to be put together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eapgp.engine.batches import Batch
@@ -22,6 +26,7 @@ from eapgp.metrics import Metric
 from eapgp.models.adapter import Norm, widen
 from eapgp.models.model import Model
 
+T = TypeVar("T")
 STACK_BUDGET = 4 * 2**20  # elements of one residual stream that are stacked in one replay
 
 
@@ -36,7 +41,19 @@ class _Job:
     difference: Tensor
 
 
-def patch_edges(
+@dataclass(frozen=True)
+class Patched:
+    """What patching gave. edges `[pair, src, dst]`, nodes `[pair, src]`: M with only that edge, or all of
+
+    that node's outgoing edges, corrupted; NaN where not asked for. cost: forward passes per pair.
+    """
+
+    edges: Tensor
+    nodes: Tensor
+    cost: float
+
+
+def patch(
     model: Model,
     batch: Batch,
     metric: Metric,
@@ -44,28 +61,49 @@ def patch_edges(
     difference: Tensor,
     edges: Iterable[str] | None,
     tick: Callable[[], None],
-) -> tuple[Tensor, float]:
-    """M with one edge corrupted, for each edge: `[pair, src, dst]`, NaN where not asked for.
+) -> Patched:
+    """Patch each edge alone, and each node of which every outgoing edge is asked for (None: all edges).
 
-    clean: a run with residuals; difference `[pair, src, pos, d_model]` z_u − z′_u. Also returns
-    the cost in forward passes per pair.
+    clean: a run with residuals; difference `[pair, src, pos, d_model]` z_u − z′_u.
     """
-    wanted = _wanted(model, edges)
-    graph, job = model.graph, _Job(model, batch, metric, clean, difference)
+    wanted, job = _wanted(model, edges), _Job(model, batch, metric, clean, difference)
+    with torch.no_grad():
+        by_edge, edge_cost = _edges(job, wanted, tick)
+        by_node, node_cost = _nodes(job, (wanted == model.graph.mask).all(axis=1), tick)
+    return Patched(by_edge, by_node, edge_cost + node_cost)
+
+
+def _edges(job: _Job, wanted: np.ndarray, tick: Callable[[], None]) -> tuple[Tensor, float]:
+    model, batch, graph = job.model, job.batch, job.model.graph
     out = torch.full((batch.size, graph.n_sources, graph.n_destinations), float("nan"))
     cost = 0.0
-    with torch.no_grad():
-        for layer in range(graph.n_layers):
-            columns = np.flatnonzero(graph.destination_layers == layer)
-            found = [(int(s), int(d)) for d in columns for s in np.flatnonzero(wanted[:, d])]
-            for part in _chunks(found, _stack_size(model, batch)):
-                values = _replay(job, layer, part)
-                for (source, column), value in zip(part, values, strict=True):
-                    out[:, source, column] = value.cpu()
-                cost += len(part) * (graph.n_layers - layer) / graph.n_layers
-                tick()
-        for row in np.flatnonzero(wanted[:, -1]):
-            out[:, int(row), -1] = _patch_logits(job, int(row)).cpu()
+    for layer in range(graph.n_layers):
+        columns = np.flatnonzero(graph.destination_layers == layer)
+        found = [(int(s), int(d)) for d in columns for s in np.flatnonzero(wanted[:, d])]
+        for part in _chunks(found, _stack_size(model, batch)):
+            values = _replay(job, layer, len(part), _overrides(job, layer, part))
+            for (source, column), value in zip(part, values, strict=True):
+                out[:, source, column] = value.cpu()
+            cost += len(part) * (graph.n_layers - layer) / graph.n_layers
+            tick()
+    for row in np.flatnonzero(wanted[:, -1]):
+        out[:, int(row), -1] = _patch_logits(job, int(row)).cpu()
+    return out, cost
+
+
+def _nodes(job: _Job, wanted: NDArray[np.bool_], tick: Callable[[], None]) -> tuple[Tensor, float]:
+    model, graph = job.model, job.model.graph
+    out = torch.full((job.batch.size, graph.n_sources), float("nan"))
+    cost = 0.0
+    for layer in range(graph.n_layers):
+        heads = graph.head_source(layer, 0)
+        first = 0 if layer == 0 else heads  # the input is written before the first layer
+        rows = [row for row in range(first, heads + graph.n_heads + 1) if wanted[row]]
+        for part in _chunks(rows, _stack_size(model, job.batch)):
+            values = _replay(job, layer, len(part), _writes(job, layer, part))
+            out[:, part] = values.T.to(out)
+            cost += len(part) * (graph.n_layers - layer) / graph.n_layers
+            tick()
     return out, cost
 
 
@@ -82,17 +120,16 @@ def _stack_size(model: Model, batch: Batch) -> int:
     return max(1, STACK_BUDGET // (batch.clean.ids.numel() * model.d_model))
 
 
-def _chunks(items: list[tuple[int, int]], size: int) -> Iterable[list[tuple[int, int]]]:
+def _chunks(items: list[T], size: int) -> Iterable[list[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _replay(job: _Job, layer: int, edges: Sequence[tuple[int, int]]) -> Tensor:
-    """`[edge, pair]` metric of the clean run with one edge into `layer` corrupted."""
-    model, batch, count = job.model, job.batch, len(edges)
+def _replay(job: _Job, layer: int, count: int, changes: list[Hook]) -> Tensor:
+    """`[entry, pair]` metric of `count` clean runs from `layer` on, each with its own changes."""
+    model, batch = job.model, job.batch
     tokens = batch.clean.repeat(count)
     value = job.clean.attn_residual[layer].repeat(count, 1, 1)
-    hooks = [*_overrides(job, layer, edges), answer_hook(model, tokens)]
-    hooks.append((model.layers[layer].hook_in, lambda _x: value))
+    hooks = [(model.layers[layer].hook_in, lambda _x: value), *changes, answer_hook(model, tokens)]
     logits = widen(call(model, tokens, hooks, start=layer)[:, -1])
     return job.metric.compute(logits, batch.targets.repeat(count)).reshape(count, batch.size)
 
@@ -119,6 +156,24 @@ def _overrides(job: _Job, layer: int, edges: Sequence[tuple[int, int]]) -> list[
 
         hooks.append((view.mlp_in, mlp))
     return hooks
+
+
+def _writes(job: _Job, layer: int, rows: Sequence[int]) -> list[Hook]:
+    """Hooks that take z_u − z′_u from what each entry's source writes to the stream."""
+    graph, view = job.model.graph, job.model.layers[layer]
+    mlp = graph.mlp_source(layer)
+    by_place: dict[int, list[tuple[int, int]]] = {0: [], 1: [], 2: []}
+    for entry, row in enumerate(rows):
+        by_place[0 if row == 0 else 2 if row == mlp else 1].append((entry, row))
+    points = {0: view.hook_in, 1: view.attn_out, 2: view.mlp_out}
+
+    def changed(chosen: list[tuple[int, int]], x: Tensor) -> Tensor:
+        new = x.clone().reshape(-1, job.batch.size, *x.shape[1:])
+        for entry, row in chosen:
+            new[entry] -= job.difference[:, row].to(new)
+        return new.reshape(x.shape)
+
+    return [(points[place], partial(changed, chosen)) for place, chosen in by_place.items() if chosen]
 
 
 def _normed(norm: Norm | None, residual: Tensor, difference: Tensor, sources: Sequence[int]) -> Tensor:

@@ -100,7 +100,7 @@ def write(path: Path, scores: EdgeScores, circuit: Circuit, node_scores: Floats 
     nodes: dict[str, dict[str, bool | float]] = {}
     for index, name in enumerate(graph.nodes):
         nodes[name] = {"in_graph": name in kept or name == "logits"}
-        if node_scores is not None and name != "logits":
+        if node_scores is not None and name != "logits" and not np.isnan(node_scores[index]):
             nodes[name]["score"] = float(node_scores[index])
     body = ", ".join(_edge_entries(scores, circuit))
     head = f'{{"cfg": {json.dumps(graph.to_dict())}, "nodes": {json.dumps(nodes)}, "edges": {{'

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from eapgp.attribution.result import EdgeScores
+from eapgp.attribution.result import EdgeScores, Floats
 from eapgp.circuits import Circuit, select, select_many
 from eapgp.errors import ModelError, OptionError
 from eapgp.prompts.pairs import PromptSet
@@ -32,12 +32,14 @@ GRIDS = ("default", "mib")
 class Question:
     """Which circuits of a set of scores are run, and how.
 
-    Circuits: `sizes` (edges), else `thresholds`, else the `grid` ("default" or "mib"). rule:
-    "top-n" or "greedy". metric None means the prompts' own. baseline: seeds of random circuits.
-    completeness, minimality: also run each circuit's complement, and each circuit without one edge.
+    Circuits: `sizes` (edges), `nodes` (the edges among that many best heads and MLPs), `thresholds`, else
+    the `grid` ("default" or "mib"). rule: "top-n" or "greedy". metric None means the prompts' own.
+    baseline: seeds of random circuits. completeness, minimality: also run each circuit's complement,
+    and each circuit without one edge.
     """
 
     sizes: tuple[int, ...] = ()
+    nodes: tuple[int, ...] = ()
     thresholds: tuple[float, ...] = ()
     grid: str = "default"
     rule: str = "top-n"
@@ -55,8 +57,9 @@ class Question:
     def __post_init__(self) -> None:
         if self.grid not in GRIDS:
             raise OptionError(f"grid: expected one of {', '.join(GRIDS)}, got {self.grid!r}.")
-        if self.sizes and self.thresholds:
-            raise OptionError("circuits: expected sizes or thresholds, got both; leave one out.")
+        given = [name for name in ("sizes", "nodes", "thresholds") if getattr(self, name)]
+        if len(given) > 1:
+            raise OptionError(f"circuits: expected sizes, nodes or thresholds, got {' and '.join(given)}; give one.")
         if not 0 < self.level < 1:
             raise OptionError(f"level: expected a share between 0 and 1, got {self.level}.")
         if self.resamples < 1 or self.baseline < 0:
@@ -64,8 +67,11 @@ class Question:
                 f"resamples must be at least 1 and baseline at least 0; got {self.resamples}, {self.baseline}."
             )
 
-    def circuits(self, scores: EdgeScores) -> list[Circuit]:
-        """The circuits, smallest first as given. Errors: as `select`."""
+    def circuits(self, scores: EdgeScores, node_scores: Floats | None = None) -> list[Circuit]:
+        """The circuits, smallest first as given. node_scores `[src]` rank the nodes. Errors: as `select`."""
+        if self.nodes:
+            how_nodes: dict[str, Any] = {"absolute": self.absolute, "prune": self.prune, "node_scores": node_scores}
+            return [select(scores, n=n, rule=self.rule, by="nodes", **how_nodes) for n in self.nodes]  # type: ignore[arg-type]
         if self.thresholds:
             return [
                 select(scores, threshold=limit, rule="threshold", absolute=self.absolute, prune=self.prune)
@@ -73,6 +79,10 @@ class Question:
             ]
         how: dict[str, Any] = {"rule": self.rule, "absolute": self.absolute, "prune": self.prune}
         return select_many(scores, self.sizes or self._grid(scores.graph.n_edges), **how)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values. `nodes` is left out where there are none: names of earlier answers stay what they are."""
+        return {name: value for name, value in asdict(self).items() if name != "nodes" or value}
 
     def _grid(self, n_edges: int) -> list[int]:
         from eapgp.evaluation.curves import default_sizes
@@ -83,7 +93,7 @@ class Question:
     @property
     def fractions(self) -> tuple[float, ...] | None:
         """What the areas are taken over: MIB's fractions on MIB's grid, else the selected shares."""
-        if self.sizes or self.thresholds or self.grid != "mib":
+        if self.sizes or self.nodes or self.thresholds or self.grid != "mib":
             return None
         from eapgp.evaluation.statistics import MIB_FRACTIONS
 
@@ -115,8 +125,8 @@ def evaluate_run(
     judged = prompts or run.prompts()
     if question.metric is None:
         question = replace(question, metric=run.request["metric"] if prompts is None else judged.metric)
-    circuits = question.circuits(run.scores())
-    asked = {**asdict(question), "prompts": judged.hash, "result_version": RESULT_VERSION}
+    circuits = question.circuits(run.scores(), run.attribution().node_scores if question.nodes else None)
+    asked = {**question.to_dict(), "prompts": judged.hash, "result_version": RESULT_VERSION}
     name = f"faithfulness-{content_key(asked)[:10]}"
     if use_cache and (known := run.evaluation().get(name)) is not None:
         return _told({**known, "cached": True}, pairs)

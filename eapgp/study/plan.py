@@ -37,15 +37,15 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `from_dict` reads them back."""
-        return dict(plain(self))
+        return {**plain(self), "question": plain(self.question.to_dict())}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
         """Inverse of `to_dict`."""
         given = dict(values)
         question = dict(given.pop("question"))
-        for name in ("sizes", "thresholds"):
-            question[name] = tuple(question[name])
+        for name in ("sizes", "nodes", "thresholds"):
+            question[name] = tuple(question.get(name, ()))
         return cls(question=Question(**question), **given)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from eapgp.attribution.result import EdgeScores
+from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import select
 from eapgp.graph import Graph
@@ -96,16 +96,16 @@ def rank_of(scores: EdgeScores, edge: str) -> int:
     return int((known > value).sum()) + 1
 
 
-def node_score(scores: EdgeScores, node: str) -> tuple[float, int]:
-    """Σ of a node's outgoing scores (of the incoming ones for `logits`) and its rank by size among sources.
+def node_score(result: Attribution, node: str) -> tuple[float, int]:
+    """A node's own score and its rank by size among sources; for `logits` Σ of the incoming edges, rank 0.
 
-    Scores that are not known count as 0; `logits` writes nothing and has rank 0.
+    Without node scores a node is worth Σ of its outgoing edges. What is not known counts as 0.
     """
-    graph = scores.graph
-    values = np.where(graph.mask, np.nan_to_num(scores.values), 0.0)
+    graph = result.graph
+    values = np.where(graph.mask, np.nan_to_num(result.scores.values), 0.0)
     if node == "logits":
         return float(values[:, graph.destination_nodes == graph.nodes.index(node)].sum()), 0
-    sums = values.sum(axis=1)
+    sums = values.sum(axis=1) if result.node_scores is None else np.nan_to_num(result.node_scores)
     own = float(sums[graph.source_index(node)])
     return own, int((np.abs(sums) > abs(own)).sum()) + 1
 

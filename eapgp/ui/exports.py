@@ -66,11 +66,12 @@ def _button(label: str, file: str, make: Callable[[], bytes], key: str) -> None:
 
 def _scores_file(result: Attribution, circuit: Circuit, format: str, suffix: str) -> Callable[[], bytes]:
     def make() -> bytes:
-        from eapgp.formats import write_scores
+        from eapgp.formats import FORMATS, write_scores
 
+        nodes = result.node_scores if FORMATS[format].node_scores else None
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"scores{suffix}"
-            write_scores(result.scores, path, circuit=circuit, format=format)
+            write_scores(result.scores, path, circuit=circuit, node_scores=nodes, format=format)
             return path.read_bytes()
 
     return make

@@ -10,6 +10,12 @@ from eapgp.ui.circuits import node_score, rank_of, score_of
 from eapgp.ui.methods import variant
 from eapgp.ui.shelf import Card
 
+_ABOUT_LOGITS = "The sum of its incoming edges' scores."
+_ABOUT_NODES = (
+    "The attribution of its output: the sum of its outgoing edges' scores. For exact patching, where edges act "
+    "together, all of them were corrupted at once. Rank by size among all nodes that write."
+)
+
 
 def edge_across_methods(card: Card, edge: str) -> None:
     """One edge's score and rank under each method that was run on the same prompts."""
@@ -23,15 +29,14 @@ def edge_across_methods(card: Card, edge: str) -> None:
 
 
 def node_across_methods(card: Card, node: str) -> None:
-    """What a node's edges add up to under each method that was run on the same prompts."""
+    """A node's score under each method that was run on the same prompts."""
     rows = []
     for other in services.comparable(card):
-        value, rank = node_score(services.attribution(other).scores, node)
+        value, rank = node_score(services.attribution(other), node)
         rows.append((variant(other.method, other.options), value, rank))
     if len(rows) > 1:
         _method_table("This node under every method", rows)
-        side = "incoming" if node == "logits" else "outgoing"
-        st.caption(f"The sum of its {side} edges' scores; rank by size among all nodes that write.")
+        st.caption(_ABOUT_LOGITS if node == "logits" else _ABOUT_NODES)
 
 
 def _method_table(title: str, rows: list[tuple[str, float, int]]) -> None:
