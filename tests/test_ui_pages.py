@@ -109,7 +109,7 @@ def test_without_any_run_every_page_says_what_to_do(open_app: Open, monkeypatch:
 
 def test_the_runs_page_lists_finds_and_opens(open_app: Open) -> None:
     app = open_app("runs")
-    assert not app.exception and not app.error
+    assert not app.exception and not app.error, [e.value for e in app.error]
     everything = len(app.dataframe[0].value)
     assert everything >= 6
     app.text_input(key="field-find").set_value("task=ioi method=exact").run()
@@ -131,7 +131,7 @@ def test_the_runs_page_lists_finds_and_opens(open_app: Open) -> None:
     assert not app.exception and "Bundled examples stay" in said(app)
     assert "run-delete" not in {button.key for button in app.button}, "an example cannot be deleted"
     app.button(key="open-compare").click().run()
-    assert not app.exception and not app.error
+    assert not app.exception and not app.error, [e.value for e in app.error]
 
 
 def test_the_prompts_page_explains_the_task_and_takes_own_pairs(open_app: Open) -> None:
@@ -139,10 +139,10 @@ def test_the_prompts_page_explains_the_task_and_takes_own_pairs(open_app: Open) 
     assert not app.exception
     assert "Probability difference" in said(app) and "must have the number of its subject" in said(app)
     app = open_app("prompts", source="own", tab="metrics")
-    assert not app.exception and not app.error
+    assert not app.exception and not app.error, [e.value for e in app.error]
     assert "need as many tokens" in said(app)
     app = open_app("prompts", task="greater-than", pairs="4", tab="word", split="test")
-    assert not app.exception and not app.error
+    assert not app.exception and not app.error, [e.value for e in app.error]
     assert app.selectbox(key="field-split").value == "test"
 
 

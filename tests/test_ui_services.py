@@ -222,3 +222,31 @@ def test_libraries_are_left_to_no_collection_once_they_are_imported() -> None:
         "assert len(gc.get_objects()) < 20_000, len(gc.get_objects())\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
+def test_a_model_is_made_ready_once_after_the_first_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import streamlit as st
+
+    from eapgp.ui import services
+
+    monkeypatch.setenv("EAPGP_HOME", str(tmp_path))
+    monkeypatch.setattr(services, "WARM_UP_AFTER", 0.0)
+    ready: list[tuple[str, str]] = []
+    monkeypatch.setattr("eapgp.ui.work.Workshop.runner", lambda self, lane, run, progress: ready.append((lane, run.id)))
+    st.cache_resource.clear()
+    try:
+        first, second = services.example_runs()[:2]
+        monkeypatch.setenv("EAPGP_WARM_UP", "0")
+        services.warm_up(first)
+        assert not services.manager().live() and services.job(f"ready-{first.id}") is None
+        monkeypatch.setenv("EAPGP_WARM_UP", "1")
+        services.warm_up(first)
+        services.warm_up(second)  # the same model: nothing is left to do
+        for _ in range(100):
+            job = services.manager().wait(f"ready-{first.id}", 0.1)
+            if job is not None and job.state == "done":
+                break
+        assert ready == [("live", first.id)]
+        assert services.job(f"ready-{second.id}") is None
+    finally:
+        st.cache_resource.clear()

@@ -25,6 +25,7 @@ from eapgp.ui.work import Measured
 KEY = "readout"
 SELECTOR = f".st-key-{KEY}"
 _LAST = "eapgp-readout"
+PATIENCE = 0.4  # seconds that the page waits for the number: a quick one comes with this run, not with another
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,14 @@ def readout(card: Card, circuit: Circuit, unedited: Circuit | None = None) -> No
     if not card.n_pairs:
         st.caption("These scores were imported without prompts, so the circuit cannot be run on a model here.")
         return
-    if services.stored_measure(card, [circuit]) is None and not may_run(
-        card, "Measure the faithfulness of this circuit", key="readout-run"
-    ):
+    if services.stored_measure(card, [circuit]) is not None:
+        services.warm_up(card)
+    elif not may_run(card, "Measure the faithfulness of this circuit", key="readout-run"):
         return
     label = f"{circuit.n_kept} edges of {card.task}"
     job_id = services.submit_circuits(card, [circuit], label, slot=services.session_slot(KEY))
     before = _submit_unedited(card, unedited) if unedited is not None else ""
-    job = services.manager().wait(job_id, QUICK)
+    job = services.manager().wait(job_id, PATIENCE)
     if job is None:
         st.caption("This result is no longer kept. Change something to ask again.")
     elif job.live:

@@ -7,6 +7,8 @@ script thread.
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,14 +24,16 @@ from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import open_run
 from eapgp.runs.spec import RunSpec
 from eapgp.ui import work
-from eapgp.ui.jobs import JobManager, JobView
+from eapgp.ui.jobs import JobManager, JobView, Progress
 from eapgp.ui.prompts_store import KeptPrompts, PromptStore
 from eapgp.ui.settings import metric_of, spec_of
 from eapgp.ui.shelf import Card, Shelf, asked_key
+from eapgp.ui.work import with_gradients
 
 Floats = NDArray[np.floating[Any]]
 _ORDER = {name: i for i, name in enumerate(("eap", "clean-corrupted", "eap-ig", "eap-gp", "exact", "random"))}
 POINTS_AT_ONCE = 100_000  # edges up to which the points of a path are told apart for all edges at once
+WARM_UP_AFTER = 1.5  # seconds after the first page was made, when its picture is drawn
 SMALL_MODEL = 200_000_000  # parameters up to which the live readout may keep a copy of its own
 
 
@@ -132,6 +136,30 @@ def stored_measure(card: Card, circuits: Sequence[Circuit]) -> work.Measured | N
             return None
         found.append(row["metric"])
     return work.measured_before(found, stored["metric_clean"], stored["metric_corrupted"], circuits)
+
+
+def warm_up(card: Card) -> None:
+    """Make a small model ready to run circuits of a run, soon after the first picture: the first change of size waits
+    for seconds otherwise. `EAPGP_WARM_UP=0` leaves it to the first change.
+    """
+    if os.environ.get("EAPGP_WARM_UP", "1") != "0" and runs_at_once(card.model):
+        _warm_up(card.model, card)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _warm_up(model: str, _card: Card) -> bool:
+    lane, shop, jobs = _live_lane(_card), workshop(), manager()
+
+    def work(progress: Progress) -> None:
+        shop.runner(lane, _card.run, progress)
+
+    def start() -> None:
+        jobs.submit(f"ready-{_card.id}", f"getting {model} ready", with_gradients(work), lane=lane)
+
+    timer = threading.Timer(WARM_UP_AFTER, start)
+    timer.daemon = True
+    timer.start()
+    return True
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -59,13 +59,16 @@ class Measured:
         return float(self.runs.metric_corrupted.mean())
 
 
+# Threads that import transformers for the first time at the same moment find it half imported; imports belong to the
+# process, and so does this lock.
+_LOADING = threading.Lock()
+
+
 class Workshop:
     """Models and circuit runners, the most recent `keep` of each."""
 
     def __init__(self, *, keep: int = 2) -> None:
         self._keep = keep
-        # Two lanes that import transformers for the first time at the same moment find it half imported.
-        self._loading = threading.Lock()
         self._imported = False
         self._models: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._runners: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
@@ -74,7 +77,7 @@ class Workshop:
         """The loaded model, kept for the next job of this lane."""
 
         def load() -> Any:
-            with self._loading:
+            with _LOADING:
                 if not self._imported:
                     import_for_good()
                     self._imported = True

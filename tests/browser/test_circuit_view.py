@@ -175,6 +175,7 @@ def test_pointing_snaps_to_the_nearest_edge(open_view: Any) -> None:
     assert f"#{place} of {scores.graph.n_edges}" in text
     assert f"{'+' if score > 0 else '−'}{abs(score):.4g}" in text
     assert ("supports the behaviour" if score > 0 else "works against it") in text
+    page.locator(".lit .edge path").first.wait_for(state="attached")  # drawn with the next frame
     assert page.locator(".lit .edge path").count() == 1
 
 

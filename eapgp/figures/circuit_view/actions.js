@@ -182,7 +182,7 @@ Object.assign(CircuitView.prototype, {
   commitCount() {
     this.checkStale();
     this.send("commit", {});
-    this.mark("view");
+    this.mark("view", "now");
   },
 
   setFilters(changes) {
@@ -195,7 +195,7 @@ Object.assign(CircuitView.prototype, {
   fit() {
     this.camera.fit();
     this.send("camera", { camera: null });
-    this.mark("view", true);
+    this.mark("view", "later");
   },
 
   /** Moves the camera without telling anyone. */
@@ -214,7 +214,7 @@ Object.assign(CircuitView.prototype, {
     if (this.camera.moved && !final) this.send("camera", { camera: this.camera.state });
     if (final && JSON.stringify(this.camera.state) !== this.cameraText) {
       this.cameraText = JSON.stringify(this.camera.state);
-      this.mark("view", true);
+      this.mark("view", "later");
     }
   },
 

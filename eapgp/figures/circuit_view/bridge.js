@@ -39,18 +39,20 @@ Object.assign(CircuitView.prototype, {
     return this.validSelection(target);
   },
 
-  /** Remembers that Python should hear of a part of the state. */
-  mark(part, later = false) {
+  /** Remembers that Python should hear of a part of the state: soon, `"later"`, or `"now"` where nothing was sent lately. */
+  mark(part, when = "soon") {
     this.remember();
     this.dirty.add(part);
-    (later ? this.flushLater : this.flush)();
+    if (when === "now" && performance.now() - this.sentAt > SETTLED) this.report();
+    else (when === "later" ? this.flushLater : this.flush)();
   },
 
   report() {
     if (!this.component?.setStateValue || !this.data) return;
     const { state } = this;
-    this.redraw.cancel();
-    this.render();
+    this.flush.cancel();
+    this.sentAt = performance.now();
+    this.compute(); // drawing can wait for the next frame, Python need not
     const values = {
       select: { selection: state.selection, pins: state.pins, stamp: Date.now() },
       view: {

@@ -3,6 +3,7 @@
 const BUS = "eapgp-circuit-view"; // window event by which linked panes follow each other
 const DRAW_LIMIT = 5000;
 const PREVIEW_LIMIT = 1500;
+const SETTLED = 250; // ms after which a change counts as a single one and not as one of a row
 const REMEMBERED = new Map(); // camera, filters and groups by key, for a view that is mounted again
 
 class CircuitView {
@@ -13,6 +14,7 @@ class CircuitView {
     this.seenView = {};
     this.reported = new Map();
     this.dirty = new Set();
+    this.sentAt = -Infinity;
     this.flush = debounce(() => this.report(), 60);
     this.flushLater = debounce(() => this.report(), 600);
     this.redraw = perFrame(() => this.render());
