@@ -144,6 +144,24 @@ def _checked(option: Option, value: Any) -> Any:
         return value
     if option.name == "step":
         return parse_step(value)
+    if option.name == "edges":
+        return _edge_names(value)
     if option.choices and value not in option.choices:
         raise UnknownNameError.of(option.name, value, option.choices)
     return value
+
+
+def _edge_names(value: Any) -> list[str] | None:
+    """Names of edges from a list, or from a text with commas; None stays None. Each name once, in order of name."""
+    if value is None:
+        return None
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+        raise OptionError(f"edges: {_EDGES_EXPECTED}; got {value!r}.")
+    names = {name.strip() for text in texts for name in text.split(",")} - {""}
+    if not names:
+        raise OptionError(f"edges: {_EDGES_EXPECTED}; got none. Leave it out to patch all edges.")
+    return sorted(names)
+
+
+_EDGES_EXPECTED = "expected names of edges with commas between them, such as input->a0.h1<q>,m3->logits"

@@ -220,7 +220,9 @@ _ALL = (
         module="exact",
         interventions=ALL_INTERVENTIONS,
         options=(
-            Option("edges", None, (), "Names of the edges to patch; all edges if left out. The others stay NaN."),
+            Option(
+                "edges", None, (), "Names of edges with commas between; all edges if left out. The others stay NaN."
+            ),
         ),
         passes=lambda steps, layers: (0, 0),
     ),

@@ -27,7 +27,11 @@ def register(app: typer.Typer) -> None:
 
 
 def _import(app: typer.Typer) -> None:
-    examples = ("eapgp import scores.json", "eapgp import scores.json --keep --task ioi --model gpt2")
+    examples = (
+        "eapgp import scores.json",
+        "eapgp import scores.json --keep --task ioi --model gpt2",
+        "eapgp import published.json --negate --to turned.json",
+    )
 
     @command(app, "import", examples=examples, panel=PANEL)
     def import_(
@@ -39,6 +43,9 @@ def _import(app: typer.Typer) -> None:
         keep: Annotated[bool, typer.Option("--keep", help="Keep them as a run, to open in the dashboard.")] = False,
         task: Annotated[str, typer.Option(help="With --keep: the task they belong to, such as ioi.")] = "",
         model: Annotated[str, typer.Option(help="With --keep: the model they belong to, such as gpt2.")] = "",
+        negate: Annotated[
+            bool, typer.Option("--negate", help="Turn the sign of all scores: for files where negative means helpful.")
+        ] = False,
         home: HomeOption = None,
     ) -> Reply:
         """Read edge scores or a circuit from a file, say what is in it, and convert it with --to.
@@ -50,15 +57,18 @@ def _import(app: typer.Typer) -> None:
         from eapgp.runs.library import RunLibrary
 
         read = read_file(file, format=format)
+        read = read.negated() if negate else read
         if to is not None:
             nodes = read.node_scores if format_of(to).node_scores else None
             write_scores(read.scores, to, circuit=read.circuit, node_scores=nodes)
-        kept = keep_scores(RunLibrary(home), file, task=task, model=model, format=format) if keep else None
+        named: dict[str, Any] = {"task": task, "model": model, "format": format, "negate": negate}
+        kept = keep_scores(RunLibrary(home), file, **named) if keep else None
         payload = {
             "file": str(file),
             "format": read.format,
             "written": str(to) if to else None,
             "run": kept.id if kept else None,
+            "negated": negate,
         }
         return _about(read.scores, read.circuit, top, payload)
 

@@ -31,6 +31,7 @@ from eapgp.runs.spec import RunSpec
 
 PANEL = "Weigh the evidence"
 CIRCUITS, RUNNING = "Circuits", "Running them"
+LEAST_STABLE = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
         "eapgp evaluate --run 042028bc --grid mib --baseline 5 --json",
         "eapgp evaluate --run DIR --nodes 5 --nodes 10",
         "eapgp evaluate --run DIR --seed 7 --pairs 200   (other prompts)",
+        "eapgp evaluate --run DIR --edges 50 --stability   (a run made with --keep-pairs)",
         "eapgp evaluate --scores scores.json --model gpt2 --task ioi --grid mib",
     )
 
@@ -92,6 +94,14 @@ def register(app: typer.Typer) -> None:
             bool,
             typer.Option("--minimality", help="Also run each circuit without each edge.", rich_help_panel=RUNNING),
         ] = False,
+        stability: Annotated[
+            bool,
+            typer.Option(
+                "--stability",
+                help="Also say how often each edge is in the top n over resamples of the run's pairs.",
+                rich_help_panel=RUNNING,
+            ),
+        ] = False,
         model: ModelOption = None,
         task: TaskOption = None,
         prompts: PromptsOption = None,
@@ -127,6 +137,7 @@ def register(app: typer.Typer) -> None:
             baseline=baseline,
             completeness=completeness,
             minimality=minimality,
+            stability=stability,
         )
         given: dict[str, Any] = {"task": task, "prompts": prompts, "extra": option}
         given |= {"n_pairs": pairs, "seed": seed, "split": split}
@@ -167,6 +178,8 @@ def other_prompts(run: Run, given: dict[str, Any]) -> PromptSet | None:
 
 
 def _of_scores(source: Source, spec: RunSpec, question: Question, where: dict[str, Any]) -> dict[str, Any]:
+    if question.stability:
+        raise OptionError("--stability: expected a run made with --keep-pairs; a file has no scores of single pairs.")
     circuits, prompts = question.circuits(source.scores, source.node_scores), make_prompt_set(spec)
     model = load_for(replace(spec, device=where.pop("device")))
     answer = evaluate_circuits(model, prompts, circuits, question, **where)
@@ -206,4 +219,18 @@ def _text(payload: dict[str, Any]) -> Any:
         for key in ("cpr", "cmd")
         if payload[key]
     ]
-    return stacked(head, table(columns, rows, right=columns), ", ".join(areas), payload["remark"])
+    kept = "" if payload.get("kept", True) else "the answer is not kept: the run's folder stays as it is."
+    steady = [part for entry in payload.get("stability", ()) for part in _steady(entry)]
+    return stacked(head, table(columns, rows, right=columns), ", ".join(areas), payload["remark"], *steady, kept)
+
+
+def _steady(entry: dict[str, Any]) -> tuple[str, Any]:
+    """The least stable kept edges of one circuit."""
+    head = (
+        f"top {entry['edges_selected']:,}: {entry['always']:,} of {entry['edges_kept']:,} kept edges are in it in each "
+        f"of {entry['resamples']:,} resamples of the run's pairs, {number(entry['mean_share'])} on average"
+    )
+    least = [edge for edge in entry["edges"][:LEAST_STABLE] if edge["share"] < 1]
+    rows = [(edge["name"], f"{edge['share']:.1%}", edge["score"]) for edge in least]
+    columns = ("least stable edge", "in the top n", "score")
+    return head, table(columns, rows, right=columns[1:]) if rows else ""

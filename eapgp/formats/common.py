@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,16 @@ class Imported:
     circuit: Circuit | None
     node_scores: Floats | None
     format: str
+
+    def negated(self) -> Imported:
+        """The same with the sign of every edge and node score turned; the circuit stays.
+
+        For files in which a negative score means that the edge helps. 0 stays 0, not −0.
+        """
+        provenance = {**self.scores.provenance, "negated": True}
+        nodes = None if self.node_scores is None else 0.0 - self.node_scores
+        scores = EdgeScores(self.scores.graph, 0.0 - self.scores.values, provenance)
+        return replace(self, scores=scores, node_scores=nodes)
 
 
 def problem(path: Path, text: str) -> FormatError:

@@ -181,10 +181,7 @@ def resolve_options(spec: RunSpec) -> dict[str, Any]:
     given = dict(spec.options)
     if any(option.name == "seed" for option in method.options):
         given.setdefault("seed", spec.seed)
-    settings = method.settings(given)
-    if settings.get("edges"):
-        settings["edges"] = sorted(set(settings["edges"]))
-    return settings
+    return method.settings(given)
 
 
 def run_attribution(

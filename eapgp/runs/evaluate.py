@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from eapgp.attribution.result import EdgeScores, Floats
 from eapgp.circuits import Circuit, select, select_many
-from eapgp.errors import ModelError, OptionError
+from eapgp.errors import ModelError, OptionError, RunError
 from eapgp.prompts.pairs import PromptSet
+from eapgp.runs.bundled import is_bundled
 from eapgp.runs.canonical import content_key
 from eapgp.runs.compute import ModelLoader, Progress, load_for
 from eapgp.runs.run import Run
 from eapgp.runs.spec import RunSpec
+from eapgp.runs.stable_edges import check_per_pair, edge_stability
 from eapgp.runs.version import RESULT_VERSION
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ class Question:
     Circuits: `sizes` (edges), `nodes` (the edges among that many best heads and MLPs), `thresholds`, else
     the `grid` ("default" or "mib"). rule: "top-n" or "greedy". metric None means the prompts' own.
     baseline: seeds of random circuits. completeness, minimality: also run each circuit's complement,
-    and each circuit without one edge.
+    and each circuit without one edge. stability: how often each kept edge is in the top n over resamples of
+    the pairs that the scores were made on.
     """
 
     sizes: tuple[int, ...] = ()
@@ -53,6 +56,7 @@ class Question:
     baseline: int = 0
     completeness: bool = False
     minimality: bool = False
+    stability: bool = False
 
     def __post_init__(self) -> None:
         if self.grid not in GRIDS:
@@ -66,6 +70,9 @@ class Question:
             raise OptionError(
                 f"resamples must be at least 1 and baseline at least 0; got {self.resamples}, {self.baseline}."
             )
+
+        if self.stability and (self.nodes or self.thresholds or self.rule != "top-n"):
+            raise OptionError("stability: expected circuits of the top n edges; give sizes and no other rule.")
 
     def circuits(self, scores: EdgeScores, node_scores: Floats | None = None) -> list[Circuit]:
         """The circuits, smallest first as given. node_scores `[src]` rank the nodes. Errors: as `select`."""
@@ -81,8 +88,8 @@ class Question:
         return select_many(scores, self.sizes or self._grid(scores.graph.n_edges), **how)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values. `nodes` is left out where there are none: names of earlier answers stay what they are."""
-        return {name: value for name, value in asdict(self).items() if name != "nodes" or value}
+        """Plain values. What came later is left out where it is not asked: names of earlier answers stay so."""
+        return {name: value for name, value in asdict(self).items() if name not in ("nodes", "stability") or value}
 
     def _grid(self, n_edges: int) -> list[int]:
         from eapgp.evaluation.curves import default_sizes
@@ -116,8 +123,9 @@ def evaluate_run(
     """Faithfulness of a run's circuits as plain values; `curve` lists them, `cached` says where they came from.
 
     prompts: other pairs than those the scores were made on (None: the same). `save` keeps the
-    answer in the run's evaluation.json under a name made of the question. pairs: also the metric of every
-    pair, from which differences between methods can be resampled.
+    answer in the run's evaluation.json under a name made of the question; a bundled run, or one whose folder
+    cannot be written, stays as it is, and `kept` is false. pairs: also the metric of every pair, from which
+    differences between methods can be resampled.
 
     Errors: InputError for what is asked wrongly, and where the model is no longer the run's.
     """
@@ -126,16 +134,29 @@ def evaluate_run(
     if question.metric is None:
         question = replace(question, metric=run.request["metric"] if prompts is None else judged.metric)
     circuits = question.circuits(run.scores(), run.attribution().node_scores if question.nodes else None)
+    if question.stability:
+        check_per_pair(run)
     asked = {**question.to_dict(), "prompts": judged.hash, "result_version": RESULT_VERSION}
     name = f"faithfulness-{content_key(asked)[:10]}"
     if use_cache and (known := run.evaluation().get(name)) is not None:
-        return _told({**known, "cached": True}, pairs)
+        return _told({**known, "cached": True, "kept": True}, pairs)
     model = load_run_model(run, device=device, progress=progress, model_loader=model_loader)
     answer = evaluate_circuits(model, judged, circuits, question, batch_size=batch_size, progress=progress, pairs=True)
     answer = {"name": name, "asked": asked, "task": judged.task, **answer}
-    if save:
-        answer = run.add_evaluation(name, answer)[name]
-    return _told({**answer, "cached": False}, pairs)
+    if question.stability:
+        answer["stability"] = edge_stability(run, circuits, question)
+    stored = _stored(run, name, answer) if save else None
+    return _told({**(stored or answer), "cached": False, "kept": stored is not None}, pairs)
+
+
+def _stored(run: Run, name: str, answer: dict[str, Any]) -> dict[str, Any] | None:
+    """The answer as it was stored beside the run; None where nothing may or can be stored there."""
+    if is_bundled(run.path):
+        return None
+    try:
+        return dict(run.add_evaluation(name, answer)[name])
+    except (OSError, RunError):
+        return None
 
 
 def _told(answer: dict[str, Any], pairs: bool) -> dict[str, Any]:

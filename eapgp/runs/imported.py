@@ -1,13 +1,15 @@
 """Scores from a file as a run of the library, so that everything that shows runs can show them.
 
 Such a run has no prompts and no spec: nothing can be run on a model from it, and it cannot be
-computed again. Its options name the file and its hash, so the same file is one run.
+computed again. Its options name the file and its hash, so the same file is one run; with the sign of
+all scores turned it is another.
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,19 +24,29 @@ UNKNOWN = "unknown"
 
 
 def keep_scores(
-    library: RunLibrary, file: str | Path, *, task: str = "", model: str = "", format: str | None = None
+    library: RunLibrary,
+    file: str | Path,
+    *,
+    task: str = "",
+    model: str = "",
+    format: str | None = None,
+    negate: bool = False,
 ) -> Run:
     """Store the edge scores of a file in the library; the run it became (or already was).
 
     task, model: what they belong to, as far as it is known: a manual circuit's roles are shown where
-    the model is `gpt2` and the task `ioi` or `greater-than`.
+    the model is `gpt2` and the task `ioi` or `greater-than`. negate: turn the sign of all scores, for files
+    in which negative means helpful.
     Errors: FormatError for what cannot be read, RunError where the library cannot be written.
     """
     from eapgp.formats import read_file
 
     path = Path(file)
     read = read_file(path, format=format)
-    options = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+    options: dict[str, Any] = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+    if negate:
+        read = read.negated()
+        options["negated"] = True
     nothing = np.zeros(0)
     made = Attribution(METHOD, options, read.scores, nothing, nothing, 0, 0, 0.0, node_scores=read.node_scores)
     prompts = PromptSet(task or UNKNOWN, (), UNKNOWN, {"kind": METHOD, "file": path.name})
@@ -53,5 +65,5 @@ def keep_scores(
     }
     run = library.save(made, request, prompts)
     if not run.name:
-        run.set_meta(name=path.stem)
+        run.set_meta(name=f"{path.stem}, negated" if negate else path.stem)
     return run

@@ -20,6 +20,7 @@ from typing import Any
 from eapgp.attribution.result import Attribution
 from eapgp.errors import RunError
 from eapgp.prompts.pairs import PromptSet
+from eapgp.runs.bundled import check_changeable, find_bundled
 from eapgp.runs.files import (
     folder_size,
     is_left_over,
@@ -170,7 +171,7 @@ class RunLibrary:
             return []
 
     def open(self, text: str | Path) -> Run:
-        """The run with this id, id prefix (4 digits or more), name or path.
+        """The run with this id, id prefix (4 digits or more), name or path; a bundled one where the library has none.
 
         Errors: RunError if there is none, or more than one.
         """
@@ -179,11 +180,11 @@ class RunLibrary:
             return open_run(Path(name).expanduser())
         if name and (self.runs / name).is_dir() and name not in (".", ".."):
             return open_run(self.runs / name)
-        found = self._named(name)
+        found = [open_run(path) for path in self._named(name)] or find_bundled(name, SHORTEST_PREFIX)
         if len(found) == 1:
-            return open_run(found[0])
+            return found[0]
         if found:
-            ids = ", ".join(path.name for path in found[:4])
+            ids = ", ".join(run.id for run in found[:4])
             raise RunError(f"run {name!r}: expected one run, got {len(found)} ({ids}); give more of the id.")
         raise RunError(
             f"run {name!r}: expected an id, a name or a run folder, found none in {self.runs}; "
@@ -196,14 +197,19 @@ class RunLibrary:
 
     def rename(self, text: str | Path, name: str) -> Run:
         """Give a run a name; "" takes it away. The run itself stays as it is."""
-        run = self.open(text)
+        run = self._own(text)
         run.set_meta(name=name)
         return run
 
     def note(self, text: str | Path, note: str) -> Run:
         """Give a run a note."""
-        run = self.open(text)
+        run = self._own(text)
         run.set_meta(note=note)
+        return run
+
+    def _own(self, text: str | Path) -> Run:
+        run = self.open(text)
+        check_changeable(run)
         return run
 
     def delete(self, text: str | Path) -> str:

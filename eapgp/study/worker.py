@@ -40,6 +40,7 @@ Progress = Callable[[str, float], None]
 RECORD_FILE, DONE, FAILED = "cell.json", "done", "failed"
 PROMPT_FIELDS = ("task", "task_options", "prompts_file", "n_pairs", "seed", "split")
 WAIT_SECONDS = 0.2
+NOT_OF_A_CELL = ("asked", "cached", "kept")
 
 
 def cell_folder(folder: Path, key: str) -> Path:
@@ -138,7 +139,7 @@ class Worker:
             pairs=True,
         )
         prompts = answer["asked"]["prompts"]
-        answer = {key: value for key, value in answer.items() if key not in ("asked", "cached")} | {"prompts": prompts}
+        answer = {key: value for key, value in answer.items() if key not in NOT_OF_A_CELL} | {"prompts": prompts}
         if entry.manual:
             answer["manual"] = manual_overlap(run, [entry["edges_selected"] for entry in answer["curve"]])
         return {**answer, "seconds": time.perf_counter() - started}

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from eapgp.attribution.result import Attribution, PathRecord
 from eapgp.circuits.circuit import Circuit
+from eapgp.runs.bundled import examples_folder
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import open_run
 from eapgp.runs.spec import RunSpec
@@ -35,15 +36,6 @@ _ORDER = {name: i for i, name in enumerate(("eap", "clean-corrupted", "eap-ig", 
 POINTS_AT_ONCE = 100_000  # edges up to which the points of a path are told apart for all edges at once
 WARM_UP_AFTER = 1.5  # seconds after the first page was made, when its picture is drawn
 SMALL_MODEL = 200_000_000  # parameters up to which the live readout may keep a copy of its own
-
-
-def examples_folder() -> Path | None:
-    """Folder of the bundled runs: in the repository, or inside an installed wheel."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package.parent / "assets" / "examples", package / "_dashboard" / "assets" / "examples"):
-        if folder.is_dir():
-            return folder
-    return None
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)

@@ -1,0 +1,159 @@
+"""What `evaluate`, `exact` and `import` can be asked beside the curve: bundled runs, edges, stability, turned signs."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.cli import main
+from eapgp.formats import read_file, write_scores
+from eapgp.graph import Graph
+from eapgp.runs import RunLibrary, RunSpec, compute_run, open_run
+from eapgp.runs.bundled import examples_folder
+from eapgp.runs.evaluate import Question, evaluate_run
+
+EXAMPLE = "ioi-eap"
+
+
+@cache
+def _load(name: str, **options: Any) -> Any:
+    from eapgp.models.load import load_model
+
+    return load_model(name, **options)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EAPGP_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("eapgp.models.load_model", _load)
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def per_pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that kept the scores of every pair."""
+    library = RunLibrary(tmp_path_factory.mktemp("pairs"))
+    return compute_run(RunSpec(n_pairs=12, method="eap", keep_pairs=True), library=library, model_loader=_load).path
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert main([*arguments, "--json"]) == 0, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out)
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main([*arguments, "--json"]) == 2
+    message = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert "\n" not in message
+    return str(message)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_bundled_run_is_found_by_name_or_id_and_never_written(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    folder = examples_folder()
+    assert folder is not None
+    example = open_run(folder / EXAMPLE)
+    before = contents(example.path)
+    for text in (EXAMPLE, example.id[:8], str(example.path)):
+        said = call(capsys, "evaluate", "--run", text, "--edges", "20", "--bootstrap", "20")
+        assert said["id"] == example.id and said["curve"][0]["edges_selected"] == 20
+        assert not said["kept"] and not said["cached"]
+    assert "bundled" in refuse(capsys, "runs", "note", EXAMPLE, "mine")
+    assert "bundled" in refuse(capsys, "runs", "rename", EXAMPLE, "mine")
+    assert "library" in refuse(capsys, "runs", "rm", EXAMPLE)
+    assert contents(example.path) == before
+    own = call(capsys, "attribute", "--pairs", "2", "--method", "eap")
+    call(capsys, "runs", "rename", own["id"], EXAMPLE)
+    assert call(capsys, "runs", "show", EXAMPLE)["id"] == own["id"], "the user's own run comes first"
+
+
+def test_a_run_that_cannot_be_written_is_evaluated_all_the_same(
+    per_pair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, question = open_run(per_pair), Question(sizes=(30,), resamples=20)
+    before = contents(run.path)
+
+    def refused(*_: Any, **__: Any) -> int:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("eapgp.runs.files.os.open", refused)
+        answer = evaluate_run(run, question, model_loader=_load)
+    assert not answer["kept"] and contents(run.path) == before
+    again = evaluate_run(run, question, model_loader=_load)
+    assert again["kept"] and again["curve"] == answer["curve"]
+    assert evaluate_run(run, question, model_loader=_load)["cached"]
+
+
+def test_edges_to_patch_are_a_list_or_names_with_commas(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["a0.h1->a1.h0<q>", "input->m0", "m3->logits"]
+    exact = ("attribute", "--pairs", "2", "--method", "exact", "--option")
+    said = call(capsys, *exact, "edges=m3->logits, input->m0,a0.h1->a1.h0<q>")
+    assert sorted(edge["name"] for edge in said["top_edges"]) == names
+    assert call(capsys, *exact, f"edges={json.dumps(names)}")["cached"]
+    assert call(capsys, "exact", "--pairs", "2", "--edges", ",".join(names[:2]), "--edges", names[2])["cached"]
+    for wrong in ("edges=5", "edges=,", 'edges={"a": 1}', "edges=[1]"):
+        assert "commas between them" in refuse(capsys, *exact, wrong)
+
+
+def test_stability_is_the_share_of_resamples_in_which_an_edge_is_chosen_again(
+    capsys: pytest.CaptureFixture[str], per_pair: Path
+) -> None:
+    line = ("evaluate", "--run", str(per_pair), "--edges", "5", "--edges", "479", "--bootstrap", "40")
+    said = call(capsys, *line, "--stability")
+    few, full = said["stability"]
+    assert (few["edges_selected"], full["edges_selected"]) == (5, 479)
+    assert full["mean_share"] == 1 and full["always"] == full["edges_kept"]
+    result = open_run(per_pair).attribution()
+    assert result.pair_scores is not None
+    drawn = np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), size=40)
+    ranked = np.abs(np.tensordot(drawn / 12, result.pair_scores.astype(np.float64), axes=1)).reshape(40, -1)
+    chosen = np.argsort(-ranked, axis=1)[:, :5]
+    for edge in few["edges"]:
+        source, destination = result.graph.edge_index(edge["name"])
+        flat = source * result.graph.n_destinations + destination
+        assert edge["share"] == pytest.approx((chosen == flat).any(axis=1).mean())
+    shares = [edge["share"] for edge in few["edges"]]
+    assert shares == sorted(shares) and shares[0] < 1, "the least stable comes first, and these pairs differ"
+    assert "stability" not in call(capsys, *line), "another question, answered apart"
+    assert main([*line, "--stability"]) == 0
+    assert few["edges"][0]["name"] in capsys.readouterr().out
+
+
+def test_stability_says_what_it_needs(capsys: pytest.CaptureFixture[str], per_pair: Path, tmp_path: Path) -> None:
+    assert "--keep-pairs" in refuse(capsys, "evaluate", "--run", EXAMPLE, "--edges", "5", "--stability")
+    assert "top n" in refuse(capsys, "evaluate", "--run", str(per_pair), "--nodes", "3", "--stability")
+    write_scores(open_run(per_pair).scores(), tmp_path / "scores.json")
+    assert "--keep-pairs" in refuse(capsys, "evaluate", "--scores", "scores.json", "--edges", "5", "--stability")
+
+
+def test_import_turns_the_sign_of_all_scores(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    graph = Graph(1, 2, False, 8)
+    values = np.where(graph.mask, np.random.default_rng(0).standard_normal(graph.mask.shape), 0.0)
+    values[graph.edge_index("m0->logits")] = 0.0
+    nodes = np.arange(graph.n_sources, dtype=np.float64)
+    write_scores(EdgeScores(graph, values), tmp_path / "a.json", node_scores=nodes)
+    plain = call(capsys, "import", "a.json", "--keep")
+    turned = call(capsys, "import", "a.json", "--keep", "--negate", "--to", "b.json")
+    written = read_file(tmp_path / "b.json")
+    assert np.array_equal(written.scores.values, -values) and written.node_scores is not None
+    assert np.array_equal(written.node_scores, -nodes)
+    assert "-0.0" not in (tmp_path / "b.json").read_text()
+    assert turned["negated"] and not plain["negated"] and turned["run"] != plain["run"]
+    kept = RunLibrary().open(turned["run"])
+    assert np.array_equal(kept.scores().values, -values) and kept.request["options"]["negated"] is True
+    assert np.array_equal(RunLibrary().open(plain["run"]).scores().values, values)
+    assert "negated" not in RunLibrary().open(plain["run"]).request["options"]
+    assert call(capsys, "import", "a.json", "--keep", "--negate")["run"] == turned["run"]
+    call(capsys, "import", "b.json", "--negate", "--to", "c.json")
+    assert np.array_equal(read_file(tmp_path / "c.json").scores.values, values)
