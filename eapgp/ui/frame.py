@@ -13,7 +13,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from eapgp.ui import brand, jobs_bar
+from eapgp.ui import brand, jobs_bar, theme_watch
 
 ENTRY = "app.py"
 # file under pages/, title, icon; the first is the default page, the others are found at /<file>
@@ -49,6 +49,7 @@ def run() -> None:
     page = st.navigation(pages, position="top")
     token = _framed.set(True)
     try:
+        theme_watch.draw()
         page.run()
         jobs_bar.draw()
     finally:

@@ -1,13 +1,15 @@
-"""A link to a page as the very first request of a server opens that page inside the app."""
+"""What stands around every page: a link as a server's very first request, and a switch of the theme."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from eapgp.ui.frame import PAGES
+from tests.browser.app_helpers import settled, until
 from tests.browser.conftest import PHONE
 
 
@@ -30,3 +32,49 @@ def test_a_deep_link_to_a_fresh_server(fresh: str, open_page: Callable[..., Any]
     again = open_page(fresh, path="ground_truth", size=PHONE)
     again.get_by_role("heading", name="Ground truth").first.wait_for()
     assert again.locator("[role=dialog]").count() == 0
+
+
+def test_figures_follow_a_switch_of_the_theme(fresh: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(fresh, query="tab=spread")
+    page.locator(".st-key-distribution .js-plotly-plot .main-svg").first.wait_for()
+    settled(page)
+    reruns, entries, address = len(page.guard.sent), page.evaluate("history.length"), page.url
+    light = _looks(page)
+    _switch_theme(page, "Dark")
+    until(page, lambda: _looks(page)["figure"] != light["figure"], what="a figure of the dark theme")
+    settled(page)
+    dark = _looks(page)
+    assert _brightness(light["figure"]) < 100 and _brightness(dark["figure"]) > 180  # ink on paper, chalk on board
+    assert dark["logo"] != light["logo"]
+    assert len(page.guard.sent) == reruns + 1, "one rerun and no more"
+    assert (page.evaluate("history.length"), page.url) == (entries, address)
+    assert dark["top"] == light["top"], "the page does not move"
+    _switch_theme(page, "System")  # light again
+    until(page, lambda: _looks(page)["figure"] == light["figure"], what="the figure of the light theme")
+    settled(page)
+    _switch_theme(page, "Light")  # the same as the system's: nothing to do
+    page.wait_for_timeout(1500)
+    assert len(page.guard.sent) == reruns + 2
+
+
+def _switch_theme(page: Any, name: str) -> None:
+    page.get_by_test_id("stMainMenu").locator("button").first.click()
+    page.get_by_test_id(f"stMainMenuItem-theme-{name}").click()
+    page.keyboard.press("Escape")
+    page.get_by_test_id("stMainMenuPopover").wait_for(state="detached")
+
+
+def _looks(page: Any) -> dict[str, Any]:
+    """Colour of the figures' text, the logo, and where the page begins."""
+    return page.evaluate(
+        """() => ({
+          figure: getComputedStyle(document.querySelector(".st-key-distribution .xtitle")).fill,
+          logo: document.querySelector("[data-testid=stHeaderLogo], [data-testid=stSidebarLogo]").src,
+          top: document.querySelector("[data-testid=stMain] h1").getBoundingClientRect().top,
+        })"""
+    )
+
+
+def _brightness(colour: str) -> float:
+    red, green, blue = map(float, re.findall(r"[\d.]+", colour)[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
