@@ -13,7 +13,9 @@ from eapgp.ui.draw import plain
 from eapgp.ui.jobs import JobView
 from eapgp.ui.methods import metric_title, variant
 from eapgp.ui.pane import VIEW_FIELDS
-from eapgp.ui.panel import FIELDS_OF_RUN, progress_text
+from eapgp.ui.panel import FIELDS_OF_RUN
+from eapgp.ui.polling import watch
+from eapgp.ui.progress import progress_row
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
 from eapgp.ui.state import choice, integer, names, text
@@ -143,9 +145,9 @@ def offer_more(session: Session, spec: RunSpec, context: Card | None) -> None:
     """Buttons that compute the methods which this context still lacks, and how far those are."""
     have = {variant(card.method, card.options) for card in services.comparable(context)} if context else set()
     missing = [(m, o) for m, o in OFFERS if variant(m, o) not in have]
-    live = {job.id: job for job in services.manager().live() if job.id.startswith("run-")}
+    live = {job.id for job in _live_runs()}
     if live:
-        st.fragment(_live_jobs, run_every=0.5)(frozenset(live))
+        watch_runs()
     if not missing:
         return
     with st.popover(
@@ -174,21 +176,20 @@ def _start(session: Session, spec: RunSpec, name: str) -> None:
     st.session_state.setdefault("compare-wanted", []).append(spec)
 
 
-def _live_jobs(known: frozenset[str]) -> None:
-    live = [job for job in services.manager().live() if job.id.startswith("run-")]
-    if {job.id for job in live} != known:
-        st.rerun(scope="app")
-    job_rows(live)
+def watch_runs() -> None:
+    """All runs that are being computed, until one ends or another comes."""
+    known = frozenset(job.id for job in _live_runs())
+    watch(lambda: job_rows(_live_runs()), lambda: {job.id for job in _live_runs()} != known, every=0.5)
+
+
+def _live_runs() -> list[JobView]:
+    return [job for job in services.manager().live() if job.id.startswith("run-")]
 
 
 def job_rows(jobs: Sequence[JobView]) -> None:
     """Live jobs with their place in the queue or progress, each with a button to stop it."""
     for job in jobs:
-        left, right = st.columns([6, 1], vertical_alignment="center")
-        left.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
-        if right.button("Cancel", key=f"stop-{job.id}", icon=":material/close:", help=f"Stop: {job.label}."):
-            services.manager().cancel(job.id)
-            st.rerun(scope="app")
+        progress_row(job, key=f"stop-{job.id}")
 
 
 def adopt_finished(session: Session) -> None:

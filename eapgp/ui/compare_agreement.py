@@ -16,7 +16,8 @@ from eapgp.ui.compare_views import Pair
 from eapgp.ui.draw import chart, dark, downloads, plain
 from eapgp.ui.jobs import Progress
 from eapgp.ui.live import QUICK
-from eapgp.ui.panel import progress_text
+from eapgp.ui.polling import poll_all
+from eapgp.ui.progress import progress_bars
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
 
@@ -80,7 +81,7 @@ def _reference(session: Session, cards: Mapping[str, Card], pair: Pair) -> tuple
 def _offer_exact(asked: Any, card: Card) -> None:
     job = services.job(f"run-{asked.key()}")
     if job is not None and job.live:
-        st.fragment(_waiting, run_every=0.5)((job.id,))
+        poll_all((job.id,), progress_bars)
         return
     if job is not None and job.state == "failed":
         st.error(plain(job.message), icon=":material/error:")
@@ -111,7 +112,7 @@ def _agreements(base: str, cards: Mapping[str, Card]) -> dict[str, Agreement]:
         elif job is not None and job.message:
             st.error(plain(f"{name}: {job.message}"), icon=":material/error:")
     if waiting:
-        st.fragment(_waiting, run_every=0.4)(tuple(waiting))
+        poll_all(waiting, progress_bars)
     return found
 
 
@@ -121,15 +122,6 @@ def _work(a: Card, b: Card) -> Any:
         return agreement(services.attribution(a).scores, services.attribution(b).scores, ks=())
 
     return work
-
-
-def _waiting(keys: tuple[str, ...]) -> None:
-    live = [job for job in map(services.job, keys) if job is not None and job.live]
-    if len(live) < len(keys):
-        st.rerun(scope="app")
-        return
-    for job in live:
-        st.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
 
 
 def _table(found: Mapping[str, Agreement], scores: Mapping[str, Any], base: str, k: int) -> None:

@@ -19,6 +19,7 @@ from eapgp.ui import compare, services
 from eapgp.ui.draw import plain
 from eapgp.ui.methods import option_names, short_name, variant
 from eapgp.ui.panel import Panel
+from eapgp.ui.polling import poll_all
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card, asked_key
 
@@ -240,7 +241,7 @@ def _compute(missing: Sequence[Proposal]) -> None:
         if job is not None and job.state == "failed":
             st.error(plain(f"{one.label}: {job.message}"), icon=":material/error:", title="Could not be computed")
     if live:
-        st.fragment(_progress, run_every=0.5)(tuple(one.job_id for one in live))
+        poll_all([one.job_id for one in live], compare.job_rows, every=0.5)
     if not idle:
         return
     listed = ", ".join(one.label for one in idle)
@@ -262,11 +263,3 @@ def _compute(missing: Sequence[Proposal]) -> None:
 def _start(missing: Sequence[Proposal]) -> None:
     for one in missing:
         services.submit_run(one.spec, f"{one.label} on {one.spec.task}")
-
-
-def _progress(job_ids: tuple[str, ...]) -> None:
-    live = [job for job in map(services.job, job_ids) if job is not None and job.live]
-    if len(live) < len(job_ids):
-        st.rerun(scope="app")
-        return
-    compare.job_rows(live)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,9 @@ from eapgp.ui.draw import plain
 from eapgp.ui.faithfulness_work import Baseline, Evidence, Measured
 from eapgp.ui.jobs import JobView
 from eapgp.ui.live import QUICK
-from eapgp.ui.panel import FIELDS_OF_RUN, progress_text
+from eapgp.ui.panel import FIELDS_OF_RUN
+from eapgp.ui.polling import poll, poll_all
+from eapgp.ui.progress import progress_row, progress_text
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
 from eapgp.ui.state import choice, flag, integer, names, text
@@ -124,7 +126,7 @@ def settle(task: Task, kind: type[T], *, ask: str) -> T | None:
     if job is None:
         _ask(task, ask, "Runs the model in the background; you can go on browsing.")
     elif job.live:
-        st.fragment(_progress, run_every=0.4)(task.key)
+        poll(task.key, lambda now: progress_row(now, key=f"stop-{task.key}"))
     elif job.state == "done":
         assert isinstance(job.result, kind)
         return job.result
@@ -139,18 +141,6 @@ def settle(task: Task, kind: type[T], *, ask: str) -> T | None:
 
 def _ask(task: Task, label: str, help: str) -> None:
     st.button(label, key=f"start-{task.key}", icon=":material/play_arrow:", on_click=task.start, help=help)
-
-
-def _progress(key: str) -> None:
-    job = services.job(key)
-    if job is None or not job.live:
-        st.rerun(scope="app")
-        return
-    left, right = st.columns([6, 1], vertical_alignment="center")
-    left.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
-    if right.button("Cancel", key=f"stop-{key}", icon=":material/close:", help=f"Stop: {job.label}."):
-        services.manager().cancel(key)
-        st.rerun(scope="app")
 
 
 # -- what is measured --------------------------------------------------------------------------
@@ -312,7 +302,7 @@ def readout(cards: Cards, k: int, closely: str) -> None:
             elif job is not None and job.state == "failed":
                 st.error(plain(f"{name}: {job.message}"), icon=":material/error:")
     if waiting:
-        st.fragment(_waiting, run_every=0.4)(tuple(waiting))
+        poll_all(waiting, _waiting)
 
 
 def _metric(name: str, job: JobView, circuit: Circuit, *, bold: bool) -> None:
@@ -331,11 +321,7 @@ def _metric(name: str, job: JobView, circuit: Circuit, *, bold: bool) -> None:
     )
 
 
-def _waiting(keys: tuple[str, ...]) -> None:
-    live = [job for job in map(services.job, keys) if job is not None and job.live]
-    if len(live) < len(keys):
-        st.rerun(scope="app")
-        return
-    running = next((job for job in live if job.state == "running"), live[0])
-    more = f" · {len(live) - 1} more circuit{'s' if len(live) > 2 else ''} after it" if len(live) > 1 else ""
+def _waiting(jobs: Sequence[JobView]) -> None:
+    running = next((job for job in jobs if job.state == "running"), jobs[0])
+    more = f" · {len(jobs) - 1} more circuit{'s' if len(jobs) > 2 else ''} after it" if len(jobs) > 1 else ""
     st.progress(running.fraction, text=f"{plain(running.label)} · {progress_text(running)}{more}")

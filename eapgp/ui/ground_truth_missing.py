@@ -16,7 +16,8 @@ from eapgp.ui.draw import plain
 from eapgp.ui.ground_truth import MOST, PLANTED, Known, files, of_file
 from eapgp.ui.jobs import one_line
 from eapgp.ui.live import QUICK
-from eapgp.ui.panel import progress_text
+from eapgp.ui.polling import watch
+from eapgp.ui.progress import progress_row
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
 
@@ -71,10 +72,11 @@ def planted_progress(have: int) -> None:
     """How far the planted model is; a button where it was never started or failed."""
     job = services.manager().wait(PLANTED_JOB, QUICK)
     if job is not None and job.live:
-        st.fragment(_progress, run_every=0.5)(have)
+        watch(_progress, lambda: _moved_on(have), every=0.5)
         return
     if len(planted.planted_cards(services.shelf().cards())) > have:
-        st.rerun()  # the last ones were stored while this page was being drawn
+        watch(_progress, lambda: True, every=0.5)  # the last ones were stored while this page was being drawn
+        return
     if job is not None and job.state == "failed":
         st.error(plain(job.message), icon=":material/error:")
     if have < len(planted.PLANTED_METHODS):
@@ -88,16 +90,16 @@ def planted_progress(have: int) -> None:
         )
 
 
-def _progress(have: int) -> None:
+def _moved_on(have: int) -> bool:
+    """Whether the job has ended or stored another run."""
     job = services.job(PLANTED_JOB)
-    if job is None or not job.live or len(planted.planted_cards(services.shelf().cards())) > have:
-        st.rerun(scope="app")
-        return
-    left, right = st.columns([6, 1], vertical_alignment="center")
-    left.progress(job.fraction, text=f"Planted circuit · {progress_text(job)}")
-    if right.button("Cancel", key="stop-planted", icon=":material/close:", help="Stop after what is done so far."):
-        services.manager().cancel(PLANTED_JOB)
-        st.rerun(scope="app")
+    return job is None or not job.live or len(planted.planted_cards(services.shelf().cards())) > have
+
+
+def _progress() -> None:
+    job = services.job(PLANTED_JOB)
+    if job is not None:
+        progress_row(job, key="stop-planted", label="Planted circuit", help="Stop after what is done so far.")
 
 
 def importer(session: Session, known: Known, *, key: str) -> None:

@@ -7,7 +7,9 @@ import streamlit as st
 from eapgp.ui import services
 from eapgp.ui.draw import plain
 from eapgp.ui.jobs import JobView
-from eapgp.ui.panel import OWN_JOB, progress_text
+from eapgp.ui.panel import OWN_JOB
+from eapgp.ui.polling import watch
+from eapgp.ui.progress import progress_text, stop_button
 
 PATIENCE = 1.5  # seconds: what is over sooner needs no line
 EVERY = 2.0  # seconds between two looks
@@ -17,7 +19,8 @@ def draw() -> None:
     """The list, where there is something to list; it keeps itself up to date without touching the page."""
     if _listed():
         with st.sidebar, st.container(key="jobs-bar"):
-            st.fragment(_list, run_every=EVERY)(st.session_state.get(OWN_JOB, ""))
+            own = st.session_state.get(OWN_JOB, "")
+            watch(lambda: _list(own), lambda: not _listed(), every=EVERY)
 
 
 def _listed() -> list[JobView]:
@@ -29,22 +32,14 @@ def _listed() -> list[JobView]:
 def _list(own: str) -> None:
     jobs = _listed()
     if not jobs:
-        st.rerun(scope="app")
         return
     st.markdown(f"**{len(jobs)} job{'s' if len(jobs) != 1 else ''}** · {_in_words(jobs)}")
     for job in jobs:
         if job.id == own:  # its progress stands further up
             continue
         st.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
-        if st.button(
-            "Cancel",
-            key=f"bar-cancel-{job.id}",
-            type="tertiary",
-            icon=":material/close:",
-            help=f"Stop: {plain(job.label)}. It stops for everybody who waits for it.",
-        ):
-            services.manager().cancel(job.id)
-            st.rerun(scope="app")
+        help = f"Stop: {plain(job.label)}. It stops for everybody who waits for it."
+        stop_button(job, key=f"bar-cancel-{job.id}", help=help, type="tertiary")
 
 
 def _in_words(jobs: list[JobView]) -> str:

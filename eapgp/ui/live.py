@@ -9,8 +9,8 @@ import streamlit as st
 from eapgp.ui import services
 from eapgp.ui.draw import plain
 from eapgp.ui.jobs import JobView
-from eapgp.ui.panel import progress_text
 from eapgp.ui.polling import poll
+from eapgp.ui.progress import progress_text, stop_button
 from eapgp.ui.shelf import Card
 
 _AGREED = "eapgp-agreed"
@@ -69,6 +69,5 @@ def end(job: JobView, show: Callable[[JobView], None]) -> None:
 
 def _wait(job: JobView, waiting: str, cancel: bool) -> None:
     st.progress(job.fraction, text=f"{waiting} {progress_text(job)}")
-    if cancel and st.button("Cancel", key=f"cancel-{job.id}", icon=":material/close:", help="Stop this computation."):
-        services.manager().cancel(job.id)
-        st.rerun(scope="app")
+    if cancel:
+        stop_button(job, key=f"cancel-{job.id}")

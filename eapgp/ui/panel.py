@@ -19,6 +19,7 @@ from eapgp.ui.draw import plain
 from eapgp.ui.jobs import JobView
 from eapgp.ui.methods import blurb, draws_noise, metric_title, option_names, short_name, variant
 from eapgp.ui.polling import poll
+from eapgp.ui.progress import progress_text, stop_button
 from eapgp.ui.session import Session
 from eapgp.ui.settings import (
     FIELDS,
@@ -251,33 +252,7 @@ def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView
 
 def _progress(job: JobView) -> None:
     st.progress(job.fraction, text=progress_text(job))
-    if st.button(
-        "Cancel", key="cancel-button", width="stretch", icon=":material/close:", help="Stop this computation."
-    ):
-        services.manager().cancel(job.id)
-        st.rerun(scope="app")
-
-
-def progress_text(job: JobView) -> str:
-    """One line about a live job: its place in the queue, or phase, share done and time left."""
-    if job.state == "queued":
-        ahead = f"{job.position} job{'s' if job.position != 1 else ''} ahead" if job.position else "next"
-        if job.stopping:
-            ahead += ", when the cancelled one has stopped"
-        return f"Waiting · {ahead}"
-    phase = (job.phase or "starting").capitalize()
-    left = f" · about {seconds_text(job.seconds_left)} left" if job.seconds_left is not None else ""
-    share = f" · {job.fraction:.0%}" if job.fraction > 0 else ""
-    return f"{phase}{share}{left}"
-
-
-def seconds_text(seconds: float) -> str:
-    """A duration in a few characters."""
-    if seconds < 1:
-        return "1 s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    stop_button(job, key="cancel-button", width="stretch")
 
 
 def say_problems(session: Session, panel: Panel | None = None) -> None:

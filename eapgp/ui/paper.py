@@ -18,7 +18,8 @@ from eapgp.ui import paper_work as work
 from eapgp.ui import services
 from eapgp.ui.draw import plain
 from eapgp.ui.jobs import JobView
-from eapgp.ui.panel import progress_text, seconds_text
+from eapgp.ui.polling import poll
+from eapgp.ui.progress import progress_text, seconds_text, stop_button
 from eapgp.ui.session import Session
 from eapgp.ui.settings import FIELDS as RUN_FIELDS
 from eapgp.ui.state import choice, flag, integer, text
@@ -227,7 +228,7 @@ def _controls(session: Session, asked: Asked, *, answered: bool) -> JobView | No
             session["job"] = job_id
             st.rerun()  # the button gives way to the progress
     if job is not None and job.live:
-        st.fragment(_progress, run_every=1.0)(job_id)
+        poll(job_id, _progress, every=1.0)
     elif session["job"]:
         session["job"] = ""
     return job
@@ -255,21 +256,14 @@ def _start(asked: Asked, study: Study) -> None:
     services.manager().submit(job_id, f"the paper's protocol on {asked.model}", job, lane=lane)
 
 
-def _progress(job_id: str) -> None:
-    job = services.job(job_id)
-    if job is None or not job.live:
-        st.rerun(scope="app")
-        return
+def _progress(job: JobView) -> None:
     st.progress(job.fraction, text=progress_text(job))
-    if st.button(
-        "Cancel",
+    stop_button(
+        job,
         key="cancel-button",
         width="stretch",
-        icon=":material/close:",
         help="Stop. The runs that are finished stay in the library, and Run goes on from there.",
-    ):
-        services.manager().cancel(job_id)
-        st.rerun(scope="app")
+    )
 
 
 # -- what the page says first ------------------------------------------------------------------

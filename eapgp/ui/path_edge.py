@@ -15,8 +15,9 @@ from eapgp.ui import services
 from eapgp.ui.circuits import score_of, selected
 from eapgp.ui.draw import chart, dark, plain
 from eapgp.ui.live import QUICK, may_run
-from eapgp.ui.panel import progress_text
 from eapgp.ui.path import KINDS, Records
+from eapgp.ui.polling import poll_all
+from eapgp.ui.progress import progress_bars
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
 
@@ -91,17 +92,8 @@ def _added(card: Card, records: Records, pair: int | None, name: str) -> Mapping
         elif job is not None and job.message:
             st.error(plain(f"{KINDS.get(kind, kind)}: {job.message}"), icon=":material/error:")
     if waiting:
-        st.fragment(_waiting, run_every=0.4)(tuple(waiting))
+        poll_all(waiting, progress_bars)
     return found
-
-
-def _waiting(keys: tuple[str, ...]) -> None:
-    live = [job for job in map(services.job, keys) if job is not None and job.live]
-    if len(live) < len(keys):
-        st.rerun(scope="app")
-        return
-    for job in live:
-        st.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
 
 
 def _check(card: Card, adds: Mapping[str, NDArray[Any]], name: str) -> None:

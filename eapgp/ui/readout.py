@@ -17,8 +17,8 @@ from eapgp.ui.draw import plain
 from eapgp.ui.jobs import JobView
 from eapgp.ui.live import QUICK, end, may_run
 from eapgp.ui.methods import metric_title
-from eapgp.ui.panel import progress_text
 from eapgp.ui.polling import poll
+from eapgp.ui.progress import progress_text
 from eapgp.ui.shelf import Card
 from eapgp.ui.work import Measured
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from eapgp.ui import services
+from eapgp.ui import polling, services
 from eapgp.ui.ground_truth_files import ScoreFile, ScoreFiles
 from eapgp.ui.methods import variant
 from eapgp.ui.session import Session
@@ -211,23 +211,18 @@ def _files(session: Session, files: Sequence[ScoreFile], lists: Sequence[tuple[s
 
 def live_jobs() -> None:
     """What is being computed now, with progress and cancel."""
-    from eapgp.ui.compare import _live_jobs
+    from eapgp.ui.compare import watch_runs
 
-    live = [job for job in services.manager().live() if job.id.startswith("run-")]
-    if live:
+    if any(job.id.startswith("run-") for job in services.manager().live()):
         st.markdown("**Being computed**")
-        st.fragment(_live_jobs, run_every=0.5)(frozenset(job.id for job in live))
+        watch_runs()
 
 
 def watch() -> None:
     """Show runs that another process adds or takes away, without a click."""
     library = services.shelf().library
-    st.fragment(_look, run_every=POLL)(library.runs, _folders(library.runs))
-
-
-def _look(folder: Path, known: frozenset[str]) -> None:
-    if _folders(folder) != known:
-        st.rerun(scope="app")
+    known = _folders(library.runs)
+    polling.watch(lambda: None, lambda: _folders(library.runs) != known, every=POLL)
 
 
 def _folders(folder: Path) -> frozenset[str]:

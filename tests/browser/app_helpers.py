@@ -48,7 +48,7 @@ def until(page: Any, condition: Any, *, seconds: float = 60, what: str = "condit
         if condition():
             return
         page.wait_for_timeout(100)
-    raise AssertionError(f"{what} did not come true within {seconds} s")
+    raise AssertionError(f"{what} did not come true within {seconds} s at {page.url}")
 
 
 def open_tab(page: Any, name: str) -> None:
