@@ -31,25 +31,26 @@ def keep_scores(
     model: str = "",
     format: str | None = None,
     negate: bool = False,
+    name: str = "",
 ) -> Run:
     """Store the edge scores of a file in the library; the run it became (or already was).
 
     task, model: what they belong to, as far as it is known: a manual circuit's roles are shown where
     the model is `gpt2` and the task `ioi` or `greater-than`. negate: turn the sign of all scores, for files
-    in which negative means helpful.
+    in which negative means helpful. name: what the file was called, where it now lies under another name.
     Errors: FormatError for what cannot be read, RunError where the library cannot be written.
     """
     from eapgp.formats import read_file
 
-    path = Path(file)
+    path, called = Path(file), name or Path(file).name
     read = read_file(path, format=format)
-    options: dict[str, Any] = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+    options: dict[str, Any] = {"file": called, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
     if negate:
         read = read.negated()
         options["negated"] = True
     nothing = np.zeros(0)
     made = Attribution(METHOD, options, read.scores, nothing, nothing, 0, 0, 0.0, node_scores=read.node_scores)
-    prompts = PromptSet(task or UNKNOWN, (), UNKNOWN, {"kind": METHOD, "file": path.name})
+    prompts = PromptSet(task or UNKNOWN, (), UNKNOWN, {"kind": METHOD, "file": called})
     named = {"id": model or UNKNOWN, "weights_hash": UNKNOWN, "tokenizer_hash": UNKNOWN, "dtype": UNKNOWN}
     request = {
         "result_version": RESULT_VERSION,
@@ -65,5 +66,6 @@ def keep_scores(
     }
     run = library.save(made, request, prompts)
     if not run.name:
-        run.set_meta(name=f"{path.stem}, negated" if negate else path.stem)
+        stem = Path(called).stem
+        run.set_meta(name=f"{stem}, negated" if negate else stem)
     return run

@@ -101,7 +101,8 @@ def heading(card: Card) -> None:
     title = TASKS[card.task].title if card.task in TASKS else plain(card.run.name or card.task)
     st.title(title, anchor=False)
     if not card.n_pairs:
-        st.caption(f"Imported scores {plain(card.run.name)} · {plain(card.model)} · signs as in the file")
+        signs = "signs turned against the file's" if card.options.get("negated") else "signs as in the file"
+        st.caption(f"Imported scores {plain(card.run.name)} · {plain(card.model)} · {signs}")
         return
     pairs = f"{card.n_pairs:,} prompt pair{'s' if card.n_pairs != 1 else ''}"
     source = "bundled example" if card.example else "your library"

@@ -9,6 +9,8 @@ from pathlib import Path
 import streamlit as st
 
 from eapgp.errors import EapgpError
+from eapgp.formats import read_scores
+from eapgp.graph import Graph
 from eapgp.ui import provenance, services
 from eapgp.ui.circuits import DEFAULT_EDGES, circuit_of
 from eapgp.ui.compare import MOST_RUNS
@@ -189,11 +191,60 @@ def _file(file: ScoreFile) -> None:
             help="The file as it came.",
         )
         _delete([], [file])
+    _to_explore(file)
     st.code(
         f"from eapgp.formats import read_scores\n\nscores = read_scores({str(file.path)!r})\n"
         'for edge, score in scores.top(20):\n    print(f"{score:+.5f}  {edge}")\n',
         language="python",
     )
+
+
+def _to_explore(file: ScoreFile) -> None:
+    """Make a run of the file, which every page that shows runs can show."""
+    from eapgp.runs.imported import keep_scores
+
+    try:
+        graph = _graph_of(str(file.path))
+    except EapgpError as error:
+        st.error(plain(one_line(error)), icon=":material/error:")
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom", key="file-to-explore"):
+        model = st.selectbox(
+            "Model they were made on",
+            _models_of(graph),
+            key=f"model-{file.id}",
+            format_func=lambda name: name or "Not known",
+            width=260,
+            help="Models of this size. With GPT-2 small and a task whose circuit is known, nodes carry their roles.",
+        )
+        turned = st.toggle(
+            "Negative means helpful",
+            key=f"turned-{file.id}",
+            help="Turn the sign of every score. Here positive supports the behaviour; some published files, such as "
+            "the IOI scores of the benchmark, have it the other way round.",
+        )
+        if st.button(
+            "Open in Explore",
+            key="open-explore-file",
+            icon=":material/hub:",
+            help="Keeps the scores as a run of your library and shows its circuit, edge by edge.",
+        ):
+            about = {"task": file.task, "model": model, "name": file.name}
+            run = keep_scores(services.shelf().library, file.path, negate=turned, **about)
+            Session.hand_over(run=run.id)
+            st.switch_page(page_file("explore"))
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _graph_of(path: str) -> Graph:
+    return read_scores(path).graph
+
+
+def _models_of(graph: Graph) -> list[str]:
+    """Models of the catalogue with this graph, and "" for none of them."""
+    from eapgp.models.catalogue import CATALOGUE
+
+    return [*(entry.name for entry in CATALOGUE if entry.graph == graph), ""]
 
 
 def _name_and_note(card: Card) -> None:

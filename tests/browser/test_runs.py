@@ -13,6 +13,7 @@ import pytest
 from eapgp.attribution.result import EdgeScores
 from eapgp.formats import write_scores
 from eapgp.ground_truth import GPT2_SMALL, ground_truth
+from eapgp.runs import RunLibrary
 from eapgp.runs.run import open_run
 from tests.browser.app_helpers import open_tab, until
 from tests.browser.conftest import PHONE, ROOT, wait_ready
@@ -63,7 +64,7 @@ def test_a_run_arrives_by_itself_is_named_deleted_and_brought_back(
 
 
 def test_scores_are_imported_and_held_against_a_known_circuit_and_a_bad_file_is_one_line(
-    app: str, open_page: Callable[..., Any], tmp_path: Path
+    app: str, home: Path, open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
     values = np.where(GPT2_SMALL.mask, 1e-3, 0.0)
     for edge in ground_truth("ioi").circuit.edge_names()[:50]:
@@ -77,9 +78,24 @@ def test_scores_are_imported_and_held_against_a_known_circuit_and_a_bad_file_is_
     page.get_by_text("Imported scores · 1").wait_for()
     page.get_by_text("'cfg' is missing").wait_for()
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= PHONE[0] + 1
-    canvas = page.locator(".st-key-runs-files canvas").first
-    canvas.scroll_into_view_if_needed()
-    canvas.click(position={"x": 15, "y": 54}, force=True)  # a layer of the table lies over it
+
+    def pick_the_file() -> None:
+        canvas = page.locator(".st-key-runs-files canvas").first
+        canvas.scroll_into_view_if_needed()
+        canvas.click(position={"x": 15, "y": 54}, force=True)  # a layer of the table lies over it
+
+    pick_the_file()
+    page.locator(".st-key-file-to-explore").get_by_text("Negative means helpful").click()
+    wait_ready(page)
+    page.get_by_role("button", name="Open in Explore").click()
+    until(page, lambda: "run=" in page.url and "/runs" not in page.url, what="the scores on Explore")
+    kept = RunLibrary(home).open(page.url.split("run=")[1].split("&")[0])
+    assert np.array_equal(kept.scores().values, -values) and kept.name == "ioi-made, negated"
+    page.locator(".st-key-explore-circuit .node text.role").first.wait_for(state="attached")
+
+    page.goto(f"{app}/runs?show=own")
+    wait_ready(page)
+    pick_the_file()
     page.get_by_role("button", name="Open in Ground truth").click()
     until(page, lambda: "ground_truth" in page.url, what="the page Ground truth")
     wait_ready(page)
