@@ -401,6 +401,18 @@ def test_a_wrong_file_or_executor_exits_with_2(
     assert "unknown executor 'cloud'" in capsys.readouterr().err
 
 
+def test_a_sweep_with_a_failed_cell_tells_it_and_exits_with_1(
+    study_file: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = study_file(models=[str(tmp_path / "no-model")])
+    assert main(["sweep", path, "--executor", "in-process", "--json", "--quiet"]) == 1
+    out, err = capsys.readouterr()
+    reply = json.loads(out)
+    assert reply["failed"] == reply["cells"] == len(reply["failures"]) and reply["done"] == 0
+    assert err == f"eapgp: {reply['cells']} of {reply['cells']} cells failed; the same command tries them again.\n"
+    assert Path(reply["report"]).is_file()
+
+
 def test_planning_needs_no_torch() -> None:
     code = (
         "import sys; import eapgp.study.plan, eapgp.study.estimate, eapgp.study.table, eapgp.cli.study\n"

@@ -146,6 +146,8 @@ def _checked(option: Option, value: Any) -> Any:
         return parse_step(value)
     if option.name == "edges":
         return _edge_names(value)
+    if option.name == "seed" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise OptionError(f"seed must be a whole number of at least 0; got {value!r}.")
     if option.choices and value not in option.choices:
         raise UnknownNameError.of(option.name, value, option.choices)
     return value

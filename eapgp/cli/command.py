@@ -17,7 +17,7 @@ import typer
 from eapgp.cli.output import Output, Reply
 from eapgp.errors import Cancelled
 
-REFUSED = 2
+FAILED, REFUSED = 1, 2
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output.", rich_help_panel="Output")
 ]
@@ -53,9 +53,10 @@ def command(
             except KeyboardInterrupt:
                 raise Cancelled("interrupted.") from None
             out.emit(reply)
-            if reply.refused:
-                out.refuse(reply.refused)
-                raise typer.Exit(REFUSED)
+            for reason, code in ((reply.refused, REFUSED), (reply.failed, FAILED)):
+                if reason:
+                    out.refuse(reason)
+                    raise typer.Exit(code)
 
         signature, hints = _with_shared_options(function)
         run.__signature__ = signature  # type: ignore[attr-defined]

@@ -76,15 +76,29 @@ def app_command(*, port: int, address: str, browser: bool) -> list[str]:
 
 
 def check_port(address: str, port: int) -> None:
-    """Raise where something listens on the port, naming one that is free.
+    """Raise where something listens on the port, naming one that is free, and for an address of another machine.
 
     Errors: InputError.
     """
+    _check_address(address)
     if not _taken(address, port):
         return
     free = next((other for other in range(port + 1, min(port + 100, 65535) + 1) if not _taken(address, other)), None)
     advice = f"give --port {free}" if free else "give another with --port"
     raise InputError(f"port {port} on {address} is taken, perhaps by another dashboard; open that one, or {advice}.")
+
+
+def _check_address(address: str) -> None:
+    try:
+        found = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)
+        with socket.socket(found[0][0], socket.SOCK_STREAM) as probe:
+            probe.bind((found[0][4][0], 0))
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"--address {address}: expected an address of this machine, got {reason}; "
+            "localhost is this machine only, 0.0.0.0 every network it is in."
+        ) from None
 
 
 def _taken(address: str, port: int) -> bool:

@@ -59,7 +59,7 @@ def _show(runs: typer.Typer) -> None:
     def show(
         out: Output,
         run: RunArgument,
-        top: Annotated[int, typer.Option(help="How many of the strongest edges.")] = 10,
+        top: Annotated[int, typer.Option(min=0, help="How many of the strongest edges.")] = 10,
         home: HomeOption = None,
     ) -> Reply:
         """Show everything about a run: what was computed, how, and its strongest edges."""

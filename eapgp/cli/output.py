@@ -25,11 +25,13 @@ class Reply:
     """A command's answer: a JSON object, and text (or a rich table) that says the same to people.
 
     refused: why it could not be done as asked, one line, where there is an answer all the same; exit code 2.
+    failed: what of it went wrong, one line, likewise; exit code 1.
     """
 
     payload: Payload
     text: Any = ""
     refused: str = ""
+    failed: str = ""
 
 
 class Output:

@@ -66,8 +66,8 @@ def _sweep(app: typer.Typer) -> None:
         """Run models × tasks × methods × options × seeds from one file.
 
         Cells that are finished are skipped, so the same command goes on after an interruption and
-        retries what failed. Writes table.parquet (one row per cell, evaluation and circuit size),
-        times.parquet and report.html, which needs no network.
+        retries what failed (exit code 1 where some did). Writes table.parquet (one row per cell,
+        evaluation and circuit size), times.parquet and report.html, which needs no network.
         """
         from eapgp.study.sweep import sweep as run_sweep
 
@@ -270,4 +270,5 @@ def sweep_reply(result: Any) -> Reply:
         table(("cell that failed", "error", "message"), rows) if rows else "",
         f"table  {payload['table']}\nreport {payload['report']}",
     )
-    return Reply(payload, text)
+    why = f"{len(failed)} of {payload['cells']} cells failed; the same command tries them again." if failed else ""
+    return Reply(payload, text, failed=why)

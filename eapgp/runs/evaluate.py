@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from eapgp.attribution.method import ALL_INTERVENTIONS
 from eapgp.attribution.result import EdgeScores, Floats
 from eapgp.circuits import Circuit, select, select_many
-from eapgp.errors import ModelError, OptionError, RunError
+from eapgp.errors import ModelError, OptionError, RunError, UnknownNameError
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.bundled import is_bundled
 from eapgp.runs.canonical import content_key
@@ -64,6 +65,8 @@ class Question:
         given = [name for name in ("sizes", "nodes", "thresholds") if getattr(self, name)]
         if len(given) > 1:
             raise OptionError(f"circuits: expected sizes, nodes or thresholds, got {' and '.join(given)}; give one.")
+        if self.intervention not in ALL_INTERVENTIONS:
+            raise UnknownNameError.of("intervention", self.intervention, ALL_INTERVENTIONS)
         if not 0 < self.level < 1:
             raise OptionError(f"level: expected a share between 0 and 1, got {self.level}.")
         if self.resamples < 1 or self.baseline < 0:
@@ -140,6 +143,9 @@ def evaluate_run(
     name = f"faithfulness-{content_key(asked)[:10]}"
     if use_cache and (known := run.evaluation().get(name)) is not None:
         return _told({**known, "cached": True, "kept": True}, pairs)
+    from eapgp.metrics import get_metric
+
+    get_metric(question.metric)  # an unknown name is refused before the model is loaded
     model = load_run_model(run, device=device, progress=progress, model_loader=model_loader)
     answer = evaluate_circuits(model, judged, circuits, question, batch_size=batch_size, progress=progress, pairs=True)
     answer = {"name": name, "asked": asked, "task": judged.task, **answer}
