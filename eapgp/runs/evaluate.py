@@ -145,7 +145,7 @@ def evaluate_run(
         return _told({**known, "cached": True, "kept": True}, pairs)
     from eapgp.metrics import get_metric
 
-    get_metric(question.metric)  # an unknown name is refused before the model is loaded
+    get_metric(question.metric or judged.metric)  # an unknown name is refused before the model is loaded
     model = load_run_model(run, device=device, progress=progress, model_loader=model_loader)
     answer = evaluate_circuits(model, judged, circuits, question, batch_size=batch_size, progress=progress, pairs=True)
     answer = {"name": name, "asked": asked, "task": judged.task, **answer}
