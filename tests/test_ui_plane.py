@@ -1,0 +1,51 @@
+"""The background of the Path page: what the grid says at a path's own points is what the path's record says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eapgp.figures.projection import project_record
+from eapgp.runs import RunLibrary, RunSpec, compute_run
+from eapgp.runs.run import Run
+from eapgp.ui.plane import Plane, plane_of, plane_work
+from eapgp.ui.work import Workshop
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    spec = RunSpec(task="ioi", n_pairs=3, method="eap-ig", options={"steps": 4})
+    return compute_run(spec, library=RunLibrary(tmp_path_factory.mktemp("home")))
+
+
+@pytest.mark.parametrize("objective", ["all", "last"])
+def test_the_plane_agrees_with_the_records_of_the_straight_line(run: Run, objective: str) -> None:
+    """The straight line lies in the plane of its pair: the grid is laid through its points."""
+    records = {"straight": run.attribution().paths["straight"]}
+    record, pair = records["straight"], 1
+    projection = project_record(records, pair)
+    x = projection.coordinates["straight"][:, 0]
+    order = np.argsort(x)
+    y = np.array([0.0, 0.1])
+    grid = Plane(x[order], y, ((pair, projection, 1.0),))
+    found = plane_work(Workshop(), "live", run, grid, objective=objective)(lambda phase, share: None)
+    assert np.allclose(found["metric"].z[0], record.metric[order, pair], rtol=1e-3, atol=1e-3)
+    if objective == "all":
+        assert np.allclose(found["distance"].z[0], record.output_distance[order, pair], rtol=1e-3, atol=1e-2)
+    else:
+        assert (found["distance"].z[0] <= record.output_distance[order, pair] + 1e-2).all()
+    at_corrupted = found["distance"].z[0].argmin()
+    assert grid.x[at_corrupted] == pytest.approx(projection.distance, rel=1e-5)
+    assert found["distance"].z[0].min() < 1e-3 * found["distance"].z[0].max()
+
+
+def test_the_plane_of_the_average_is_in_units_of_each_pair(run: Run) -> None:
+    records = {"straight": run.attribution().paths["straight"]}
+    plane = plane_of(records, None, None)
+    assert [pair for pair, _, _ in plane.parts] == [0, 1, 2]
+    ends = Plane(np.array([0.0, 1.0]), np.array([0.0, 0.5]), plane.parts)
+    found = plane_work(Workshop(), "live", run, ends, objective="all")(lambda phase, share: None)
+    result = run.attribution()
+    expected = [result.metric_clean.mean(), result.metric_corrupted.mean()]
+    assert np.allclose(found["metric"].z[0], expected, atol=1e-3)
+    assert "mean of 3 pairs" in found["metric"].label
