@@ -88,7 +88,7 @@ def _published(verbs: Verbs | None) -> dict[str, Layout]:
         if verbs is None:
             raise FormatError(
                 "a subject–verb agreement file needs its verbs: expected sva_verbs.csv (columns sing, plur) next to "
-                "it, found none. Put that file in the same folder."
+                "it, found none. Put that file in the same folder; where files are uploaded, choose both at once."
             )
         if row["plural"] not in ("0", "1"):
             raise BadCell("plural", f"0 or 1 was expected, {row['plural']!r} came. Correct the cell")
