@@ -105,6 +105,10 @@ def test_model_folders_that_cannot_be_read_and_pickles_that_are_not(
         (["attribute", "--method", "random", "--option", "seed=-1"], "seed must be a whole number"),
         (["evaluate", "--run", "ioi-eap", "--intervention", "noise"], "unknown intervention 'noise'"),
         (["evaluate", "--run", "ioi-eap", "--metric", "noise"], "unknown metric 'noise'"),
+        (["runs", "show", "x" * 300], "File name too long"),
+        (["attribute", "--model", "x" * 300], "File name too long"),
+        (["attribute", "--out", "x" * 300], "File name too long"),
+        (["runs", "list", "--home", "loop"], "symbolic links"),
         (["runs", "show", "ioi-eap", "--top", "-5"], "greater than or equal to 0"),
         (["app", "--no-browser", "--address", "999.1.1.1", "--port", "8997"], "expected an address of this machine"),
         (["attribute", "--model", "ünï/名"], "ünï/名"),
@@ -115,6 +119,7 @@ def test_places_and_numbers_are_checked_before_anything_is_computed(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, line: list[str], text: str
 ) -> None:
     (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert text in refuse(capsys, *line)
 
 

@@ -7,6 +7,7 @@ errors: {"error": {"type": …, "message": …}}.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -36,6 +37,7 @@ MODULES = (
 )
 PROGRAM = "eapgp"
 PLACES = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, FileExistsError)
+OF_A_PLACE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -86,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:
+        return _place(error, as_json) if error.errno in OF_A_PLACE else _unexpected(error, as_json)
     except Exception as error:
         return _unexpected(error, as_json)
     return code if isinstance(code, int) else OK
