@@ -264,6 +264,24 @@ def test_scatter_sorts_edges_into_the_right_sets() -> None:
     assert f"Pearson {expected:.3g}".replace("-", "−") in note
 
 
+def test_scatter_draws_the_strongest_of_large_graphs_and_counts_all() -> None:
+    graph = Graph(6, 8)
+    a, b = (
+        EdgeScores(graph, np.where(graph.mask, np.random.default_rng(seed).normal(size=graph.mask.shape), 0.0))
+        for seed in (0, 1)
+    )
+    k = 3000
+    assert graph.n_edges > k > compare.MOST_POINTS
+    fig = compare.rank_scatter(a, b, ("a", "b"), k, correlation=(0.25, 0.5, 7))
+    drawn = {row[0] for trace in fig.data for row in trace.customdata}
+    limit = compare.MOST_POINTS
+    assert drawn == {name for name, _ in a.top(limit)} | {name for name, _ in b.top(limit)}
+    counts = [int(trace.name.split("(")[1].rstrip(")").replace(",", "")) for trace in fig.data]
+    assert sum(counts) == len({name for name, _ in a.top(k)} | {name for name, _ in b.top(k)})
+    note = fig.layout.title.subtitle.text.replace("<br>", " ")
+    assert "drawn: the 2,500 strongest of each" in note and "0.25" in note and "all 7 edges" in note
+
+
 def test_scatter_axes_share_one_symmetric_scale() -> None:
     fig = compare.rank_scatter(edge_scores(), edge_scores(1), ("eap", "exact"), 10)
     assert fig.layout.xaxis.range == fig.layout.yaxis.range

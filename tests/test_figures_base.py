@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from eapgp.attribution.result import EdgeScores, PathRecord
 from eapgp.errors import OptionError
 from eapgp.figures.data import figure_data
-from eapgp.figures.numbers import block_matrix, correlations, jaccard_at, order_by_size, ranks
+from eapgp.figures.numbers import block_matrix, correlations, jaccard_at, order_by_size
 from eapgp.figures.projection import mean_projection, path_ends, project_paths, project_record
 from eapgp.figures.scale import SignedLog
 from eapgp.figures.style import METHOD_STYLES, apply, escape, line_styles, token_label, unescape
@@ -101,7 +101,19 @@ def test_signed_log_ticks_are_symmetric_and_truly_placed() -> None:
 def test_order_ignores_sign_and_leaves_unscored_out() -> None:
     values = np.array([0.1, -3.0, np.nan, 2.0, -0.1])
     assert order_by_size(values).tolist() == [1, 3, 0, 4]
-    assert np.array_equal(ranks(values), [3, 1, np.nan, 2, 4], equal_nan=True)
+    graph = Graph(1, 1)
+    matrix = np.zeros((graph.n_sources, graph.n_destinations))
+    matrix[graph.mask] = np.append(values, np.zeros(graph.n_edges - len(values)))
+    found = EdgeScores(graph, matrix).ranks
+    assert np.array_equal(found[:5], [3, 1, np.nan, 2, 4], equal_nan=True)
+    assert found[5:].tolist() == list(range(5, graph.n_edges))  # ties by position
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    found = np.full(len(values), np.nan)
+    order = order_by_size(values)
+    found[order] = np.arange(1, len(order) + 1)
+    return found
 
 
 @given(st.integers(0, 10_000), st.integers(2, 60))
@@ -111,7 +123,7 @@ def test_jaccard_equals_sets(seed: int, n: int) -> None:
     a, b = rng.standard_normal(n), rng.standard_normal(n)
     a[rng.random(n) < 0.1] = np.nan
     ks = np.arange(1, n + 1)
-    for k, value in zip(ks, jaccard_at(a, b, ks), strict=True):
+    for k, value in zip(ks, jaccard_at(ranks(a), ranks(b), ks), strict=True):
         first = set(order_by_size(a)[:k])
         second = set(order_by_size(b)[:k])
         union = first | second

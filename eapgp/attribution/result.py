@@ -6,6 +6,7 @@ Everything here is NumPy, so that reading, drawing and comparing results needs n
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,19 @@ class EdgeScores:
     def __post_init__(self) -> None:
         expected = (self.graph.n_sources, self.graph.n_destinations)
         assert self.values.shape == expected, f"scores are {self.values.shape}, the graph is {expected}"
+
+    @cached_property
+    def ranks(self) -> NDArray[np.float32]:
+        """`[edge]` (row by row) rank by |score|: 1 is the strongest, ties by position; NaN where not scored.
+
+        Whole numbers up to 16 million are exact in single precision.
+        """
+        size = np.abs(self.values[self.graph.mask])
+        scored = np.isfinite(size)
+        order = np.argsort(-np.where(scored, size, -np.inf), kind="stable")[: int(scored.sum())]
+        found = np.full(size.shape, np.nan, dtype=np.float32)
+        found[order] = np.arange(1, len(order) + 1)
+        return found
 
     def top(self, n: int, *, absolute: bool = True) -> list[tuple[str, float]]:
         """The n edges of largest |score| (or largest score), strongest first; ties by position."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.errors import OptionError
-from eapgp.figures.numbers import correlations, edge_values, jaccard_at, ranks, same_graph, size_grid
+from eapgp.figures.numbers import correlations, edge_values, jaccard_at, same_graph, size_grid
 from eapgp.figures.scale import SignedLog
 from eapgp.figures.style import (
     SET_COLOURS,
@@ -27,6 +27,9 @@ from eapgp.figures.style import (
 
 Floats = NDArray[np.floating[Any]]
 _GL_FROM = 4000
+
+
+MOST_POINTS = 2500  # strongest edges of each method that a scatter draws
 
 
 def edge_sets(a: Floats, b: Floats, rank_a: Floats, rank_b: Floats, n: int) -> dict[str, NDArray[np.int64]]:
@@ -45,18 +48,20 @@ def rank_scatter(
     *,
     quantity: Literal["scores", "ranks"] = "scores",
     current: str = "",
+    correlation: tuple[float, float, int] | None = None,
     title: str | None = None,
     dark: bool = False,
 ) -> go.Figure:
-    """Scores or ranks of two methods for the edges in the n strongest of either.
+    """Scores or ranks of two methods for the edges in the n strongest of either (drawn: at most 2,500 of each).
 
     Scores stand on signed logarithmic axes of one scale, ranks on logarithmic ones with the
-    strongest at the top right. The correlations are over all edges both methods scored. Markers
+    strongest at the top right. The correlations are over all edges both methods scored (`correlation`
+    where `numbers.correlations` gave them before). Markers
     carry customdata [edge name, …]; `current` rings an edge. Errors: OptionError for different graphs.
     """
     same_graph(a, b)
     first, second = edge_values(a), edge_values(b)
-    rank_a, rank_b = ranks(first), ranks(second)
+    rank_a, rank_b = a.ranks, b.ranks
     scale = SignedLog.over(first, second)
     rows, columns = np.nonzero(a.graph.mask)
     fig = go.Figure()
@@ -64,17 +69,20 @@ def rank_scatter(
         _diagonal(fig, scale.end, dark=dark)
     shown = {"only A": f"only {names[0]}", "only B": f"only {names[1]}"}
     for which, members in edge_sets(first, second, rank_a, rank_b, n).items():
+        total = len(members)
+        members = members[np.fmin(rank_a[members], rank_b[members]) <= MOST_POINTS]
         if not len(members):
             continue
         edges = [a.graph.edge_name(int(rows[i]), int(columns[i])) for i in members]
         parts = first[members], second[members], rank_a[members], rank_b[members]
         x, y = (scale(parts[0]), scale(parts[1])) if quantity == "scores" else (parts[2], parts[3])
-        label = escape(f"{shown.get(which, which)} ({count(len(members))})")
+        label = escape(f"{shown.get(which, which)} ({count(total)})")
         if current in edges:
             at = edges.index(current)
             _ring(fig, float(x[at]), float(y[at]), dark=dark)
         fig.add_trace(_points(which, label, x, y, edges, parts, dark=dark))
-    _correlations(fig, first, second, title or f"{names[0]} against {names[1]}", n, dark=dark)
+    found = correlation or correlations(first, second)
+    _correlations(fig, found, title or f"{names[0]} against {names[1]}", min(n, MOST_POINTS), dark=dark)
     if quantity == "scores":
         _score_axes(fig, scale, names)
     else:
@@ -115,8 +123,8 @@ def _diagonal(fig: go.Figure, end: float, *, dark: bool) -> None:
     fig.add_shape(type="line", x0=-end, y0=-end, x1=end, y1=end, line=line, layer="below")
 
 
-def _correlations(fig: go.Figure, first: Floats, second: Floats, title: str, n: int, *, dark: bool) -> None:
-    linear, ranked, shared = correlations(first, second)
+def _correlations(fig: go.Figure, found: tuple[float, float, int], title: str, n: int, *, dark: bool) -> None:
+    linear, ranked, shared = found
     note = (
         f"Pearson {number(linear)}, Spearman {number(ranked)} over all "
         f"{count(shared)} edges both scored; drawn: the {count(n)} strongest of each"
@@ -168,7 +176,7 @@ def jaccard_curve(
         if name == base:
             continue
         same_graph(scores[base], scores[name])
-        values = jaccard_at(edge_values(scores[base]), edge_values(scores[name]), grid)
+        values = jaccard_at(scores[base].ranks, scores[name].ranks, grid)
         style = styles[name]
         fig.add_scatter(
             x=grid,

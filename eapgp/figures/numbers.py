@@ -44,14 +44,6 @@ def order_by_size(values: Floats) -> NDArray[np.int64]:
     return order[: int(np.isfinite(size).sum())]
 
 
-def ranks(values: Floats) -> NDArray[np.float64]:
-    """Rank of every value by |value|: 1 is the strongest; NaN where not scored."""
-    result = np.full(values.shape, np.nan)
-    order = order_by_size(values)
-    result[order] = np.arange(1, len(order) + 1)
-    return result
-
-
 def correlations(first: Floats, second: Floats) -> tuple[float, float, int]:
     """Pearson's and Spearman's correlation over the entries both have, and how many those are."""
     both = np.isfinite(first) & np.isfinite(second)
@@ -65,10 +57,10 @@ def size_grid(n_edges: int, points: int = 60) -> NDArray[np.int64]:
 
 
 def jaccard_at(first: Floats, second: Floats, ks: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-    """`[k]` |A ∩ B| / |A ∪ B| of the k strongest entries of each."""
-    worst = np.fmax(ranks(first), ranks(second))  # an entry is in both top-k sets once k reaches its worse rank
-    worst = worst[np.isfinite(first) & np.isfinite(second)]
-    shared = np.searchsorted(np.sort(worst), ks, side="right")
+    """`[k]` |A ∩ B| / |A ∪ B| of the k strongest entries of each, from their ranks (NaN: not scored)."""
+    worst = np.maximum(first, second)  # an entry is in both top-k sets once k reaches its worse rank
+    largest = int(np.max(ks, initial=0))
+    shared = np.searchsorted(np.sort(worst[worst <= largest]), ks, side="right")
     sizes = np.minimum(ks, np.isfinite(first).sum()) + np.minimum(ks, np.isfinite(second).sum())
     return np.asarray(shared / np.maximum(sizes - shared, 1), dtype=np.float64)
 

@@ -126,18 +126,18 @@ def _work(a: Card, b: Card) -> Any:
 
 def _table(found: Mapping[str, Agreement], scores: Mapping[str, Any], base: str, k: int) -> None:
     from eapgp.figures.compare import edge_sets
-    from eapgp.figures.numbers import edge_values, jaccard_at, ranks
+    from eapgp.figures.numbers import edge_values, jaccard_at
 
-    reference = np.asarray(edge_values(scores[base]), dtype=np.float64)
+    reference, reference_ranks = edge_values(scores[base]), scores[base].ranks
     rows = []
     for name, one in found.items():
-        values = np.asarray(edge_values(scores[name]), dtype=np.float64)
-        parts = edge_sets(values, reference, ranks(values), ranks(reference), k)
+        ranks = scores[name].ranks
+        parts = edge_sets(edge_values(scores[name]), reference, ranks, reference_ranks, k)
         shared, flipped = len(parts["both"]) + len(parts["sign flipped"]), len(parts["sign flipped"])
         rows.append(
             (
                 name,
-                float(jaccard_at(values, reference, np.array([k]))[0]),
+                float(jaccard_at(ranks, reference_ranks, np.array([k]))[0]),
                 (shared - flipped) / shared if shared else float("nan"),
                 one.overall.pearson,
                 one.overall.spearman,

@@ -134,7 +134,10 @@ def scatter(session: Session, pair: Pair, k: int, pick: Pick) -> None:
     else:
         st.caption("A and B use different metrics, so their scores have different units: drawn by rank.")
     quantity: Any = session["quantity"] if pair.same_units else "ranks"
-    figure = rank_scatter(*pair.scores, pair.names, k, quantity=quantity, dark=dark(), current=session["sel"])
+    known = services.correlations(*pair.cards)
+    figure = rank_scatter(
+        *pair.scores, pair.names, k, quantity=quantity, dark=dark(), current=session["sel"], correlation=known
+    )
     state = chart(figure, "rank-scatter", select=True)
     st.caption("Click a point to select its edge in the circuits above.")
     found = [name for name in points_clicked(state) if "->" in name]
@@ -147,11 +150,12 @@ def scatter(session: Session, pair: Pair, k: int, pick: Pick) -> None:
 def sets(pair: Pair, k: int, pick: Pick) -> None:
     """The edges of both circuits by whether they are shared."""
     from eapgp.figures.compare import edge_sets
-    from eapgp.figures.numbers import edge_values, ranks
+    from eapgp.figures.numbers import edge_values
 
-    first, second = (edge_values(one) for one in pair.scores)
+    a, b = pair.scores
+    first, second = edge_values(a), edge_values(b)
     graph = pair.cards[0].graph
-    found = edge_sets(first, second, ranks(first), ranks(second), k)
+    found = edge_sets(first, second, a.ranks, b.ranks, k)
     rows, columns = np.nonzero(graph.mask)
     tables = {}
     for which, members in found.items():

@@ -71,6 +71,19 @@ def attribution(card: Card) -> Attribution:
     return _attribution(str(card.run.path), card.id)
 
 
+def correlations(a: Card, b: Card) -> tuple[float, float, int]:
+    """Pearson's and Spearman's correlation of two runs' scores and over how many edges, taken once (64 at most)."""
+    return _correlations((a.id, str(a.run.path)), (b.id, str(b.run.path)))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _correlations(a: tuple[str, str], b: tuple[str, str]) -> tuple[float, float, int]:
+    from eapgp.figures.numbers import correlations, edge_values
+
+    first, second = (_attribution(path, run_id).scores for run_id, path in (a, b))
+    return correlations(edge_values(first), edge_values(second))
+
+
 def kept_prompts(card: Card) -> KeptPrompts:
     """The prompts of a run as a kept file, for runs whose prompts no task makes.
 
