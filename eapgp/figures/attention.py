@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from eapgp.errors import OptionError
-from eapgp.figures.style import apply, colour_bar, escape, theme
+from eapgp.figures.style import apply, colour_bar, escape, number, theme
 
 Floats = NDArray[np.floating[Any]]
 Side = Literal["clean", "corrupted", "difference"]
@@ -51,6 +51,8 @@ def attention_map(
     shown = np.where(np.tril(np.ones((n, n), dtype=bool)), values, np.nan)
     signed = side == "difference"
     bound = max(float(np.nanmax(np.abs(shown), initial=0.0)), 1e-6) if signed else 1.0
+    marks_at = [-bound, 0.0, bound] if signed else [0.0, 0.5, 1.0]
+    scale = (marks_at, [number(value, 2) for value in marks_at])
     look = theme(dark)
     sign = "+" if signed else ""
     figure = go.Figure(
@@ -61,7 +63,7 @@ def attention_map(
             zmin=-bound if signed else 0.0,
             zmax=bound,
             colorscale=look.diverging if signed else [list(stop) for stop in look.sequential],
-            colorbar=colour_bar("", orientation="h", x=0.5, y=1.0, yanchor="bottom", thickness=8, ypad=2, nticks=3),
+            colorbar=colour_bar("", ticks=scale, orientation="h", x=0.5, y=1.0, yanchor="bottom", thickness=8, ypad=2),
             hovertemplate=f"%{{y}}<br>looks at %{{x}}<br>%{{z:{sign}.3f}}<extra></extra>",
             hoverongaps=False,
             xgap=1 if n <= 24 else 0,

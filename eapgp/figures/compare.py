@@ -137,14 +137,20 @@ def _score_axes(fig: go.Figure, scale: SignedLog, names: tuple[str, str]) -> Non
     places, labels = scale.ticks()
     span = [-scale.end * 1.06, scale.end * 1.06]
     axis = {"tickvals": places, "ticktext": labels, "range": span, "zeroline": True}
-    fig.update_xaxes(title_text=escape(f"score by {names[0]} (A; units of the metric, log)"), **axis)
-    fig.update_yaxes(title_text=escape(f"score by {names[1]} (B; units of the metric, log)"), **axis)
+    fig.update_xaxes(title_text=_axis_title(names[0], "score A (units of the metric, log)"), **axis)
+    fig.update_yaxes(title_text=_axis_title(names[1], "score B (units of the metric, log)"), **axis)
+
+
+def _axis_title(name: str, what: str) -> str:
+    """Two lines: names of runs can be long, and one line would run out of the figure."""
+    return f"{escape(name if len(name) <= 42 else name[:41] + '…')}<br>{escape(what)}"
 
 
 def _rank_axes(fig: go.Figure, names: tuple[str, str]) -> None:
     axis = {"type": "log", "autorange": "reversed", "dtick": 1, "tickformat": ","}
-    fig.update_xaxes(title_text=escape(f"rank by {names[0]} (A; 1 = strongest, log)"), **axis)
-    fig.update_yaxes(title_text=escape(f"rank by {names[1]} (B; 1 = strongest, log)"), **axis)
+    fig.update_xaxes(title_text=_axis_title(names[0], "rank A (1 = strongest, log)"), **axis)
+    fig.update_yaxes(title_text=_axis_title(names[1], "rank B (1 = strongest, log)"), **axis)
+
     read = "The strongest edges stand at the top right; points far from the diagonal matter to one method only."
     fig.update_layout(meta={"read": read})
 

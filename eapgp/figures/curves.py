@@ -41,7 +41,10 @@ def faithfulness_curves(
         _curve(fig, random, grey, n_edges, markers=False)
     for curve, style in zip(curves, line_styles([c.name for c in curves]), strict=True):
         _curve(fig, curve, style, n_edges, markers=True)
-    read = "A curve that reaches 1 early means that few edges reproduce the whole model; the band is the uncertainty."
+    read = "A curve that reaches 1 early means that few edges reproduce the whole model."
+    if any(curve.low is not None for curve in curves):
+        read += " Bands are 95 % intervals over prompt pairs drawn with replacement"
+        read += "; the grey one is that of the random draws." if random is not None else "."
     apply(fig, title=title, x="edges selected (log)", y=y, read=read, dark=dark, height=500)
     _size_axes(fig, n_edges, dark=dark)
     drawn = [*curves, *([random] if random else [])]

@@ -21,6 +21,9 @@ _READ = (
     "Rows write to the residual stream, columns read from it; blue edges support the behaviour, "
     "vermillion edges work against it, pale cells have scores near zero, and empty cells are no edges."
 )
+# The scale lies in the corner where there is never an edge: beside the cells it would leave a phone no room.
+_CORNER: dict[str, Any] = {"orientation": "h", "x": 0.02, "xanchor": "left", "y": 0.99, "yanchor": "top", "ypad": 0}
+_CORNER |= {"len": 0.6, "thickness": 10}
 
 
 def score_heatmap(
@@ -113,7 +116,7 @@ def _heat(
         zmin=-bound,
         zmax=bound,
         colorscale=theme(dark).diverging,
-        colorbar=colour_bar("score (units of the metric)", ticks=ticks),
+        colorbar=colour_bar("score (units of the metric)", ticks=ticks, **_CORNER),
         hovertemplate=f"%{{y}} → %{{x}}<br>score {shown}<extra></extra>",
         hoverongaps=False,
         name="score",
@@ -129,7 +132,8 @@ def _heat(
 def _sizes_only(fig: go.Figure, *, dark: bool) -> None:
     """Sums of |score| have no sign: a one-sided scale in a colour that means neither sign."""
     heat = fig.data[0]
-    bar = colour_bar("Σ |score| (units of the metric)", ticks=(heat.colorbar.tickvals, heat.colorbar.ticktext))
+    ticks = (heat.colorbar.tickvals, heat.colorbar.ticktext)
+    bar = colour_bar("Σ |score| (units of the metric)", ticks=ticks, **_CORNER)
     heat.update(zmin=0, colorscale=[list(stop) for stop in theme(dark).sequential], colorbar=bar)
     heat.update(hovertemplate=heat.hovertemplate.replace("score %", "Σ |score| %").replace(":+", ":"))
     heat.update(meta=heat.meta | {"value": "sum of |score|"}, name="sum of |score|")

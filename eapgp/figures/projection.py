@@ -20,6 +20,7 @@ from eapgp.attribution.result import PathRecord
 from eapgp.errors import OptionError
 
 Floats = NDArray[np.floating[Any]]
+WIDE = 2.0  # width over height of the grid around one path: about that of the picture which it fills
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,23 @@ class Projection:
         """Grid coordinates x `[n]`, y `[n]` that cover both ends and all paths, or the named paths alone."""
         chosen = self.coordinates.values() if kinds is None else [self.coordinates[kind] for kind in kinds]
         ends = [np.zeros((1, 2)), self.corrupted[None]] if kinds is None else []
-        return grid_of(np.concatenate([*ends, *chosen]), n, margin=margin)
+        return grid_of(np.concatenate([*ends, *chosen]), n, margin=margin, wide=WIDE if kinds else 0.0)
 
 
-def grid_of(points: Floats, n: int, *, margin: float = 0.15, least: float = 0.4) -> tuple[Floats, Floats]:
-    """Evenly spaced x `[n]` and y `[n]` around points `[point, 2]`; no side below `least` × the longer extent."""
+def grid_of(
+    points: Floats, n: int, *, margin: float = 0.15, least: float = 0.4, wide: float = 0.0
+) -> tuple[Floats, Floats]:
+    """Evenly spaced x `[n]` and y `[n]` around points `[point, 2]`; no side below `least` × the longer extent.
+
+    wide: smallest width over height.
+    """
     low, high = points.min(axis=0), points.max(axis=0)
     span = float(max(high - low)) or 1.0
     low, high = low - margin * span, high + margin * span
     missing = np.maximum(0.0, least * span - (high - low)) / 2
     low, high = low - missing, high + missing
+    narrow = max(0.0, wide * (high[1] - low[1]) - (high[0] - low[0])) / 2
+    low[0], high[0] = low[0] - narrow, high[0] + narrow
     return np.linspace(low[0], high[0], n), np.linspace(low[1], high[1], n)
 
 

@@ -68,7 +68,7 @@ def pyvis_html(
 
     Width grows with √|score| up to `scale_max` (the largest score where none is given); blue
     supports the behaviour, vermillion and dashed works against it. At most `max_drawn` edges are
-    drawn; the document says so.
+    drawn; the document says so. `height`: px that the document has at least; it fills a higher window.
 
     Errors: OptionError when the circuit belongs to another graph.
     """
@@ -84,7 +84,7 @@ def pyvis_html(
     note = f"{circuit.n_selected:,} selected, {circuit.n_kept:,} kept"
     if drawn < circuit.n_kept:
         note += f", the strongest {drawn:,} drawn"
-    return _document(net.generate_html(notebook=False), title, note, ink, paper)
+    return _document(net.generate_html(notebook=False), title, note, ink, paper, height)
 
 
 def _add_nodes(net: Any, circuit: Circuit, roles: Mapping[str, str], dark: bool) -> None:
@@ -134,14 +134,17 @@ def _tip(text: str) -> str:
     return text.replace("href", "hr\u200bef")
 
 
-def _document(made: str, title: str, note: str, ink: str, paper: str) -> str:
+def _document(made: str, title: str, note: str, ink: str, paper: str, height: int) -> str:
     made = _HEADING.sub("", _BOOTSTRAP.sub("", made))
     head, found, body = made.partition("<body>")
     assert found, "pyvis wrote no body"
     head = _REMARK.sub("", head) if "node_modules" in head else head
+    # The picture takes what the heading leaves of the window, however many lines that has.
     style = (
-        f"<style>body{{margin:0;padding:16px;font-family:system-ui,sans-serif;color:{ink};background:{paper}}}"
-        "h1{font-size:1.25rem;margin:0 0 4px}p{margin:0 0 12px}#mynetwork{float:none;border-radius:8px}</style>"
+        f"<style>body{{margin:0;padding:16px;font-family:system-ui,sans-serif;color:{ink};background:{paper};"
+        f"box-sizing:border-box;height:max(100vh,{height}px);display:flex;flex-direction:column}}"
+        "h1{font-size:1.25rem;margin:0 0 4px}p{font-size:0.9rem;margin:0 0 12px}.card{flex:1;min-height:0;display:flex}"
+        "#mynetwork{float:none;flex:1;height:auto;box-sizing:border-box;border-radius:8px}</style>"
     )
     intro = (
         f"<h1>{html.escape(title)}</h1><p>{html.escape(note)}. Blue supports the behaviour, vermillion and dashed "

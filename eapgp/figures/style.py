@@ -275,8 +275,10 @@ def apply(
 def colour_bar(
     title: str, *, ticks: tuple[Iterable[float], Iterable[str]] | None = None, **extra: Any
 ) -> dict[str, Any]:
-    """A slim colour bar with its title on its side."""
+    """A slim colour bar with its title on its side, or over it where it lies."""
     bar: dict[str, Any] = {"title": {"text": escape(title), "side": "right"}, "thickness": 14, "outlinewidth": 0}
+    if extra.get("orientation") == "h":
+        bar |= {"title": {"text": escape(title), "side": "top", "font": {"size": 12.5}}, "tickfont": {"size": 12.5}}
     if ticks is not None:
         bar |= {"tickmode": "array", "tickvals": list(ticks[0]), "ticktext": list(ticks[1])}
     return bar | extra

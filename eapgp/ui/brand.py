@@ -16,12 +16,25 @@ _COLOURS = {
 }
 # Streamlit writes white on the primary colour in both themes; on the light one of the dark theme that is not legible.
 # The theme may change without a rerun of the script, so the style sheet itself tells the two apart.
+# Where nothing can hover (phones), the tools of figures and tables are always shown, over what stands above: the
+# figure's own title, a table's caption. They get a line of their own there. Lists of five rows need no tools at all.
 STYLE = """<style>
 button[kind="primary"]:not(:disabled) :is(p, span), [data-tag], [data-tag] * {
   color: light-dark(#ffffff, #12181b) !important;
 }
 [data-testid="stLayoutWrapper"]:has(> .st-key-run-foot) {
   position: sticky; bottom: 0; z-index: 2; padding: 0.5rem 0; background: light-dark(#f6f8f8, #161d21);
+}
+[class*="st-key-list-"] [data-testid="stElementToolbar"] { display: none; }
+@media (hover: none) {
+  [data-testid="stElementContainer"]:has(> div > [data-testid="stPlotlyChart"]) {
+    margin-top: 1.75rem; overflow: visible;
+  }
+  .js-plotly-plot { overflow: visible !important; }
+  .js-plotly-plot .modebar-container { top: -1.75rem !important; }
+  [data-testid="stElementContainer"]:not([class*="st-key-list-"]):has(> div > [data-testid="stDataFrame"]) {
+    margin-top: 1.75rem;
+  }
 }
 </style>"""
 _FONT = "system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, Liberation Sans, Arial, sans-serif"

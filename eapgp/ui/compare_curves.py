@@ -41,7 +41,6 @@ def curves(session: Session, cards: Mapping[str, Card], pair: Pair, k: int) -> N
             st.caption(f"{plain(name)}: {plain(band.reason)}")
         lines.append(CurveLine(name, np.array(one.selected), band.value, band.low, band.high, np.array(one.kept)))
     chart(faithfulness_curves(lines, n_edges=n_edges, current=k, dark=dark()), "curves")
-    st.caption("Bands: 95 % intervals over prompt pairs drawn with replacement.")
     _difference(measured, pair, n_edges, k)
 
 

@@ -228,8 +228,8 @@ def costs(cards: Mapping[str, Card]) -> None:
     table.insert(4, "× cheapest", table["passes"] / cheapest if cheapest > 0 else np.nan)
     with st.container(horizontal=True, vertical_alignment="top"):
         st.caption(
-            "Passes per prompt pair with gradient (for exact patching: in forward passes). They do not depend on the "
-            "machine; seconds are those of the machine and moment of each run, without loading the model.",
+            "Passes of the model per prompt pair, forward and backward; they do not depend on the machine. Seconds are "
+            "those of the machine and moment of each run, without loading the model.",
             width="stretch",
         )
         downloads(lambda: table, "costs")

@@ -31,6 +31,11 @@ def plain(text: object) -> str:
     return _MARKDOWN.sub(r"\\\1", str(text)).replace("\n", " ")
 
 
+def signed(value: float) -> str:
+    """A change with its sign: three decimals, and small ones with two digits instead of as −0.000."""
+    return f"{value:+.3f}" if abs(value) >= 0.0995 or value == 0 else f"{value:+.2g}"
+
+
 @contextmanager
 def guard(what: str) -> Iterator[None]:
     """Turn an error in a block into one line; the rest of the page goes on."""

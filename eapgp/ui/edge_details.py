@@ -12,7 +12,7 @@ from eapgp.circuits import add_edges, remove_edges
 from eapgp.circuits.circuit import Circuit
 from eapgp.graph import Graph
 from eapgp.ui import services
-from eapgp.ui.draw import chart, dark, plain
+from eapgp.ui.draw import chart, dark, plain, signed
 from eapgp.ui.jobs import JobView
 from eapgp.ui.live import follow, may_run
 from eapgp.ui.shelf import Card
@@ -52,7 +52,7 @@ def _in_circuit(card: Card, circuit: Circuit, edge: str) -> None:
         one, two = st.columns(2)
         one.metric(
             "Faithfulness",
-            f"{faithful[here] - faithful[there]:+.3f}",
+            signed(faithful[here] - faithful[there]),
             delta=f"{faithful[here]:.3f} vs {faithful[there]:.3f}",
             delta_color="off",
             delta_arrow="off",
@@ -60,7 +60,7 @@ def _in_circuit(card: Card, circuit: Circuit, edge: str) -> None:
         )
         two.metric(
             "Metric",
-            f"{metric[here] - metric[there]:+.3f}",
+            signed(metric[here] - metric[there]),
             delta=f"{metric[here]:.3f} vs {metric[there]:.3f}",
             delta_color="off",
             delta_arrow="off",

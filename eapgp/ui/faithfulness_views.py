@@ -247,7 +247,8 @@ def show_evidence(found: Evidence, name: str, k: int) -> None:
 def _sentence(found: Evidence, name: str, k: int) -> str:
     own = found.minimality.contribution
     clear, against = int((own.low > 0).sum()), int((own.high < 0).sum())
-    rest, low, high = (float(values[1]) for values in (found.faithfulness.value, *_ends_of(found.faithfulness)))
+    ends = (found.faithfulness.value, *_ends_of(found.faithfulness))
+    rest, low, high = (round(float(values[1]), 2) + 0.0 for values in ends)  # + 0.0: no −0.00
     kind = f"sampled {len(own.value)} of its {found.kept:,}" if found.minimality.sampled else f"{found.kept:,}"
     return (
         f"The top {k:,} edges of **{plain(name)}**: of the {kind} kept edges, **{clear}** clearly lower faithfulness "
@@ -267,7 +268,9 @@ def numbers(cards: Cards, curves: Curves, base: Baseline | None) -> None:
         column: st.column_config.NumberColumn(format="%.4f") for column in table.columns if table[column].dtype == float
     }
     config |= {"share": st.column_config.NumberColumn(format="percent"), "kept": st.column_config.NumberColumn("kept")}
-    st.dataframe(table, hide_index=True, column_config=config, height=min(38 + 35 * len(table), 430))
+    config["kl"] = st.column_config.NumberColumn("KL divergence", format="%.4f")
+    shown = table.assign(**{name: table[name].round(4) + 0.0 for name in table.columns if table[name].dtype == float})
+    st.dataframe(shown, hide_index=True, column_config=config, height=min(38 + 35 * len(table), 430))
     with st.container(horizontal=True, key="faith-downloads"):
         _download("Table (CSV)", "faithfulness.csv", table.to_csv(index=False).encode(), "The table above.")
         _download(

@@ -119,7 +119,7 @@ def _signed_list(title: str, table: pd.DataFrame, key: str, pick: Pick) -> None:
         row_height=26,
         on_select=chosen,
         selection_mode="single-cell",
-        column_config={"score": st.column_config.NumberColumn(format="%+.3f", width=64)},
+        column_config={"score": st.column_config.NumberColumn(format="%+.3g", width=88)},
     )
 
 

@@ -215,10 +215,15 @@ def _reading(records: Records, at: int, pair: int | None) -> None:
         times = of(record.output_distance) / max(of(record.output_distance, 0), 1e-12)
         lines.append(
             f"**{KINDS.get(kind, kind)}** at step {step}: distance to the corrupted output "
-            f"{of(record.output_distance):,.4g} ({times:.2g} times the start), metric {of(record.metric):.3g}, "
+            f"{_large(of(record.output_distance))} ({times:.2g} times the start), metric {of(record.metric):.3g}, "
             f"‖γ − x‖ {of(record.to_clean):.3g}, ‖γ − x′‖ {of(record.to_corrupted):.3g}."
         )
     st.caption("  \n".join(lines))
+
+
+def _large(value: float) -> str:
+    """Squared distances of logits reach tens of thousands: never as 1.082e+04."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _offer_points(card: Card, missing: list[str]) -> None:

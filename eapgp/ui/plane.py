@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from eapgp.attribution.result import PathRecord
 from eapgp.errors import ModelError
 from eapgp.figures.inputs import Background
-from eapgp.figures.projection import Projection, grid_of, mean_projection, project_record
+from eapgp.figures.projection import WIDE, Projection, grid_of, mean_projection, project_record
 from eapgp.runs.run import Run
 from eapgp.ui.jobs import Progress
 from eapgp.ui.work import Workshop, with_gradients
@@ -63,7 +63,7 @@ def plane_of(records: Mapping[str, PathRecord], pair: int | None, focus: str | N
     mean = mean_projection(planes).mean
     ends = [] if focus else [np.zeros((1, 2)), np.array([[1.0, 0.0]])]
     drawn = np.concatenate([*ends, *([mean[focus]] if focus else mean.values())])
-    x, y = grid_of(drawn, MEAN_GRID, margin=0.3 if focus else 0.15)
+    x, y = grid_of(drawn, MEAN_GRID, margin=0.3 if focus else 0.15, wide=WIDE if focus else 0.0)
     usable = [(i, plane, plane.distance) for i, plane in enumerate(planes) if plane.distance > 0]
     return Plane(x, y, tuple(usable[:MEAN_PAIRS]))
 

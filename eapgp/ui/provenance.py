@@ -34,7 +34,7 @@ def facts(card: Card) -> list[tuple[str, str]]:
         ("Task and prompts", f"{card.task}, {card.n_pairs} pairs, seed {request['seed']}, hash {card.prompts_hash}"),
         ("Metric", metric_title(card.metric)),
         ("Method", f"{short_name(card.method)} ({card.method}); {options}"),
-        ("Corruption", str(request.get("intervention", "patching"))),
+        ("Intervention", str(request.get("intervention", "patching"))),
         ("Passes", f"{record['forward_passes']:g} forward, {record['backward_passes']:g} backward"),
         ("Computed", f"{record['created']} on {record.get('device') or 'cpu'} in {record['seconds']:.2f} s"),
         ("Versions", versions(libraries)),
