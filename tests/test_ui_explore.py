@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -316,3 +317,52 @@ def test_values_are_given_to_widgets_until_a_whole_run_has_surely_arrived(monkey
     app.number_input[0].set_value(9).run()
     monkeypatch.setattr("eapgp.ui.session._SURELY", 1e9)
     assert app.run().number_input[0].value == 9
+
+
+def test_what_a_browser_answers_late_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results that come in one by one widen what a page shows by itself, also while the browser lags behind."""
+    from streamlit.testing.v1 import AppTest
+
+    def page() -> None:
+        import streamlit as st
+
+        from eapgp.ui.session import Session, widget_key
+        from eapgp.ui.state import names
+
+        session = Session("page", (names("runs", (), "Runs.", most=4),))
+        turn = st.session_state.setdefault("turn", 0)
+        st.session_state["turn"] += 1
+        if turn == 2:
+            st.session_state[widget_key("runs")] = ["a"]  # what it was given before the last time
+        session.usual("runs", ("a", "b", "c")[: turn + 1])
+        session.write()
+        st.write(" ".join(session["runs"]))
+
+    app = AppTest.from_function(page).run().run().run()
+    assert app.markdown[0].value == "a b c" and not app.query_params
+    monkeypatch.setattr("eapgp.ui.session._SURELY", 0.0)
+    app = AppTest.from_function(page).run().run().run()
+    assert app.markdown[0].value == "a", "after that time it is the user's choice"
+
+
+def test_values_are_given_to_widgets_that_appear_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    from streamlit.testing.v1 import AppTest
+
+    def page() -> None:
+        import streamlit as st
+
+        from eapgp.ui.session import Session
+        from eapgp.ui.state import flag, integer
+
+        session = Session("page", (integer("size", 7, 1, 99, "A size."), flag("all", True, "All.")))
+        session.widget("size", st.number_input, "Size", min_value=1, max_value=99)
+        if st.session_state.get("more"):
+            session.widget("all", st.toggle, "All")
+        session.write()
+
+    monkeypatch.setattr("eapgp.ui.session._SURELY", 1.0)
+    app = AppTest.from_function(page).run()
+    time.sleep(1.1)
+    app.session_state["more"] = True
+    assert app.run().toggle[0].proto.set_value and app.toggle[0].value
+    assert app.run().toggle[0].proto.set_value, "the run in which it appeared may not have arrived"

@@ -22,7 +22,8 @@ _PAGE = "eapgp-page"
 _PENDING = "eapgp-pending"
 _PROBLEMS = "eapgp-problems"
 _USUAL = "eapgp-usual"  # what the page itself chose, by field
-_SENT = "eapgp-sent"  # when the first whole run of the page ended
+_FORMER = "eapgp-former"  # what it chose before, and when that was replaced, by field
+_SENT = "eapgp-sent"  # when the first whole run that drew a widget ended, by the widget's key
 _SURELY = 2.0  # seconds after which it has reached the browser
 
 
@@ -34,6 +35,7 @@ class Session:
         self._fields = tuple(fields)
         self._by_name = {field.name: field for field in fields}
         self._values: dict[str, Any] = st.session_state.setdefault(_STORE, {})
+        self._drawn: set[str] = set()  # keys of this run's widgets
         self.problems: list[str] = self._open(page)
         for name, value in st.session_state.pop(_PENDING, {}).items():
             self._put(name, value)
@@ -59,9 +61,14 @@ class Session:
         Such a value stays out of the URL, because writing it would put an entry into the browser's
         history that nobody made; and it follows when the page would choose another.
         """
-        chosen = st.session_state.setdefault(_USUAL, {})
-        if self[name] in (self._by_name[name].default, chosen.get(name)):
+        chosen, now = st.session_state.setdefault(_USUAL, {}), time.monotonic()
+        given = st.session_state.setdefault(_FORMER, {})
+        given[name] = [(one, at) for one, at in given.get(name, []) if now - at < _SURELY]
+        # A browser that has not got the last choice yet still answers with the one before: nobody chose that.
+        if self[name] in (self._by_name[name].default, chosen.get(name), *(one for one, _ in given[name])):
             self._put(name, value)
+        if name in chosen and chosen[name] != value:
+            given[name].append((chosen[name], now))
         chosen[name] = value
 
     def later(self, **values: Any) -> None:
@@ -95,7 +102,7 @@ class Session:
         if options is not None and value not in options and not isinstance(value, (tuple, list)):
             value = field.default if field.default in options else next(iter(options), None)
             st.session_state[key] = value
-        if key not in st.session_state or self._unsent():
+        if self._unsent(key) or key not in st.session_state:
             st.session_state[key] = list(value) if isinstance(value, tuple) else value
         chosen = draw(*args, key=key, help=kwargs.pop("help", field.help), **kwargs)
         if chosen is not None:
@@ -110,9 +117,10 @@ class Session:
         key = widget_key(name)
         by_label = {label: value for value, label in labels.items()}
         current = self._values.get(name, self._by_name[name].default)
+        unsent = self._unsent(key)
         if st.session_state.get(key) not in by_label:
             st.session_state[key] = labels.get(current, next(iter(labels.values())))
-        elif self._unsent():
+        elif unsent:
             st.session_state[key] = st.session_state[key]
         drawn = st.tabs(list(labels.values()), key=key, on_change="rerun")
         opened = by_label[st.session_state[key]]
@@ -124,20 +132,23 @@ class Session:
 
         Not where the back or forward button has just set it: a new entry there would end the history.
         """
-        st.session_state.setdefault(_SENT, time.monotonic())
+        sent, now = st.session_state.get(_SENT, {}), time.monotonic()
+        st.session_state[_SENT] = {key: sent.get(key, now) for key in self._drawn}
         if _by_history():
             return
         params = write_url({name: self._current(name) for name in self._by_name}, self._fields)
         if dict(st.query_params) != params:
             st.query_params.from_dict(params)
 
-    def _unsent(self) -> bool:
-        """Whether what this page has drawn may not have reached the browser yet.
+    def _unsent(self, key: str) -> bool:
+        """Whether a widget that is being drawn may not have reached the browser yet.
 
         A run that starts anew before the browser got the last one's widgets drops their values, and
-        Streamlit sends a value only once: until a whole run is surely through, values are given again.
+        Streamlit sends a value only once: until a whole run with it is surely through, it is given again. That
+        holds for widgets that appear later too, such as those of a result while more results come in.
         """
-        ended = st.session_state.get(_SENT)
+        self._drawn.add(key)
+        ended = st.session_state.get(_SENT, {}).get(key)
         return ended is None or time.monotonic() - ended < _SURELY
 
     def _current(self, name: str) -> Any:
