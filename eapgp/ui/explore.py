@@ -102,12 +102,12 @@ def heading(card: Card) -> None:
     st.title(title, anchor=False)
     if not card.n_pairs:
         signs = "signs turned against the file's" if card.options.get("negated") else "signs as in the file"
-        st.caption(f"Imported scores {plain(card.run.name)} · {plain(card.model)} · {signs}")
+        st.caption(f"Imported scores {plain(card.run.name)} · {plain(card.model_title)} · {signs}")
         return
     pairs = f"{card.n_pairs:,} prompt pair{'s' if card.n_pairs != 1 else ''}"
     source = "bundled example" if card.example else "your library"
     st.caption(
-        f"{variant(card.method, card.options)} · {plain(card.model)} · {pairs} · "
+        f"{variant(card.method, card.options)} · {plain(card.model_title)} · {pairs} · "
         f"{metric_title(card.metric).lower()} · {source}"
     )
 
@@ -165,7 +165,7 @@ def picture(session: Session, card: Card, scores: EdgeScores, circuit: Circuit, 
         edit=session["edit"],
         depends=SELECTOR,
         filename=f"{card.task}-{card.method}",
-        caption=f"{variant(card.method, card.options)} · {card.task} · {card.model}",
+        caption=f"{variant(card.method, card.options)} · {card.task} · {card.model_title}",
     )
     bound_view(session, payload, key="explore-circuit", height=660, on_edit=edit_panel.on_edit(session))
 

@@ -96,7 +96,7 @@ def _pyvis(card: Card, result: Attribution, circuit: Circuit) -> bytes:
 
 
 def _title(card: Card) -> str:
-    return f"{card.task} · {variant(card.method, card.options)} · {card.model}"
+    return f"{card.task} · {variant(card.method, card.options)} · {card.model_title}"
 
 
 def folder_zip(cards: Sequence[Card]) -> bytes:

@@ -211,7 +211,7 @@ def heading(card: Card) -> None:
     from eapgp.tasks import TASKS
 
     task = TASKS[card.task].title.lower() if card.task in TASKS else card.run.name or card.task
-    model = "the demo model" if card.model == "demo" else card.run.name or card.model
+    model = "the demo model" if card.model_title == "demo" else card.run.name or card.model_title
     st.title("Faithfulness", anchor=False)
     st.caption(
         f"How much of the behaviour ({plain(task)}, {plain(model)}) the circuits keep when everything "

@@ -86,7 +86,7 @@ def heading(card: Card, records: Records) -> None:
     drawn = " and ".join(KINDS.get(kind, kind) for kind in records)
     st.title("The path through input space", anchor=False)
     st.caption(
-        f"{plain(variant(card.method, card.options))} · {plain(task)} · {plain(card.model)} · "
+        f"{plain(variant(card.method, card.options))} · {plain(task)} · {plain(card.model_title)} · "
         f"{card.n_pairs} prompt pairs · showing {drawn}"
     )
 

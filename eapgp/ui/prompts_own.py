@@ -277,5 +277,5 @@ def _table_buttons() -> None:
             )
     st.caption(
         "A block copied from a spreadsheet can be pasted into the cells. Clean and corrupted need as many tokens; each "
-        "answer is one token. Words of most tokenizers begin with a space: “ Mary”, not “Mary”."
+        "answer is one token. Words of most tokenizers begin with a space: “\u00a0Mary”, not “Mary”."
     )

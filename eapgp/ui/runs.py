@@ -81,7 +81,7 @@ def table(cards: Sequence[Card]) -> pd.DataFrame:
         rows.append(
             {
                 "name": meta["name"],
-                "model": card.model,
+                "model": card.model_title,
                 "task": card.task,
                 "method": variant(card.method, card.options),
                 "pairs": card.n_pairs,

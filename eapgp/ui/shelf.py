@@ -51,6 +51,12 @@ class Card:
         return str(spec["model"] if spec else self.record["request"]["model"]["id"])
 
     @property
+    def model_title(self) -> str:
+        """The model as pages call it: a folder by its own name, and an untrained twin as such."""
+        name = Path(self.model).name if Path(self.model).is_absolute() else self.model
+        return f"{name}, untrained" if self.run.spec is not None and self.run.spec.random_weights else name
+
+    @property
     def task(self) -> str:
         """Name of the task."""
         return str(self.record["request"]["task"])
