@@ -12,6 +12,7 @@ import pytest
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.cli import main
+from eapgp.cli.output import number
 from eapgp.formats import read_file, write_scores
 from eapgp.graph import Graph
 from eapgp.runs import RunLibrary, RunSpec, compute_run, open_run
@@ -157,3 +158,18 @@ def test_import_turns_the_sign_of_all_scores(capsys: pytest.CaptureFixture[str],
     assert call(capsys, "import", "a.json", "--keep", "--negate")["run"] == turned["run"]
     call(capsys, "import", "b.json", "--negate", "--to", "c.json")
     assert np.array_equal(read_file(tmp_path / "c.json").scores.values, values)
+
+
+def test_everything_that_was_asked_is_said_in_words_too(capsys: pytest.CaptureFixture[str], per_pair: Path) -> None:
+    line = ("evaluate", "--run", str(per_pair), "--edges", "5", "--baseline", "2", "--completeness", "--minimality")
+    said = call(capsys, *line)
+    assert main([*line, "--quiet"]) == 0
+    text = capsys.readouterr().out
+    assert number(said["baseline"]["mean"][0]) in text and "random circuits" in text
+    assert number(said["completeness"][0]["complement_faithfulness"]) in text and "complement" in text
+    for edge in said["minimality"][0]["edges"]:
+        assert edge["name"] in text and number(edge["contribution"]) in text
+    assert number(said["curve"][0]["kl"]) in text
+    assert main([*line[:5], "--quiet"]) == 0
+    plain = capsys.readouterr().out
+    assert not any(word in plain for word in ("random circuits", "complement", "contribution"))

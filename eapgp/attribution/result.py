@@ -127,7 +127,7 @@ class Attribution:
     in forward-pass equivalents); reference_passes: passes per pair without gradient (the clean
     and corrupted runs).
     metric_clean, metric_corrupted: `[pair]`.
-    paths: the records of the path that was followed, and of the straight line beside it.
+    paths: the record of the path that was followed, by its kind: `gradpath`, or `straight` (of `eap-ig`, `ceap`).
     pair_scores: `[pair, src, dst]` where they were asked for, else None.
     node_scores: `[src]` attribution of each node's output: Σ over its outgoing edges, which for gradients
     is the node's own; for `exact` the effect of corrupting all of them at once (see its module).

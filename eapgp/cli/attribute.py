@@ -310,7 +310,7 @@ def _nodes(result: Attribution) -> list[dict[str, Any]]:
 
 
 def _followed(result: Attribution) -> PathRecord | None:
-    """The path that the method followed: the first record; the straight line comes beside it."""
+    """The record of the path that the method followed."""
     return next(iter(result.paths.values()), None)
 
 

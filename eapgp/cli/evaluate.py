@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from eapgp.cli.command import BatchOption, DeviceOption, HomeOption, command
+from eapgp.cli.evaluate_text import evaluation_text
 from eapgp.cli.options import (
     DtypeOption,
     ExtraOption,
@@ -20,7 +21,7 @@ from eapgp.cli.options import (
     TaskOption,
     make_spec,
 )
-from eapgp.cli.output import Output, Reply, number, stacked, table
+from eapgp.cli.output import Output, Reply
 from eapgp.cli.sources import RunOption, ScoresOption, Source, one_source
 from eapgp.errors import OptionError
 from eapgp.prompts.pairs import PromptSet
@@ -31,7 +32,6 @@ from eapgp.runs.spec import RunSpec
 
 PANEL = "Weigh the evidence"
 CIRCUITS, RUNNING = "Circuits", "Running them"
-LEAST_STABLE = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -154,7 +154,7 @@ def register(app: typer.Typer) -> None:
                 spec = make_spec(model=model, dtype=dtype, **given)
                 answer = _of_scores(source, spec, question, where)
         payload = {**_origin(source), **answer}
-        return Reply(payload, _text(payload))
+        return Reply(payload, evaluation_text(payload))
 
 
 def other_prompts(run: Run, given: dict[str, Any]) -> PromptSet | None:
@@ -196,41 +196,3 @@ def _origin(source: Source) -> dict[str, Any]:
         "model": request["model"]["id"],
         "method": request["method"],
     }
-
-
-def _text(payload: dict[str, Any]) -> Any:
-    clean, corrupted = number(payload["metric_clean"]), number(payload["metric_corrupted"])
-    head = f"{payload['metric']} clean {clean}, corrupted {corrupted}, {payload['n_pairs']} pairs"
-    columns = ("selected", "kept", payload["metric"], "faithfulness", f"{payload['level']:.0%} interval", "accuracy")
-    rows = [
-        (
-            entry["edges_selected"],
-            entry["edges_kept"],
-            entry["metric"],
-            entry["faithfulness"],
-            f"{number(entry['faithfulness_low'])} … {number(entry['faithfulness_high'])}",
-            entry["accuracy"],
-        )
-        for entry in payload["curve"]
-    ]
-    areas = [
-        f"{key.upper()} {number(payload[key]['value'])} "
-        f"[{number(payload[key]['low'])} … {number(payload[key]['high'])}]"
-        for key in ("cpr", "cmd")
-        if payload[key]
-    ]
-    kept = "" if payload.get("kept", True) else "the answer is not kept: the run's folder stays as it is."
-    steady = [part for entry in payload.get("stability", ()) for part in _steady(entry)]
-    return stacked(head, table(columns, rows, right=columns), ", ".join(areas), payload["remark"], *steady, kept)
-
-
-def _steady(entry: dict[str, Any]) -> tuple[str, Any]:
-    """The least stable kept edges of one circuit."""
-    head = (
-        f"top {entry['edges_selected']:,}: {entry['always']:,} of {entry['edges_kept']:,} kept edges are in it in each "
-        f"of {entry['resamples']:,} resamples of the run's pairs, {number(entry['mean_share'])} on average"
-    )
-    least = [edge for edge in entry["edges"][:LEAST_STABLE] if edge["share"] < 1]
-    rows = [(edge["name"], f"{edge['share']:.1%}", edge["score"]) for edge in least]
-    columns = ("least stable edge", "in the top n", "score")
-    return head, table(columns, rows, right=columns[1:]) if rows else ""

@@ -1,0 +1,91 @@
+"""What `eapgp evaluate` says to people: a table by size, and a table for each thing that was asked beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eapgp.cli.output import number, stacked, table
+
+SHOWN = 10
+"""Edges of one circuit that a table lists; --json has more."""
+
+Entry = dict[str, Any]
+
+
+def evaluation_text(payload: Entry) -> Any:
+    """The tables of an answer of `evaluate`."""
+    clean, corrupted = number(payload["metric_clean"]), number(payload["metric_corrupted"])
+    head = f"{payload['metric']} clean {clean}, corrupted {corrupted}, {payload['n_pairs']} pairs"
+    kept = "" if payload.get("kept", True) else "the answer is not kept: the run's folder stays as it is."
+    minimal = [part for entry in payload.get("minimality", ()) for part in _minimal(entry)]
+    steady = [part for entry in payload.get("stability", ()) for part in _steady(entry)]
+    return stacked(head, _curve(payload), _areas(payload), payload["remark"], *minimal, *steady, kept)
+
+
+def _curve(payload: Entry) -> Any:
+    beside = _beside(payload)
+    interval = f"{payload['level']:.0%} interval"
+    columns = ("selected", "kept", payload["metric"], "faithfulness", interval, "accuracy", "KL, nats", *beside)
+    rows = [
+        (
+            entry["edges_selected"],
+            entry["edges_kept"],
+            entry["metric"],
+            entry["faithfulness"],
+            _interval(entry["faithfulness_low"], entry["faithfulness_high"]),
+            entry["accuracy"],
+            entry["kl"],
+            *(column[at] for column in beside.values()),
+        )
+        for at, entry in enumerate(payload["curve"])
+    ]
+    return table(columns, rows, right=columns)
+
+
+def _beside(payload: Entry) -> dict[str, list[str]]:
+    """Columns of faithfulness beside the circuits' own: of random circuits, and of the complements."""
+    found = {}
+    if baseline := payload.get("baseline"):
+        spread = zip(baseline["mean"], baseline["low"], baseline["high"], strict=True)
+        found["random circuits"] = [f"{number(mean)} ({_interval(low, high)})" for mean, low, high in spread]
+    if complements := payload.get("completeness"):
+        found["complement"] = [number(entry["complement_faithfulness"]) for entry in complements]
+    return found
+
+
+def _areas(payload: Entry) -> str:
+    return ", ".join(
+        f"{key.upper()} {number(payload[key]['value'])} [{_interval(payload[key]['low'], payload[key]['high'])}]"
+        for key in ("cpr", "cmd")
+        if payload[key]
+    )
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return f"{number(low)} … {number(high)}"
+
+
+def _minimal(entry: Entry) -> tuple[str, Any]:
+    """What single edges of one circuit add to its faithfulness."""
+    edges = entry["edges"]
+    idle = sum(edge["contribution"] is not None and edge["contribution"] <= 0 for edge in edges)
+    which = f"a sample of {len(edges):,} of its" if entry["sampled"] else "its"
+    head = (
+        f"circuit of {entry['edges_kept']:,} edges: taking one of {which} edges away lowers faithfulness by this much; "
+        f"{idle:,} of {len(edges):,} lower it not at all"
+    )
+    rows = [(edge["name"], edge["contribution"]) for edge in edges[:SHOWN]]
+    columns = ("edge of most effect", "contribution")
+    return head, table(columns, rows, right=columns[1:]) if rows else ""
+
+
+def _steady(entry: Entry) -> tuple[str, Any]:
+    """The least stable kept edges of one circuit."""
+    head = (
+        f"top {entry['edges_selected']:,}: {entry['always']:,} of {entry['edges_kept']:,} kept edges are in it in each "
+        f"of {entry['resamples']:,} resamples of the run's pairs, {number(entry['mean_share'])} on average"
+    )
+    least = [edge for edge in entry["edges"][:SHOWN] if edge["share"] < 1]
+    rows = [(edge["name"], f"{edge['share']:.1%}", edge["score"]) for edge in least]
+    columns = ("least stable edge", "in the top n", "score")
+    return head, table(columns, rows, right=columns[1:]) if rows else ""
