@@ -173,3 +173,11 @@ def test_everything_that_was_asked_is_said_in_words_too(capsys: pytest.CaptureFi
     assert main([*line[:5], "--quiet"]) == 0
     plain = capsys.readouterr().out
     assert not any(word in plain for word in ("random circuits", "complement", "contribution"))
+
+
+@pytest.mark.parametrize("task", ["ioi", "greater-than"])
+def test_a_catalogue_shape_with_random_weights_runs_the_tasks_without_network(
+    capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    said = call(capsys, "attribute", "-m", "pythia-70m", "--random-weights", "-t", task, "-n", "2", "--method", "eap")
+    assert said["n_pairs"] == 2 and said["n_edges"] == 3580 and said["top_edges"][0]["score"] != 0

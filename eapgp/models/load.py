@@ -67,7 +67,8 @@ def load_model(
     name: a catalogue name (`demo`, `gpt2`, …), a Hugging Face id or a local folder with
     config.json and model.safetensors. `random_weights` builds the architecture at its true size
     with seeded random weights and needs no network; its tokenizer is `tokenizer`, else the
-    model's own if it can be read, else plain bytes.
+    model's own if it can be read, else the bundled model's, whose words every task is made of
+    (plain bytes for a local folder without one).
 
     Errors: ModelError (cannot be found, read, or its architecture is not supported),
     OptionError (device, dtype).
@@ -232,7 +233,7 @@ def _tokenizer(source: str, given: str | Path | None, random_weights: bool) -> A
         )
     except Exception as error:
         if random_weights and given is None:
-            return byte_tokenizer()
+            return byte_tokenizer() if folder.is_dir() else AutoTokenizer.from_pretrained(str(demo_folder()))
         first = _first_line(error)
         raise ModelError(f"the tokenizer of {place!r} cannot be read: {first}") from error
 
