@@ -161,7 +161,7 @@ def _edge_names(value: Any) -> list[str] | None:
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
         raise OptionError(f"edges: {_EDGES_EXPECTED}; got {value!r}.")
     names = {name.strip() for text in texts for name in text.split(",")} - {""}
-    if not names:
+    if not names and texts:
         raise OptionError(f"edges: {_EDGES_EXPECTED}; got none. Leave it out to patch all edges.")
     return sorted(names)
 
