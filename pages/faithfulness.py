@@ -23,6 +23,7 @@ else:
     with guard("The measurement"):
         faithfulness.follow_context(session, context)
         compare.adopt_finished(session)
+        compare.say_lost(session, context)
         with st.container(horizontal=True, vertical_alignment="bottom", key="faith-choice"):
             chosen = compare.choose(session, context) or [context]
             compare.offer_more(session, shown.spec, context)

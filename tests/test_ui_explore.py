@@ -366,3 +366,22 @@ def test_values_are_given_to_widgets_that_appear_later(monkeypatch: pytest.Monke
     app.session_state["more"] = True
     assert app.run().toggle[0].proto.set_value and app.toggle[0].value
     assert app.run().toggle[0].proto.set_value, "the run in which it appeared may not have arrived"
+
+
+def test_without_a_result_the_nearest_run_is_shown() -> None:
+    """A link that asks for what is not computed opens at the same task, not at whichever example comes first."""
+    from eapgp.ui.panel import nearness
+
+    def card(task: str, model: str, method: str, step: str = "relative") -> Any:
+        return SimpleNamespace(task=task, model=model, method=method, options={"step": step})
+
+    shelf = [
+        card("sva", "demo", "eap-gp"),
+        card("ioi", "demo", "eap"),
+        card("ioi", "demo", "eap-gp", "unit"),
+        card("ioi", "demo", "eap-gp"),
+    ]
+    near = lambda **values: max(shelf, key=lambda one: nearness(one, values))  # noqa: E731
+    assert near(task="ioi", model="gpt2", method="eap-gp") is shelf[3]
+    assert near(task="ioi", model="demo", method="eap") is shelf[1]
+    assert near(task="hypernymy", model="demo", method="eap-gp") is shelf[0]

@@ -115,18 +115,25 @@ def default_runs(context: Card) -> tuple[str, ...]:
     return tuple((usual if len(usual) > 1 else [card.id for card in found])[:MOST_RUNS])
 
 
+def say_lost(session: Session, context: Card) -> None:
+    """Name the runs of the link that cannot be shown here; call it above the row that `choose` stands in."""
+    known = {card.id for card in services.shelf().cards() if card.graph == context.graph}
+    lost = [run for run in session["runs"] if run not in known]
+    if lost:
+        one = len(lost) == 1
+        st.warning(
+            f"{'Run' if one else 'Runs'} {plain(', '.join(lost))} {'is' if one else 'are'} not here or of a model of "
+            "another size; left out.",
+            icon=":material/link_off:",
+        )
+
+
 def choose(session: Session, context: Card) -> list[Card]:
     """The runs to compare, picked from all of the context's graph."""
     candidates = {card.id: card for card in services.shelf().cards() if card.graph == context.graph}
     own = [card for card in services.comparable(context) if card.id in candidates]
     order = [*own, *(card for card in candidates.values() if card.id not in {one.id for one in own})]
     wanted = tuple(run for run in session["runs"] if run in candidates)
-    lost = [run for run in session["runs"] if run not in candidates]
-    if lost:
-        st.warning(
-            f"Run {plain(lost[0])} is not here or belongs to a model of another size; it was left out.",
-            icon=":material/link_off:",
-        )
     session["runs"] = wanted
     session.usual("runs", default_runs(context))
     chosen = session.widget(

@@ -186,6 +186,7 @@ def choose(session: Session, spec: RunSpec, context: Card) -> dict[str, Card]:
     axis = str(session["by"])
     if axis == "runs":
         session["runs"] = session["runs"] or st.session_state.get(SHOWN, ())
+        compare.say_lost(session, context)
         with st.container(horizontal=True, vertical_alignment="bottom", key="compare-choice"):
             cards = compare.choose(session, context)
             compare.offer_more(session, spec, context)

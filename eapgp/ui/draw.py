@@ -32,8 +32,10 @@ def plain(text: object) -> str:
 
 
 def signed(value: float) -> str:
-    """A change with its sign: three decimals, and small ones with two digits instead of as −0.000."""
-    return f"{value:+.3f}" if abs(value) >= 0.0995 or value == 0 else f"{value:+.2g}"
+    """A change with its sign: three decimals, small ones with two digits, and what is float noise as such."""
+    if abs(value) < 5e-5:
+        return "≈ 0"
+    return f"{value:+.3f}" if abs(value) >= 0.0995 else f"{value:+.2g}"
 
 
 @contextmanager

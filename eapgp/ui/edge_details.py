@@ -98,7 +98,7 @@ def _gradient_along_path(records: Mapping[str, PathRecord], graph: Graph, edge: 
         )
     apply(
         figure,
-        title="Gradient at this edge along the path",
+        title="Gradient along the path",
         x="step on the path (0 = clean prompt)",
         y="‖∂M/∂x‖, mean over pairs",
         read="Where a line is near zero the model is saturated there, and that point adds little to the score. "

@@ -68,7 +68,7 @@ def open_panel(session: Session) -> Panel:
         spec, key = services.question(values)
         card = services.shelf().find(key)
         opened = services.shelf().get(session["run"]) if session["run"] else None
-        shown = opened or card or _last_shown()
+        shown = opened or card or _last_shown(values)
         answers = shown is not None and (opened is not None or card is not None)
         with st.container(key="run-foot"):  # stays in sight below the settings (brand.STYLE)
             job = _run_controls(session, spec, answered=card is not None and opened in (None, card))
@@ -77,15 +77,20 @@ def open_panel(session: Session) -> Panel:
     return Panel(spec, shown, answers, job)
 
 
-def _last_shown() -> Card | None:
+def _last_shown(values: Mapping[str, Any]) -> Card | None:
+    """What this session showed last; where it is new, the run that is nearest to the settings."""
     shelf = services.shelf()
     last = st.session_state.get(_LAST)
     card = shelf.get(last) if last else None
     if card is None:
-        cards = shelf.cards()
-        wanted = [one for one in cards if one.method == "eap-gp" and one.options.get("step") == "relative"]
-        card = next(iter([*wanted, *cards]), None)
+        card = max(shelf.cards(), key=lambda one: nearness(one, values), default=None)
     return card
+
+
+def nearness(card: Card, values: Mapping[str, Any]) -> tuple[bool, ...]:
+    """How much of the settings a run shares, what matters most first; to be compared."""
+    shared = [str(getattr(card, name)) == str(values[name]) for name in ("task", "model", "method")]
+    return (*shared, card.method == "eap-gp" and card.options.get("step") == "relative")
 
 
 def _adopt_run(session: Session) -> None:
