@@ -18,6 +18,7 @@ from eapgp.figures.style import apply, colour_bar, escape, theme, token_label
 from eapgp.graph import Graph
 
 Floats = NDArray[np.floating[Any]]
+_ROOM = 56  # px of the colour scale under the panels
 
 
 def vanished_heatmap(
@@ -145,13 +146,18 @@ def _panels(
         )
     fig.update_annotations(font_size=14)
     scale = [list(stop) for stop in theme(dark).sequential]
-    fig.update_layout(coloraxis={"colorscale": scale, "cmin": 0, "cmax": top or 1.0, "colorbar": colour_bar(label)})
+    # Below the panels: beside them it would leave a phone no room.
+    place: dict[str, Any] = {"orientation": "h", "x": 0.5, "len": 0.9, "yref": "container", "y": 0, "yanchor": "bottom"}
+    bar = colour_bar(label, **place, thickness=10)
+    bar["title"]["side"] = "bottom"
+    fig.update_layout(coloraxis={"colorscale": scale, "cmin": 0, "cmax": top or 1.0, "colorbar": bar})
     return fig
 
 
 def _finish(fig: go.Figure, n_panels: int, current: int | None, *, dark: bool) -> go.Figure:
-    """Axis titles on every panel, and the current step framed."""
+    """Axis titles on every panel, room for the scale, and the current step framed."""
     look = theme(dark)
+    fig.update_layout(height=fig.layout.height + _ROOM, margin_b=fig.layout.margin.b + _ROOM)
     for column in range(1, n_panels + 1):
         fig.update_xaxes(title_text="step j", dtick=1, row=1, col=column)
         if current is not None:

@@ -238,7 +238,7 @@ def controls(session: Session, n_edges: int) -> int:
             st.segmented_control,
             "Show",
             options=list(QUANTITIES),
-            format_func=QUANTITIES.__getitem__,
+            format_func=lambda name: "KL" if name == "kl" else QUANTITIES[name],  # all four fit a phone
             required=True,
             width="content",
         )
