@@ -228,7 +228,7 @@ def costs(cards: Mapping[str, Card]) -> None:
     table.insert(4, "× cheapest", table["passes"] / cheapest if cheapest > 0 else np.nan)
     with st.container(horizontal=True, vertical_alignment="top"):
         st.caption(
-            "Passes of the model per prompt pair, forward and backward; they do not depend on the machine. Seconds are "
+            "Passes per prompt pair, forward and backward; they do not depend on the machine. Seconds are "
             "those of the machine and moment of each run, without loading the model.",
             width="stretch",
         )
