@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -443,3 +444,19 @@ def test_a_taken_port_is_named_with_a_free_one_before_anything_starts() -> None:
         with pytest.raises(InputError, match=rf"port {port} on 127\.0\.0\.1 is taken.* --port \d+"):
             check_port("127.0.0.1", port)
     check_port("127.0.0.1", port)
+
+
+def test_an_interruption_during_the_imports_is_told_like_any_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eapgp.__main__ import run
+
+    class Interrupted(ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "eapgp.cli", Interrupted("eapgp.cli"))
+    monkeypatch.setattr(sys, "argv", ["eapgp", "tasks", "--json"])
+    assert run() == 130
+    said = capsys.readouterr()
+    assert json.loads(said.out)["error"]["type"] == "Cancelled" and "interrupted" in said.err
