@@ -208,3 +208,22 @@ def test_a_job_behind_a_cancelled_one_says_what_it_waits_for() -> None:
     go.set()
     done = manager.wait("next", 5)
     assert done is not None and done.state == "done" and not done.stopping
+
+
+def test_quick_work_leaves_cores_to_the_browser_and_other_threads_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from eapgp.ui import work
+
+    monkeypatch.setattr(work, "all_threads", lambda: 6)
+    before, found = torch.get_num_threads(), []
+
+    def lane() -> None:
+        for quick in (True, False, True):
+            work.with_gradients(lambda progress: found.append(torch.get_num_threads()), quick=quick)(lambda *_: None)
+
+    thread = threading.Thread(target=lane)
+    thread.start()
+    thread.join()
+    assert found == [3, 6, 3]
+    assert torch.get_num_threads() == before

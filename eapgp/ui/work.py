@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,13 +138,27 @@ def import_for_good() -> None:
     gc.freeze()
 
 
-def with_gradients(work: Callable[[Progress], Any]) -> Callable[[Progress], Any]:
-    """The work with torch's grad mode on, whatever the thread's was."""
+@cache
+def all_threads() -> int:
+    """How many threads torch uses where nothing was said; asked for before anything is."""
+    import torch
+
+    return int(torch.get_num_threads())
+
+
+def with_gradients(work: Callable[[Progress], Any], *, quick: bool = False) -> Callable[[Progress], Any]:
+    """The work with torch's grad mode on, whatever the thread's was.
+
+    quick: it takes a moment, and the browser (often of the same machine) draws meanwhile. With a thread on each core
+    every operation would wait for the one that shares its core: half of the cores are quicker then.
+    """
 
     def run(progress: Progress) -> Any:
         progress("starting", 0.0)
         import torch
 
+        every = all_threads()
+        torch.set_num_threads(max(1, every // 2) if quick else every)  # of this thread
         with torch.inference_mode(False), torch.enable_grad():
             return work(progress)
 
@@ -175,7 +190,7 @@ def measure_work(shop: Workshop, lane: str, run: Run, circuits: Sequence[Circuit
         kept = tuple(circuit.n_kept for circuit in circuits)
         return Measured(runs, selected, kept, time.perf_counter() - started)
 
-    return with_gradients(work)
+    return with_gradients(work, quick=len(circuits) <= 2)
 
 
 def measured_before(
