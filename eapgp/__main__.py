@@ -1,19 +1,42 @@
 """`python -m eapgp`, and the command `eapgp`: the command line."""
 
+import signal
 import sys
+from typing import Any
+
+INTERRUPTED = 130
+
+
+class OnInterrupt:
+    """What Ctrl-C does: it raises KeyboardInterrupt, and stays known to long work where that was swallowed.
+
+    Libraries that are imported or set up at that moment do so (a bare `except:`).
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __call__(self, *_: Any) -> None:
+        self.seen = True
+        raise KeyboardInterrupt
 
 
 def run() -> int:
     """Run the command line; its exit code, also where it is interrupted while it is still being imported."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, OnInterrupt())
     try:
         from eapgp.cli import main
 
-        return main()
+        code = main()
     except KeyboardInterrupt:
         sys.stderr.write("eapgp: interrupted.\n")
         if "--json" in sys.argv:
             sys.stdout.write('{"error": {"type": "Cancelled", "message": "interrupted."}}\n')
-        return 130
+        code = INTERRUPTED
+    if code == INTERRUPTED:  # a second Ctrl-C, while Python shuts down, would kill it by the signal
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
 
 
 if __name__ == "__main__":

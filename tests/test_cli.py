@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -231,7 +233,7 @@ def test_quiet_silences_messages_prints_and_warnings(capsys: pytest.CaptureFixtu
         print("noise")
         out.message("more noise")
         warnings.warn("even more", stacklevel=1)
-        assert progress is None
+        progress("scoring edges", 0.5)
     out.emit(Reply({}, "reply"))
     assert capsys.readouterr() == ("reply\n", "")
 
@@ -460,3 +462,18 @@ def test_an_interruption_during_the_imports_is_told_like_any_other(
     assert run() == 130
     said = capsys.readouterr()
     assert json.loads(said.out)["error"]["type"] == "Cancelled" and "interrupted" in said.err
+
+
+def test_an_interruption_that_a_library_swallowed_stops_the_work_at_its_next_step() -> None:
+    from eapgp.__main__ import OnInterrupt
+
+    before = signal.signal(signal.SIGINT, OnInterrupt())
+    try:
+        with Output(quiet=True).progress() as progress:
+            progress("scoring edges", 0.1)
+            with contextlib.suppress(BaseException):
+                signal.raise_signal(signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                progress("scoring edges", 0.2)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -180,6 +180,6 @@ def test_an_interrupted_command_exits_with_130_and_leaves_no_run(home: Path) -> 
             break
     started.send_signal(signal.SIGINT)
     out, err = started.communicate(timeout=120)
-    assert started.returncode == 130
+    assert started.returncode == 130, err
     assert json.loads(out)["error"]["type"] == "Cancelled" and err.endswith("eapgp: interrupted.\n")
     assert not list((home / "runs").glob("*/run.json"))

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import sys
 import time
 import warnings
@@ -66,15 +67,15 @@ class Output:
         print(f"eapgp: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
-    def progress(self) -> Iterator[ProgressCallback | None]:
+    def progress(self) -> Iterator[ProgressCallback]:
         """A callback `(phase, fraction)` that draws a bar, or prints a line now and then where there is no terminal."""
         if self.quiet:
-            yield None
+            yield _heeding(None)
         elif sys.stderr.isatty():
             with _bar() as callback:
-                yield callback
+                yield _heeding(callback)
         else:
-            yield _sparse_lines(self.message)
+            yield _heeding(_sparse_lines(self.message))
 
     def emit(self, reply: Reply) -> None:
         """Print the reply on standard output."""
@@ -82,6 +83,18 @@ class Output:
             print_json(reply.payload)
         elif reply.text is not None:
             print_text(reply.text)
+
+
+def _heeding(callback: ProgressCallback | None) -> ProgressCallback:
+    """The callback, which also interrupts where Ctrl-C was pressed and some library swallowed the exception."""
+
+    def call(phase: str, fraction: float) -> None:
+        if getattr(signal.getsignal(signal.SIGINT), "seen", False):
+            raise KeyboardInterrupt
+        if callback is not None:
+            callback(phase, fraction)
+
+    return call
 
 
 def print_json(payload: Payload) -> None:
