@@ -13,7 +13,7 @@ from test_circuit_runs import literal_reference
 
 from eapgp.attribution import METHODS
 from eapgp.attribution.api import attribute
-from eapgp.engine import batches
+from eapgp.engine import batches, patching
 from eapgp.errors import Cancelled, ComputationError, OptionError
 from eapgp.models import Model
 
@@ -93,6 +93,27 @@ def test_cancelling_at_any_time_leaves_no_hook(method: str) -> None:
         with pytest.raises(Cancelled, match="stopped by the user"):
             attribute(model, ENCODED, method=method, progress=progress, **options_of(method))
         assert hooks_left(model) == []
+
+
+def test_exact_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay costs the layers it runs: what is told grows with them, and is not at the end from the start."""
+    model, layers, heard = tiny_model("gpt2"), [0], []
+    monkeypatch.setattr("eapgp.engine.patching.STACK_BUDGET", 1)  # every edge a replay of its own
+    replay = patching.call
+
+    def counted(model: Model, *given: Any, start: int = 0) -> torch.Tensor:
+        layers[0] += model.graph.n_layers - start
+        return replay(model, *given, start=start)
+
+    monkeypatch.setattr("eapgp.engine.patching.call", counted)
+
+    def progress(_phase: str, fraction: float) -> None:
+        heard.append((layers[0], fraction))
+
+    attribute(model, ENCODED, method="exact", batch_size=5, progress=progress)
+    inside = [(run, fraction) for run, fraction in heard if run and fraction < 0.99]
+    assert len(inside) > 50
+    assert all(fraction == pytest.approx(run / layers[0]) for run, fraction in inside)
 
 
 @pytest.mark.parametrize("method", ["eap-gp", "exact", "eap-ig-activations", "mask-ig-refined", "relp"])

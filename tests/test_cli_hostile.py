@@ -173,7 +173,15 @@ def test_the_shell_completes_methods_tasks_and_models() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_an_interrupted_command_exits_with_130_and_leaves_no_run(home: Path) -> None:
     line = [sys.executable, "-m", "eapgp", "attribute", "--method", "exact", "--pairs", "64", "--json"]
-    started = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
+    started = subprocess.Popen(
+        line,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    )
     assert started.stderr is not None
     for text in started.stderr:
         if text.startswith("scoring edges"):

@@ -136,10 +136,10 @@ def _run(
     expected = max(1.0, sum(method.passes(int(settings.get("steps", 1)), model.graph.n_layers)) / 2 + 2)
     state = {"done": 0, "ticks": 0.0, "size": 0}
 
-    def tick() -> None:
+    def tick(share: float | None = None) -> None:
         state["ticks"] += 1
         if progress is not None:
-            inside = min(state["ticks"] / expected, 0.99) * state["size"]
+            inside = min(state["ticks"] / expected if share is None else share, 0.99) * state["size"]
             progress("scoring edges", (len(rounds) + (state["done"] + inside) / encoded.n) / method.rounds)
 
     def work(index: NDArray[np.int64]) -> tuple[Outcome, Passes]:

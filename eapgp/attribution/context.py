@@ -52,6 +52,7 @@ class Point:
 class Context:
     """A batch on its way through a method.
 
+    tick: says that a pass is done, or, called with a number, which share of the batch is.
     leaf: the tensor whose gradient is taken beside the destinations', where it is not the input.
     earlier: mean scores `[src, dst]` over all pairs of the rounds before this one.
     """
@@ -61,7 +62,7 @@ class Context:
     metric: Metric
     options: dict[str, Any]
     intervention: Intervention
-    tick: Callable[[], None] = lambda: None
+    tick: Callable[..., None] = lambda _share=None: None
     passes: Passes = field(default_factory=Passes)
     use_gram: bool = True
     leaf: Tensor | None = None

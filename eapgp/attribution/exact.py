@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from eapgp.attribution.context import Context
@@ -15,8 +17,9 @@ def run(ctx: Context) -> Outcome:
     A node's score is M(clean) − M(the clean run with all of its outgoing edges corrupted): not the sum of
     its edges' scores, because the edges act together. With `edges` given it is NaN unless all are among them.
     """
-    clean = ctx.reference(ctx.batch.clean, residuals=True)
-    corrupted = ctx.reference(ctx.batch.corrupted)
+    silent = replace(ctx, tick=lambda: None)  # `patch` says how far it is
+    clean = silent.reference(ctx.batch.clean, residuals=True)
+    corrupted = silent.reference(ctx.batch.corrupted)
     base = ctx.values(clean)
     with torch.no_grad():
         difference = ctx.difference(clean, corrupted)

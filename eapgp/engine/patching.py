@@ -60,54 +60,75 @@ def patch(
     clean: Capture,
     difference: Tensor,
     edges: Iterable[str] | None,
-    tick: Callable[[], None],
+    tick: Callable[[float], None],
 ) -> Patched:
     """Patch each edge alone, and each node of which every outgoing edge is asked for (None: all edges).
 
-    clean: a run with residuals; difference `[pair, src, pos, d_model]` z_u − z′_u.
+    clean: a run with residuals; difference `[pair, src, pos, d_model]` z_u − z′_u. tick: told again and
+    again which share of the cost is spent.
     """
     wanted, job = _wanted(model, edges), _Job(model, batch, metric, clean, difference)
+    whole = (wanted == model.graph.mask).all(axis=1)
+    edge_work = [_edges_into(model, wanted, layer) for layer in range(model.graph.n_layers)]
+    node_work = [_nodes_of(model, whole, layer) for layer in range(model.graph.n_layers)]
+    per_layer = enumerate(zip(edge_work, node_work, strict=True))
+    cost = sum(_share(model, layer) * (len(into) + len(rows)) for layer, (into, rows) in per_layer)
+    spent = 0.0
+
+    def pay(layer: int, count: int) -> None:
+        nonlocal spent
+        spent += _share(model, layer) * count
+        tick(spent / cost)
+
     with torch.no_grad():
-        by_edge, edge_cost = _edges(job, wanted, tick)
-        by_node, node_cost = _nodes(job, (wanted == model.graph.mask).all(axis=1), tick)
-    return Patched(by_edge, by_node, edge_cost + node_cost)
+        by_edge = _edges(job, edge_work, np.flatnonzero(wanted[:, -1]), pay)
+        by_node = _nodes(job, node_work, pay)
+    return Patched(by_edge, by_node, cost)
 
 
-def _edges(job: _Job, wanted: np.ndarray, tick: Callable[[], None]) -> tuple[Tensor, float]:
+def _share(model: Model, layer: int) -> float:
+    """What a replay from this layer on costs, in forward passes."""
+    return (model.graph.n_layers - layer) / model.graph.n_layers
+
+
+def _edges_into(model: Model, wanted: NDArray[np.bool_], layer: int) -> list[tuple[int, int]]:
+    columns = np.flatnonzero(model.graph.destination_layers == layer)
+    return [(int(s), int(d)) for d in columns for s in np.flatnonzero(wanted[:, d])]
+
+
+def _nodes_of(model: Model, wanted: NDArray[np.bool_], layer: int) -> list[int]:
+    heads = model.graph.head_source(layer, 0)
+    first = 0 if layer == 0 else heads  # the input is written before the first layer
+    return [row for row in range(first, heads + model.graph.n_heads + 1) if wanted[row]]
+
+
+def _edges(
+    job: _Job, work: Sequence[list[tuple[int, int]]], into_logits: NDArray[np.intp], pay: Callable[[int, int], None]
+) -> Tensor:
     model, batch, graph = job.model, job.batch, job.model.graph
     out = torch.full((batch.size, graph.n_sources, graph.n_destinations), float("nan"))
-    cost = 0.0
-    for layer in range(graph.n_layers):
-        columns = np.flatnonzero(graph.destination_layers == layer)
-        found = [(int(s), int(d)) for d in columns for s in np.flatnonzero(wanted[:, d])]
+    for layer, found in enumerate(work):
         for part in _chunks(found, _stack_size(model, batch)):
             values = _replay(job, layer, len(part), _overrides(job, layer, part))
             for (source, column), value in zip(part, values, strict=True):
                 out[:, source, column] = value.cpu()
-            cost += len(part) * (graph.n_layers - layer) / graph.n_layers
-            tick()
-    for row in np.flatnonzero(wanted[:, -1]):
+            pay(layer, len(part))
+    for row in into_logits:
         out[:, int(row), -1] = _patch_logits(job, int(row)).cpu()
-    return out, cost
+    return out
 
 
-def _nodes(job: _Job, wanted: NDArray[np.bool_], tick: Callable[[], None]) -> tuple[Tensor, float]:
-    model, graph = job.model, job.model.graph
-    out = torch.full((job.batch.size, graph.n_sources), float("nan"))
-    cost = 0.0
-    for layer in range(graph.n_layers):
-        heads = graph.head_source(layer, 0)
-        first = 0 if layer == 0 else heads  # the input is written before the first layer
-        rows = [row for row in range(first, heads + graph.n_heads + 1) if wanted[row]]
-        for part in _chunks(rows, _stack_size(model, job.batch)):
+def _nodes(job: _Job, work: Sequence[list[int]], pay: Callable[[int, int], None]) -> Tensor:
+    out = torch.full((job.batch.size, job.model.graph.n_sources), float("nan"))
+    for layer, rows in enumerate(work):
+        for part in _chunks(rows, _stack_size(job.model, job.batch)):
             values = _replay(job, layer, len(part), _writes(job, layer, part))
             out[:, part] = values.T.to(out)
-            cost += len(part) * (graph.n_layers - layer) / graph.n_layers
-            tick()
-    return out, cost
+            pay(layer, len(part))
+    return out
 
 
-def _wanted(model: Model, edges: Iterable[str] | None) -> np.ndarray:
+def _wanted(model: Model, edges: Iterable[str] | None) -> NDArray[np.bool_]:
     if edges is None:
         return model.graph.mask
     wanted = np.zeros_like(model.graph.mask)
