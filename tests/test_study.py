@@ -6,8 +6,10 @@ import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -270,7 +272,6 @@ def test_a_deleted_run_is_computed_again(worker: Worker) -> None:
 
 def test_a_cell_that_another_process_holds_is_waited_for(worker: Worker, tmp_path: Path) -> None:
     import threading
-    import time
 
     from eapgp.runs.files import locked
     from eapgp.study.worker import cell_folder
@@ -324,6 +325,38 @@ def test_two_sweeps_of_one_study_share_the_work(tmp_path: Path, home: Path) -> N
     assert len(library.list()) == 4 and library.problems() == []
     records = list((home / "studies" / "small" / "cells").glob("*/cell.json"))
     assert len(records) == 4 and not any(json.loads(record.read_text())["cached"] for record in records)
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="signals of POSIX")
+def test_ctrl_c_in_the_terminal_stops_the_workers_without_a_traceback(tmp_path: Path, home: Path) -> None:
+    """Ctrl-C reaches every process of the terminal's group, the ones that submitit starts too."""
+    path = tmp_path / "study.yaml"
+    local = {"executor": "local", "workers": 2, "threads": 1}
+    path.write_text(yaml.safe_dump(with_(methods=["exact", "random"], pairs=512, execution=local)))
+    started = subprocess.Popen(
+        [sys.executable, "-m", "eapgp", "sweep", str(path), "--json"],
+        cwd=ROOT,
+        env={**os.environ, "EAPGP_HOME": str(home), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    )
+    assert started.stderr is not None
+    for text in started.stderr:
+        if text.startswith("cells"):
+            break
+    os.killpg(started.pid, signal.SIGINT)
+    out, err = started.communicate(timeout=120)
+    assert started.returncode == 130, err
+    assert json.loads(out)["error"]["type"] == "Cancelled"
+    assert err == "eapgp: interrupted.\n"
+    with pytest.raises(ProcessLookupError):  # none is left, soon
+        for _ in range(600):
+            os.killpg(started.pid, 0)
+            time.sleep(0.1)
 
 
 def test_local_processes_through_submitit(tmp_path: Path, home: Path, worker: Worker) -> None:

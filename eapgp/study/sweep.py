@@ -9,10 +9,12 @@ FOLDER/study.json, table.parquet, differences.parquet, times.parquet, report.htm
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -191,7 +193,8 @@ def _elsewhere(
         values = {"home": str(library.home.absolute()), "folder": str(folder.absolute()), "threads": threads(how)}
         write_json(path, {**values, "cells": [cell.to_dict() for cell in part]})
         tasks.append(str(path.absolute()))
-    jobs = executor.map_array(run_chunk, tasks)
+    with _standard_error_in(folder / "jobs" / "controllers.log"):
+        jobs = executor.map_array(run_chunk, tasks)
     try:
         _wait(jobs, cells, folder, library, progress)
     except BaseException:
@@ -202,6 +205,20 @@ def _elsewhere(
         for task in tasks:
             Path(task).unlink(missing_ok=True)
     _check_jobs(jobs, cells, folder)
+
+
+@contextlib.contextmanager
+def _standard_error_in(file: Path) -> Iterator[None]:
+    """Send what processes started meanwhile say to a file: Ctrl-C reaches submitit's too, which print tracebacks."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with file.open("ab") as log:
+            os.dup2(log.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _wait(
