@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,21 @@ def test_scores_of_another_task_are_told() -> None:
     found = {one.id: one for one in (unknown, other, mine)}
     assert page.default_ids(known, found) == (mine.id,)
     assert set(page.default_ids(known, {"x": other, "y": unknown})) == {"x", "y"}, "none fits: all are offered"
+
+
+def test_an_untrained_model_is_named_and_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its shape is GPT-2 small's, so its scores can be held against the manual circuit: as a control."""
+    known = page.known_circuit("ioi/hanna2024")
+    monkeypatch.setattr(page.services, "attribution", lambda card: SimpleNamespace(scores=scores_of(GPT2_SMALL)))
+
+    def scored(name: str, title: str) -> page.Scored:
+        made = {"id": name, "task": "ioi", "method": "eap", "options": {}, "run": SimpleNamespace(name="")}
+        return page.of_card(SimpleNamespace(**made, model_title=title, untrained="untrained" in title))  # type: ignore[arg-type]
+
+    twin, trained = scored("t", "gpt2, untrained"), scored("g", "gpt2")
+    assert (twin.label, trained.label) == ("EAP · gpt2, untrained", "EAP")
+    file = scored_as(known, scores_of(GPT2_SMALL))
+    assert page.default_ids(known, {"t": twin, file.id: file, "g": trained}) == ("g", file.id, "t")
 
 
 def test_published_scores_and_their_snippets(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

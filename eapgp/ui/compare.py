@@ -98,8 +98,8 @@ def label_of(card: Card, context: Card) -> str:
     if card.task != context.task:
         parts.append(card.task)
     if card.model != context.model:
-        parts.append(card.model)
-    elif card.run.spec is not None and card.run.spec.random_weights:
+        parts.append(card.model_title)
+    elif card.untrained:
         parts.append("untrained")
     if card.prompts_hash != context.prompts_hash and card.task == context.task:
         parts.append(f"{card.n_pairs} pairs, seed {card.record['request']['seed']}")

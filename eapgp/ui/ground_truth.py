@@ -35,6 +35,7 @@ from eapgp.ui.shelf import Card
 from eapgp.ui.state import choice, flag, integer, names, text
 
 PLANTED = "planted"
+READ_IN = "gpt2"  # the model that the manual circuits were read in
 MOST = 10
 TABS = {
     "roc": "ROC",
@@ -156,6 +157,8 @@ def of_card(card: Card) -> Scored:
     label = variant(card.method, card.options)
     if card.run.name and card.run.name != planted.TITLE:
         label += f" · {card.run.name}"
+    if card.task != planted.TASK and card.model_title != READ_IN:
+        label += f" · {card.model_title}"
     scores = services.attribution(card).scores
     if card.task == planted.TASK:
         scores = planted.without_noise(scores)
@@ -195,15 +198,20 @@ def _told_apart(found: dict[str, Scored]) -> dict[str, Scored]:
 
 
 def default_ids(known: Known, found: Mapping[str, Scored]) -> tuple[str, ...]:
-    """Scores of the known circuit's task (all, where none is), as many as a figure shows well."""
+    """Scores of the known circuit's task (all, where none is), as many as a figure shows well.
+
+    Those of untrained models come last.
+    """
     fitting = [key for key, scored in found.items() if scored.task == known.task]
     usual = ("eap", "eap-ig", "eap-gp", "mask-ig", "exact", "random")
-    fitting.sort(
-        key=lambda key: (
-            usual.index(card.method) if (card := found[key].card) is not None and card.method in usual else len(usual)
-        )
-    )
-    return tuple((fitting or list(found))[:7])
+
+    def place(key: str) -> tuple[bool, int]:
+        card = found[key].card
+        method = card.method if card is not None else ""
+        untrained = card is not None and card.untrained
+        return untrained, usual.index(method) if method in usual else len(usual)
+
+    return tuple(sorted(fitting or found, key=place)[:7])
 
 
 def choose(session: Session, known: Known, found: Mapping[str, Scored]) -> list[Scored]:

@@ -54,7 +54,12 @@ class Card:
     def model_title(self) -> str:
         """The model as pages call it: a folder by its own name, and an untrained twin as such."""
         name = Path(self.model).name if Path(self.model).is_absolute() else self.model
-        return f"{name}, untrained" if self.run.spec is not None and self.run.spec.random_weights else name
+        return f"{name}, untrained" if self.untrained else name
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the model's weights were drawn at random."""
+        return self.run.spec is not None and self.run.spec.random_weights
 
     @property
     def task(self) -> str:
