@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +47,31 @@ def test_a_file_becomes_one_run_with_exactly_its_scores(file: Path, tmp_path: Pa
     assert keep_scores(library, file, task="greater-than", model="gpt2").id != run.id
     card = Shelf(library, None).get(run.id)
     assert card is not None and known_roles(card)["a9.h9"] == "Name mover"
+
+
+def test_its_details_say_what_is_known_and_how_to_import_it_again(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from eapgp.cli import main
+    from eapgp.ui import provenance
+
+    library = RunLibrary(tmp_path / "home")
+    plain = keep_scores(library, file)
+    told = keep_scores(library, file, task="ioi", model="gpt2", negate=True)
+    monkeypatch.chdir(file.parent)
+    monkeypatch.setenv("EAPGP_HOME", str(tmp_path / "again"))
+    for run, model in ((plain, "not told at the import"), (told, "gpt2, as told at the import")):
+        card = Shelf(library, None).get(run.id)
+        assert card is not None
+        facts = dict(provenance.facts(card))
+        assert facts["Model"] == model and "Metric" not in facts and "Passes" not in facts
+        assert file.name in facts["File"]
+        python, shell = provenance.import_snippets(card)
+        found: dict[str, Any] = {}
+        exec(python, found)
+        assert found["run"].id == run.id
+        assert main(shlex.split(shell)[1:]) == 0
+        assert run.id in capsys.readouterr().out
 
 
 def test_what_is_no_score_file_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,9 @@ def test_the_shelf_finds_what_was_asked_and_sees_new_runs_by_itself(tmp_path: Pa
     found = shelf.find(key(same))
     assert found is not None and found.id == run_id and not found.example
     assert shelf.find(key(other)) is None
+    assert shelf.find(key(replace(same, task_options={"corruption": "third-name"}))) == found, "the task's own default"
+    assert shelf.find(key(replace(same, task_options={"corruption": "hard"}))) is None
+    assert shelf.find(key(replace(same, dtype="bfloat16"))) is None
     assert shelf.get(run_id[:8]) == found
     library.delete(run_id)
     assert shelf.cards() == []

@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from eapgp.runs.canonical import plain as plain_values
+from eapgp.runs.imported import UNKNOWN
 from eapgp.runs.run import library_versions
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.draw import plain
@@ -24,6 +25,8 @@ _DEFAULTS = RunSpec()
 
 def facts(card: Card) -> list[tuple[str, str]]:
     """What decided the numbers of a run, and where and when they were computed."""
+    if card.imported:
+        return _imported_facts(card)
     record, request = card.record, card.record["request"]
     libraries = record.get("libraries", {})
     options = ", ".join(f"{name} = {value}" for name, value in card.options.items()) or "none"
@@ -40,6 +43,40 @@ def facts(card: Card) -> list[tuple[str, str]]:
         ("Versions", versions(libraries)),
         ("Platform", str(libraries.get("platform", ""))),
     ]
+
+
+def _imported_facts(card: Card) -> list[tuple[str, str]]:
+    """What is known of scores that came in a file."""
+    turned = "all signs turned" if card.options.get("negated") else "signs as in the file"
+    return [
+        ("Run", card.id),
+        ("File", f"{card.options['file']}, sha256 {card.options['sha256']}, {turned}"),
+        ("Model", _told(card.model)),
+        ("Graph", f"{card.graph.n_layers} layers × {card.graph.n_heads} heads, {card.record['n_edges']:,} edges"),
+        ("Task", _told(card.task)),
+        ("Imported", str(card.record["created"])),
+    ]
+
+
+def _told(name: str) -> str:
+    return "not told at the import" if name == UNKNOWN else f"{name}, as told at the import"
+
+
+def import_snippets(card: Card) -> tuple[str, str]:
+    """Python, and a command line, that import the file of an imported run again."""
+    told = {name: value for name, value in (("task", card.task), ("model", card.model)) if value != UNKNOWN}
+    negated, file = bool(card.options.get("negated")), str(card.options["file"])
+    arguments = {**told, **({"negate": True} if negated else {})}
+    given = "".join(f", {name}={value!r}" for name, value in arguments.items())
+    python = (
+        "from eapgp.runs import RunLibrary\nfrom eapgp.runs.imported import keep_scores\n\n"
+        f"run = keep_scores(RunLibrary(), {file!r}{given})\n"
+        "for edge, score in run.scores().top(20):\n"
+        '    print(f"{score:+.5f}  {edge}")\n'
+    )
+    words = ["eapgp", "import", file, "--keep", *(word for name in told for word in (f"--{name}", told[name]))]
+    words += ["--negate"] if negated else []
+    return python, " ".join(shlex.quote(word) for word in words) + " --json"
 
 
 def versions(libraries: Mapping[str, Any] | None = None) -> str:
@@ -104,10 +141,14 @@ def block(card: Card) -> None:
         st.table(table, border="horizontal", hide_header=True)
     with right:
         spec = spec_to_ask_again(card)
-        if spec is None:
+        if card.imported:
+            python, shell = import_snippets(card)
+        elif spec is not None:
+            python, shell = python_snippet(spec), shell_snippet(spec)
+        else:
             st.caption("This run was imported; what it was asked with is not known.")
             return
-        st.markdown("**Compute it again in Python**")
-        st.code(python_snippet(spec), language="python")
+        st.markdown(f"**{'Import' if card.imported else 'Compute'} it again in Python**")
+        st.code(python, language="python")
         st.markdown("**… or on the command line**")
-        st.code(shell_snippet(spec), language="bash", wrap_lines=True)
+        st.code(shell, language="bash", wrap_lines=True)

@@ -77,19 +77,19 @@ def table(cards: Sequence[Card]) -> pd.DataFrame:
     """One line per run."""
     rows = []
     for card in cards:
-        meta, record = card.run.meta, card.record
+        meta, record, known = card.run.meta, card.record, not card.imported
         rows.append(
             {
                 "name": meta["name"],
                 "model": card.model_title,
                 "task": card.task,
                 "method": variant(card.method, card.options),
-                "pairs": card.n_pairs,
-                "seed": record["request"]["seed"],
+                "pairs": card.n_pairs if known else None,
+                "seed": record["request"]["seed"] if known else None,
                 "clean": record["metric_clean"]["mean"],
                 "corrupted": record["metric_corrupted"]["mean"],
                 "edges": record["n_edges"],
-                "seconds": record["seconds"],
+                "seconds": record["seconds"] if known else None,
                 "created": str(record["created"])[:16].replace("T", " "),
                 "size": card.run.size() / 1e6,
                 "note": meta["note"],
@@ -159,8 +159,9 @@ def _preset(session: Session, ids: Sequence[str]) -> Any:
 
 
 def _runs(session: Session, cards: Sequence[Card], kind: str, lists: Sequence[tuple[str, list[str]]]) -> None:
+    frame = table(cards)
     st.dataframe(
-        table(cards),
+        frame,
         key=f"runs-{kind}",
         hide_index=True,
         height=min(40 + 36 * len(cards), 330),
@@ -168,8 +169,8 @@ def _runs(session: Session, cards: Sequence[Card], kind: str, lists: Sequence[tu
         selection_mode="multi-row",
         selection_default=_preset(session, [card.id for card in cards]),
         column_config={
-            "name": st.column_config.TextColumn("Name", width="medium"),
-            "model": "Model",
+            "name": st.column_config.TextColumn("Name", width=_width(frame.get("name"), most=200)),
+            "model": st.column_config.TextColumn("Model", width=_width(frame["model"], most=150)),
             "task": "Task",
             "method": st.column_config.TextColumn("Method", width="medium"),
             "pairs": "Pairs",
@@ -186,6 +187,12 @@ def _runs(session: Session, cards: Sequence[Card], kind: str, lists: Sequence[tu
             "created": st.column_config.TextColumn("Computed", help="Date and time, UTC."),
         },
     )
+
+
+def _width(texts: pd.Series[str] | None, *, most: int) -> int:
+    """Pixels that the longest of the texts needs in a table, within bounds."""
+    longest = 0 if texts is None else int(texts.str.len().max())
+    return min(max(75, 20 + 8 * longest), most)
 
 
 def _files(session: Session, files: Sequence[ScoreFile], lists: Sequence[tuple[str, list[str]]]) -> None:

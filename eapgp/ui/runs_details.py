@@ -85,9 +85,11 @@ def _several(cards: Sequence[Card], files: Sequence[ScoreFile]) -> None:
 def _details(session: Session, card: Card) -> None:
     title = f"{plain(card.run.name or card.task)} · {plain(variant(card.method, card.options))}"
     st.subheader(title, anchor=False)
+    known = (
+        f"{card.record['n_edges']:,} edges" if card.imported else f"{metric_title(card.metric)} · {card.n_pairs} pairs"
+    )
     st.caption(
-        f"{metric_title(card.metric)} · {card.n_pairs} pairs · {card.run.size() / 1e6:.1f} MB on disk · {card.id}"
-        + (" · bundled example" if card.example else "")
+        f"{known} · {card.run.size() / 1e6:.1f} MB on disk · {card.id}" + (" · bundled example" if card.example else "")
     )
     with st.container(horizontal=True, key="runs-actions"):
         _open(card)

@@ -16,6 +16,7 @@ from typing import Any
 from eapgp.errors import RunError
 from eapgp.graph import Graph
 from eapgp.runs.canonical import content_key
+from eapgp.runs.imported import METHOD
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import RUN_FILE, Run, open_run
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
@@ -55,6 +56,11 @@ class Card:
         """The model as pages call it: a folder by its own name, and an untrained twin as such."""
         name = Path(self.model).name if Path(self.model).is_absolute() else self.model
         return f"{name}, untrained" if self.untrained else name
+
+    @property
+    def imported(self) -> bool:
+        """Whether the scores came in a file: prompts, metric and passes are not known."""
+        return self.method == METHOD
 
     @property
     def untrained(self) -> bool:
@@ -98,16 +104,19 @@ class Card:
 
 
 def asked_key(spec: RunSpec, *, metric: str, options: Mapping[str, Any]) -> str:
-    """Hash of what a spec asks for, its metric and options in full; equal for equal questions.
+    """Hash of what a spec asks for, its metric and options (the task's too) in full; equal for equal questions.
 
     Prompts given by a file are not identified by this (the file may change): such a run is found
     by its id only.
     """
+    from eapgp.tasks import TASKS
+
+    usual = {option.name: option.default for option in TASKS[spec.task].options} if spec.task in TASKS else {}
     return content_key(
         {
             "model": spec.model,
             "task": spec.task,
-            "task_options": spec.task_options,
+            "task_options": usual | dict(spec.task_options),
             "prompts": spec.prompts,
             "prompts_file": spec.prompts_file,
             "n_pairs": DEFAULT_PAIRS if spec.n_pairs is None else spec.n_pairs,
@@ -118,6 +127,7 @@ def asked_key(spec: RunSpec, *, metric: str, options: Mapping[str, Any]) -> str:
             "options": {name: value for name, value in options.items() if name != "keep_points"},
             "intervention": spec.intervention,
             **({"random_weights": True} if spec.random_weights else {}),
+            **({"dtype": spec.dtype} if spec.dtype != RunSpec().dtype else {}),
         }
     )
 
