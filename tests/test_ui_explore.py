@@ -193,7 +193,7 @@ def test_a_bad_view_parameter_is_named(name: str, bad: str) -> None:
 
 
 def card(task: str, model: str, graph: Graph) -> Any:
-    return SimpleNamespace(task=task, model=model, graph=graph)
+    return SimpleNamespace(task=task, model=model, graph=graph, untrained=False)
 
 
 @pytest.mark.parametrize("task", ["ioi", "greater-than"])
@@ -216,6 +216,13 @@ def test_roles_are_those_of_the_manual_circuit(task: str) -> None:
 def test_no_role_is_claimed_where_none_is_known(task: str, model: str, graph: Graph) -> None:
     assert known_roles(card(task, model, graph)) == {}
     assert known_role(card(task, model, graph), "a9.h9") is None
+
+
+def test_an_untrained_model_of_that_name_has_no_roles() -> None:
+    """Its heads do nothing that people have read out of the trained one."""
+    twin = card("ioi", "gpt2", GPT2_SMALL)
+    twin.untrained = True
+    assert known_roles(twin) == {}
 
 
 def result(nodes: np.ndarray | None) -> Attribution:

@@ -65,3 +65,28 @@ def test_one_bad_parameter_leaves_the_others_alone() -> None:
 def test_a_long_value_is_cut_in_the_message() -> None:
     _, problems = read_url({"method": "x" * 5000}, FIELDS)
     assert len(problems[0]) < 250
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("demo", ""),
+        ("gpt2", ""),
+        ("openai-community/gpt2", ""),
+        ("someone/some-model.v2", ""),
+        ("gpt2-smal", "did you mean 'gpt2-"),
+        ("foo", "expected a model of the list"),
+        ("a/b/c", "expected a model of the list"),
+        ("owner/na me", "expected a model of the list"),
+        ("/no/such/folder", "expected a folder in Hugging Face layout"),
+    ],
+)
+def test_a_model_name_of_a_link_that_cannot_be_one_is_told(name: str, problem: str) -> None:
+    from eapgp.ui.settings import FIELDS, model_problem
+
+    assert (problem in model_problem(name)) if problem else model_problem(name) == ""
+    values, problems = read_url({"model": name}, FIELDS)
+    if problem and not name.startswith("/"):  # the runs of a folder that is gone can still be shown
+        assert values == {} and len(problems) == 1 and problem in problems[0] and "Used demo instead" in problems[0]
+    else:
+        assert values == {"model": name} and problems == []

@@ -60,11 +60,11 @@ def circuit_of(card: Card, scores: EdgeScores, n: int) -> Circuit:
 
 
 def known_roles(card: Card) -> dict[str, str]:
-    """Roles of nodes from the manual circuits: GPT-2 small on a task that people took apart; else none."""
+    """Roles of nodes from the manual circuits: trained GPT-2 small on a task that people took apart; else none."""
     from eapgp.ground_truth import GPT2_SMALL, GROUND_TRUTHS, roles
 
     known = {truth.task for truth in GROUND_TRUTHS.values()}
-    if card.task not in known or card.graph != GPT2_SMALL or not _is_gpt2(card.model):
+    if card.task not in known or card.graph != GPT2_SMALL or card.untrained or not _is_gpt2(card.model):
         return {}
     return {node: role.title for node, role in roles(card.task).items()}
 

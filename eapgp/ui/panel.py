@@ -28,6 +28,7 @@ from eapgp.ui.settings import (
     method_names,
     metric_names,
     metric_of,
+    model_problem,
     own_prompts,
     prompt_names,
     prompts_title,
@@ -270,9 +271,13 @@ def say_problems(session: Session, panel: Panel | None = None) -> None:
         st.error(panel.job.message, icon=":material/error:", title="The computation failed")
     elif panel.job is not None and panel.job.state == "cancelled" and not panel.answers:
         st.info("Cancelled. Press Run to start again.", icon=":material/cancel:")
+    model = panel.spec.model
+    if problem := model_problem(model):
+        st.warning(f"Model {plain(repr(model))}: {plain(problem)}.", icon=":material/error:")
     if panel.card is not None and not panel.answers:
+        fetched = "" if problem or services.at_hand(model) else " (its model is fetched from Hugging Face first)"
         st.info(
-            "The settings on the left have no result yet: press **Run** to compute it. "
+            f"The settings on the left have no result yet: press **Run** to compute it{fetched}. "
             f"Meanwhile this shows {variant(panel.card.method, panel.card.options)} on {panel.card.task}.",
             icon=":material/hourglass_empty:",
         )

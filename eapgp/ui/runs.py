@@ -80,10 +80,10 @@ def table(cards: Sequence[Card]) -> pd.DataFrame:
         meta, record, known = card.run.meta, card.record, not card.imported
         rows.append(
             {
-                "name": meta["name"],
                 "model": card.model_title,
                 "task": card.task,
                 "method": variant(card.method, card.options),
+                "name": meta["name"],
                 "pairs": card.n_pairs if known else None,
                 "seed": record["request"]["seed"] if known else None,
                 "clean": record["metric_clean"]["mean"],

@@ -6,16 +6,22 @@ command line and the library take too.
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.methods import option_names
 from eapgp.ui.prompts_store import KeptPrompts, PromptStore
-from eapgp.ui.state import Field, choice, integer, text
+from eapgp.ui.state import Field, choice, integer
 
 MAX_PAIRS = 5000
 STEP_RULES = ("relative", "unit")
+_PATH_STARTS = ("/", "~", ".")
+_HUB_ID = re.compile(r"[\w.\-]{1,96}/[\w.\-]{1,96}")
+_ONE_LINE = re.compile(r"[^\x00-\x1f]{1,300}")
 SPLITS = {"all": "All prompts", "train": "Trained on", "test": "Held out"}
 
 
@@ -58,6 +64,33 @@ def metric_names() -> list[str]:
     return ["task", *METRICS]
 
 
+def model_problem(name: str) -> str:
+    """Why a name can be no model here, or "": it is listed, a folder, or of a Hugging Face id's form.
+
+    A folder that is gone is told too, though its runs may still be in the library.
+    """
+    from eapgp.models.catalogue import CATALOGUE, find_model
+
+    if find_model(name) is not None or Path(name).expanduser().is_dir():
+        return ""
+    if name.startswith(_PATH_STARTS):
+        return "expected a folder in Hugging Face layout, there is none"
+    if _HUB_ID.fullmatch(name):
+        return ""
+    near = difflib.get_close_matches(name, [entry.name for entry in CATALOGUE], n=1)
+    guess = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"expected a model of the list{guess}, a Hugging Face id such as owner/name, or a folder"
+
+
+def _model(value: str) -> str:
+    if not _ONE_LINE.fullmatch(value):
+        raise ValueError("expected a model name, Hugging Face id or folder")
+    problem = model_problem(value)
+    if problem and not value.startswith(_PATH_STARTS):
+        raise ValueError(problem)
+    return value
+
+
 def _step(value: str) -> str:
     if value in STEP_RULES:
         return value
@@ -70,13 +103,12 @@ def _step(value: str) -> str:
 
 
 FIELDS: tuple[Field, ...] = (
-    text(
+    Field(
         "model",
         "demo",
+        _model,
         "The language model whose edges are scored. “demo” is bundled and runs in seconds on a laptop; the others "
         "are fetched from Hugging Face when you press Run. You can also type any Hugging Face id or a local folder.",
-        pattern=r"[^\x00-\x1f]{1,300}",
-        expected="a model name, Hugging Face id or folder",
     ),
     choice(
         "task",
