@@ -275,9 +275,10 @@ def say_problems(session: Session, panel: Panel | None = None) -> None:
     if problem := model_problem(model):
         st.warning(f"Model {plain(repr(model))}: {plain(problem)}.", icon=":material/error:")
     if panel.card is not None and not panel.answers:
-        fetched = "" if problem or services.at_hand(model) else " (its model is fetched from Hugging Face first)"
+        fetched = "" if services.at_hand(model) else " (its model is fetched from Hugging Face first)"
+        todo = "." if problem else f" yet: press **Run** to compute it{fetched}."
         st.info(
-            f"The settings on the left have no result yet: press **Run** to compute it{fetched}. "
+            f"The settings on the left have no result{todo} "
             f"Meanwhile this shows {variant(panel.card.method, panel.card.options)} on {panel.card.task}.",
             icon=":material/hourglass_empty:",
         )
