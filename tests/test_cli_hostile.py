@@ -157,6 +157,21 @@ def test_an_outcome_outlives_the_weights(
     assert Path(after["page"]).is_file() and (home / "studies" / "paper-demo-1-task-2-pairs-no-exact").is_dir()
 
 
+def test_a_library_that_cannot_be_written_answers_what_it_holds_and_refuses_the_rest_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ["attribute", "--pairs", "2", "--method", "eap", "--json", "--home", os.environ["EAPGP_HOME"]]
+    assert main(line) == 0
+    first = json.loads(capsys.readouterr().out)
+    may = os.access
+    monkeypatch.setattr("os.access", lambda place, mode, **how: not mode & os.W_OK and may(place, mode, **how))
+    monkeypatch.setattr("eapgp.runs.compute.run_attribution", lambda *_, **__: pytest.fail("computed for nothing"))
+    assert main(line) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["cached"] and again["id"] == first["id"]
+    assert "expected a folder that can be written" in refuse(capsys, *line, "--seed", "1")
+
+
 def completions(words: str, at: int) -> list[str]:
     environment = {**os.environ, "_EAPGP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(at)}
     code = "import sys; sys.argv = ['eapgp']; from eapgp.cli import main; sys.exit(main())"

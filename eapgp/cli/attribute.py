@@ -231,7 +231,7 @@ def computed(
     export: Path | None = None,
 ) -> Run:
     """Compute or find the run, copy it to `folder`, export its scores to `export`."""
-    check_folder(home, "--home")
+    check_folder(home, "--home", write=False)  # a run that is stored is answered from there all the same
     check_folder(folder, "--out")
     check_file(export, "--export")
     if folder is not None:

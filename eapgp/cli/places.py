@@ -8,8 +8,8 @@ from pathlib import Path
 from eapgp.errors import OptionError
 
 
-def check_folder(folder: Path | None, option: str) -> None:
-    """Raise unless a folder is there and can be written, or can be made.
+def check_folder(folder: Path | None, option: str, *, write: bool = True) -> None:
+    """Raise unless a folder is there and can be written (if it is to be), or can be made.
 
     Errors: OptionError naming the option and what is in the way.
     """
@@ -20,7 +20,7 @@ def check_folder(folder: Path | None, option: str) -> None:
         place = place.parent
     if not place.is_dir():
         raise OptionError(f"{option} {folder}: expected a folder, got a file ({place}); name another.")
-    if not os.access(place, os.W_OK | os.X_OK):
+    if write and not os.access(place, os.W_OK | os.X_OK):
         raise OptionError(f"{option} {folder}: expected a folder that can be written, {place} cannot; name another.")
 
 

@@ -75,6 +75,7 @@ def compute_run(
     request = resolved.request(model)
     if use_cache and (found := library.find(request)) is not None:
         return found
+    library.check_writable()
     attribution = run_attribution(resolved, model, progress=progress)
     _report(progress, "saving", 1.0)
     return library.save(

@@ -174,6 +174,8 @@ def compute_together(
         known = library.find(request) if use_cache and pool.rank == 0 else None
         if pool.decide(known is not None):
             return known
+        if pool.rank == 0:
+            library.check_writable()
         attribution = _attribution(resolved, model, pool, progress)
     if attribution is None:
         return None

@@ -10,6 +10,7 @@ Several processes may use one library at the same time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import time
@@ -112,9 +113,18 @@ class RunLibrary:
         finally:
             remove_folder(temporary)
 
+    def check_writable(self) -> None:
+        """Raise unless a run can be stored; ask before an hour of computing.
+
+        Errors: RunError naming the folder and what is in the way.
+        """
+        remove_folder(self._temporary("check"))
+
     def _temporary(self, label: str) -> Path:
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.runs, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             return temporary_folder(self.temporary, label)
         except OSError as error:
             raise RunError(
