@@ -119,6 +119,10 @@ def test_an_option_at_its_default_is_the_same_cell() -> None:
         ({"seeds": [0, "one"]}, r"seeds\[1\]: expected a whole number, got 'one'"),
         ({"evaluations": [{"grid": "fine"}]}, r"evaluations\[0\]\.grid: expected one of default, mib, got 'fine'"),
         (
+            {"evaluations": [{"sizes": [1]}, {"name": "more", "sizes": [20, 480]}], "models": ["gpt2", "demo"]},
+            r"evaluations\[1\]\.sizes: expected at most 479, the edges of demo, got 480",
+        ),
+        (
             {"evaluations": [{"sizes": [1], "thresholds": [0.1]}]},
             r"evaluations\[0\]: circuits: expected sizes, nodes or",
         ),

@@ -132,6 +132,7 @@ def make_study(mapping: Mapping[str, Any], *, where: str = "study", folder: Path
     execution = dict(mapping.get("execution", {}))
     shared = {key: execution.pop(key) for key in ("device", "batch_size") if key in execution}
     evaluations = tuple(_evaluations(mapping, where))
+    _check_sizes(mapping, evaluations, where)
     cells: dict[str, Cell] = {}
     for spec, label in _specs(mapping, where, folder or Path.cwd(), shared):
         cell = Cell(spec, evaluations, label)
@@ -159,6 +160,20 @@ def _evaluations(mapping: Mapping[str, Any], where: str) -> Iterator[Evaluation]
             yield Evaluation(question=Question(**given), **own)
         except InputError as error:
             raise FormatError(f"{where}: {at}: {error}") from None
+
+
+def _check_sizes(mapping: Mapping[str, Any], evaluations: Sequence[Evaluation], where: str) -> None:
+    """Circuits larger than a model whose size is known without loading it. Errors: FormatError."""
+    from eapgp.study.estimate import model_shape
+
+    for model, (index, evaluation) in itertools.product(_entries(mapping["models"]), enumerate(evaluations)):
+        shape = model_shape(model["name"])
+        largest = max(evaluation.question.sizes, default=0)
+        if shape is not None and largest > shape.graph.n_edges:
+            raise FormatError(
+                f"{where}: {place(('evaluations', index))}.sizes: expected at most {shape.graph.n_edges:,}, the edges "
+                f"of {model['name']}, got {largest:,}."
+            )
 
 
 def _specs(
