@@ -133,7 +133,8 @@ def _run(
     rounds: list[_Gathered] = []
     earlier: tuple[NDArray[np.float64], ...] = ()
     messages: list[str] = []
-    expected = max(1.0, sum(method.passes(int(settings.get("steps", 1)), model.graph.n_layers)) / 2 + 2)
+    every = sum(method.passes(int(settings.get("steps", 1)), model.graph.n_layers))
+    expected = every / 2 / method.rounds + 2  # forward and backward are one tick, the reference runs two
     state = {"done": 0, "ticks": 0.0, "size": 0}
 
     def tick(share: float | None = None) -> None:
