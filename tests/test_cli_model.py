@@ -196,6 +196,32 @@ def test_evaluate_takes_other_prompts_and_other_scores(capsys: pytest.CaptureFix
     assert limit["curve"][0]["edges_selected"] == int((np.abs(scores.values) >= 0.05).sum())
 
 
+def test_evaluate_goes_by_the_intervention_and_metric_of_the_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made = ("--task", "sva", "--pairs", "4", "--method", "eap", "--intervention", "zero", "--metric", "logit-diff")
+    said = call(capsys, "attribute", *made, "--export", "scores.json")
+    line = ("evaluate", "--run", said["run"], "--edges", "40")
+    own, patched = call(capsys, *line), call(capsys, *line, "--intervention", "patching")
+    assert (own["intervention"], patched["intervention"]) == ("zero", "patching")
+    assert own["metric_corrupted"] != pytest.approx(patched["metric_corrupted"], rel=1e-3)
+    again = call(capsys, *line, "--intervention", "zero")
+    assert again["cached"] and again["curve"] == own["curve"]
+    assert main([*line]) == 0
+    assert "every edge at its zero value" in capsys.readouterr().out
+    others = call(capsys, *line, "--seed", "7")
+    assert (others["metric"], others["intervention"]) == ("logit-diff", "zero"), "other pairs of the same task"
+    task = call(capsys, *line, "--task", "gender-bias", "--pairs", "2")
+    assert task["metric"] == "logit-diff"
+    assert call(capsys, *line, "--task", "hypernymy", "--pairs", "2")["metric"] == "prob-diff", "another task's own"
+    given = ("--task", "sva", "--pairs", "4", "--edges", "40")
+    assert call(capsys, "evaluate", "--scores", "scores.json", *given)["intervention"] == "patching"
+    kept = call(capsys, "import", "scores.json", "--keep", "--task", "sva", "--model", "demo")["run"]
+    for prompts in ((), ("--seed", "7"), ("--task", "sva")):
+        told = refuse(capsys, "evaluate", "--run", kept, "--edges", "40", *prompts)
+        assert "imported from a file; evaluate the file: eapgp evaluate --scores scores.json" in told
+
+
 def test_node_scores_are_told_exported_and_select_circuits(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     said = call(capsys, "exact", "--pairs", "3", "--export", "scores.json")
     own = open_run(said["run"]).attribution().node_scores

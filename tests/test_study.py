@@ -91,6 +91,13 @@ def test_a_cells_name_depends_on_what_is_computed_and_on_nothing_else() -> None:
     assert Cell.from_dict(json.loads(json.dumps(cell.to_dict()))) == cell
 
 
+def test_circuits_are_judged_with_the_intervention_of_their_scores() -> None:
+    study = make_study(with_(methods=["eap", {"name": "eap", "intervention": "zero"}]))
+    assert [cell.evaluations[0].question.intervention for cell in study.cells] == ["patching", "zero"]
+    given = make_study(with_(evaluations=[{**SMALL["evaluations"][0], "intervention": "patching"}]))
+    assert given.cells[0].key == study.cells[0].key, "as it was named before"
+
+
 def test_an_option_at_its_default_is_the_same_cell() -> None:
     bare, given = (
         make_study(with_(methods=[method])).cells for method in ("eap-ig", {"name": "eap-ig", "options": {"steps": 5}})

@@ -74,12 +74,13 @@ def register(app: typer.Typer) -> None:
         ] = False,
         metric: MetricOption = None,
         intervention: Annotated[
-            str,
+            str | None,
             typer.Option(
                 help="What edges outside the circuit carry: patching, zero, mean, mean-positional.",
                 rich_help_panel=RUNNING,
+                show_default="the run's; patching for --scores",
             ),
-        ] = "patching",
+        ] = None,
         bootstrap: Annotated[
             int, typer.Option(min=1, help="Resamples of the pairs for the intervals.", rich_help_panel=RUNNING)
         ] = 1000,

@@ -15,7 +15,9 @@ Entry = dict[str, Any]
 def evaluation_text(payload: Entry) -> Any:
     """The tables of an answer of `evaluate`."""
     clean, corrupted = number(payload["metric_clean"]), number(payload["metric_corrupted"])
-    head = f"{payload['metric']} clean {clean}, corrupted {corrupted}, {payload['n_pairs']} pairs"
+    cut = payload["intervention"]
+    ends = f"corrupted {corrupted}" if cut == "patching" else f"every edge at its {cut} value {corrupted}"
+    head = f"{payload['metric']} clean {clean}, {ends}, {payload['n_pairs']} pairs"
     kept = "" if payload.get("kept", True) else "the answer is not kept: the run's folder stays as it is."
     minimal = [part for entry in payload.get("minimality", ()) for part in _minimal(entry)]
     steady = [part for entry in payload.get("stability", ()) for part in _steady(entry)]

@@ -19,6 +19,7 @@ from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.bundled import is_bundled
 from eapgp.runs.canonical import content_key
 from eapgp.runs.compute import ModelLoader, Progress, load_for
+from eapgp.runs.imported import METHOD as IMPORTED
 from eapgp.runs.run import Run
 from eapgp.runs.spec import RunSpec
 from eapgp.runs.stable_edges import check_per_pair, edge_stability
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from eapgp.evaluation.runner import CircuitRuns
 
 GRIDS = ("default", "mib")
+PATCHING = "patching"
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class Question:
     """Which circuits of a set of scores are run, and how.
 
     Circuits: `sizes` (edges), `nodes` (the edges among that many best heads and MLPs), `thresholds`, else
-    the `grid` ("default" or "mib"). rule: "top-n" or "greedy". metric None means the prompts' own.
+    the `grid` ("default" or "mib"). rule: "top-n" or "greedy". metric None means the run's on prompts of its
+    task, else the prompts' own. intervention: what edges outside carry; None means what the run's scores were made
+    with, and `patching` for scores of a file.
     baseline: seeds of random circuits. completeness, minimality: also run each circuit's complement,
     and each circuit without one edge. stability: how often each kept edge is in the top n over resamples of
     the pairs that the scores were made on.
@@ -50,7 +54,7 @@ class Question:
     absolute: bool = True
     prune: bool = True
     metric: str | None = None
-    intervention: str = "patching"
+    intervention: str | None = None
     resamples: int = 1000
     level: float = 0.95
     seed: int = 0
@@ -65,7 +69,7 @@ class Question:
         given = [name for name in ("sizes", "nodes", "thresholds") if getattr(self, name)]
         if len(given) > 1:
             raise OptionError(f"circuits: expected sizes, nodes or thresholds, got {' and '.join(given)}; give one.")
-        if self.intervention not in ALL_INTERVENTIONS:
+        if self.intervention is not None and self.intervention not in ALL_INTERVENTIONS:
             raise UnknownNameError.of("intervention", self.intervention, ALL_INTERVENTIONS)
         if not 0 < self.level < 1:
             raise OptionError(f"level: expected a share between 0 and 1, got {self.level}.")
@@ -132,10 +136,13 @@ def evaluate_run(
 
     Errors: InputError for what is asked wrongly, and where the model is no longer the run's.
     """
-    question = question or Question()
+    if run.request["method"] == IMPORTED:
+        raise RunError(
+            f"run {run.id[:12]}: expected a run with a model and prompts, got scores imported from a file; "
+            f"evaluate the file: eapgp evaluate --scores {run.record['options'].get('file', 'FILE')} --model … --task …"
+        )
     judged = prompts or run.prompts()
-    if question.metric is None:
-        question = replace(question, metric=run.request["metric"] if prompts is None else judged.metric)
+    question = _settled(question or Question(), run, judged)
     circuits = question.circuits(run.scores(), run.attribution().node_scores if question.nodes else None)
     if question.stability:
         check_per_pair(run)
@@ -153,6 +160,19 @@ def evaluate_run(
         answer["stability"] = edge_stability(run, circuits, question)
     stored = _stored(run, name, answer) if save else None
     return _told({**(stored or answer), "cached": False, "kept": stored is not None}, pairs)
+
+
+def _settled(question: Question, run: Run, judged: PromptSet) -> Question:
+    """The question with the run's metric and intervention where it names none.
+
+    Prompts of another task have a metric of their own.
+    """
+    own = judged.hash == run.request["prompts"]["hash"] or judged.task == run.request["task"]
+    return replace(
+        question,
+        metric=question.metric or (run.request["metric"] if own else judged.metric),
+        intervention=question.intervention or run.request.get("intervention", PATCHING),
+    )
 
 
 def _stored(run: Run, name: str, answer: dict[str, Any]) -> dict[str, Any] | None:
@@ -208,7 +228,7 @@ def evaluate_circuits(
         model,
         prompts,
         metric=question.metric,
-        intervention=question.intervention,
+        intervention=question.intervention or PATCHING,
         batch_size=batch_size,
         progress=progress,
     )
@@ -216,7 +236,7 @@ def evaluate_circuits(
     runs = runner.run(circuits, progress=progress)
     curve = summarise("", circuits, runs, level=question.level, fractions=question.fractions, **how)
     answer = {key: value for key, value in curve.to_dict().items() if key != "name"}
-    answer |= {"metric": runner.metric.name, "intervention": question.intervention}
+    answer |= {"metric": runner.metric.name, "intervention": runner.intervention}
     if pairs:
         answer["pairs"] = _pairs(runs, curve, question)
     if question.baseline:

@@ -135,7 +135,7 @@ def make_study(mapping: Mapping[str, Any], *, where: str = "study", folder: Path
     _check_sizes(mapping, evaluations, where)
     cells: dict[str, Cell] = {}
     for spec, label in _specs(mapping, where, folder or Path.cwd(), shared):
-        cell = Cell(spec, evaluations, label)
+        cell = Cell(spec, tuple(_as_scored(entry, spec) for entry in evaluations), label)
         cells.setdefault(cell.key, cell)
     return Study(
         name=mapping["name"],
@@ -174,6 +174,12 @@ def _check_sizes(mapping: Mapping[str, Any], evaluations: Sequence[Evaluation], 
                 f"{where}: {place(('evaluations', index))}.sizes: expected at most {shape.graph.n_edges:,}, the edges "
                 f"of {model['name']}, got {largest:,}."
             )
+
+
+def _as_scored(entry: Evaluation, spec: RunSpec) -> Evaluation:
+    """The evaluation with the intervention of the scores where it names none."""
+    question = entry.question
+    return replace(entry, question=replace(question, intervention=question.intervention or spec.intervention))
 
 
 def _specs(
