@@ -117,7 +117,7 @@ def test_a_pasted_link_restores_the_view_and_a_bad_parameter_is_named(app: str, 
 
 
 def test_an_unknown_model_is_one_line_and_the_page_stays(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app, query="model=no-such-model-at-all&pairs=4")
+    page = open_page(app, query="model=nobody/no-such-model-at-all&pairs=4")
     run_button(page).click()
     page.get_by_text("The computation failed").wait_for(timeout=LONG)
     assert page.get_by_text("Traceback").count() == 0
