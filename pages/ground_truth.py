@@ -24,10 +24,10 @@ with guard("The comparison"):
     with st.container(horizontal=True, vertical_alignment="bottom", key="truth-choice"):
         known = truth.choose_known(session)
         found = truth.candidates(known)
-        chosen = truth.choose(session, known, found) if found else []
         if not known.exact and found:
             with st.popover("Add scores", icon=":material/upload_file:", help="Import files of edge scores."):
                 missing.importer(session, known, key="truth-upload")
+    chosen = truth.choose(session, known, found) if found else []
     missing.say_missing(session, known, shown.card, loud=not chosen)
     if known.exact:
         missing.planted_progress(len(found))

@@ -104,6 +104,15 @@ def test_compared_scores_bring_their_own_ranking() -> None:
     ranks = np.frombuffer(base64.b64decode(payload["compare"]["rank"]), dtype="<i4")
     assert [place[name] for name in names] == ranks.tolist()
     assert payload["scale_max"] == pytest.approx(largest(a, b))
+    assert "scale" not in payload["compare"]
+
+
+def test_compared_scores_of_other_units_keep_a_scale_each() -> None:
+    a = seeded(3, 2, 4)
+    b = EdgeScores(a.graph, 1000 * seeded(3, 2, 5).values)
+    payload = build_payload(a, compare=b, own_scales=True)
+    assert payload["scale_max"] == pytest.approx(largest(a))
+    assert payload["compare"]["scale"] == pytest.approx(largest(b))
 
 
 def test_a_fixed_circuit_is_sent_whole() -> None:

@@ -397,6 +397,25 @@ def test_focus_fills_the_panel_with_one_path() -> None:
     assert fig.layout.xaxis.range[1] - fig.layout.xaxis.range[0] < 1.5 * np.ptp(points, axis=0).max()
 
 
+def test_on_a_phone_the_panel_takes_the_shape_of_what_it_shows() -> None:
+    given = records()
+    plane = project_record(given, 0)
+    x, y = plane.grid(4)
+    terrain = Background(x, y, np.zeros((4, 4)), "metric")
+    wide = path.path_projection(given, pair=0)
+    for options in ({}, {"focus": "gradpath"}, {"background": terrain}, {"pair": None}):
+        fig = path.path_projection(given, **{"pair": 0, "play": True, "width": 360} | options)
+        (left, right), (low, high) = fig.layout.xaxis.range, fig.layout.yaxis.range
+        panel = fig.layout.height - fig.layout.margin.t - fig.layout.margin.b
+        assert panel == pytest.approx(min(max(248 * (high - low) / (right - left), 100), 420), abs=51)
+        assert panel < wide.layout.height - wide.layout.margin.t - wide.layout.margin.b
+        for trace in shown_traces(fig):
+            if trace.type == "scatter" and trace.name == "GradPath":
+                assert left <= min(trace.x) and max(trace.x) <= right and low <= min(trace.y) and max(trace.y) <= high
+    bar = path.path_projection(given, pair=0, background=terrain, width=360).data[0].colorbar
+    assert bar.orientation == "h" and bar.title.text == "metric"
+
+
 def test_playing_moves_only_the_halo_through_all_steps() -> None:
     given = records()
     fig = path.path_projection(given, pair=0, play=True)

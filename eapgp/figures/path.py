@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from eapgp.attribution.result import PathRecord
 from eapgp.figures.inputs import Background
 from eapgp.figures.projection import MeanProjection, Projection, grid_of, mean_projection, project_record
-from eapgp.figures.style import PATH_NAMES, PATH_STYLES, LineStyle, apply, colour_bar, fade, theme
+from eapgp.figures.style import PATH_NAMES, PATH_STYLES, LineStyle, apply, colour_bar, fade, theme, unescape
 
 Floats = NDArray[np.floating[Any]]
 _FALLBACK = LineStyle("#CC79A7", "solid", "star")
+_BESIDE = 112  # px of a figure beside its panel: axis title, tick labels, margin
+_LOWEST, _HIGHEST = 150, 420  # px of a panel whose height follows its window
+_BAR = 46  # px of a lying colour bar with its title
 _IN_TEXT = {"straight": "the straight line"}
 _READ = (
     "Each numbered point is an input on the way from the clean prompt (0); distances in this flat picture are true "
@@ -43,6 +46,7 @@ def path_projection(
     current: int | None = None,
     play: bool = False,
     focus: str | None = None,
+    width: int | None = None,
     title: str = "The path through input space",
     dark: bool = False,
 ) -> go.Figure:
@@ -55,12 +59,13 @@ def path_projection(
     comes back to it.
     `focus` names a path that fills the panel (GradPath can be short beside ‖x − x′‖); a background
     for it is made with `projection.grid(kinds=[focus])`. Markers carry customdata [kind, step, …].
+    `width`: px that the figure will get where that is little (a phone); its height then follows what is drawn.
     Errors: OptionError as in `project_record`.
     """
     if pair is None:
-        return _mean_figure(
-            records, background=background, current=current, play=play, focus=focus, title=title, dark=dark
-        )
+        fig, mean = _mean_figure(records, background=background, current=current, play=play, title=title, dark=dark)
+        window = _window(mean, np.array([1.0, 0.0]), focus, background, filled=width is not None)
+        return _narrowed(_isometric(fig, window), window, width)
     plane = projection if projection is not None else project_record(records, pair)
     fig = go.Figure()
     if background is not None:
@@ -72,7 +77,8 @@ def path_projection(
     note = f"pair {pair}: {_shares(plane.explained)} lie in this plane"
     x, y = "along x′ − x (embedding units)", "main deviation (embedding units)"
     _dress(fig, title, x, y, note, plane.explained, play=play, dark=dark)
-    return _isometric(fig, _window(plane.coordinates, focus, background))
+    window = _window(plane.coordinates, plane.corrupted, focus, background, filled=width is not None)
+    return _narrowed(_isometric(fig, window), window, width)
 
 
 def _shares(explained: Mapping[str, float]) -> str:
@@ -95,10 +101,10 @@ def _mean_figure(
     background: Background | None,
     current: int | None,
     play: bool,
-    focus: str | None,
     title: str,
     dark: bool,
-) -> go.Figure:
+) -> tuple[go.Figure, Mapping[str, Floats]]:
+    """The picture of all pairs, and the mean paths in it."""
     n_pairs = min(record.output_distance.shape[1] for record in records.values())
     averaged: MeanProjection = mean_projection([project_record(records, pair) for pair in range(n_pairs)])
     fig = go.Figure()
@@ -114,7 +120,7 @@ def _mean_figure(
     note = f"mean over {n} pairs, each in its own plane (unit: its ‖x − x′‖) with {_shares(averaged.explained)}"
     x, y = "along x′ − x (in ‖x − x′‖)", "main deviation (in ‖x − x′‖)"
     _dress(fig, title, x, y, note, averaged.explained, play=play, dark=dark)
-    return _isometric(fig, _window(averaged.mean, focus, background))
+    return fig, averaged.mean
 
 
 def _terrain(background: Background, *, dark: bool) -> go.Contour:
@@ -254,24 +260,53 @@ def _controls(fig: go.Figure, n_points: int, shown: int, *, dark: bool) -> None:
     fig.update_layout(updatemenus=[menu])
 
 
+Window = tuple[list[float], list[float]]
+
+
 def _window(
-    coordinates: Mapping[str, Floats], focus: str | None, background: Background | None
-) -> tuple[list[float], list[float]] | None:
-    """x and y ranges: the background's, else those of the path in focus, else plotly's own."""
+    coordinates: Mapping[str, Floats],
+    corrupted: Floats,
+    focus: str | None,
+    background: Background | None,
+    *,
+    filled: bool = False,
+) -> Window | None:
+    """x and y ranges: the background's, else the focused path's, else plotly's own (`filled`: around both ends)."""
     if background is not None:
         x, y = background.x, background.y
         return [float(np.min(x)), float(np.max(x))], [float(np.min(y)), float(np.max(y))]
-    if focus is None or focus not in coordinates:
+    if focus is not None and focus in coordinates:
+        x, y = grid_of(coordinates[focus], 2, least=1.3)
+    elif filled:
+        x, y = grid_of(np.concatenate([np.zeros((1, 2)), corrupted[None], *coordinates.values()]), 2)
+    else:
         return None
-    x, y = grid_of(coordinates[focus], 2, least=1.3)
     return [float(x[0]), float(x[1])], [float(y[0]), float(y[1])]
 
 
-def _isometric(fig: go.Figure, window: tuple[list[float], list[float]] | None) -> go.Figure:
+def _isometric(fig: go.Figure, window: Window | None) -> go.Figure:
     """One unit is as long across as it is up, in a panel of any shape."""
     fig.update_xaxes(zeroline=False)
     fig.update_yaxes(zeroline=False, scaleanchor="x", scaleratio=1)
     if window is not None:
         fig.update_xaxes(range=window[0])
         fig.update_yaxes(range=window[1])
+    return fig
+
+
+def _narrowed(fig: go.Figure, window: Window | None, width: int | None) -> go.Figure:
+    """On a phone a panel of the window's shape, with the colour bar above it and a title that fits beside it."""
+    if window is None or width is None:
+        return fig
+    (left, right), (low, high) = window
+    terrain = list(fig.select_traces({"type": "contour"}))
+    over = _BAR if terrain else 0
+    for trace in terrain:
+        lying: dict[str, Any] = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": 1.0, "yanchor": "bottom"}
+        trace.colorbar = colour_bar(unescape(trace.colorbar.title.text), **lying)
+    panel = min(max((width - _BESIDE) * (high - low) / (right - left), _LOWEST - over), _HIGHEST)
+    margin = fig.layout.margin
+    fig.update_layout(margin={"t": margin.t + over}, height=round(margin.t + over + margin.b + panel))
+    fig.update_yaxes(title_text="deviation")
+    fig.update_annotations(yshift=-24, font_size=12)
     return fig

@@ -214,6 +214,9 @@ _LEGEND = {
 }
 
 
+_NOTE_WIDTH = 50  # characters of a line under the title: as many as a phone shows, in wide fonts too
+
+
 def _wrapped(text: str, width: int) -> str:
     """Escaped text broken into lines that fit a phone."""
     return "<br>".join(escape(line) for line in textwrap.wrap(text, width))
@@ -244,9 +247,9 @@ def apply(
     heading |= {"font": {"size": 19, "color": look.text}, "yref": "container", "y": 0.97, "yanchor": "top"}
     heading["automargin"] = True
     if note:
-        heading["subtitle"] = {"text": _wrapped(note, 54), "font": {"size": 13, "color": look.muted}}
+        heading["subtitle"] = {"text": _wrapped(note, _NOTE_WIDTH), "font": {"size": 13, "color": look.muted}}
     top = 40 + 22 * (text.count("<br>") + 1) + 30 * panel_titles
-    top += 18 * (_wrapped(note, 54).count("<br>") + 1) if note else 0
+    top += 18 * (_wrapped(note, _NOTE_WIDTH).count("<br>") + 1) if note else 0
     fig.update_layout(
         title=heading,
         meta={"read": read},

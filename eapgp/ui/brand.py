@@ -16,8 +16,10 @@ _COLOURS = {
 }
 # Streamlit writes white on the primary colour in both themes; on the light one of the dark theme that is not legible.
 # The theme may change without a rerun of the script, so the style sheet itself tells the two apart.
+# In a row, chips and choices scroll sideways by default, so that some cannot be seen: they wrap instead.
 # Where nothing can hover (phones), the tools of figures and tables are always shown, over what stands above: the
 # figure's own title, a table's caption. They get a line of their own there. Lists of five rows need no tools at all.
+# Small buttons are hit within 24 px there, however small they look; on narrow screens rows that wrapped stand closer.
 STYLE = """<style>
 button[kind="primary"]:not(:disabled) :is(p, span), [data-tag], [data-tag] * {
   color: light-dark(#ffffff, #12181b) !important;
@@ -26,11 +28,22 @@ button[kind="primary"]:not(:disabled) :is(p, span), [data-tag], [data-tag] * {
   position: sticky; bottom: 0; z-index: 2; padding: 0.5rem 0; background: light-dark(#f6f8f8, #161d21);
 }
 [class*="st-key-list-"] [data-testid="stElementToolbar"] { display: none; }
+[data-testid="stMultiSelectTagsContainer"] { flex-wrap: wrap !important; overflow: visible !important; height: auto; }
+:has(> [data-testid="stMultiSelectTagsContainer"]) { max-height: none !important; height: auto !important; }
+[data-testid="stButtonGroup"] > [role="radiogroup"] { flex-wrap: wrap !important; overflow: visible !important; }
+@media (max-width: 640px) {
+  .stHorizontalBlock { row-gap: 0.75rem; }
+}
 @media (hover: none) {
   [data-testid="stElementContainer"]:has(> div > [data-testid="stPlotlyChart"]) {
     margin-top: 1.75rem; overflow: visible;
   }
   .js-plotly-plot { overflow: visible !important; }
+  .js-plotly-plot .modebar-btn { min-height: 24px; }
+  [data-testid="stTooltipIcon"] button, [data-tag] button { position: relative; }
+  [data-testid="stTooltipIcon"] button::after, [data-tag] button::after {
+    content: ""; position: absolute; inset: 50%; width: 26px; height: 26px; translate: -50% -50%;
+  }
   .js-plotly-plot .modebar-container { top: -1.75rem !important; }
   [data-testid="stElementContainer"]:not([class*="st-key-list-"]):has(> div > [data-testid="stDataFrame"]) {
     margin-top: 1.75rem;

@@ -86,11 +86,20 @@ def pictures(session: Session, cards: Mapping[str, Card], pair: Pair, k: int) ->
     view = whole_view(session, selected(graph, session["sel"]), graph.n_layers)
     if session["picture"] == "sets":
         first, second = pair.scores
-        payload = build_payload(first, n=k, compare=second, labels=pair.names, view=view, filename="compare")
+        payload = build_payload(
+            first,
+            n=k,
+            compare=second,
+            labels=pair.names,
+            own_scales=not pair.same_units,
+            view=view,
+            filename="compare",
+        )
         bound_view(session, payload, key="compare-sets", height=640)
         st.caption(
             f"Which of the two circuits takes an edge: only A ({plain(pair.names[0])}), both, only "
             f"B ({plain(pair.names[1])}), or both with opposite sign. Click an edge to see it below."
+            + ("" if pair.same_units else _OWN_SCALES)
         )
         return
     names = list(cards)
@@ -116,6 +125,12 @@ def pictures(session: Session, cards: Mapping[str, Card], pair: Pair, k: int) ->
         f"The panes share {shared}, hover, selection, filters and zoom. Blue supports the behaviour, dashed vermillion "
         "works against it."
     )
+
+
+_OWN_SCALES = (
+    " A and B use different metrics, so their widths cannot be compared: an edge that only B takes is as wide as its "
+    "share of B's largest score, every other edge as its share of A's."
+)
 
 
 def scatter(session: Session, pair: Pair, k: int, pick: Pick) -> None:

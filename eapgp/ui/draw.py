@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+PHONE = 360  # px that a figure gets on a phone, about
 _LOG = logging.getLogger("eapgp.ui")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~<>$:])")
 
@@ -24,6 +25,11 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~<>$:])")
 def dark() -> bool:
     """Whether the browser shows the dark theme."""
     return st.context.theme.type == "dark"
+
+
+def phone() -> bool:
+    """Whether the browser says that it runs on a phone."""
+    return "Mobi" in (st.context.headers.get("User-Agent") or "")
 
 
 def plain(text: object) -> str:
@@ -64,6 +70,8 @@ def chart(fig: go.Figure, key: str, *, select: bool = False) -> Any:
         "toImageButtonOptions": {"format": "svg", "filename": f"eapgp-{key}"},
         "scrollZoom": False,
     }
+    if phone():  # a finger that moves over a figure scrolls the page; the tools above it zoom
+        fig.update_layout(dragmode=False)
     extra: dict[str, Any] = {"on_select": "rerun", "selection_mode": "points"} if select else {}
     title = (fig.layout.title.text or key) if fig.layout.title else key
     state = st.plotly_chart(fig, theme=None, key=key, config=options, alt=str(title), **extra)

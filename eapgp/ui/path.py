@@ -9,7 +9,7 @@ import streamlit as st
 
 from eapgp.attribution.result import PathRecord
 from eapgp.ui import services
-from eapgp.ui.draw import chart, dark, plain
+from eapgp.ui.draw import PHONE, chart, dark, phone, plain
 from eapgp.ui.jobs import JobView
 from eapgp.ui.live import follow
 from eapgp.ui.methods import variant
@@ -163,7 +163,14 @@ def picture(session: Session, card: Card, records: Records, pair: int | None) ->
     _step(session, records)
     background = _background(session, card, drawn, pair, focus)
     figure = path_projection(
-        drawn, pair=pair, background=background, current=session["at"], play=True, focus=focus, dark=dark()
+        drawn,
+        pair=pair,
+        background=background,
+        current=session["at"],
+        play=True,
+        focus=focus,
+        width=PHONE if phone() else None,
+        dark=dark(),
     )
     if pair is not None:  # the library counts pairs from 0, the page from 1
         title = figure.layout.title.subtitle

@@ -256,13 +256,10 @@ def metrics(current: str) -> None:
     """Every metric with its formula."""
     from eapgp.metrics import METRICS
 
-    rows = [
-        ("▶" if name == current else "", one.title, one.formula, one.explanation)
-        for name, one in METRICS.items()
-        if one.formula
-    ]
-    table = pd.DataFrame(rows, columns=["", "metric", "formula", "what it says"]).set_index("")
-    st.table(table, border="horizontal")
+    for name, one in METRICS.items():
+        if one.formula:
+            mark = "▶ " if name == current else ""
+            st.markdown(f"{mark}**{plain(one.title)}** \u2003 {plain(one.formula)}  \n{plain(one.explanation)}")
     st.caption("▶ marks the metric in use; it is chosen in the settings on the left.")
 
 

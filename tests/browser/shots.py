@@ -30,6 +30,10 @@ from tests.browser.app_helpers import settled  # noqa: E402
 from tests.browser.conftest import Server, chromium_path, wait_ready  # noqa: E402
 
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+# What a phone says of itself beyond its size: fingers, no mouse.
+DEVICES: dict[str, dict[str, Any]] = {
+    "phone": {"has_touch": True, "is_mobile": True, "user_agent": "Mozilla/5.0 (Linux; Android 15) Chrome/140.0 Mobile"}
+}
 COLOURS = 256
 PATIENCE = 600.0  # seconds for the jobs of one page
 TALLEST = 6000  # px of a whole page
@@ -94,7 +98,9 @@ def shoot(browser: Browser, base: str, asked: argparse.Namespace, pages: dict[st
         for size in asked.size or list(SIZES):
             width, height = SIZES[size]
             for name, path in pages.items():
-                context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+                context = browser.new_context(
+                    viewport={"width": width, "height": height}, color_scheme=theme, **DEVICES.get(size, {})
+                )
                 page = context.new_page()
                 page.set_default_timeout(120_000)
                 label = f"{name}-{size}-{theme}"

@@ -368,7 +368,12 @@ def test_full_screen_and_back(open_view: Any) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_phone_shows_it_without_sideways_scrolling(open_view: Any, theme: str) -> None:
-    page = open_view("n=60", size=PHONE, theme=theme, touch=True)
+    page = open_view("n=60&roles=1&truth=1", size=PHONE, theme=theme, touch=True)
+    legend = page.locator(".legend")
+    assert legend.evaluate("e => e.scrollHeight <= e.clientHeight + 1"), "the legend scrolls in a small box"
+    last = legend.locator(".legend-entry").last.bounding_box()
+    whole = page.locator(".circuit-view").bounding_box()
+    assert last["y"] + last["height"] <= whole["y"] + whole["height"]
     assert page.evaluate("document.scrollingElement.scrollWidth") <= PHONE[0]
     edges = page.evaluate(
         """() => { const root = document.querySelector('[data-testid=stBidiComponentIsolated]').shadowRoot;
@@ -439,6 +444,11 @@ def test_a_comparison_tells_the_sets_apart(open_view: Any) -> None:
     }
     assert drawn["only-a"] > 0
     assert drawn["only-b"] > 0
+    widest = "es => Math.max(...es.map((e) => parseFloat(e.style.getPropertyValue('--w'))))"
+    one_scale = page.locator(".edges .edge.is-only-b").evaluate_all(widest)
+    own = open_view("layers=4&heads=4&n=50&compare=1&units=0.01")
+    assert "its own scale: units differ" in own.locator(".legend").inner_text()
+    assert own.locator(".edges .edge.is-only-b").evaluate_all(widest) == one_scale
 
 
 def test_a_known_circuit_is_found_missed_and_exceeded(open_view: Any) -> None:

@@ -134,6 +134,23 @@ def test_phone_width_and_dark_theme(app: str, open_page: Callable[..., Any], siz
     assert wide <= size[0] + 1
 
 
+def test_a_finger_over_a_figure_scrolls_the_page(app: str, open_page: Callable[..., Any]) -> None:
+    agent = "Mozilla/5.0 (Linux; Android 15) Chrome/140.0 Mobile"
+    page = open_page(app, size=PHONE, query="tab=spread", touch=True, is_mobile=True, user_agent=agent)
+    figure = page.locator(".st-key-distribution .js-plotly-plot .main-svg").first
+    figure.wait_for(timeout=LONG)
+    figure.scroll_into_view_if_needed()
+    box = figure.bounding_box()
+    x, y = box["x"] + box["width"] / 2, min(box["y"] + box["height"] / 2, PHONE[1] - 60)
+    before = page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop")
+    touch = page.context.new_cdp_session(page)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for step in range(1, 11):
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": y - 15 * step}]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_function(f"document.querySelector('[data-testid=stMain]').scrollTop > {before + 60}")
+
+
 # ---- what a node does --------------------------------------------------------------------------
 
 

@@ -49,7 +49,8 @@ function pictureOf(view) {
   const margin = 24;
   const head = data.title ? 64 : 44;
   const entries = legendEntries(view);
-  const columns = Math.max(1, Math.floor(layout.width / 250));
+  const cell = Math.max(...entries.map(([, content]) => 72 + 6.6 * content.length)); // 12 px text, wide letters
+  const columns = clamp(Math.floor((layout.width + 24) / cell), 1, entries.length);
   const rows = Math.ceil(entries.length / columns);
   const width = layout.width + 2 * margin;
   const height = head + layout.height + 24 + rows * 22 + (data.caption ? 28 : 0) + margin;
@@ -71,7 +72,7 @@ function pictureOf(view) {
   }
   picture.append(drawing);
   entries.forEach(([sampled, content], i) => {
-    const x = margin + (i % columns) * 250;
+    const x = margin + (i % columns) * cell;
     const y = head + layout.height + 28 + Math.floor(i / columns) * 22;
     picture.append(legendPicture(view, sampled, x, y), text(x + 48, y + 4, content, 12));
   });
@@ -121,11 +122,13 @@ async function savePng(view) {
 }
 
 function saveCsv(view) {
-  const { made, result } = view;
-  const lines = ["edge,score,rank"];
+  const { made, result, data } = view;
+  const cells = (score, rank, i) => `${Number.isFinite(score[i]) ? score[i] : ""},${rank[i] >= 0 ? rank[i] + 1 : ""}`;
+  const lines = [data.compare ? "edge,set,score_a,rank_a,score_b,rank_b" : "edge,score,rank"];
   for (let j = result.visible.length - 1; j >= 0; j -= 1) {
     const i = result.visible[j];
-    lines.push(`${view.nameOf(i)},${Number.isFinite(made.score[i]) ? made.score[i] : ""},${made.rank[i] >= 0 ? made.rank[i] + 1 : ""}`);
+    const own = cells(made.score, made.rank, i);
+    lines.push(`${view.nameOf(i)},${data.compare ? `${view.kindOf(i)},${own},${cells(made.otherScore, made.otherRank, i)}` : own}`);
   }
   download(fileName(view, "csv"), `${lines.join("\n")}\n`, "text/csv");
 }

@@ -48,10 +48,15 @@ function portSample() {
 /** Entries of the legend: `[picture, text]`. */
 function legendEntries(view) {
   const { data, kinds, state } = view;
+  const width = `${state.filters.width === "log" ? "log" : "√"} |score|`;
+  const upTo = (scale) => `up to ${signed(scale).slice(1)}`;
+  const widths = data.compare?.scale > 0
+    ? [`width of ${data.compare.a} and of both: ${width}, ${upTo(view.scale)}`, `width of only ${data.compare.b}: ${width}, ${upTo(view.otherScale)} (its own scale: units differ)`]
+    : [`width: ${width}, ${upTo(view.scale)}`];
   const entries = [
     [sample("plus"), "supports (+)"],
     [sample("minus"), "works against (−)"],
-    [widthSample(), `width: ${state.filters.width === "log" ? "log" : "√"} |score|, up to ${signed(view.scale).slice(1)}`],
+    ...widths.map((text) => [widthSample(), text]),
     [portSample(), "query, key, value input"],
   ];
   for (const [kind, text] of kinds) entries.push([sample("plus", { kind }), text]);

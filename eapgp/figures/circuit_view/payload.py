@@ -50,7 +50,7 @@ class ViewPayload(TypedDict, total=False):
     scale_max: float
     view: dict[str, Any]
     roles: list[dict[str, Any]]
-    compare: dict[str, str]
+    compare: dict[str, Any]
     truth: dict[str, str]
     sets: list[dict[str, str]]
     rest_label: str
@@ -103,6 +103,7 @@ def build_payload(
     groups: Sequence[Mapping[str, Any]] | None = None,
     compare: EdgeScores | None = None,
     labels: tuple[str, str] = ("A", "B"),
+    own_scales: bool = False,
     truth: EdgeNames | None = None,
     sets: Mapping[str, EdgeNames] | None = None,
     rest_label: str = "other edges",
@@ -126,7 +127,8 @@ def build_payload(
     n: how many edges the slider starts at. circuit: show exactly its edges, without a slider.
     scale_max: |score| of the widest line; give compared panes one number. compare: the scores of a
     second method on the same graph, for the set view (only A, both, only B, sign flipped), with
-    `labels`. truth: edges of a known circuit, marked found, missed or extra as the slider moves.
+    `labels`; own_scales: their units differ, so each side is drawn by its own largest |score|.
+    truth: edges of a known circuit, marked found, missed or extra as the slider moves.
     sets: named sets of edges, told apart from the rest. added, removed, excluded: edits on top of
     the selection. view: further state to start from, as `ViewState.view` gives it (`selection`,
     `pins`, `zoom`, `filters`, `trace`). depends: a CSS selector of what the page says about the
@@ -157,7 +159,9 @@ def build_payload(
         "score": _pack(values, "<f4"),
         "extra_rank": _ranks_of(key, beyond).tolist(),
         "n_total": graph.n_edges,
-        "scale_max": float(scale_max) if scale_max else largest(scores, *([compare] if compare else [])),
+        "scale_max": float(scale_max)
+        if scale_max
+        else largest(scores, *([compare] if compare and not own_scales else [])),
         "view": _view(view, n, groups, added, removed, excluded),
         "roles": _role_list(roles),
         "prune": prune,
@@ -183,6 +187,8 @@ def build_payload(
             "score": _pack(compare.values.ravel()[edges], "<f4"),
             "rank": _pack(_ranks_of(other_key, edges), "<i4"),
         }
+        if own_scales:
+            packed["compare"]["scale"] = largest(compare)
     if truth is not None:
         packed["truth"] = {"edges": _pack(_where(edges, truth_edges), "<u4")}
     if set_edges:

@@ -55,7 +55,8 @@ function edgeTooltip(view, i) {
   const known = view.kinds.get(kind);
   if (known) parts.push(html("div", { class: "tip-kind", text: known }));
   const score = made.score[i];
-  const verdict = score > 0 ? "supports the behaviour" : score < 0 ? "works against it" : "";
+  const drawn = view.scoreOf(i);
+  const verdict = kind === "flipped" ? "" : drawn > 0 ? "supports the behaviour" : drawn < 0 ? "works against it" : "";
   const total = data.n_total ?? graph.edges;
   if (data.compare) {
     const other = made.otherScore[i];
@@ -66,7 +67,7 @@ function edgeTooltip(view, i) {
   } else {
     parts.push(tooltipRow("score", signed(score), signClass(score)), tooltipRow("rank", place(made.rank[i], total)));
   }
-  if (verdict) parts.push(html("div", { class: `tip-kind ${signClass(score)}`, text: verdict }));
+  if (verdict) parts.push(html("div", { class: `tip-kind ${signClass(drawn)}`, text: verdict }));
   return parts;
 }
 

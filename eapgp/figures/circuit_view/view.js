@@ -40,6 +40,7 @@ class CircuitView {
     this.readRoles();
     this.readKinds();
     this.scale = data.scale_max > 0 ? data.scale_max : this.largest;
+    this.otherScale = data.compare?.scale > 0 ? data.compare.scale : this.scale;
     this.applyView(data.view ?? {}, regraph);
     if (regraph) this.restore();
     this.style();
@@ -86,8 +87,10 @@ class CircuitView {
 
   order() {
     const { score, otherScore, count } = this.made;
+    const { compare, scale_max: scale } = this.data;
+    const [unit, otherUnit] = compare?.scale > 0 && scale > 0 ? [scale, compare.scale] : [1, 1]; // sizes in one unit
     const size = new Float32Array(count);
-    for (let i = 0; i < count; i += 1) size[i] = Math.max(Math.abs(score[i]) || 0, Math.abs(otherScore?.[i]) || 0);
+    for (let i = 0; i < count; i += 1) size[i] = Math.max((Math.abs(score[i]) || 0) / unit, (Math.abs(otherScore?.[i]) || 0) / otherUnit);
     this.byStrength = Int32Array.from(size.keys()).sort((a, b) => size[b] - size[a] || a - b);
     this.largest = count ? size[this.byStrength[0]] : 0;
   }
@@ -253,8 +256,12 @@ class CircuitView {
 
   /** Score that an edge is drawn with: the second method's where only that one holds it. */
   scoreOf(i) {
-    const { made } = this;
-    return this.other?.[i] && !this.kept[i] ? made.otherScore[i] : made.score[i];
+    return this.onlyOther(i) ? this.made.otherScore[i] : this.made.score[i];
+  }
+
+  /** Whether only the second method holds an edge. */
+  onlyOther(i) {
+    return Boolean(this.other?.[i]) && !this.kept[i];
   }
 
   /** Class of an edge: comparison, known circuit, or named set. */
@@ -271,7 +278,7 @@ class CircuitView {
 
   look(i) {
     const score = this.scoreOf(i);
-    return { score, kind: this.kindOf(i), width: widthOf(score, this.scale, this.state.filters.width) };
+    return { score, kind: this.kindOf(i), width: widthOf(score, this.onlyOther(i) ? this.otherScale : this.scale, this.state.filters.width) };
   }
 
   /** Draws everything; as a preview (while the slider moves) only the strongest of very many edges. */

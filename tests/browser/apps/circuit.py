@@ -43,7 +43,8 @@ if "hostile" in query:
 if "compare" in query:
     options |= {"compare": random_scores(layers, heads, 1), "labels": ("EAP", "EAP-GP")}
     mixed = 0.7 * scores.values + 0.3 * options["compare"].values
-    options["compare"] = EdgeScores(scores.graph, mixed)
+    options["compare"] = EdgeScores(scores.graph, float(query.get("units", 1)) * mixed)
+    options["own_scales"] = "units" in query
 if "truth" in query:
     options["truth"] = [name for name, _ in scores.top(40)[::2]] + [name for name, _ in scores.top(400)[300:310]]
 if "edit" in query:
