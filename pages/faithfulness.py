@@ -27,7 +27,7 @@ else:
         with st.container(horizontal=True, vertical_alignment="bottom", key="faith-choice"):
             chosen = compare.choose(session, context) or [context]
             compare.offer_more(session, shown.spec, context)
-        cards = {compare.label_of(card, context): card for card in chosen}
+        cards = compare.named(chosen, context)
         k = faithfulness.controls(session, chosen[0].graph.n_edges)
         closely = faithfulness.look_closely(session, cards, shown.card, __file__)
         with guard("The circuits of this size"):

@@ -26,10 +26,9 @@ class FakeModel:
     """What a request asks of a model."""
 
     tokenizer_hash = "t" * 16
-    dtype = "float32"
 
-    def __init__(self, name: str, weights: str) -> None:
-        self.id, self.weights_hash = name, weights
+    def __init__(self, name: str, weights: str, dtype: str) -> None:
+        self.id, self.weights_hash, self.dtype = name, weights, dtype
 
 
 Save = Callable[..., Card]
@@ -45,9 +44,10 @@ def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Save:
     def store(spec: RunSpec) -> Card:
         prompts = make_prompts(str(spec.task), spec.n_pairs or 4, seed=spec.seed, **spec.task_options)
         options = resolve_options(spec)
-        model = FakeModel(spec.model, "r" * 16 if spec.random_weights else "w" * 16)
+        model = FakeModel(spec.model, "r" * 16 if spec.random_weights else "w" * 16, spec.dtype)
         metric = spec.metric or prompts.metric
-        request = make_request(model, prompts, method=spec.method, options=options, metric=metric, seed=spec.seed)
+        how: dict[str, Any] = {"metric": metric, "seed": spec.seed, "intervention": spec.intervention}
+        request = make_request(model, prompts, method=spec.method, options=options, **how)
         values = np.random.default_rng(0).normal(size=GRAPH.mask.shape) * GRAPH.mask
         result = Attribution(spec.method, options, EdgeScores(GRAPH, values), np.ones(4), np.zeros(4), 1, 1, 0.1)
         card = shelf.get(library.save(result, request, prompts, spec=spec).id)
@@ -118,6 +118,43 @@ def test_what_differs_is_named_and_forbids_pairing(save: Save) -> None:
     assert compare.differences([base, seed]) == ["prompts"]
     assert compare.differences([base, task]) == ["task", "prompts", "metric"]
     assert compare.unpaired(base, task) == "they have different prompts and metric"
+
+
+def test_scores_by_another_intervention_are_told_apart_and_never_paired(save: Save) -> None:
+    eap: dict[str, Any] = {"method": "eap", "options": {}}
+    patched, zero = save(spec_of(**eap)), save(spec_of(**eap, intervention="zero"))
+    half = save(spec_of(**eap, dtype="bfloat16"))
+    assert compare.differences([patched, zero]) == ["intervention"]
+    assert compare.unpaired(patched, zero) == "they have different intervention"
+    assert [card.id for card in services.comparable(zero)] == [zero.id]
+    assert zero.id not in {card.id for card in services.comparable(patched)}
+    assert list(compare.named([patched, zero, half], patched)) == ["EAP", "EAP · zero", "EAP · bfloat16"]
+    assert list(compare.named([patched, zero], zero)) == ["EAP · patching", "EAP"]
+    ioi = {**eap, "task": "ioi"}
+    easy, hard = save(spec_of(**ioi)), save(spec_of(**ioi, task_options={"corruption": "hard"}))
+    assert list(compare.named([easy, hard], easy)) == ["EAP", "EAP · 4 pairs, corruption hard, seed 0"]
+    assert zero.run.spec is not None
+    path = services.with_method(zero.run.spec, "eap-gp", {})
+    assert path.intervention == "patching" and services.with_method(zero.run.spec, "relp", {}).intervention == "zero"
+
+
+def test_two_runs_of_one_label_both_stay(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = save(spec_of(method="eap", options={})), save(spec_of(method="eap", options={}, seed=1))
+    monkeypatch.setattr(compare, "label_of", lambda card, context: "EAP")
+    found = compare.named([one, two], one)
+    assert list(found.values()) == [one, two] and all(name.startswith("EAP · ") for name in found)
+
+
+def test_exact_patching_of_some_edges_is_no_reference(save: Save) -> None:
+    from eapgp.ui.methods import every_edge
+
+    context = save(spec_of())
+    some = save(spec_of(method="exact", options={"edges": ["m0->logits"]}))
+    other = save(spec_of(method="exact", options={"edges": ["m1->logits"]}))
+    whole = save(spec_of(method="exact", options={}))
+    assert [every_edge(card.method, card.options) for card in (some, whole)] == [False, True]
+    made = [one for one in compare_choice.proposals("methods", spec_of(), context) if one.spec.method == "exact"]
+    assert {one.card.id for one in made if one.card} == {some.id, other.id, whole.id}
 
 
 def test_before_a_choice_at_least_two_are_shown_and_none_that_estimates_nothing(save: Save) -> None:

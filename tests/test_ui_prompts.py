@@ -13,7 +13,7 @@ import pytest
 from eapgp.errors import FormatError
 from eapgp.prompts.files import parse_prompts
 from eapgp.prompts.pairs import PromptPair, PromptSet
-from eapgp.ui import settings
+from eapgp.ui import services, settings
 from eapgp.ui.prompts_store import PromptStore, safe_name
 
 PAIRS = (
@@ -110,6 +110,32 @@ def test_a_run_on_own_pairs_is_found_by_the_settings_and_asked_again_from_its_li
     asked = spec_to_ask_again(card)
     assert asked is not None and asked.prompts_file == str(kept.path), "kept anew from the run's own copy"
     assert compute_run(asked, library=RunLibrary()).cached
+
+
+def test_a_run_of_the_command_line_on_a_file_answers_the_settings_that_it_is_opened_with(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eapgp.prompts import write_prompts
+    from eapgp.runs import RunLibrary, RunSpec, compute_run
+    from eapgp.runs.compute import resolve_options
+    from eapgp.ui.panel import spec_to_ask_again
+    from eapgp.ui.shelf import Shelf, asked_key
+
+    clean, corrupted = (f"When Mary and John went to the store, {name} gave a drink to" for name in ("John", "Paul"))
+    pair = PromptPair(clean, corrupted, (" Mary",), (" John",))
+    write_prompts(PromptSet("custom", (pair,), "logit-diff", {}), tmp_path / "mine.csv")
+    run = compute_run(RunSpec(task=None, prompts_file=str(tmp_path / "mine.csv"), method="eap"), library=RunLibrary())
+    shelf = Shelf(RunLibrary(), None)
+    monkeypatch.setattr(services, "shelf", lambda: shelf)
+    card = shelf.get(run.id)
+    assert card is not None
+    asked = spec_to_ask_again(card)
+    assert asked is not None
+    values = {field.name: field.default for field in settings.FIELDS}
+    values |= settings.settings_of(asked, metric=card.metric, options=card.options)
+    spec = settings.spec_of(values)
+    key = asked_key(spec, metric=settings.metric_of(values), options=resolve_options(spec))
+    assert shelf.find(key) == card
 
 
 # -- what comes in -----------------------------------------------------------------------------

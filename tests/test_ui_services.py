@@ -20,6 +20,7 @@ from eapgp.tasks import TASKS, make_prompts
 from eapgp.ui import methods, provenance, settings
 from eapgp.ui.circuits import four_lists, rank_of, selected
 from eapgp.ui.shelf import Shelf, asked_key
+from eapgp.ui.state import read_url, write_url
 
 GRAPH = Graph(2, 2, d_model=8)
 VALUES = {field.name: field.default for field in settings.FIELDS}
@@ -29,9 +30,10 @@ class FakeModel:
     """What a request asks of a model."""
 
     id = "demo"
-    weights_hash = "w" * 16
     tokenizer_hash = "t" * 16
-    dtype = "float32"
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.dtype, self.weights_hash = spec.dtype, ("r" if spec.random_weights else "w") * 16
 
 
 def scores(seed: int = 0) -> EdgeScores:
@@ -41,10 +43,11 @@ def scores(seed: int = 0) -> EdgeScores:
 
 def store(library: RunLibrary, spec: RunSpec, *, seed: int = 0) -> str:
     """Save a run that a spec asks for."""
-    prompts = make_prompts(str(spec.task), spec.n_pairs or 4, seed=spec.seed, **spec.task_options)
+    prompts = make_prompts(str(spec.task), spec.n_pairs or 4, seed=spec.seed, split=spec.split, **spec.task_options)
     options = resolve_options(spec)
     metric = spec.metric or prompts.metric
-    request = make_request(FakeModel(), prompts, method=spec.method, options=options, metric=metric, seed=spec.seed)
+    how: dict[str, Any] = {"metric": metric, "seed": spec.seed, "intervention": spec.intervention}
+    request = make_request(FakeModel(spec), prompts, method=spec.method, options=options, **how)
     result = Attribution(spec.method, options, scores(seed), np.ones(4), np.zeros(4), 1, 1, 0.1)
     return library.save(result, request, prompts, spec=spec).id
 
@@ -87,8 +90,13 @@ def test_variants_are_told_apart() -> None:
         methods.variant("eap-gp", {"steps": 5, "step": "unit", "objective": "last"}),
         methods.variant("eap-ig", {"steps": 5, "points": "right"}),
         methods.variant("eap-ig", {"steps": 5, "points": "left"}),
+        methods.variant("mask-ig", {"steps": 5, "nodes": "midpoints"}),
+        methods.variant("mask-ig", {"steps": 5, "nodes": "calibrated"}),
+        methods.variant("exact", {"edges": None}),
+        methods.variant("exact", {"edges": ["m0->logits"]}),
+        methods.variant("exact", {"edges": "m0->logits, m1->logits"}),
     }
-    assert len(shown) == 6
+    assert len(shown) == 11
 
 
 def test_the_shelf_finds_what_was_asked_and_sees_new_runs_by_itself(tmp_path: Path) -> None:
@@ -112,6 +120,43 @@ def test_the_shelf_finds_what_was_asked_and_sees_new_runs_by_itself(tmp_path: Pa
     assert shelf.get(run_id[:8]) == found
     library.delete(run_id)
     assert shelf.cards() == []
+
+
+UNUSUAL: list[dict[str, Any]] = [
+    {"method": "eap", "intervention": "zero"},
+    {"method": "atp-graddrop", "intervention": "mean-positional"},
+    {"method": "eap", "dtype": "bfloat16"},
+    {"method": "eap", "random_weights": True, "seed": 4},
+    {"method": "mask-ig", "options": {"nodes": "calibrated", "steps": 4}},
+    {"method": "exact", "options": {"edges": ["m0->logits", "input->a0.h0<q>"]}},
+    {"method": "eap-gp", "options": {"step": 0.5, "objective": "last"}, "split": "test", "metric": "prob-diff"},
+    {"method": "eap", "task_options": {"corruption": "hard"}},
+]
+
+
+@pytest.mark.parametrize("unusual", UNUSUAL, ids=str)
+def test_whatever_the_command_line_computes_the_settings_can_ask_for(unusual: dict[str, Any], tmp_path: Path) -> None:
+    """The settings of an opened run, written to a link and read again, are answered by that run and no other."""
+    library = RunLibrary(tmp_path)
+    usual = RunSpec(task="ioi", n_pairs=4, method=str(unusual["method"]))
+    stored = {store(library, one): one for one in (usual, replace(usual, **unusual))}
+    shelf = Shelf(library, None)
+    for run_id, one in stored.items():
+        card = shelf.get(run_id)
+        assert card is not None
+        found = settings.settings_of(one, metric=card.metric, options=card.options)
+        read, problems = read_url(write_url(found, settings.FIELDS), settings.FIELDS)
+        assert problems == []
+        asked = settings.spec_of(VALUES | read)
+        key = asked_key(asked, metric=settings.metric_of(VALUES | read), options=resolve_options(asked))
+        assert shelf.find(key) == card
+        for name in ("intervention", "dtype", "random_weights", "seed", "split"):
+            assert getattr(asked, name) == getattr(one, name)
+
+
+def test_a_method_that_needs_patching_is_asked_for_by_patching() -> None:
+    assert settings.spec_of({**VALUES, "method": "eap", "intervention": "zero"}).intervention == "zero"
+    assert settings.spec_of({**VALUES, "method": "eap-gp", "intervention": "zero"}).intervention == "patching"
 
 
 def test_the_user_s_own_run_comes_before_an_example(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply, number, size, stacked, table
+from eapgp.runs.imported import UNKNOWN
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run, copy_run
 from eapgp.runs.summary import RunSummary
@@ -46,7 +47,9 @@ def _list(runs: typer.Typer) -> None:
 
 def _row(summary: RunSummary) -> tuple[Any, ...]:
     metric = f"{number(summary.metric_clean)} / {number(summary.metric_corrupted)}"
-    head = (summary.id[:SHOWN], summary.name, summary.model, summary.task, summary.method)
+    asides = (summary.intervention, "patching", UNKNOWN), (summary.dtype, "float32", UNKNOWN)
+    method = ", ".join((summary.method, *(value for value, *usual in asides if value not in usual)))
+    head = (summary.id[:SHOWN], summary.name, summary.model, summary.task, method)
     return (*head, summary.steps, summary.n_pairs, summary.seed, metric, summary.created[:16], size(summary.bytes))
 
 

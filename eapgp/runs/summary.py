@@ -29,6 +29,7 @@ class RunSummary:
     n_pairs: int
     seed: int
     dtype: str
+    intervention: str
     n_edges: int
     metric_clean: float | None
     metric_corrupted: float | None
@@ -78,6 +79,7 @@ def summarise(folder: Path) -> RunSummary:
             n_pairs=int(request["prompts"]["n_pairs"]),
             seed=int(request["seed"]),
             dtype=str(request["model"]["dtype"]),
+            intervention=str(request.get("intervention", "patching")),
             n_edges=int(record["n_edges"]),
             metric_clean=record["metric_clean"]["mean"],
             metric_corrupted=record["metric_corrupted"]["mean"],

@@ -93,6 +93,9 @@ OFFERS: tuple[tuple[str, dict[str, object]], ...] = (
 def label_of(card: Card, context: Card) -> str:
     """The variant, with what differs from the context's task, model or pairs."""
     parts = [variant(card.method, card.options)]
+    if not card.imported:
+        parts += [card.intervention] if card.intervention != context.intervention else []
+        parts += [card.dtype] if card.dtype != context.dtype else []
     if card.run.name:
         parts.append(card.run.name)
     if card.task != context.task:
@@ -102,10 +105,18 @@ def label_of(card: Card, context: Card) -> str:
     elif card.untrained:
         parts.append("untrained")
     if card.prompts_hash != context.prompts_hash and card.task == context.task:
-        parts.append(f"{card.n_pairs} pairs, seed {card.record['request']['seed']}")
+        seed = f"seed {card.record['request']['seed']}"
+        parts.append(", ".join((f"{card.n_pairs} pairs", *card.prompt_conditions, seed)))
     if card.metric != context.metric and card.task == context.task:
         parts.append(metric_title(card.metric).lower())
     return " · ".join(parts)
+
+
+def named(cards: Sequence[Card], context: Card) -> dict[str, Card]:
+    """The cards by their labels, in order; where two have one label, their ids tell them apart."""
+    labels = [label_of(card, context) for card in cards]
+    told = [f"{one} · {card.id[:6]}" if labels.count(one) > 1 else one for one, card in zip(labels, cards, strict=True)]
+    return dict(zip(told, cards, strict=True))
 
 
 def default_runs(context: Card) -> tuple[str, ...]:
@@ -133,6 +144,7 @@ def choose(session: Session, context: Card) -> list[Card]:
     candidates = {card.id: card for card in services.shelf().cards() if card.graph == context.graph}
     own = [card for card in services.comparable(context) if card.id in candidates]
     order = [*own, *(card for card in candidates.values() if card.id not in {one.id for one in own})]
+    labels = {card.id: name for name, card in named(order, context).items()}
     wanted = tuple(run for run in session["runs"] if run in candidates)
     session["runs"] = wanted
     session.usual("runs", default_runs(context))
@@ -141,7 +153,7 @@ def choose(session: Session, context: Card) -> list[Card]:
         st.multiselect,
         "Runs side by side",
         options=[card.id for card in order],
-        format_func=lambda run: label_of(candidates[run], context),
+        format_func=lambda run: labels.get(run, run),
         max_selections=MOST_RUNS,
         placeholder="Pick two to four runs",
     )
@@ -226,6 +238,7 @@ def differences(cards: Sequence[Card]) -> list[str]:
         "task": distinct(lambda card: card.task),
         "prompts": distinct(lambda card: card.prompts_hash),
         "metric": distinct(lambda card: card.metric),
+        "intervention": distinct(lambda card: card.intervention),
         "model": distinct(services.weights_of),
     }
     return [name for name, differs in found.items() if differs]
@@ -233,7 +246,7 @@ def differences(cards: Sequence[Card]) -> list[str]:
 
 def unpaired(a: Card, b: Card) -> str:
     """Why two runs cannot be compared pair by pair; empty where they can."""
-    apart = [name for name in differences([a, b]) if name in ("prompts", "metric", "model")]
+    apart = [name for name in differences([a, b]) if name in ("prompts", "metric", "intervention", "model")]
     return f"they have different {' and '.join(apart)}" if apart else ""
 
 

@@ -16,6 +16,7 @@ from eapgp.ui.compare_views import Pair
 from eapgp.ui.draw import chart, dark, downloads, plain
 from eapgp.ui.jobs import Progress
 from eapgp.ui.live import QUICK
+from eapgp.ui.methods import every_edge
 from eapgp.ui.polling import poll_all
 from eapgp.ui.progress import progress_bars
 from eapgp.ui.session import Session
@@ -46,10 +47,10 @@ def _reference(session: Session, cards: Mapping[str, Card], pair: Pair) -> tuple
     """What the others are held against, and all that is drawn (the reference among them)."""
     first = pair.cards[0]
     spec = first.run.spec
-    exact = next((name for name, card in cards.items() if card.method == "exact"), "")
+    exact = next((name for name, card in cards.items() if every_edge(card.method, card.options)), "")
     alike = not any(compare.unpaired(first, card) for card in cards.values())
     asked = services.with_method(spec, "exact", {}) if spec is not None else None
-    stored = next((card for card in services.comparable(first) if card.method == "exact"), None)
+    stored = next((card for card in services.comparable(first) if every_edge(card.method, card.options)), None)
     if stored is None and asked is not None:
         stored = answer(asked, first)
     everything = dict(cards)

@@ -14,10 +14,11 @@ from typing import Any
 import streamlit as st
 
 from eapgp.errors import EapgpError
+from eapgp.runs.canonical import content_key
 from eapgp.runs.spec import RunSpec
 from eapgp.ui import compare, services
 from eapgp.ui.draw import plain
-from eapgp.ui.methods import option_names, short_name, variant
+from eapgp.ui.methods import edge_names, option_names, short_name, variant
 from eapgp.ui.panel import Panel
 from eapgp.ui.polling import poll_all
 from eapgp.ui.session import Session
@@ -68,8 +69,11 @@ def answer(spec: RunSpec, context: Card) -> Card | None:
         options = resolve_options(spec)
     except EapgpError:
         return None
-    metric = spec.metric or (TASKS[spec.task].metric if spec.task in TASKS else context.metric)
-    return services.shelf().find(asked_key(spec, metric=metric, options=options))
+    given, own = bool(spec.prompts or spec.prompts_file), context.run.spec
+    same = given and own is not None and (spec.prompts, spec.prompts_file) == (own.prompts, own.prompts_file)
+    metric = spec.metric or (context.metric if given or spec.task not in TASKS else TASKS[spec.task].metric)
+    known = context.prompts_hash if same else ""
+    return services.shelf().find(asked_key(spec, metric=metric, options=options, prompts=known))
 
 
 Offered = list[tuple[str, str, RunSpec]]
@@ -100,6 +104,10 @@ def _slug(method: str, options: Any) -> str:
         parts.append(f"k{options['steps']}")
     if options.get("objective", "all") != "all" and "objective" in option_names(method):
         parts.append(str(options["objective"]))
+    if options.get("nodes", "midpoints") != "midpoints":
+        parts.append(str(options["nodes"]))
+    if edges := edge_names(options):
+        parts.append(content_key(sorted(edges))[:8])
     return " ".join(parts)
 
 
@@ -190,7 +198,7 @@ def choose(session: Session, spec: RunSpec, context: Card) -> dict[str, Card]:
         with st.container(horizontal=True, vertical_alignment="bottom", key="compare-choice"):
             cards = compare.choose(session, context)
             compare.offer_more(session, spec, context)
-        return {compare.label_of(card, context): card for card in cards}
+        return compare.named(cards, context)
     session["runs"] = ()
     offered = {one.key: one for one in proposals(axis, spec, context)}
     picked = _pick(session, axis, offered)

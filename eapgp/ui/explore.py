@@ -104,10 +104,9 @@ def heading(card: Card) -> None:
         signs = "signs turned against the file's" if card.options.get("negated") else "signs as in the file"
         st.caption(f"Imported scores {plain(card.run.name)} · {plain(card.model_title)} · {signs}")
         return
-    pairs = f"{card.n_pairs:,} prompt pair{'s' if card.n_pairs != 1 else ''}"
     source = "bundled example" if card.example else "your library"
     st.caption(
-        f"{variant(card.method, card.options)} · {plain(card.model_title)} · {pairs} · "
+        f"{plain(' · '.join(card.told))} · {plain(card.model_title)} · {plain(card.pairs_told)} · "
         f"{metric_title(card.metric).lower()} · {source}"
     )
 
@@ -165,7 +164,7 @@ def picture(session: Session, card: Card, scores: EdgeScores, circuit: Circuit, 
         edit=session["edit"],
         depends=SELECTOR,
         filename=f"{card.task}-{card.method}",
-        caption=f"{variant(card.method, card.options)} · {card.task} · {card.model_title}",
+        caption=f"{' · '.join(card.told)} · {card.task} · {card.model_title}",
     )
     bound_view(session, payload, key="explore-circuit", height=660, on_edit=edit_panel.on_edit(session))
 
@@ -174,7 +173,7 @@ def _pyvis(card: Card, scores: EdgeScores, circuit: Circuit) -> None:
     """The second view: a network to drag and zoom, drawn by vis.js."""
     from eapgp.figures.pyvis_view import pyvis_html
 
-    title = f"{variant(card.method, card.options)} on {card.task}"
+    title = f"{' · '.join(card.told)} on {card.task}"
     page = pyvis_html(scores, circuit, title=title, roles=known_roles(card), height=560, dark=dark())
     st.iframe(page, height=660, alt=f"Network of the circuit: {circuit.n_kept} edges of {title}")
 

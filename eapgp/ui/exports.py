@@ -15,7 +15,6 @@ import streamlit as st
 from eapgp.attribution.result import Attribution
 from eapgp.circuits.circuit import Circuit
 from eapgp.ui.circuits import known_roles
-from eapgp.ui.methods import variant
 from eapgp.ui.provenance import facts
 from eapgp.ui.shelf import Card
 
@@ -96,7 +95,7 @@ def _pyvis(card: Card, result: Attribution, circuit: Circuit) -> bytes:
 
 
 def _title(card: Card) -> str:
-    return f"{card.task} · {variant(card.method, card.options)} · {card.model_title}"
+    return f"{card.task} · {' · '.join(card.told)} · {card.model_title}"
 
 
 def folder_zip(cards: Sequence[Card]) -> bytes:

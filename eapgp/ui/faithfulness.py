@@ -21,6 +21,7 @@ from eapgp.ui.draw import plain
 from eapgp.ui.faithfulness_work import Baseline, Evidence, Measured
 from eapgp.ui.jobs import JobView
 from eapgp.ui.live import QUICK
+from eapgp.ui.methods import carried
 from eapgp.ui.panel import FIELDS_OF_RUN
 from eapgp.ui.polling import poll, poll_all
 from eapgp.ui.progress import progress_row, progress_text
@@ -215,7 +216,7 @@ def heading(card: Card) -> None:
     st.title("Faithfulness", anchor=False)
     st.caption(
         f"How much of the behaviour ({plain(task)}, {plain(model)}) the circuits keep when everything "
-        "else carries the corrupted run: 1 is all of it, 0 none."
+        f"else carries {carried(card.intervention)}: 1 is all of it, 0 none."
     )
 
 

@@ -15,8 +15,8 @@ import pandas as pd
 import streamlit as st
 
 from eapgp.evaluation.statistics import Band
+from eapgp.ui import compare, provenance
 from eapgp.ui import faithfulness_work as work
-from eapgp.ui import provenance
 from eapgp.ui.draw import chart, dark, plain
 from eapgp.ui.faithfulness import QUANTITIES, Cards
 from eapgp.ui.faithfulness_work import Baseline, Evidence, Measured
@@ -163,15 +163,14 @@ def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -
         name: measured
         for name, measured in curves.items()
         if name != closely
-        and cards[name].prompts_hash == cards[closely].prompts_hash
-        and cards[name].metric == cards[closely].metric
+        and not compare.unpaired(cards[name], cards[closely])
         and first is not None
         and measured.selected == first.selected
     }
     if first is None or not others:
         st.info(
-            "Nothing to compare yet: pick a second run of the same prompts and metric above, and both get measured on "
-            "the same pairs.",
+            "Nothing to compare yet: pick a second run of the same model, prompts, metric and intervention above, and "
+            "both get measured on the same pairs.",
             icon=":material/compare_arrows:",
         )
         return

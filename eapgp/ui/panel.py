@@ -17,7 +17,7 @@ from eapgp.runs.spec import RunSpec
 from eapgp.ui import services
 from eapgp.ui.draw import plain
 from eapgp.ui.jobs import JobView
-from eapgp.ui.methods import blurb, draws_noise, metric_title, option_names, short_name, variant
+from eapgp.ui.methods import STEPS, blurb, draws_noise, metric_title, option_names, short_name, usual_steps, variant
 from eapgp.ui.polling import poll
 from eapgp.ui.progress import progress_text, stop_button
 from eapgp.ui.session import Session
@@ -25,6 +25,8 @@ from eapgp.ui.settings import (
     FIELDS,
     NAMES,
     SPLITS,
+    dtype_names,
+    intervention_names,
     method_names,
     metric_names,
     metric_of,
@@ -161,6 +163,7 @@ def _settings(session: Session) -> Mapping[str, Any]:
             else metric_title(name)
         ),
     )
+    _more_settings(session)
     return {name: session[name] for name in NAMES}
 
 
@@ -196,6 +199,9 @@ def _method_options(session: Session, options: tuple[str, ...]) -> None:
     if "steps" in options:
         with left:
             session.widget("steps", st.number_input, "Steps k", min_value=1, max_value=100, step=1)
+            usual = usual_steps(session["method"])
+            if usual not in (session["steps"], STEPS):
+                st.caption(f"Usual for it: k = {usual}")
     if "step" in options:
         given = session["step"]
         with right:
@@ -225,6 +231,42 @@ def _method_options(session: Session, options: tuple[str, ...]) -> None:
             format_func={"all": "All positions", "last": "Answer only"}.__getitem__,
             required=True,
         )
+    if "nodes" in options:
+        with right:
+            session.widget(
+                "nodes",
+                st.selectbox,
+                "Mixtures",
+                options=["midpoints", "calibrated"],
+                format_func=str.capitalize,
+            )
+    if "edges" in options:
+        session.widget("edges", st.text_input, "Only these edges", placeholder="all")
+
+
+def _more_settings(session: Session) -> None:
+    """What is seldom changed; open where something of it is not usual."""
+    interventions = intervention_names(session["method"])
+    unusual = (session["dtype"], session["weights"]) != ("float32", "trained")
+    unusual = unusual or (len(interventions) > 1 and session["intervention"] != "patching")
+    with st.expander("More settings", expanded=unusual):
+        if len(interventions) > 1:
+            session.widget(
+                "intervention",
+                st.selectbox,
+                "Intervention",
+                options=interventions,
+                format_func=lambda name: name.replace("-", ", ").capitalize(),
+            )
+        session.widget("dtype", st.selectbox, "Number format", options=dtype_names())
+        session.widget(
+            "weights",
+            st.segmented_control,
+            "Weights",
+            options=["trained", "random"],
+            format_func=str.capitalize,
+            required=True,
+        )
 
 
 def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView | None:
@@ -246,7 +288,8 @@ def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView
         if pressed:
             label = f"{variant(spec.method, spec.options)} on {spec.task}"
             job = services.job(services.submit_run(spec, label))
-            session["job"] = job_id
+            session["job"], session["run"] = job_id, ""  # a run that was opened by its id gives way to the new one
+            st.session_state.pop(_OPENED, None)
             waiting = True
     st.session_state[OWN_JOB] = job_id if waiting else ""
     if waiting:
@@ -279,6 +322,6 @@ def say_problems(session: Session, panel: Panel | None = None) -> None:
         todo = "." if problem else f" yet: press **Run** to compute it{fetched}."
         st.info(
             f"The settings on the left have no result{todo} "
-            f"Meanwhile this shows {variant(panel.card.method, panel.card.options)} on {panel.card.task}.",
+            f"Meanwhile this shows {' · '.join(panel.card.told)} on {panel.card.task}.",
             icon=":material/hourglass_empty:",
         )

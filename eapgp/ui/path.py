@@ -86,8 +86,8 @@ def heading(card: Card, records: Records) -> None:
     drawn = " and ".join(KINDS.get(kind, kind) for kind in records)
     st.title("The path through input space", anchor=False)
     st.caption(
-        f"{plain(variant(card.method, card.options))} · {plain(task)} · {plain(card.model_title)} · "
-        f"{card.n_pairs} prompt pairs · showing {drawn}"
+        f"{plain(' · '.join(card.told))} · {plain(task)} · {plain(card.model_title)} · "
+        f"{plain(card.pairs_told)} · showing {drawn}"
     )
 
 

@@ -112,12 +112,19 @@ def _digest(prompts: PromptSet) -> str:
     return _digest_of(id(prompts), prompts)[0]
 
 
+def loaded_with(spec: RunSpec) -> dict[str, Any]:
+    """How the model of the settings is loaded, where that is not usual."""
+    drawn: dict[str, Any] = {"random_weights": True, "seed": spec.seed} if spec.random_weights else {}
+    return drawn | ({"dtype": spec.dtype} if spec.dtype != RunSpec().dtype else {})
+
+
 def see(shown: Shown) -> str:
     """Start (or join) the running of the model on these pairs; the job's id."""
     model = shown.spec.model
-    key = f"{model}|{shown.metric}|{shown.digest}|{shown.prompts.origin.get('answers', '')}"
+    how = loaded_with(shown.spec)
+    key = f"{model}|{how}|{shown.metric}|{shown.digest}|{shown.prompts.origin.get('answers', '')}"
     lane = services.live_lane(model)
-    work = see_work(services.workshop(), lane, model, shown.prompts, shown.metric)
+    work = see_work(services.workshop(), lane, model, shown.prompts, shown.metric, **how)
     job = f"prompts-{hashlib.sha256(key.encode()).hexdigest()[:20]}"
     return services.manager().submit(job, f"{len(shown.prompts)} prompt pairs", work, lane=lane)
 

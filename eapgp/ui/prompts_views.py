@@ -7,17 +7,19 @@ import shlex
 import tempfile
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from eapgp.prompts.pairs import Answer, PromptSet
-from eapgp.ui import services
+from eapgp.ui import provenance, services
 from eapgp.ui.draw import dark, plain
 from eapgp.ui.jobs import JobView
 from eapgp.ui.live import follow
-from eapgp.ui.prompts import Shown
+from eapgp.ui.prompts import Shown, loaded_with
 from eapgp.ui.prompts_own import put_into_table
 from eapgp.ui.prompts_work import Likely, Position, Seen, Word, word_work
 from eapgp.ui.session import Session
@@ -314,8 +316,9 @@ def python_snippet(shown: Shown) -> str:
         ]
     head = ["from eapgp.circuits import Circuit", "from eapgp.evaluation import CircuitRunner"]
     head += ["from eapgp.models import load_model"]
+    how = "".join(f", {name}={value!r}" for name, value in loaded_with(spec).items())
     body = [
-        f"model = load_model({spec.model!r})",
+        f"model = load_model({spec.model!r}{how})",
         "usable, reasons = fitting(prompts, model.tokenizer)",
         f"runner = CircuitRunner(model, usable, metric={shown.metric!r})",
         "whole = runner.run([Circuit.full(model.graph)])",
@@ -337,9 +340,9 @@ def shell_snippet(shown: Shown) -> str:
         first += ["--seed", str(spec.seed), "--split", spec.split]
         first += [word for name, value in spec.task_options.items() for word in ("--option", f"{name}={value}")]
         first += ["--out", file]
-    second = ["eapgp", "attribute", "--model", spec.model, "--prompts", file, "--metric", shown.metric]
-    second += ["--method", spec.method, "--json"]
-    return "\n".join(" ".join(shlex.quote(word) for word in words) for words in (first, second))
+    on_file: dict[str, Any] = {"task": None, "task_options": {}, "prompts_file": file, "n_pairs": None, "split": "all"}
+    second = provenance.shell_snippet(replace(spec, **on_file, metric=shown.metric))
+    return f"{' '.join(shlex.quote(word) for word in first)}\n{second}"
 
 
 def file_of(shown: Shown) -> str:

@@ -47,12 +47,15 @@ class Seen:
     mended: PromptSet | None = field(default=None, repr=False)
 
 
-def see_work(shop: Workshop, lane: str, model_name: str, prompts: PromptSet, metric: str) -> Callable[[Progress], Seen]:
-    """Run a model on every pair of a prompt set."""
+def see_work(
+    shop: Workshop, lane: str, model_name: str, prompts: PromptSet, metric: str, **how: Any
+) -> Callable[[Progress], Seen]:
+    """Run a model on every pair of a prompt set; how: as `load_model`."""
 
     def work(progress: Progress) -> Seen:
         progress("loading the model", 0.0)
-        return see(shop.model(lane, model_name, device="auto", dtype="float32"), prompts, metric, progress)
+        model = shop.model(lane, model_name, **{"device": "auto", "dtype": "float32"} | how)
+        return see(model, prompts, metric, progress)
 
     return with_gradients(work)
 

@@ -30,14 +30,17 @@ def facts(card: Card) -> list[tuple[str, str]]:
     record, request = card.record, card.record["request"]
     libraries = record.get("libraries", {})
     options = ", ".join(f"{name} = {value}" for name, value in card.options.items()) or "none"
+    drawn = f" with weights drawn from seed {request['seed']}" if card.untrained else ""
+    weights = f"weights {str(request['model']['weights_hash'])[:12]}"
+    pairs = (card.task, f"{card.n_pairs} pairs", *card.prompt_conditions, f"seed {request['seed']}")
     return [
         ("Run", card.id),
-        ("Model", f"{card.model}, {request['model']['dtype']}, weights {str(request['model']['weights_hash'])[:12]}"),
+        ("Model", f"{card.model}{drawn}, {request['model']['dtype']}, {weights}"),
         ("Graph", f"{card.graph.n_layers} layers × {card.graph.n_heads} heads, {record['n_edges']:,} edges"),
-        ("Task and prompts", f"{card.task}, {card.n_pairs} pairs, seed {request['seed']}, hash {card.prompts_hash}"),
+        ("Task and prompts", ", ".join((*pairs, f"hash {card.prompts_hash}"))),
         ("Metric", metric_title(card.metric)),
         ("Method", f"{short_name(card.method)} ({card.method}); {options}"),
-        ("Intervention", str(request.get("intervention", "patching"))),
+        ("Intervention", card.intervention),
         ("Passes", f"{record['forward_passes']:g} forward, {record['backward_passes']:g} backward"),
         ("Computed", f"{record['created']} on {record.get('device') or 'cpu'} in {record['seconds']:.2f} s"),
         ("Versions", versions(libraries)),

@@ -16,10 +16,10 @@ from eapgp.ui import services
 from eapgp.ui.draw import plain
 from eapgp.ui.jobs import JobView
 from eapgp.ui.live import QUICK, end, may_run
-from eapgp.ui.methods import metric_title
+from eapgp.ui.methods import carried, metric_title
 from eapgp.ui.polling import poll
 from eapgp.ui.progress import progress_text
-from eapgp.ui.shelf import Card
+from eapgp.ui.shelf import PATCHING, Card
 from eapgp.ui.work import Measured
 
 KEY = "readout"
@@ -97,10 +97,13 @@ def _row(shown: Shown) -> None:
             help="The metric of the whole model on the clean prompts.",
             width="content",
         )
+        patched = card.intervention == PATCHING
         st.metric(
-            "Corrupted",
+            "Corrupted" if patched else "Every edge cut",
             "…" if measured is None else f"{measured.corrupted:.3f}",
-            help="The same on the corrupted prompts.",
+            help="The same on the corrupted prompts."
+            if patched
+            else f"The same with every edge carrying {carried(card.intervention)}: the lower end of the scale.",
             width="content",
         )
         st.metric(
@@ -112,7 +115,8 @@ def _row(shown: Shown) -> None:
 
 
 def _faithfulness(shown: Shown) -> None:
-    value, unedited = shown.value, shown.unedited
+    value, unedited, intervention = shown.value, shown.unedited, shown.card.intervention
+    low = "corrupted" if intervention == PATCHING else "every edge cut"
     delta = None
     if value is None:
         card_id, last, kept = st.session_state.get(_LAST, ("", None, 0))
@@ -126,8 +130,8 @@ def _faithfulness(shown: Shown) -> None:
         delta=delta,
         delta_color="off" if value is None else "normal",
         delta_arrow="off",
-        help="How much of the behaviour this circuit alone keeps: (M(circuit) − M(corrupted)) / (M(clean) − "
-        "M(corrupted)). Every edge outside it carries the corrupted activation. 1 = all of it, 0 = none; it can "
+        help=f"How much of the behaviour this circuit alone keeps: (M(circuit) − M({low})) / (M(clean) − "
+        f"M({low})). Every edge outside it carries {carried(intervention)}. 1 = all of it, 0 = none; it can "
         "exceed 1 where edges that work against the behaviour are left out. “…” while a new circuit is measured.",
         width="content",
     )

@@ -12,7 +12,6 @@ import streamlit as st
 
 from eapgp.ui import polling, services
 from eapgp.ui.ground_truth_files import ScoreFile, ScoreFiles
-from eapgp.ui.methods import variant
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
 from eapgp.ui.state import choice, names, text
@@ -81,8 +80,8 @@ def table(cards: Sequence[Card]) -> pd.DataFrame:
         rows.append(
             {
                 "model": card.model_title,
-                "task": card.task,
-                "method": variant(card.method, card.options),
+                "task": ", ".join((card.task, *card.prompt_conditions)),
+                "method": " · ".join(card.told),
                 "name": meta["name"],
                 "pairs": card.n_pairs if known else None,
                 "seed": record["request"]["seed"] if known else None,

@@ -83,14 +83,13 @@ def _several(cards: Sequence[Card], files: Sequence[ScoreFile]) -> None:
 
 
 def _details(session: Session, card: Card) -> None:
-    title = f"{plain(card.run.name or card.task)} · {plain(variant(card.method, card.options))}"
+    title = f"{plain(card.run.name or card.task)} · {plain(' · '.join(card.told))}"
     st.subheader(title, anchor=False)
-    known = (
-        f"{card.record['n_edges']:,} edges" if card.imported else f"{metric_title(card.metric)} · {card.n_pairs} pairs"
-    )
-    st.caption(
-        f"{known} · {card.run.size() / 1e6:.1f} MB on disk · {card.id}" + (" · bundled example" if card.example else "")
-    )
+    known = f"{card.record['n_edges']:,} edges"
+    if not card.imported:
+        known = f"{metric_title(card.metric)} · {card.pairs_told}"
+    where = " · bundled example" if card.example else ""
+    st.caption(f"{plain(known)} · {card.run.size() / 1e6:.1f} MB on disk · {card.id}{where}")
     with st.container(horizontal=True, key="runs-actions"):
         _open(card)
         _zip([card])

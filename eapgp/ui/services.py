@@ -27,7 +27,7 @@ from eapgp.runs.spec import RunSpec
 from eapgp.ui import work
 from eapgp.ui.jobs import JobManager, JobView, Progress
 from eapgp.ui.prompts_store import KeptPrompts, PromptStore
-from eapgp.ui.settings import metric_of, spec_of
+from eapgp.ui.settings import intervention_names, metric_of, spec_of
 from eapgp.ui.shelf import Card, Shelf, asked_key
 from eapgp.ui.work import with_gradients
 
@@ -223,10 +223,11 @@ def weights_of(card: Card) -> str:
 
 
 def comparable(card: Card) -> list[Card]:
-    """Runs of the same graph, prompts and metric (this one included), one per variant of a method."""
+    """Runs of the same model, prompts, metric and intervention (this one included), one per variant of a method."""
     found: dict[tuple[str, str], Card] = {}
     for other in [card, *sorted(shelf().cards(), key=lambda one: one.example)]:
         same = other.prompts_hash == card.prompts_hash and other.metric == card.metric and other.graph == card.graph
+        same = same and other.intervention == card.intervention
         if same and other.model == card.model and weights_of(other) == weights_of(card):
             found.setdefault((other.method, str(sorted(other.options.items()))), other)
     return sorted(found.values(), key=lambda one: (_ORDER.get(one.method, 99), str(one.options)))
@@ -254,8 +255,10 @@ def session_slot(place: str) -> str:
 
 
 def with_method(spec: RunSpec, method: str, options: Mapping[str, Any]) -> RunSpec:
-    """The same question with another method."""
-    return replace(spec, method=method, options=dict(options))
+    """The same question with another method, by patching where the method allows nothing else."""
+    usual = RunSpec().intervention
+    intervention = spec.intervention if spec.intervention in intervention_names(method) else usual
+    return replace(spec, method=method, options=dict(options), intervention=intervention)
 
 
 def path_sources(card: Card) -> dict[str, Card]:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from eapgp.runs.spec import RunSpec
-from eapgp.ui.methods import option_names
+from eapgp.ui.methods import edge_names, option_names
 from eapgp.ui.prompts_store import KeptPrompts, PromptStore
-from eapgp.ui.state import Field, choice, integer
+from eapgp.ui.state import Field, choice, integer, text
 
 MAX_PAIRS = 5000
 STEP_RULES = ("relative", "unit")
@@ -62,6 +62,21 @@ def metric_names() -> list[str]:
     from eapgp.metrics import METRICS
 
     return ["task", *METRICS]
+
+
+def intervention_names(method: str | None = None) -> list[str]:
+    """The interventions that a method allows; all of them without one."""
+    from eapgp.attribution.method import ALL_INTERVENTIONS
+    from eapgp.attribution.registry import METHODS
+
+    return list(METHODS[method].interventions if method is not None else ALL_INTERVENTIONS)
+
+
+def dtype_names() -> list[str]:
+    """The number formats that a model can be loaded in."""
+    from eapgp.models.load import DTYPES
+
+    return list(DTYPES)
 
 
 def model_problem(name: str) -> str:
@@ -191,6 +206,41 @@ FIELDS: tuple[Field, ...] = (
         "What the scores explain: one number per prompt, higher when the behaviour is stronger. “task” uses the "
         "metric this task is usually measured with.",
     ),
+    choice(
+        "nodes",
+        "midpoints",
+        ("midpoints", "calibrated"),
+        "Which mixtures of clean and corrupted Mask-IG takes its gradients at: evenly spaced, or (calibrated) where "
+        "each pair's metric has made 20, 50 and 80 % of its way.",
+    ),
+    text(
+        "edges",
+        "",
+        "Patch these edges alone, which takes a moment even on large models; empty patches every edge. Names with "
+        "commas between them, such as input->a0.h1<q>, m3->logits.",
+        pattern=r"[\w.<>\-, ]{0,400}",
+        expected="names of edges with commas between them",
+    ),
+    choice(
+        "intervention",
+        "patching",
+        intervention_names,
+        "What an edge that is cut carries: the corrupted run's activation (patching), zero, or the mean over the "
+        "corrupted prompts, at all positions together or one by one. Methods that follow a path need patching. The "
+        "circuit's faithfulness is measured the same way.",
+    ),
+    choice(
+        "dtype",
+        "float32",
+        dtype_names,
+        "The model's number format. Half precision takes half the memory and is coarser; scores stay float32 or wider.",
+    ),
+    choice(
+        "weights",
+        "trained",
+        ("trained", "random"),
+        "Random: the model's shape with weights drawn from the seed, a control in which there is nothing to find.",
+    ),
 )
 NAMES = tuple(field.name for field in FIELDS)
 
@@ -217,6 +267,9 @@ def spec_of(values: Mapping[str, Any]) -> RunSpec:
         metric=None if values["metric"] == "task" else str(values["metric"]),
         method=method,
         options=method_options(method, values),
+        intervention=values["intervention"] if values["intervention"] in intervention_names(method) else "patching",
+        dtype=str(values["dtype"]),
+        random_weights=values["weights"] == "random",
     )
 
 
@@ -224,7 +277,7 @@ def method_options(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that this method takes, as its options."""
     options: dict[str, Any] = {}
     for name in option_names(method):
-        if name in NAMES:
+        if name in NAMES and values[name] != "":
             options[name] = values[name]
     if "step" in options and options["step"] not in STEP_RULES:
         options["step"] = float(options["step"])
@@ -246,8 +299,12 @@ def settings_of(spec: RunSpec, *, metric: str, options: Mapping[str, Any]) -> di
         "method": spec.method,
         "metric": "task" if metric == usual else metric,
         "corruption": spec.task_options.get("corruption", "third-name"),
+        "intervention": spec.intervention,
+        "dtype": spec.dtype,
+        "weights": "random" if spec.random_weights else "trained",
+        "edges": ", ".join(edge_names(options)),
     }
-    for name in ("steps", "step", "objective", "points"):
+    for name in ("steps", "step", "objective", "points", "nodes"):
         if name in options:
             value = options[name]
             values[name] = f"{value:g}" if name == "step" and not isinstance(value, str) else value

@@ -7,19 +7,25 @@ another tab appear by themselves.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eapgp.errors import RunError
+from eapgp.errors import EapgpError, RunError
 from eapgp.graph import Graph
 from eapgp.runs.canonical import content_key
 from eapgp.runs.imported import METHOD
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import RUN_FILE, Run, open_run
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+from eapgp.ui.methods import variant
+from eapgp.ui.prompts_store import PromptStore
+
+PATCHING = "patching"
+_USUAL = RunSpec()
 
 
 @dataclass(frozen=True)
@@ -98,38 +104,95 @@ class Card:
         return str(self.record["request"]["prompts"]["hash"])
 
     @property
+    def intervention(self) -> str:
+        """What cut edges carry, in the scores and in what is measured of their circuits."""
+        return str(self.record["request"].get("intervention", PATCHING))
+
+    @property
+    def dtype(self) -> str:
+        """The model's number format."""
+        return str(self.record["request"]["model"]["dtype"])
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What is not usual about how it was scored: the intervention, the number format."""
+        if self.imported:
+            return ()
+        cut = (f"{self.intervention} intervention", self.intervention != PATCHING)
+        return tuple(text for text, unusual in (cut, (self.dtype, self.dtype != _USUAL.dtype)) if unusual)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The variant of the method, and what is not usual about how it was scored."""
+        return (variant(self.method, self.options), *self.conditions)
+
+    @property
+    def prompt_conditions(self) -> tuple[str, ...]:
+        """What is not usual about its prompts, the seed apart: the task's options, the split."""
+        spec = self.run.spec
+        if spec is None or spec.prompts or spec.prompts_file:
+            return ()
+        usual = usual_task_options(self.task)
+        found = [f"{name} {value}" for name, value in spec.task_options.items() if value != usual.get(name)]
+        found += [{"train": "trained-on prompts", "test": "held-out prompts"}.get(spec.split, "")]
+        return tuple(text for text in found if text)
+
+    @property
+    def pairs_told(self) -> str:
+        """How many prompt pairs, and what is not usual about them."""
+        seed = (f"seed {self.record['request']['seed']}",) if self.record["request"]["seed"] else ()
+        counted = f"{self.n_pairs:,} prompt pair{'s' if self.n_pairs != 1 else ''}"
+        return ", ".join((counted, *self.prompt_conditions, *seed))
+
+    @property
     def has_path(self) -> bool:
         """Whether the run recorded a path."""
         return bool(self.record.get("paths"))
 
 
-def asked_key(spec: RunSpec, *, metric: str, options: Mapping[str, Any]) -> str:
-    """Hash of what a spec asks for, its metric and options (the task's too) in full; equal for equal questions.
-
-    Prompts given by a file are not identified by this (the file may change): such a run is found
-    by its id only.
-    """
+def usual_task_options(task: str | None) -> dict[str, Any]:
+    """A task's options at their defaults; none for prompts of one's own."""
     from eapgp.tasks import TASKS
 
-    usual = {option.name: option.default for option in TASKS[spec.task].options} if spec.task in TASKS else {}
+    return {option.name: option.default for option in TASKS[task].options} if task in TASKS else {}
+
+
+def asked_key(spec: RunSpec, *, metric: str, options: Mapping[str, Any], prompts: str = "") -> str:
+    """Hash of what a spec asks for, its metric and options (the task's too) in full; equal for equal questions.
+
+    prompts: content hash of the pairs, for those that no task makes. Without it, pairs kept by the dashboard are
+    known by their content; other files are not read (they may have changed), and found by their place.
+    """
     return content_key(
         {
             "model": spec.model,
-            "task": spec.task,
-            "task_options": usual | dict(spec.task_options),
-            "prompts": spec.prompts,
-            "prompts_file": spec.prompts_file,
-            "n_pairs": DEFAULT_PAIRS if spec.n_pairs is None else spec.n_pairs,
+            **_asked_prompts(spec, prompts),
             "seed": spec.seed,
-            "split": spec.split,
             "metric": metric,
             "method": spec.method,
             "options": {name: value for name, value in options.items() if name != "keep_points"},
             "intervention": spec.intervention,
             **({"random_weights": True} if spec.random_weights else {}),
-            **({"dtype": spec.dtype} if spec.dtype != RunSpec().dtype else {}),
+            **({"dtype": spec.dtype} if spec.dtype != _USUAL.dtype else {}),
         }
     )
+
+
+def _asked_prompts(spec: RunSpec, known: str) -> dict[str, Any]:
+    if spec.prompts or spec.prompts_file:
+        kept = PromptStore().at(spec.prompts_file) if spec.prompts_file and not known else None
+        with contextlib.suppress(EapgpError):
+            known = kept.read().hash if kept is not None else known
+        if known:
+            return {"pairs": known}
+    return {
+        "task": spec.task,
+        "task_options": usual_task_options(spec.task) | dict(spec.task_options),
+        "prompts": spec.prompts,
+        "prompts_file": spec.prompts_file,
+        "n_pairs": DEFAULT_PAIRS if spec.n_pairs is None else spec.n_pairs,
+        "split": spec.split,
+    }
 
 
 class Shelf:
@@ -182,5 +245,6 @@ class Shelf:
 def _card(run: Run, example: bool) -> Card:
     spec = run.spec or RunSpec(task=str(run.request.get("task") or "custom"))
     metric, options = str(run.request["metric"]), dict(run.record["options"])
-    asked = asked_key(spec, metric=metric, options=options) if run.spec else f"id:{run.id}"
+    known = str(run.request["prompts"]["hash"])
+    asked = asked_key(spec, metric=metric, options=options, prompts=known) if run.spec else f"id:{run.id}"
     return Card(run, example, asked)
