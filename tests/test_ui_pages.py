@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,42 @@ def test_every_control_of_the_sidebar_has_a_tooltip(open_app: Open) -> None:
     controls: list[Any] = [*app.sidebar.selectbox, *app.sidebar.number_input, *app.sidebar.button_group]
     assert len(controls) >= 8
     assert [one.label for one in controls if not one.help] == []
+
+
+def measured(app: AppTest) -> dict[str, str]:
+    """The numbers of a page, once none is waited for."""
+    for _ in range(60):
+        shown = {metric.label: str(metric.value) for metric in app.metric}
+        if "…" not in shown.values():
+            return shown
+        time.sleep(0.5)
+        app.run()
+    raise AssertionError(f"never measured: {shown}")
+
+
+def test_an_unusual_run_says_so_and_its_faithfulness_is_the_command_line_s(open_app: Open) -> None:
+    from eapgp.runs import RunLibrary, RunSpec, compute_run
+    from eapgp.runs.evaluate import Question, evaluate_run
+
+    spec = RunSpec(n_pairs=4, method="eap", intervention="zero", split="test", seed=3, random_weights=True)
+    run = compute_run(spec, library=RunLibrary())
+    answer = evaluate_run(run, Question(sizes=(200,)))
+    app = open_app(run=run.id, k="200")
+    shown = measured(app)
+    assert shown["Faithfulness"] == f"{answer['curve'][0]['faithfulness']:.3f}"
+    assert shown["Every edge cut"] == f"{answer['metric_corrupted']:.3f}" and "Corrupted" not in shown
+    text = said(app).replace("\\", "")
+    assert "EAP · zero intervention · demo, untrained · 4 prompt pairs, held-out prompts, seed 3" in text
+    assert app.button(key="run-button").label == "Computed"
+    assert app.selectbox(key="field-intervention").value == "zero"
+
+
+def test_a_ratio_that_says_little_is_told_where_it_is_shown(open_app: Open) -> None:
+    from eapgp.runs import RunLibrary, RunSpec, compute_run
+    from eapgp.runs.evaluate import Question, evaluate_run
+
+    run = compute_run(RunSpec(n_pairs=16, method="eap", seed=2, random_weights=True), library=RunLibrary())
+    remark = evaluate_run(run, Question(sizes=(50,)))["remark"]
+    app = open_app(run=run.id)
+    assert "Corrupted" in measured(app)
+    assert "includes 0: the ratio says little" in remark and "includes 0: the ratio says little" in said(app)

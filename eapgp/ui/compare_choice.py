@@ -83,14 +83,12 @@ def _methods(spec: RunSpec, context: Card) -> Offered:
     offers = [(method, dict(options)) for method, options in compare.OFFERS]
     offers.append((spec.method, dict(spec.options)))
     offers += [(card.method, dict(card.options)) for card in services.comparable(context)]
-    return [
-        (
-            _slug(method, options),
-            variant(method, options),
-            services.with_method(spec, method, _settled(method, options)),
-        )
-        for method, options in offers
-    ]
+    made = []
+    for method, options in offers:
+        asked = services.with_method(spec, method, _settled(method, options))
+        other = f" · {asked.intervention}" if asked.intervention != spec.intervention else ""
+        made.append((_slug(method, options), variant(method, options) + other, asked))
+    return made
 
 
 def _settled(method: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,8 @@ def readout(card: Card, circuit: Circuit, unedited: Circuit | None = None) -> No
         shown = Shown(card, circuit, job.result, base)
         st.session_state[_LAST] = (card.id, shown.value, circuit.n_kept)
         _row(shown)
+        if weak := services.weakness(job.result):
+            st.caption(f":material/warning: {plain(weak)}")
     else:
         end(job, lambda _job: None)
 

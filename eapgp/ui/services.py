@@ -241,6 +241,13 @@ def bootstrap_band(result: work.Measured) -> tuple[Floats, Floats]:
     return np.asarray(band.low, dtype=np.float64), np.asarray(band.high, dtype=np.float64)
 
 
+def weakness(result: work.Measured) -> str:
+    """Why faithfulness on these pairs says little; empty where it does not."""
+    from eapgp.evaluation.statistics import bootstrap_ratio
+
+    return bootstrap_ratio(result.runs.metric, result.runs.metric_clean, result.runs.metric_corrupted).reason
+
+
 def job(job_id: str) -> JobView | None:
     """A job as it is now."""
     return manager().view(job_id) if job_id else None
