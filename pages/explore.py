@@ -33,7 +33,7 @@ else:
         with guard("The faithfulness of this circuit"):
             readout(card, circuit, unedited if edits else None)
         explore.say_empty(circuit)
-        explore.controls(session, graph.n_edges, edits)
+        explore.controls(session, card, graph.n_edges, edits)
         left, right = st.columns([2.3, 1], gap="medium")
         with left, guard("The circuit"):
             explore.picture(session, card, result.scores, circuit, edits, chosen)

@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from eapgp.ui import services
+from eapgp.ui.draw import plain
+from eapgp.ui.primer import paragraphs
+
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "assets" / "examples"
 
@@ -96,6 +100,30 @@ def test_a_method_without_a_path_says_what_to_do_and_does_it(open_app: Open) -> 
     app.button(key="show-gp").click().run()
     assert not app.exception
     assert "follows no path" not in said(app)
+
+
+def test_an_overshooting_path_is_followed_anew_at_one_click(open_app: Open) -> None:
+    app = open_app("path")
+    assert "raised the distance" in said(app)
+    app.button(key="use-more-steps").click().run()
+    assert not app.exception
+    assert app.number_input(key="field-steps").value == 10
+    jobs = services.manager().live()
+    assert {job.label for job in jobs} >= {"EAP-GP · relative · k = 10 on ioi", "EAP-IG · k = 10 on ioi"}
+    assert "are being computed" in said(app) and "press" not in said(app)
+    for job in jobs:
+        services.manager().cancel(job.id)
+
+
+def test_the_primer_tells_of_the_run_on_screen(open_app: Open) -> None:
+    open_app()
+    for card in services.shelf().cards():
+        text = "\n".join(paragraphs(card))
+        first = card.run.prompts().pairs[0]
+        assert plain(first.clean) in text and plain(first.corrupted) in text
+        assert plain(str(first.correct[0]).strip()) in text
+        assert ("estimates how much" in text) == (card.method not in ("random", "exact"))
+        assert ("random number" in text) == (card.method == "random")
 
 
 def test_without_any_run_every_page_says_what_to_do(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.figures.circuit_view.payload import largest
 from eapgp.figures.style import theme
-from eapgp.ui import edit_panel, node_details, services
+from eapgp.ui import edit_panel, node_details, primer, services
 from eapgp.ui.circuit_view import build_payload
 from eapgp.ui.circuits import DEFAULT_EDGES, Selected, circuit_of, known_roles, score_of
 from eapgp.ui.draw import chart, dark, plain, points_clicked
@@ -126,8 +126,8 @@ def circuit_on_screen(card: Card, scores: EdgeScores, n: int, edits: Edits) -> C
     return edited(scores, n, edits) if edits else circuit_of(card, scores, n)
 
 
-def controls(session: Session, n_edges: int, edits: Edits) -> None:
-    """The row above the picture: which picture, and the edit mode."""
+def controls(session: Session, card: Card, n_edges: int, edits: Edits) -> None:
+    """The row above the picture: which picture, the edit mode, and what it all means."""
     network = session["picture"] == "pyvis"
     alignment: Any = "bottom" if network else "center"
     with st.container(horizontal=True, vertical_alignment=alignment, gap="medium", key="view-controls"):
@@ -146,6 +146,7 @@ def controls(session: Session, n_edges: int, edits: Edits) -> None:
         else:
             session.widget("edit", st.toggle, "Edit", width="content")
         edit_panel.controls(session, edits)
+        primer.primer(card)
 
 
 def picture(session: Session, card: Card, scores: EdgeScores, circuit: Circuit, edits: Edits, chosen: Selected) -> None:

@@ -319,9 +319,14 @@ def say_problems(session: Session, panel: Panel | None = None) -> None:
         st.warning(f"Model {plain(repr(model))}: {plain(problem)}.", icon=":material/error:")
     if panel.card is not None and not panel.answers:
         fetched = "" if services.at_hand(model) else " (its model is fetched from Hugging Face first)"
-        todo = "." if problem else f" yet: press **Run** to compute it{fetched}."
+        if problem:
+            state = "have no result."
+        elif panel.job is not None and panel.job.live:
+            state = f"are being computed{fetched}; the bar on the left tells how far."
+        else:
+            state = f"have no result yet: press **Run** to compute it{fetched}."
         st.info(
-            f"The settings on the left have no result{todo} "
+            f"The settings on the left {state} "
             f"Meanwhile this shows {' · '.join(panel.card.told)} on {panel.card.task}.",
             icon=":material/hourglass_empty:",
         )

@@ -15,6 +15,7 @@ from eapgp.ui.live import follow
 from eapgp.ui.methods import variant
 from eapgp.ui.panel import FIELDS_OF_RUN, Panel
 from eapgp.ui.session import Session
+from eapgp.ui.settings import NAMES
 from eapgp.ui.shelf import Card
 from eapgp.ui.state import choice, integer, text
 
@@ -119,17 +120,30 @@ def overshoot(session: Session, card: Card, source: Card, record: PathRecord) ->
             "Show the relative step instead",
             key="use-relative",
             icon=":material/straighten:",
-            on_click=lambda: session.later(step="relative", run=""),
-            help="Changes the step length on the left to relative: ‖x − x′‖ / k for every pair.",
+            on_click=lambda: _follow_anew(session, step="relative"),
+            help="Changes the step length on the left to relative, ‖x − x′‖ / k for every pair, and computes what is "
+            "not there yet.",
         )
     elif source.id == card.id and session["steps"] <= 50:
         st.button(
             "Take twice as many steps of half the length",
             key="use-more-steps",
             icon=":material/straighten:",
-            on_click=lambda: session.later(steps=2 * int(card.options["steps"]), run=""),
-            help="Doubles k on the left; the relative step ‖x − x′‖ / k halves. Takes twice the time.",
+            on_click=lambda: _follow_anew(session, steps=2 * int(card.options["steps"])),
+            help="Doubles k on the left, so that the relative step ‖x − x′‖ / k halves, and computes GradPath and the "
+            "straight line of as many steps in the background. That takes twice the time; where the first step still "
+            "overshoots, this page says so again.",
         )
+
+
+def _follow_anew(session: Session, **changes: Any) -> None:
+    """Change settings of GradPath and start what is not there yet: its run, and the straight line beside it."""
+    session.later(**changes, run="")
+    asked = {name: session[name] for name in NAMES} | changes
+    for values in (asked, {**asked, "method": "eap-ig", "points": "left"}):
+        spec, key = services.question(values)
+        if services.shelf().find(key) is None and services.at_hand(spec.model):
+            services.submit_run(spec, f"{variant(spec.method, spec.options)} on {spec.task}")
 
 
 def choose_pair(session: Session, card: Card, records: Records) -> int | None:
@@ -154,7 +168,7 @@ def picture(session: Session, card: Card, records: Records, pair: int | None) ->
 
     missing = [kind for kind in KINDS if kind not in records or records[kind].points is None]
     if missing:
-        _offer_points(card, missing)
+        _offer_points(card, missing, left_out=any(kind in records for kind in missing))
     if "straight" in missing or len(missing) == 2:
         _step(session, records)
         return
@@ -233,8 +247,8 @@ def _large(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
-def _offer_points(card: Card, missing: list[str]) -> None:
-    """Say what the picture lacks, and compute it at a click."""
+def _offer_points(card: Card, missing: list[str], *, left_out: bool) -> None:
+    """Say what the picture lacks, and compute it at a click. left_out: a run is there, without its points."""
     spec = card.run.spec
     own = {"eap-ig": "straight", "eap-gp": "gradpath"}.get(card.method)
     if own in missing and not card.example:
@@ -247,9 +261,10 @@ def _offer_points(card: Card, missing: list[str]) -> None:
     lines = " and ".join(
         {"gradpath": "GradPath (EAP-GP)", "straight": "the straight line (EAP-IG)"}[m] for m in missing
     )
+    why = " Bundled results of most tasks leave points out to stay small." if left_out else ""
     st.info(
-        f"The picture also needs the points of {lines} on the same prompts. Bundled results of most tasks leave points "
-        "out to stay small; the views below do not need them.",
+        f"The picture also needs the points of {lines} on the same prompts, in as many steps.{why} The views "
+        "below do not need them.",
         icon=":material/info:",
     )
     if spec is None:
