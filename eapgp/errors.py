@@ -3,6 +3,7 @@
     EapgpError
     ├── InputError                 what was supplied is wrong; the command line exits 2
     │   ├── UnknownNameError       a model, task, method, metric, edge … that does not exist
+    │   ├── WrongTypeError         a value of another kind, such as a name for a loaded model
     │   ├── ModelError             a model cannot be loaded, or its architecture is not supported
     │   ├── PromptError            a prompt pair or prompt file cannot be used
     │   │   └── PairLengthError    clean and corrupted differ in token length
@@ -42,6 +43,18 @@ class UnknownNameError(InputError):
         listed = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")
         tail = f" {hint}" if hint else ""
         return cls(f"unknown {kind} {str(name)!r}: expected one of {listed}.{guess}{tail}")
+
+
+class WrongTypeError(InputError, TypeError):
+    """A value is of another kind than what was asked for."""
+
+    @classmethod
+    def check(cls, what: str, value: object, kind: type | tuple[type, ...], hint: str) -> None:
+        """Raise unless the value is of that kind; hint: what to do."""
+        if not isinstance(value, kind):
+            kinds = kind if isinstance(kind, tuple) else (kind,)
+            wanted = " or ".join(one.__name__ for one in kinds)
+            raise cls(f"{what}: expected {wanted}, got {type(value).__name__}; {hint}.")
 
 
 class ModelError(InputError):

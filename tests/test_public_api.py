@@ -97,3 +97,35 @@ def test_curves_make_one_figure_and_those_of_other_graphs_none() -> None:
         eapgp.faithfulness_figure()
     with pytest.raises(OptionError, match="graphs of 46, 479 edges"):
         eapgp.faithfulness_figure(curve("a", 46), curve("b", 479))
+
+
+def test_a_value_of_another_kind_is_told_in_one_line(tmp_path: Path) -> None:
+    from tests.engine_made import random_pairs, tiny_model
+
+    model, pairs, scores = tiny_model("gpt2"), random_pairs(1), made_scores()
+    runner = eapgp.CircuitRunner(model, pairs)
+    wrong = {
+        "model: expected Model, got str": lambda: eapgp.attribute("demo", pairs),  # type: ignore[arg-type]
+        "prompts: expected PromptSet or EncodedPairs, got list": lambda: eapgp.attribute(model, ["a"]),  # type: ignore[arg-type]
+        "got 'all'": lambda: eapgp.attribute(model, pairs, batch_size="all"),  # type: ignore[arg-type]
+        "model: expected str or Path, got NoneType": lambda: eapgp.load_model(None),  # type: ignore[arg-type]
+        "scores: expected EdgeScores, got ndarray; an attribution's are its .scores": lambda: eapgp.select(
+            scores.values,  # type: ignore[arg-type]
+            n=1,
+        ),
+        "scores: expected EdgeScores, got str": lambda: eapgp.agreement(scores, "b.json"),  # type: ignore[arg-type]
+        "scores: expected EdgeScores, got dict": lambda: eapgp.write_scores({}, tmp_path / "a.csv"),  # type: ignore[arg-type]
+        "scores: expected EdgeScores, got int": lambda: eapgp.show(3),  # type: ignore[arg-type]
+        "scores: expected EdgeScores, got None": lambda: eapgp.faithfulness_curve(runner, None),  # type: ignore[arg-type]
+        "circuits: expected Sequence, got Circuit": lambda: runner.run(eapgp.select(scores, n=1)),  # type: ignore[arg-type]
+        "circuit: expected Circuit, got EdgeScores": lambda: runner.faithfulness(scores),  # type: ignore[arg-type]
+    }
+    for text, call in wrong.items():
+        with pytest.raises(eapgp.EapgpError) as told:
+            call()
+        assert text in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_model_folder_may_be_a_path(tmp_path: Path) -> None:
+    with pytest.raises(eapgp.EapgpError, match=r"holds no config\.json"):
+        eapgp.load_model(tmp_path)

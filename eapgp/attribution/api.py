@@ -14,7 +14,7 @@ from eapgp import __version__
 from eapgp.attribution.method import Method
 from eapgp.attribution.registry import get_method
 from eapgp.attribution.result import Attribution, EdgeScores, PathRecord
-from eapgp.errors import OptionError
+from eapgp.errors import OptionError, WrongTypeError
 from eapgp.metrics import get_metric
 from eapgp.prompts.encode import EncodedPairs, encode
 from eapgp.prompts.pairs import PromptSet
@@ -102,6 +102,10 @@ def attribute(
 
 def prepare(model: Model, prompts: PromptSet | EncodedPairs, metric: str | None) -> tuple[EncodedPairs, str]:
     """Token ids of the prompts, and the metric's checked name."""
+    from eapgp.models.model import Model
+
+    WrongTypeError.check("model", model, Model, "load it: load_model('demo')")
+    WrongTypeError.check("prompts", prompts, (PromptSet, EncodedPairs), "make them: make_prompts('ioi', 64)")
     if isinstance(prompts, PromptSet):
         if not len(prompts):
             raise OptionError("there are no prompt pairs: at least one is needed.")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eapgp.errors import WrongTypeError
 from eapgp.graph import Graph
 
 Floats = NDArray[np.floating[Any]]
@@ -28,6 +29,11 @@ class EdgeScores:
     graph: Graph
     values: Floats
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def check(cls, scores: object) -> None:
+        """Errors: WrongTypeError where something else came in place of scores."""
+        WrongTypeError.check("scores", scores, cls, "an attribution's are its .scores, a run's its .scores()")
 
     def __post_init__(self) -> None:
         expected = (self.graph.n_sources, self.graph.n_destinations)

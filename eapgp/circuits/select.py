@@ -58,6 +58,7 @@ def select(
     Errors: OptionError when n is negative or above the number of edges, when what the rule needs
     is missing, or when node scores do not fit; UnknownNameError for another rule.
     """
+    EdgeScores.check(scores)
     graph = scores.graph
     _check_rule(rule, by, n=n, threshold=threshold)
     if by == "nodes":
@@ -83,6 +84,7 @@ def select_many(
     prune: bool = True,
 ) -> list[Circuit]:
     """One circuit per size, as `select` gives them, from one sort."""
+    EdgeScores.check(scores)
     graph = scores.graph
     if rule == "threshold":
         raise OptionError("select_many takes sizes: expected rule 'top-n' or 'greedy', got 'threshold'. Use select().")

@@ -110,7 +110,13 @@ def _export(app: typer.Typer) -> None:
         format: Annotated[str | None, typer.Option(help=WRITE_HELP)] = None,
         edges: Annotated[int | None, typer.Option(help="Mark the circuit of this many top edges, pruned.")] = None,
         signed: Annotated[bool, typer.Option("--signed", help="Rank by score, not by |score|.")] = False,
-        only_circuit: Annotated[bool, typer.Option("--only-circuit", help="Leave all other edges out.")] = False,
+        only_circuit: Annotated[
+            bool,
+            typer.Option(
+                "--only-circuit",
+                help="Leave all other edges out; GraphML, GEXF and DOT do so wherever --edges marks a circuit.",
+            ),
+        ] = False,
         home: HomeOption = None,
     ) -> Reply:
         """Write a run's edge scores, and the circuit of its strongest edges, to a file."""

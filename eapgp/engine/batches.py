@@ -70,8 +70,8 @@ def split_batches(model: Model, encoded: EncodedPairs, batch_size: int | None) -
             f"pair {which} has {longest} tokens, but model {model.id!r} reads at most {model.n_context}; shorten it."
         )
     size = default_batch_size(model, longest) if batch_size is None else batch_size
-    if size < 1:
-        raise OptionError(f"batch size must be at least 1; got {batch_size}.")
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        raise OptionError(f"batch size must be at least 1; got {batch_size!r}.")
     order = np.argsort(encoded.lengths, kind="stable")
     return [order[start : start + size] for start in range(0, len(order), size)]
 

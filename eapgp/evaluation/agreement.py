@@ -106,6 +106,8 @@ def agreement(
 
     Errors: OptionError when the graphs differ, no edge is scored in both, or a size is out of range.
     """
+    EdgeScores.check(a)
+    EdgeScores.check(b)
     if a.graph != b.graph:
         raise OptionError(f"scores of one graph are needed; got {describe(a.graph)} and {describe(b.graph)}.")
     graph = a.graph

@@ -112,6 +112,7 @@ def faithfulness_curve(
 
     Errors: OptionError for a size out of range; InputError for scores of another graph.
     """
+    EdgeScores.check(scores)
     sizes = default_sizes(scores.graph.n_edges) if sizes is None else list(sizes)
     circuits = select_many(scores, sizes, rule=rule, absolute=absolute, prune=prune)  # type: ignore[arg-type]
     runs = runner.run(circuits, progress=progress)

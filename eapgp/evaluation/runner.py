@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapgp.circuits.circuit import Circuit
-from eapgp.errors import InputError
+from eapgp.errors import InputError, WrongTypeError
 from eapgp.metrics import accuracy, get_metric
 
 if TYPE_CHECKING:
@@ -138,7 +138,9 @@ class CircuitRunner:
         """
         from eapgp.engine.batches import first_line, out_of_memory
 
+        WrongTypeError.check("circuits", circuits, Sequence, "give a list of circuits, or one to `faithfulness`")
         for circuit in circuits:
+            WrongTypeError.check("circuit", circuit, Circuit, "select one from scores: select(scores, n=50)")
             if circuit.graph != self.graph:
                 raise InputError(
                     f"circuit {circuit.name or '(unnamed)'} belongs to {circuit.graph}, the model has {self.graph}; "

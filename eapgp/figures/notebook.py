@@ -40,8 +40,10 @@ def show(scores: EdgeScores, circuit: Circuit | None = None, *, title: str = "Ci
 
     Errors: OptionError if n is negative or above the number of edges.
     """
+    from eapgp.attribution.result import EdgeScores
     from eapgp.figures.standalone import circuit_html
 
+    EdgeScores.check(scores)
     page = circuit_html(scores, circuit, title=title, n=n)
     return Html(
         f'<iframe sandbox="allow-scripts allow-downloads" title="{html.escape(title)}" '

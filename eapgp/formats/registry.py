@@ -148,6 +148,7 @@ def write_scores(
     Errors: OptionError when the format cannot hold what is asked; FormatError when the file cannot
     be written.
     """
+    EdgeScores.check(scores)
     path, graph = Path(path), scores.graph
     chosen = format_of(path, format)
     _check_write(chosen, graph, circuit, node_scores, only_circuit)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from eapgp.errors import EapgpError, ModelError, OptionError, UnknownNameError
+from eapgp.errors import EapgpError, ModelError, OptionError, UnknownNameError, WrongTypeError
 from eapgp.graph import Graph
 from eapgp.models.adapter import layer_of, norm_of
 from eapgp.models.catalogue import CATALOGUE, demo_folder, find_model
@@ -52,7 +52,7 @@ def pick_device(device: str) -> str:
 
 
 def load_model(
-    name: str,
+    name: str | Path,
     *,
     device: str = "auto",
     dtype: str = "float32",
@@ -73,6 +73,8 @@ def load_model(
     Errors: ModelError (cannot be found, read, or its architecture is not supported),
     OptionError (device, dtype).
     """
+    WrongTypeError.check("model", name, (str, Path), "give a name of the catalogue, owner/name or a folder")
+    name = str(name)
     if dtype not in DTYPES:
         raise OptionError(f"unknown dtype {dtype!r}: expected one of {', '.join(DTYPES)}.")
     place = pick_device(device)

@@ -36,8 +36,8 @@ def downloads(
     from eapgp.formats import FORMATS
 
     st.caption(
-        f"{which} is marked in every file. MIB JSON is the exchange format of the Mechanistic "
-        "Interpretability Benchmark; GraphML and GEXF open in yEd, Cytoscape and Gephi."
+        f"{which} is marked in every file; GraphML, GEXF and DOT hold its edges alone. MIB JSON is the exchange format "
+        "of the Mechanistic Interpretability Benchmark; GraphML and GEXF open in yEd, Cytoscape and Gephi."
     )
     stem = f"{card.task}-{card.method}-{card.id[:8]}"
     with st.container(horizontal=True, key="downloads"):
