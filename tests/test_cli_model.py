@@ -222,6 +222,25 @@ def test_evaluate_goes_by_the_intervention_and_metric_of_the_run(
         assert "imported from a file; evaluate the file: eapgp evaluate --scores scores.json" in told
 
 
+def test_compare_and_show_tell_what_is_not_usual(capsys: pytest.CaptureFixture[str], stored: Path) -> None:
+    made = ("--pairs", "4", "--method", "eap", "--split", "test", "--option", "corruption=hard")
+    zero = call(capsys, "attribute", *made, "--intervention", "zero")["run"]
+    patched = call(capsys, "attribute", *made)["run"]
+    assert call(capsys, "compare", "--run", zero, "--run", patched)["differ_in"] == ["intervention"]
+    other = call(capsys, "attribute", "--task", "sva", "--pairs", "4", "--method", "ifr")["run"]
+    assert call(capsys, "compare", "--run", zero, "--run", other)["differ_in"] == [
+        *("method", "task", "prompts", "metric", "intervention"),
+    ]
+    assert main(["compare", "--run", zero, "--run", other]) == 0
+    said = capsys.readouterr().out
+    assert "they differ in task, prompts, metric, intervention: part of the disagreement comes from that" in said
+    assert main(["runs", "show", zero]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "ioi, 4 pairs, corruption hard, held-out prompts, seed 0" in shown and "intervention zero" in shown
+    assert main(["runs", "list", "intervention=zero"]) == 0
+    assert "eap, zero" in capsys.readouterr().out
+
+
 def test_node_scores_are_told_exported_and_select_circuits(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     said = call(capsys, "exact", "--pairs", "3", "--export", "scores.json")
     own = open_run(said["run"]).attribution().node_scores

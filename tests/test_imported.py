@@ -34,6 +34,22 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_the_command_line_says_of_imported_scores_what_is_known(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from eapgp.cli import main
+
+    monkeypatch.setenv("EAPGP_HOME", str(tmp_path))
+    run = keep_scores(RunLibrary(), file, task="ioi")
+    assert main(["runs", "show", run.id]) == 0
+    said = capsys.readouterr().out
+    assert "ioi, as told at the import" in said and "not told at the import" in said and "sha256" in said
+    assert not any(word in said for word in ("pairs", "seed", "passes", "unknown"))
+    assert main(["runs", "list"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if run.id[:12] in line)
+    assert line.split().count("–") >= 3  # steps, pairs, seed
+
+
 def test_a_file_becomes_one_run_with_exactly_its_scores(file: Path, tmp_path: Path) -> None:
     from eapgp.formats import read_scores
 

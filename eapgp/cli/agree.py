@@ -10,6 +10,7 @@ from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply, stacked, table
 from eapgp.cli.sources import RunOption, RunsOption, ScoreFilesOption, ScoresOption, Source, one_source, two_sources
 from eapgp.errors import OptionError
+from eapgp.runs.told import differences
 
 PANEL = "Weigh the evidence"
 TRUTH_SIZES = (100, 200, 400, 800, 1600)
@@ -48,7 +49,8 @@ def _compare(app: typer.Typer) -> None:
 
         a, b = two_sources(run, scores, home)
         found = agreement(a.scores, b.scores, ks=k or None, reference_n=reference, seed=seed).to_dict()
-        payload = {"a": a.label, "b": b.label, **found}
+        unlike = differences([a.run.request, b.run.request]) if a.run is not None and b.run is not None else []
+        payload = {"a": a.label, "b": b.label, "differ_in": unlike, **found}
         return Reply(payload, _text(payload))
 
 
@@ -64,11 +66,18 @@ def _text(payload: dict[str, Any]) -> Any:
         (int(k), payload["jaccard"][k], payload["precision"][k], payload["recall"][k]) for k in payload["jaccard"]
     ]
     return stacked(
-        f"A {payload['a']}\nB {payload['b']}",
+        f"A {payload['a']}\nB {payload['b']}" + _unlike(payload["differ_in"]),
         table(columns, rows, right=columns[1:]),
         table(("k", "jaccard", "precision", "recall"), overlap, right=("k", "jaccard", "precision", "recall")),
         f"precision and recall: A's top k against B's top {payload['reference_n']}. {WARNING}",
     )
+
+
+def _unlike(differ_in: list[str]) -> str:
+    """What the runs differ in beside the method, which is then part of what the numbers say."""
+    apart = [name for name in differ_in if name not in ("method", "step settings")]
+    units = "; scores of different metrics have different units" if "metric" in apart else ""
+    return f"\nthey differ in {', '.join(apart)}: part of the disagreement comes from that{units}." if apart else ""
 
 
 def _ground_truth(app: typer.Typer) -> None:

@@ -9,10 +9,11 @@ import typer
 
 from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply, number, size, stacked, table
-from eapgp.runs.imported import UNKNOWN
+from eapgp.runs.imported import METHOD, UNKNOWN
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run, copy_run
 from eapgp.runs.summary import RunSummary
+from eapgp.runs.told import PATCHING, prompt_conditions
 
 RunArgument = Annotated[str, typer.Argument(help="Id, beginning of an id, name or folder of a run.", metavar="RUN")]
 SHOWN = 12
@@ -50,7 +51,8 @@ def _row(summary: RunSummary) -> tuple[Any, ...]:
     asides = (summary.intervention, "patching", UNKNOWN), (summary.dtype, "float32", UNKNOWN)
     method = ", ".join((summary.method, *(value for value, *usual in asides if value not in usual)))
     head = (summary.id[:SHOWN], summary.name, summary.model, summary.task, method)
-    return (*head, summary.steps, summary.n_pairs, summary.seed, metric, summary.created[:16], size(summary.bytes))
+    known = (summary.n_pairs, summary.seed) if summary.method != METHOD else (None, None)
+    return (*head, summary.steps, *known, metric, summary.created[:16], size(summary.bytes))
 
 
 def _summary(summary: RunSummary) -> dict[str, Any]:
@@ -80,22 +82,38 @@ def _show(runs: typer.Typer) -> None:
 
 
 def _facts(run: Run) -> list[tuple[str, Any]]:
-    record, request = run.record, run.request
-    options = ", ".join(f"{key}={value}" for key, value in record["options"].items())
+    record, request, spec = run.record, run.request, run.spec
+    if record["method"] == METHOD:
+        return _imported_facts(run)
+    model, options = request["model"], ", ".join(f"{key}={value}" for key, value in record["options"].items())
+    drawn = f", drawn from seed {spec.seed}" if spec is not None and spec.random_weights else ""
+    prompts = (f"{request['prompts']['n_pairs']} pairs", *prompt_conditions(spec), f"seed {request['seed']}")
     return [
         ("run", str(run.path)),
         *((key, value) for key, value in run.meta.items() if value),
-        (
-            "model",
-            f"{request['model']['id']} ({request['model']['dtype']}, weights {request['model']['weights_hash']})",
-        ),
-        ("prompts", f"{request['task']}, {request['prompts']['n_pairs']} pairs, seed {request['seed']}"),
+        ("model", f"{model['id']} ({model['dtype']}, weights {model['weights_hash']}{drawn})"),
+        ("prompts", ", ".join((request["task"], *prompts))),
         ("method", f"{record['method']} {options}".strip()),
+        ("intervention", request.get("intervention", PATCHING)),
         (f"{request['metric']} clean / corrupted", " / ".join(number(record[key]["mean"]) for key in METRIC_KEYS)),
         ("passes", f"{record['forward_passes']:g} forward, {record['backward_passes']:g} backward"),
         ("time", f"{record['seconds']:.2f} s on {record['device'] or 'an unknown device'}, {record['created']}"),
         ("evaluations", ", ".join(run.evaluation()) or "none"),
         *(("note", message) for message in record["messages"]),
+    ]
+
+
+def _imported_facts(run: Run) -> list[tuple[str, Any]]:
+    """What is known of scores that came in a file."""
+    record, request = run.record, run.request
+    about = {"model": request["model"]["id"], "task": request["task"]}
+    known = {key: f"{value}, as told at the import" for key, value in about.items() if value != UNKNOWN}
+    return [
+        ("run", str(run.path)),
+        *((key, value) for key, value in run.meta.items() if value),
+        *record["options"].items(),
+        *((key, known.get(key, "not told at the import")) for key in about),
+        ("imported", record["created"]),
     ]
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import streamlit as st
 
+from eapgp.runs import told
 from eapgp.runs.spec import RunSpec
 from eapgp.ui import services
 from eapgp.ui.draw import plain
@@ -228,20 +228,7 @@ def adopt_finished(session: Session) -> None:
 
 def differences(cards: Sequence[Card]) -> list[str]:
     """What the runs differ in, in words."""
-
-    def distinct(value: Callable[[Card], Any]) -> bool:
-        return len({str(value(card)) for card in cards}) > 1
-
-    found = {
-        "method": distinct(lambda card: card.method),
-        "step settings": distinct(lambda card: card.options) and not distinct(lambda card: card.method),
-        "task": distinct(lambda card: card.task),
-        "prompts": distinct(lambda card: card.prompts_hash),
-        "metric": distinct(lambda card: card.metric),
-        "intervention": distinct(lambda card: card.intervention),
-        "model": distinct(services.weights_of),
-    }
-    return [name for name, differs in found.items() if differs]
+    return told.differences([card.record["request"] for card in cards])
 
 
 def unpaired(a: Card, b: Card) -> str:

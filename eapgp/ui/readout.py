@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from eapgp.circuits.circuit import Circuit
+from eapgp.runs.told import PATCHING
 from eapgp.ui import services
 from eapgp.ui.draw import plain
 from eapgp.ui.jobs import JobView
@@ -19,7 +20,7 @@ from eapgp.ui.live import QUICK, end, may_run
 from eapgp.ui.methods import carried, metric_title
 from eapgp.ui.polling import poll
 from eapgp.ui.progress import progress_text
-from eapgp.ui.shelf import PATCHING, Card
+from eapgp.ui.shelf import Card
 from eapgp.ui.work import Measured
 
 KEY = "readout"

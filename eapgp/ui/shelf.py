@@ -21,10 +21,10 @@ from eapgp.runs.imported import METHOD
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import RUN_FILE, Run, open_run
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+from eapgp.runs.told import PATCHING, prompt_conditions, usual_task_options
 from eapgp.ui.methods import variant
 from eapgp.ui.prompts_store import PromptStore
 
-PATCHING = "patching"
 _USUAL = RunSpec()
 
 
@@ -129,13 +129,7 @@ class Card:
     @property
     def prompt_conditions(self) -> tuple[str, ...]:
         """What is not usual about its prompts, the seed apart: the task's options, the split."""
-        spec = self.run.spec
-        if spec is None or spec.prompts or spec.prompts_file:
-            return ()
-        usual = usual_task_options(self.task)
-        found = [f"{name} {value}" for name, value in spec.task_options.items() if value != usual.get(name)]
-        found += [{"train": "trained-on prompts", "test": "held-out prompts"}.get(spec.split, "")]
-        return tuple(text for text in found if text)
+        return prompt_conditions(self.run.spec)
 
     @property
     def pairs_told(self) -> str:
@@ -148,13 +142,6 @@ class Card:
     def has_path(self) -> bool:
         """Whether the run recorded a path."""
         return bool(self.record.get("paths"))
-
-
-def usual_task_options(task: str | None) -> dict[str, Any]:
-    """A task's options at their defaults; none for prompts of one's own."""
-    from eapgp.tasks import TASKS
-
-    return {option.name: option.default for option in TASKS[task].options} if task in TASKS else {}
 
 
 def asked_key(spec: RunSpec, *, metric: str, options: Mapping[str, Any], prompts: str = "") -> str:
