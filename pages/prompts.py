@@ -39,7 +39,7 @@ if shown is not None:
         if seen is not None:
             prompts.readout(seen, shown.metric, len(shown.prompts))
             prompts.use(session, shown, seen)
-        opened, tabs = session.tabs("tab", prompts.TABS)
+        opened, tabs = session.tabs("tab", prompts.tab_labels(seen))
         with tabs[opened], guard(prompts.TABS[opened]):
             if opened == "word":
                 views.word(session, spec.model)

@@ -142,6 +142,7 @@ def test_scores_of_another_task_are_told() -> None:
     other = page.Scored("x", "other", "greater-than", mine.scores, None)
     unknown = page.Scored("y", "unknown", "", mine.scores, None)
     assert page.unlike(known, [mine, other, unknown]) == [other]
+    assert page.fitting(known, [other, unknown, mine]) == [mine]
     found = {one.id: one for one in (unknown, other, mine)}
     assert page.default_ids(known, found) == (mine.id,)
     assert set(page.default_ids(known, {"x": other, "y": unknown})) == {"x", "y"}, "none fits: all are offered"

@@ -202,7 +202,7 @@ def default_ids(known: Known, found: Mapping[str, Scored]) -> tuple[str, ...]:
 
     Those of untrained models come last.
     """
-    fitting = [key for key, scored in found.items() if scored.task == known.task]
+    of_task = [key for key, scored in found.items() if scored.task == known.task]
     usual = ("eap", "eap-ig", "eap-gp", "mask-ig", "exact", "random")
 
     def place(key: str) -> tuple[bool, int]:
@@ -211,7 +211,7 @@ def default_ids(known: Known, found: Mapping[str, Scored]) -> tuple[str, ...]:
         untrained = card is not None and card.untrained
         return untrained, usual.index(method) if method in usual else len(usual)
 
-    return tuple(sorted(fitting or found, key=place)[:7])
+    return tuple(sorted(of_task or found, key=place)[:7])
 
 
 def choose(session: Session, known: Known, found: Mapping[str, Scored]) -> list[Scored]:
@@ -247,7 +247,7 @@ def drawn(session: Session, known: Known, chosen: Sequence[Scored]) -> tuple[Sco
     by_id = {scored.id: scored for scored in chosen}
     if session["overlay"] not in by_id:
         session["overlay"] = ""
-    session.usual("overlay", chosen[0].id)
+    session.usual("overlay", (fitting(known, chosen) or chosen)[0].id)
     n_edges = known.graph.n_edges
     if session["k"] > n_edges:
         session["k"] = n_edges
@@ -294,6 +294,11 @@ def _roc(scored_id: str, known: str, level: str, absolute: bool, mlps: bool, _sc
 def roc_of(scored: Scored, known: Known, level: str, *, signed: bool, mlps: bool) -> Roc:
     """ROC of a ranking against the known circuit, kept."""
     return _roc(scored.id, known.name, level, not signed, mlps, scored)
+
+
+def fitting(known: Known, chosen: Sequence[Scored]) -> list[Scored]:
+    """Scores of the known circuit's task."""
+    return [scored for scored in chosen if scored.task == known.task]
 
 
 def unlike(known: Known, chosen: Sequence[Scored]) -> list[Scored]:

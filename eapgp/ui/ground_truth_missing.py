@@ -13,7 +13,7 @@ from eapgp.ground_truth.planted import planted_circuit
 from eapgp.ui import ground_truth_planted as planted
 from eapgp.ui import services
 from eapgp.ui.draw import plain
-from eapgp.ui.ground_truth import MOST, PLANTED, Known, files, of_file
+from eapgp.ui.ground_truth import MOST, PLANTED, Known, files, fitting, of_file
 from eapgp.ui.jobs import one_line
 from eapgp.ui.live import QUICK
 from eapgp.ui.polling import watch
@@ -137,7 +137,7 @@ def importer(session: Session, known: Known, *, key: str) -> None:
     if added:
         ids = tuple(scored.id for scored in added)
         others = tuple(one for one in session["against"] if one not in ids)
-        values: dict[str, Any] = {"against": (*ids, *others)[:MOST], "overlay": ids[0]}
+        values: dict[str, Any] = {"against": (*ids, *others)[:MOST], "overlay": (fitting(known, added) or added)[0].id}
         tasks = {scored.task for scored in added} - {""}
         if len(tasks) == 1 and known.task not in tasks:
             values["known"] = next(name for name, truth in GROUND_TRUTHS.items() if truth.task in tasks)

@@ -319,6 +319,7 @@ def say_problems(session: Session, panel: Panel | None = None) -> None:
         st.warning(f"Model {plain(repr(model))}: {plain(problem)}.", icon=":material/error:")
     if panel.card is not None and not panel.answers:
         fetched = "" if services.at_hand(model) else " (its model is fetched from Hugging Face first)"
+        pairs = f" with {panel.card.n_pairs:,} pairs" if panel.card.n_pairs else ""
         if problem:
             state = "have no result."
         elif panel.job is not None and panel.job.live:
@@ -327,6 +328,6 @@ def say_problems(session: Session, panel: Panel | None = None) -> None:
             state = f"have no result yet: press **Run** to compute it{fetched}."
         st.info(
             f"The settings on the left {state} "
-            f"Meanwhile this shows {' · '.join(panel.card.told)} on {panel.card.task}.",
+            f"Meanwhile this shows {' · '.join(panel.card.told)} on {panel.card.task}{pairs}.",
             icon=":material/hourglass_empty:",
         )

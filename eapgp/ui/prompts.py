@@ -67,6 +67,12 @@ FIELDS = (
 )
 
 
+def tab_labels(seen: Seen | None) -> dict[str, str]:
+    """The tabs; the one of pairs that cannot be used says how many there are."""
+    count = len(seen.problems) if seen is not None else 0
+    return TABS | ({"problems": f"{TABS['problems']} ({count:,})"} if count else {})
+
+
 @dataclass(frozen=True)
 class Shown:
     """The pairs on screen. own: whether they are typed, pasted or uploaded, and kept nowhere yet."""
