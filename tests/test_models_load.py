@@ -280,3 +280,21 @@ def test_a_map_of_devices_gives_the_same_scores() -> None:
         assert np.array_equal(found, expected)
     full = Circuit.full(spread.graph)
     assert CircuitRunner(spread, encoded).faithfulness(full) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_random_weights_are_the_seed_s_whatever_other_threads_load_and_leave_the_caller_s_draws_alone() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def drawn(_: int) -> str:
+        return load_model("demo", random_weights=True, seed=5).weights_hash
+
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    first = torch.rand(1)
+    with ThreadPoolExecutor(3) as pool:
+        others = [pool.submit(load_model, "demo") for _ in range(2)]
+        hashes = set(pool.map(drawn, range(3)))
+        assert len({other.result().weights_hash for other in others}) == 1
+    assert hashes == {drawn(0)}
+    assert torch.equal(torch.cat([first, torch.rand(1)]), expected)

@@ -220,3 +220,35 @@ def test_a_ratio_that_says_little_is_told_where_it_is_shown(open_app: Open) -> N
     assert "Corrupted" in measured(app)
     told = "includes 0: the ratio says little"
     assert told in remark and told in said(app).replace("\\", "")
+
+
+def test_names_and_notes_of_two_hands_do_not_undo_each_other(open_app: Open) -> None:
+    """The command line names a run while its form is open on the page."""
+    from eapgp.runs import RunLibrary, RunSpec, compute_run
+
+    library = RunLibrary()
+    run = compute_run(RunSpec(n_pairs=2, method="ifr"), library=library)
+    app = open_app("runs", picked=run.id)
+    library.rename(run.id, "of the command line")
+    fields = {field.label: field for field in app.text_input}
+    fields["Note"].set_value("of the page")
+    next(button for button in app.button if button.label == "Save").click()
+    app.run()
+    assert not app.exception
+    assert run.meta == {"name": "of the command line", "note": "of the page"}
+    assert {field.label: field.value for field in app.text_input}["Name"] == "of the command line"
+
+
+def test_an_undo_that_comes_too_late_says_so_and_the_page_stands(open_app: Open) -> None:
+    from eapgp.runs import RunLibrary, RunSpec, compute_run
+
+    library = RunLibrary()
+    run = compute_run(RunSpec(n_pairs=2, method="ifr"), library=library)
+    app = open_app("runs", picked=run.id)
+    app.button(key="run-delete").click().run()
+    assert library.deleted() == [run.id]
+    library.gc()
+    app.button(key="run-undo").click().run()
+    assert not app.exception and not app.error
+    assert any("No longer in the trash" in one.value for one in app.warning)
+    assert any("Bundled examples" in one.value for one in app.subheader)

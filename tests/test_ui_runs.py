@@ -101,3 +101,11 @@ def test_a_copy_of_an_example_is_the_user_s_own(home: Path) -> None:
     services.shelf().library.delete(run_id)
     left = services.shelf().get(run_id)
     assert left is not None and left.example
+
+
+def test_a_new_name_is_noticed_by_open_pages(home: Path) -> None:
+    (run_id,) = mine()
+    before = runs.listing(home / "runs")
+    assert runs.listing(home / "runs") == before
+    services.shelf().library.rename(run_id, "another")
+    assert runs.listing(home / "runs") != before and runs.listing(home / "absent") == frozenset()

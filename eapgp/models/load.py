@@ -14,6 +14,7 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from eapgp.models.catalogue import CATALOGUE, demo_folder, find_model
 from eapgp.models.configs import configuration
 from eapgp.models.model import Model
 
+# Random weights come from torch's one generator: two threads that draw from it at once would get other models.
+_LOADING = threading.Lock()
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 HUB = "https://huggingface.co"
 log = logging.getLogger(__name__)
@@ -79,7 +82,7 @@ def load_model(
         raise OptionError(f"unknown dtype {dtype!r}: expected one of {', '.join(DTYPES)}.")
     place = pick_device(device)
     source = _source(name)
-    with _quiet():
+    with _LOADING, _quiet(), _own_draws():
         hf_model = _weights(name, source, dtype, random_weights, seed, device_map)
         own_tokenizer = _tokenizer(source, tokenizer, random_weights)
         own_bos = own_tokenizer.bos_token_id  # read before booting, which invents one where there is none
@@ -163,6 +166,13 @@ def _source(name: str) -> str:
     raise UnknownNameError.of("model", name, known, hint="A Hugging Face id (owner/name) or a local folder also works.")
 
 
+def _own_draws() -> contextlib.AbstractContextManager[None]:
+    """Lets the caller's random numbers go on afterwards as if nothing had been drawn."""
+    import torch
+
+    return torch.random.fork_rng(devices=[])
+
+
 def _weights(
     name: str, source: str, dtype: str, random_weights: bool, seed: int, device_map: str | dict[str, Any] | None
 ) -> Any:
@@ -178,7 +188,7 @@ def _weights(
             else configuration(entry.name if entry else name)
         )
         config._attn_implementation = "eager"
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
     try:
         return AutoModelForCausalLM.from_pretrained(

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from eapgp.runs.run import META_FILE
 from eapgp.ui import polling, services
 from eapgp.ui.ground_truth_files import ScoreFile, ScoreFiles
 from eapgp.ui.session import Session
@@ -225,13 +226,20 @@ def live_jobs() -> None:
 
 
 def watch() -> None:
-    """Show runs that another process adds or takes away, without a click."""
+    """Show what another process adds, takes away, names or notes, without a click."""
     library = services.shelf().library
-    known = _folders(library.runs)
-    polling.watch(lambda: None, lambda: _folders(library.runs) != known, every=POLL)
+    known = listing(library.runs)
+    polling.watch(lambda: None, lambda: listing(library.runs) != known, every=POLL)
 
 
-def _folders(folder: Path) -> frozenset[str]:
+def listing(folder: Path) -> frozenset[tuple[str, int]]:
+    """The runs of a library's folder, and when each was last named or noted (0: never)."""
     with contextlib.suppress(OSError):
-        return frozenset(path.name for path in folder.iterdir())
+        return frozenset((path.name, _changed(path / META_FILE)) for path in folder.iterdir())
     return frozenset()
+
+
+def _changed(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime_ns
+    return 0

@@ -25,7 +25,7 @@ from eapgp.ui.runs import TABS, score_files
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
 
-_GONE, _IMPORT = "runs-deleted", "runs-import"
+_GONE, _IMPORT, _UNSAVED = "runs-deleted", "runs-import", "runs-unsaved"
 
 
 def selection(session: Session) -> None:
@@ -249,14 +249,26 @@ def _models_of(graph: Graph) -> list[str]:
 
 
 def _name_and_note(card: Card) -> None:
-    meta = card.run.meta
+    meta, keys = card.run.meta, {field: f"{field}-{card.id}" for field in ("name", "note")}
+    shown = f"meta-shown-{card.id}"
+    if st.session_state.get(shown) != meta or not set(keys.values()) <= set(st.session_state):
+        st.session_state[shown] = meta  # first, or changed elsewhere
+        st.session_state.update({key: meta[field] for field, key in keys.items()})
+
+    def save() -> None:
+        typed = {field: str(st.session_state[key]) for field, key in keys.items()}
+        try:  # only what was typed here: the command line may have changed the other one meanwhile
+            card.run.set_meta(**{field: t for field, t in typed.items() if t != st.session_state[shown][field]})
+        except (EapgpError, OSError) as error:
+            st.session_state[_UNSAVED] = one_line(error)
+
     with st.form(f"meta-{card.id}", border=False):
         left, right, last = st.columns([2, 4, 1], vertical_alignment="bottom")
-        name = left.text_input("Name", meta["name"], help="Shown in lists in place of the task.", max_chars=120)
-        note = right.text_input("Note", meta["note"], help="Anything you want to remember; it is searched too.")
-        if last.form_submit_button("Save", width="stretch", help="Keeps name and note beside the run."):
-            card.run.set_meta(name=name, note=note)
-            st.rerun()
+        left.text_input("Name", key=keys["name"], help="Shown in lists in place of the task.", max_chars=120)
+        right.text_input("Note", key=keys["note"], help="Anything you want to remember; it is searched too.")
+        last.form_submit_button("Save", width="stretch", help="Keeps name and note beside the run.", on_click=save)
+    if problem := st.session_state.pop(_UNSAVED, ""):
+        st.error(plain(problem), icon=":material/error:")
 
 
 def undo() -> None:
@@ -270,10 +282,23 @@ def undo() -> None:
     if right.button(
         "Undo", key="run-undo", icon=":material/undo:", width="stretch", help="Bring back what was deleted."
     ):
-        for name in gone:
-            bring_back(name)
         del st.session_state[_GONE]
-        st.rerun()
+        lost = [name for name in gone if not _back(name)]
+        if not lost:
+            st.rerun()
+        st.warning(
+            plain(f"No longer in the trash: {', '.join(lost)}. It was emptied, or they were brought back, elsewhere."),
+            icon=":material/delete_forever:",
+        )
+
+
+def _back(name: str) -> bool:
+    """Whether something deleted came back; another process may have been there first."""
+    try:
+        bring_back(name)
+    except EapgpError:
+        return False
+    return True
 
 
 def bring_back(name: str) -> None:
@@ -348,7 +373,7 @@ def _trash(deleted: Sequence[str]) -> None:
             if right.button(
                 "Bring back", key=f"back-{name}", icon=":material/undo:", width="stretch", help="Back to your runs."
             ):
-                bring_back(name)
+                _back(name)
                 st.session_state.pop(_GONE, None)
                 st.rerun()
         with st.popover("Empty the trash", icon=":material/delete_forever:", help="Frees the space; asks once more."):
