@@ -34,6 +34,14 @@ class FakeModel:
 Save = Callable[..., Card]
 
 
+def test_runs_of_as_many_steps_are_proposed_first(save: Save) -> None:
+    ten, five = (save(RunSpec(task="ioi", method="eap-ig", options={"steps": steps})) for steps in (10, 5))
+    eap = save(RunSpec(task="ioi", method="eap"))
+    assert compare.default_runs(five)[-1] == ten.id
+    assert set(compare.default_runs(five)) == {eap.id, five.id, ten.id}
+    assert compare.default_runs(ten)[-1] == five.id
+
+
 @pytest.fixture
 def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Save:
     """`save(RunSpec(...))` puts a run on the shelf and returns its card."""

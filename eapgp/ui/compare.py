@@ -120,10 +120,15 @@ def named(cards: Sequence[Card], context: Card) -> dict[str, Card]:
 
 
 def default_runs(context: Card) -> tuple[str, ...]:
-    """EAP, EAP-IG and EAP-GP (both step rules) on the context's prompts, as far as they exist."""
+    """EAP, EAP-IG and EAP-GP (both step rules) on the context's prompts, as far as they exist.
+
+    Those of as many steps as the context come first.
+    """
     found = services.comparable(context)
-    usual = [card.id for card in found if card.method in ("eap", "eap-ig", "eap-gp")]
-    return tuple((usual if len(usual) > 1 else [card.id for card in found])[:MOST_RUNS])
+    usual = [card for card in found if card.method in ("eap", "eap-ig", "eap-gp")]
+    steps = context.options.get("steps")
+    usual.sort(key=lambda card: steps is not None and card.options.get("steps", steps) != steps)
+    return tuple(card.id for card in (usual if len(usual) > 1 else found)[:MOST_RUNS])
 
 
 def say_lost(session: Session, context: Card) -> None:

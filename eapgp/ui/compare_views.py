@@ -64,7 +64,7 @@ def choose_pair(session: Session, cards: Mapping[str, Card]) -> Pair:
                 letter.upper(),
                 options=list(range(1, len(names) + 1)),
                 format_func=lambda place: names[place - 1],
-                width=230,
+                width=260,
             )
         st.button(
             "Swap",

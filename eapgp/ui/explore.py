@@ -146,7 +146,8 @@ def controls(session: Session, card: Card, n_edges: int, edits: Edits) -> None:
         else:
             session.widget("edit", st.toggle, "Edit", width="content")
         edit_panel.controls(session, edits)
-        primer.primer(card)
+        if not network:
+            primer.primer(card)
 
 
 def picture(session: Session, card: Card, scores: EdgeScores, circuit: Circuit, edits: Edits, chosen: Selected) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -138,13 +139,18 @@ def _nothing_of_ones_own(query: str) -> None:
     )
 
 
+def list_key(kind: str, ids: Sequence[str]) -> str:
+    """Key of a list's table. Ticks stand for places, so a list of other rows is another table."""
+    return f"runs-{kind}-{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:12]}"
+
+
 def _picked(session: Session, kind: str, lists: Sequence[tuple[str, list[str]]]) -> Any:
     """A callback for one list's selection: what is selected in all of them becomes the field."""
 
     def chosen() -> None:
         found: list[str] = []
         for name, ids in lists:
-            state = st.session_state.get(f"runs-{name}")
+            state = st.session_state.get(list_key(name, ids))
             rows = state["selection"]["rows"] if state else []
             found += [ids[row] for row in rows if row < len(ids)]
         session.later(picked=tuple(found[:MOST_PICKED]))
@@ -153,7 +159,7 @@ def _picked(session: Session, kind: str, lists: Sequence[tuple[str, list[str]]])
 
 
 def _preset(session: Session, ids: Sequence[str]) -> Any:
-    """What is selected in a list when the page is opened by a link."""
+    """What is selected in a list when the page is opened by a link, or when its rows have changed."""
     rows = [place for place, one in enumerate(ids) if any(one.startswith(picked) for picked in session["picked"])]
     return {"selection": {"rows": rows, "columns": [], "cells": []}}
 
@@ -162,7 +168,7 @@ def _runs(session: Session, cards: Sequence[Card], kind: str, lists: Sequence[tu
     frame = table(cards)
     st.dataframe(
         frame,
-        key=f"runs-{kind}",
+        key=list_key(kind, [card.id for card in cards]),
         hide_index=True,
         height=min(40 + 36 * len(cards), 330),
         on_select=_picked(session, kind, lists),
@@ -202,7 +208,7 @@ def _files(session: Session, files: Sequence[ScoreFile], lists: Sequence[tuple[s
     ]
     st.dataframe(
         pd.DataFrame(rows),
-        key="runs-files",
+        key=list_key("files", [file.id for file in files]),
         hide_index=True,
         height=min(40 + 36 * len(files), 260),
         on_select=_picked(session, "files", lists),

@@ -63,6 +63,25 @@ def test_a_run_arrives_by_itself_is_named_deleted_and_brought_back(
     until(page, lambda: "/runs" not in page.url and f"run={run_id}" in page.url, what="the run on Explore")
 
 
+def test_no_other_run_is_ticked_after_one_is_deleted(app: str, open_page: Callable[..., Any], home: Path) -> None:
+    for example in (EXAMPLE, EXAMPLE.parent / "sva-eap-ig", EXAMPLE.parent / "sva-random"):
+        shutil.copytree(example, home / "runs" / open_run(example).id, dirs_exist_ok=True)
+    page = open_page(app, path="runs", query="show=own")
+
+    def tick_the_first() -> str:
+        before = page.url
+        page.locator("[class*=st-key-runs-own] canvas").first.click(position={"x": 15, "y": 54}, force=True)
+        until(page, lambda: page.url != before, what="another selection")
+        wait_ready(page)
+        return page.url.partition("picked=")[2]
+
+    deleted = tick_the_first()
+    page.get_by_role("button", name="Delete").first.click()
+    page.get_by_text("Your runs · 2").wait_for()
+    wait_ready(page)
+    assert len(tick_the_first()) == len(deleted) and deleted not in page.url
+
+
 def test_scores_are_imported_and_held_against_a_known_circuit_and_a_bad_file_is_one_line(
     app: str, home: Path, open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -80,7 +99,7 @@ def test_scores_are_imported_and_held_against_a_known_circuit_and_a_bad_file_is_
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= PHONE[0] + 1
 
     def pick_the_file() -> None:
-        canvas = page.locator(".st-key-runs-files canvas").first
+        canvas = page.locator("[class*=st-key-runs-files] canvas").first
         canvas.scroll_into_view_if_needed()
         canvas.click(position={"x": 15, "y": 54}, force=True)  # a layer of the table lies over it
 
