@@ -28,7 +28,6 @@ from eapgp.ui.circuits import DEFAULT_EDGES
 from eapgp.ui.draw import plain
 from eapgp.ui.ground_truth_files import ScoreFile, ScoreFiles
 from eapgp.ui.jobs import one_line
-from eapgp.ui.methods import variant
 from eapgp.ui.panel import FIELDS_OF_RUN
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
@@ -154,7 +153,7 @@ def of_file(file: ScoreFile) -> Scored:
 
 def of_card(card: Card) -> Scored:
     """The scores of a run. Node scores are left to the edges, so that runs and files are ranked alike."""
-    label = variant(card.method, card.options)
+    label = " · ".join(card.told)
     if card.run.name and card.run.name != planted.TITLE:
         label += f" · {card.run.name}"
     if card.task != planted.TASK and card.model_title != READ_IN:
