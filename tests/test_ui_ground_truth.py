@@ -153,12 +153,13 @@ def test_an_untrained_model_is_named_and_comes_last(monkeypatch: pytest.MonkeyPa
     known = page.known_circuit("ioi/hanna2024")
     monkeypatch.setattr(page.services, "attribution", lambda card: SimpleNamespace(scores=scores_of(GPT2_SMALL)))
 
-    def scored(name: str, title: str) -> page.Scored:
-        made = {"id": name, "task": "ioi", "method": "eap", "options": {}, "run": SimpleNamespace(name="")}
+    def scored(name: str, title: str, *conditions: str) -> page.Scored:
+        made = {"id": name, "task": "ioi", "told": ("EAP", *conditions), "run": SimpleNamespace(name="")}
         return page.of_card(SimpleNamespace(**made, model_title=title, untrained="untrained" in title))  # type: ignore[arg-type]
 
     twin, trained = scored("t", "gpt2, untrained"), scored("g", "gpt2")
     assert (twin.label, trained.label) == ("EAP · gpt2, untrained", "EAP")
+    assert scored("z", "gpt2", "zero intervention").label == "EAP · zero intervention"
     file = scored_as(known, scores_of(GPT2_SMALL))
     assert page.default_ids(known, {"t": twin, file.id: file, "g": trained}) == ("g", file.id, "t")
 
