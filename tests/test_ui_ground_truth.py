@@ -154,8 +154,9 @@ def test_an_untrained_model_is_named_and_comes_last(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(page.services, "attribution", lambda card: SimpleNamespace(scores=scores_of(GPT2_SMALL)))
 
     def scored(name: str, title: str, *conditions: str) -> page.Scored:
-        made = {"id": name, "task": "ioi", "told": ("EAP", *conditions), "run": SimpleNamespace(name="")}
-        return page.of_card(SimpleNamespace(**made, model_title=title, untrained="untrained" in title))  # type: ignore[arg-type]
+        made = {"id": name, "task": "ioi", "method": "eap", "told": ("EAP", *conditions)}
+        named = {"run": SimpleNamespace(name=""), "untrained": "untrained" in title}
+        return page.of_card(SimpleNamespace(**made, **named, model_title=title))  # type: ignore[arg-type]
 
     twin, trained = scored("t", "gpt2, untrained"), scored("g", "gpt2")
     assert (twin.label, trained.label) == ("EAP · gpt2, untrained", "EAP")
