@@ -154,6 +154,12 @@ def test_whatever_the_command_line_computes_the_settings_can_ask_for(unusual: di
             assert getattr(asked, name) == getattr(one, name)
 
 
+def test_commas_alone_name_no_edge() -> None:
+    for typed, meant in ((" , ", None), ("", None), ("m0->logits,, input->m0 ", ["input->m0", "m0->logits"])):
+        spec = settings.spec_of({**VALUES, "method": "exact", "edges": typed})
+        assert resolve_options(spec)["edges"] == meant
+
+
 def test_a_method_that_needs_patching_is_asked_for_by_patching() -> None:
     assert settings.spec_of({**VALUES, "method": "eap", "intervention": "zero"}).intervention == "zero"
     assert settings.spec_of({**VALUES, "method": "eap-gp", "intervention": "zero"}).intervention == "patching"

@@ -277,7 +277,9 @@ def method_options(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that this method takes, as its options."""
     options: dict[str, Any] = {}
     for name in option_names(method):
-        if name in NAMES and values[name] != "":
+        if name == "edges":
+            options |= {"edges": chosen} if (chosen := edge_names(values)) else {}
+        elif name in NAMES:
             options[name] = values[name]
     if "step" in options and options["step"] not in STEP_RULES:
         options["step"] = float(options["step"])
