@@ -105,6 +105,7 @@ def test_model_folders_that_cannot_be_read_and_pickles_that_are_not(
         (["attribute", "--method", "random", "--option", "seed=-1"], "seed must be a whole number"),
         (["evaluate", "--run", "ioi-eap", "--intervention", "noise"], "unknown intervention 'noise'"),
         (["evaluate", "--run", "ioi-eap", "--metric", "noise"], "unknown metric 'noise'"),
+        (["evaluate", "--run", "ioi-eap", "--run", "ioi-eap-gp"], "got 2 of them; give one"),
         (["runs", "show", "x" * 300], "File name too long"),
         (["attribute", "--model", "x" * 300], "File name too long"),
         (["attribute", "--out", "x" * 300], "File name too long"),

@@ -17,7 +17,7 @@ from eapgp.runs.run import Run
 
 _RUN = "Id, beginning of an id, name or folder of a run."
 RunOption = Annotated[
-    str | None,
+    list[str] | None,  # a second one is refused, not silently preferred
     typer.Option(
         "--run",
         "-r",
@@ -36,7 +36,7 @@ RunsOption = Annotated[
         autocompletion=completion.runs,
     ),
 ]
-ScoresOption = Annotated[Path | None, typer.Option("--scores", "-s", help="File of edge scores.", metavar="FILE")]
+ScoresOption = Annotated[list[Path] | None, typer.Option("--scores", "-s", help="File of edge scores.", metavar="FILE")]
 ScoreFilesOption = Annotated[
     list[Path] | None, typer.Option("--scores", "-s", help="File of edge scores. Repeatable.", metavar="FILE")
 ]
@@ -71,15 +71,16 @@ def of_file(path: Path) -> Source:
     return Source(str(path), read.scores, nodes=read.node_scores)
 
 
-def one_source(run: str | None, scores: Path | None, home: Path | None) -> Source:
+def one_source(runs: Sequence[str] | None, files: Sequence[Path] | None, home: Path | None) -> Source:
     """The one source that was given.
 
     Errors: OptionError unless it is exactly one.
     """
-    if (run is None) == (scores is None):
-        came = "neither" if run is None else "both"
+    n_runs, n_files = len(runs or ()), len(files or ())
+    if n_runs + n_files != 1:
+        came = "both" if n_runs and n_files else f"{n_runs + n_files} of them" if n_runs + n_files else "neither"
         raise OptionError(f"expected either --run or --scores, got {came}; give one.")
-    return of_run(run, home) if run is not None else of_file(scores)  # type: ignore[arg-type]
+    return of_run(runs[0], home) if runs else of_file(files[0])  # type: ignore[index]
 
 
 def two_sources(runs: Sequence[str] | None, files: Sequence[Path] | None, home: Path | None) -> tuple[Source, Source]:
