@@ -5,7 +5,7 @@ import streamlit as st
 from eapgp.ui import compare, compare_agreement, compare_choice, compare_curves, compare_views, frame, panel
 from eapgp.ui.draw import guard
 from eapgp.ui.explore import nothing_yet
-from eapgp.ui.pane import picker
+from eapgp.ui.pane import picker, size_in
 from eapgp.ui.session import Session
 
 frame.ensure()
@@ -29,7 +29,7 @@ else:
             compare.nothing_to_compare()
         else:
             compare.say_unlike(list(cards.values()))
-            k = min(session["k"], context.graph.n_edges)
+            k = size_in(session, context.graph)
             pair = compare_views.choose_pair(session, cards)
             compare_views.pictures(session, cards, pair, k)
             opened, tabs = session.tabs("tab", compare.TABS)

@@ -3,10 +3,10 @@
 import streamlit as st
 
 from eapgp.ui import edge_details, edit_panel, explore, frame, inspector, node_details, panel, provenance, services
-from eapgp.ui.circuits import circuit_of, selected
+from eapgp.ui.circuits import circuit_of
 from eapgp.ui.draw import guard
 from eapgp.ui.exports import downloads
-from eapgp.ui.pane import groups_of, picker
+from eapgp.ui.pane import chosen_in, groups_of, picker, size_in
 from eapgp.ui.readout import readout
 from eapgp.ui.session import Session
 
@@ -22,8 +22,7 @@ else:
     with guard("This run"):
         result = services.attribution(card)
         graph = result.graph
-        k = min(session["k"], graph.n_edges)
-        chosen, pick = selected(graph, session["sel"]), picker(session)
+        k, chosen, pick = size_in(session, graph), chosen_in(session, graph), picker(session)
 
         explore.heading(card)
         edits = edit_panel.current(session, graph)

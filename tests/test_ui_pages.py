@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +40,8 @@ def open_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
         return app.run()
 
     yield start
+    for job in services.manager().live():  # threads of torch must not outlive the interpreter
+        services.manager().wait(job.id, 60)
     st.cache_resource.clear()
 
 
@@ -75,6 +78,57 @@ def test_a_bad_parameter_is_named_and_the_page_still_stands(open_app: Open, page
     assert any("pairs = 'many'" in text and "Used 64 instead" in text for text in messages)
     assert any("'colour'" in text for text in messages)
     assert app.title
+
+
+@pytest.mark.parametrize(
+    ("page", "query", "text", "kept"),
+    [
+        ("", {"sel": "a99.h9"}, "sel = 'a99.h9': expected a node or edge of this model", {"sel": ""}),
+        ("", {"pins": "a1.h0,m77"}, "Used a1.h0 instead", {"pins": ("a1.h0",)}),
+        ("", {"k": "480"}, "expected at most 479, the edges of this model. Used 479 instead", {"k": 479}),
+        (
+            "",
+            {"sel": "a3.h1", "prompt": "999"},
+            "prompt = '999': expected a pair from 1 to 64. Used 64",
+            {"prompt": 64},
+        ),
+        ("compare", {"these": "foo,eap"}, "these = 'foo,eap'", {}),
+        ("compare", {"b": "4", "by": "tasks", "these": "ioi,sva"}, "b = '4': expected a run from 1 to 2", {}),
+        ("compare", {"sel": "m9"}, "sel = 'm9'", {"sel": ""}),
+        ("path", {"pair": "9999"}, "pair = '9999': expected a pair from 1 to 64, or 0", {"pair": 64}),
+        ("path", {"at": "99"}, "at = '99': expected a step from 0 to 5. Used 5 instead", {"at": 5}),
+        ("faithfulness", {"k": "5000"}, "k = '5000': expected at most 479", {"k": 479}),
+        ("faithfulness", {"of": "abcd"}, "of = 'abcd': expected the id of one of the runs", {}),
+        ("ground_truth", {"known": "planted", "sel": "m9"}, "sel = 'm9'", {"sel": ""}),
+        ("prompts", {"pairs": "4", "row": "9"}, "row = '9': expected a pair from 1 to 4", {"row": 4}),
+        ("runs", {"picked": "abcdef"}, "picked = 'abcdef': expected ids of runs that are here", {"picked": ()}),
+    ],
+)
+def test_what_a_link_asks_for_and_is_not_here_is_named_and_replaced(
+    open_app: Open, page: str, query: dict[str, str], text: str, kept: dict[str, Any]
+) -> None:
+    app = open_app(page, **query)
+    assert not app.exception and not app.error
+    told = [plain_text(one.value) for one in app.warning if text in plain_text(one.value)]
+    assert len(told) == 1 and told[0].startswith("The link says ")
+    for name, value in kept.items():
+        assert app.session_state["eapgp-values"][name] == value
+    app.run()
+    assert [plain_text(one.value) for one in app.warning].count(told[0]) == 1, "said until the page is opened anew"
+
+
+def plain_text(markdown: str) -> str:
+    """What markdown shows of text that was escaped."""
+    return re.sub(r"\\(.)", r"\1", markdown)
+
+
+def test_a_smaller_model_lets_go_of_a_selection_without_a_word(open_app: Open) -> None:
+    """Only a link is told: nobody asked for the old selection on the new page."""
+    app = open_app("", sel="a3.h1")
+    app.session_state["eapgp-values"]["sel"] = "a11.h1"
+    app.run()
+    assert not app.exception and not app.warning
+    assert app.session_state["eapgp-values"]["sel"] == ""
 
 
 def test_an_unknown_run_in_the_link_is_named(open_app: Open) -> None:

@@ -220,7 +220,8 @@ def usual(offered: Sequence[Proposal]) -> tuple[str, ...]:
 
 
 def _pick(session: Session, axis: str, offered: dict[str, Proposal]) -> tuple[str, ...]:
-    session["these"] = tuple(key for key in session["these"] if key in offered)
+    kept = tuple(key for key in session["these"] if key in offered)
+    session.settle("these", kept, f"some of {', '.join(list(offered)[:12])}")
     session.usual("these", usual(list(offered.values())))
 
     def name(key: str) -> str:

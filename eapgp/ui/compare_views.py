@@ -13,9 +13,8 @@ import streamlit as st
 from eapgp.attribution.result import EdgeScores
 from eapgp.ui import compare, services
 from eapgp.ui.circuit_view import build_payload, largest
-from eapgp.ui.circuits import selected
 from eapgp.ui.draw import chart, dark, downloads, plain, points_clicked
-from eapgp.ui.pane import bound_view, whole_view
+from eapgp.ui.pane import bound_view, chosen_in, whole_view
 from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
 
@@ -40,10 +39,16 @@ class Pair:
         return self.cards[0].metric == self.cards[1].metric
 
 
+def _place(session: Session, letter: str, count: int) -> int:
+    """Which of the runs is A or B."""
+    session.settle(letter, min(session[letter], count), f"a run from 1 to {count}")
+    return int(session[letter])
+
+
 def choose_pair(session: Session, cards: Mapping[str, Card]) -> Pair:
     """Which two of the runs are A and B, and how the circuits are drawn."""
     names = list(cards)
-    a, b = min(session["a"], len(names)), min(session["b"], len(names))
+    a, b = (_place(session, letter, len(names)) for letter in ("a", "b"))
     if a == b:
         b = 1 if a != 1 else 2
     session["a"], session["b"] = a, b
@@ -83,7 +88,7 @@ def choose_pair(session: Session, cards: Mapping[str, Card]) -> Pair:
 def pictures(session: Session, cards: Mapping[str, Card], pair: Pair, k: int) -> None:
     """The circuits side by side and linked, or A and B in one."""
     graph = pair.cards[0].graph
-    view = whole_view(session, selected(graph, session["sel"]), graph.n_layers)
+    view = whole_view(session, chosen_in(session, graph), graph.n_layers)
     if session["picture"] == "sets":
         first, second = pair.scores
         payload = build_payload(

@@ -231,8 +231,7 @@ def follow_context(session: Session, context: Card) -> None:
 
 def controls(session: Session, n_edges: int) -> int:
     """The row of settings above the curves; returns the chosen size."""
-    if session["k"] > n_edges:
-        session["k"] = n_edges
+    session.settle("k", min(session["k"], n_edges), f"at most {n_edges:,}, the edges of this model")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="faith-controls"):
         session.widget(
             "measure",
@@ -263,8 +262,7 @@ def look_closely(session: Session, cards: Cards, context: Card, page: str) -> st
     page: path of the page's own file; Explore lies beside it.
     """
     by_id = {card.id: name for name, card in cards.items()}
-    if session["of"] not in by_id:
-        session["of"] = ""
+    session.settle("of", session["of"] if session["of"] in by_id else "", "the id of one of the runs side by side")
     session.usual("of", context.id if context.id in by_id else next(iter(by_id)))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="faith-closely"):
         session.widget(

@@ -215,7 +215,8 @@ def default_ids(known: Known, found: Mapping[str, Scored]) -> tuple[str, ...]:
 
 def choose(session: Session, known: Known, found: Mapping[str, Scored]) -> list[Scored]:
     """The scores that are compared; the first of them, or the one picked, is drawn."""
-    session["against"] = tuple(key for key in session["against"] if key in found)
+    kept = tuple(key for key in session["against"] if key in found)
+    session.settle("against", kept, "ids of runs or files of the known circuit's model")
     session.usual("against", default_ids(known, found))
     chosen = session.widget(
         "against",
@@ -244,12 +245,10 @@ def choose_known(session: Session) -> Known:
 def drawn(session: Session, known: Known, chosen: Sequence[Scored]) -> tuple[Scored, int]:
     """The row of settings above the circuit; returns whose circuit is drawn and its size."""
     by_id = {scored.id: scored for scored in chosen}
-    if session["overlay"] not in by_id:
-        session["overlay"] = ""
+    session.settle("overlay", session["overlay"] if session["overlay"] in by_id else "", "the id of one of the scores")
     session.usual("overlay", (fitting(known, chosen) or chosen)[0].id)
     n_edges = known.graph.n_edges
-    if session["k"] > n_edges:
-        session["k"] = n_edges
+    session.settle("k", min(session["k"], n_edges), f"at most {n_edges:,}, the edges of this model")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="truth-controls"):
         session.widget(
             "overlay",

@@ -16,11 +16,10 @@ from eapgp.ground_truth.compare import Overlap, precision_recall
 from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES
 from eapgp.ui import ground_truth_planted as planted
 from eapgp.ui.circuit_view import ViewPayload, build_payload
-from eapgp.ui.circuits import selected
 from eapgp.ui.draw import chart, dark, plain
 from eapgp.ui.ground_truth import Known, Scored, circuit_at, corners, roc_of, unlike
 from eapgp.ui.inspector import Pick
-from eapgp.ui.pane import selection_view
+from eapgp.ui.pane import chosen_in, selection_view
 from eapgp.ui.session import Session
 
 
@@ -32,7 +31,7 @@ def payload_of(session: Session, known: Known, scored: Scored, k: int) -> ViewPa
         absolute=not session["signed"],
         truth=known.circuit.edge_names(),
         roles={node: role.title for node, role in known.roles.items()},
-        view=selection_view(selected(known.graph, session["sel"]), session["pins"]),
+        view=selection_view(chosen_in(session, known.graph), session["pins"]),
         filename=f"{known.name.replace('/', '-')}-overlay",
         caption=f"{scored.label} against {known.title}",
     )
@@ -45,7 +44,7 @@ def known_payload(session: Session, known: Known) -> ViewPayload:
         scores,
         circuit=known.circuit,
         roles={node: role.title for node, role in known.roles.items()},
-        view=selection_view(selected(known.graph, session["sel"]), session["pins"]),
+        view=selection_view(chosen_in(session, known.graph), session["pins"]),
         title=known.title,
         filename=known.name.replace("/", "-"),
         legend_note="All edges of the known circuit, drawn alike: it has no scores.",

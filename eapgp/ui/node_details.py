@@ -83,8 +83,7 @@ def _wanted(card: Card) -> bool:
 
 def _choose_pair(session: Session, card: Card) -> int:
     """The pair that is looked at, from 0, with its two prompts."""
-    if session["prompt"] > card.n_pairs:
-        session["prompt"] = card.n_pairs
+    session.settle("prompt", min(session["prompt"], card.n_pairs), f"a pair from 1 to {card.n_pairs}")
     left, right = st.columns([1, 4], vertical_alignment="center", gap="medium")
     with left:
         session.widget("prompt", st.number_input, "Prompt pair", min_value=1, max_value=card.n_pairs, step=1)

@@ -14,9 +14,9 @@ from urllib.parse import quote, unquote
 
 import streamlit as st
 
-from eapgp.graph import EDGE_TYPES
+from eapgp.graph import EDGE_TYPES, Graph
 from eapgp.ui.circuit_view import ViewPayload, ViewState, circuit_view
-from eapgp.ui.circuits import Selected
+from eapgp.ui.circuits import Selected, selected
 from eapgp.ui.session import Session
 from eapgp.ui.state import Field, choice, flag, names, number, text
 
@@ -71,6 +71,22 @@ VIEW_FIELDS = (
     ),
     Field("groups", (), _read_groups, "Named groups of nodes.", _show_groups),
 )
+
+
+def chosen_in(session: Session, graph: Graph) -> Selected:
+    """The selected node or edge; a selection or pins that this graph lacks are let go of."""
+    node = "a node or edge of this model such as m0 or m0->logits"
+    session.settle("sel", session["sel"] if selected(graph, session["sel"]) else "", node)
+    session.settle("pins", tuple(name for name in session["pins"] if selected(graph, name)), node)
+    return selected(graph, session["sel"])
+
+
+def size_in(session: Session, graph: Graph) -> int:
+    """The circuit size k, no larger than the graph; a larger one stays for the next model."""
+    k = min(session["k"], graph.n_edges)
+    if session.linked("k"):
+        session.settle("k", k, f"at most {graph.n_edges:,}, the edges of this model")
+    return int(k)
 
 
 def selection_view(chosen: Selected, pins: tuple[str, ...] = ()) -> dict[str, Any]:

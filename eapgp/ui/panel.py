@@ -306,8 +306,7 @@ def _progress(job: JobView) -> None:
 
 def say_problems(session: Session, panel: Panel | None = None) -> None:
     """What was wrong with the link, what failed, and whether the picture lags behind the settings."""
-    for problem in session.problems:
-        st.warning(plain(problem), icon=":material/link_off:")
+    session.tell()
     if panel is None:
         return
     if panel.job is not None and panel.job.state == "failed":

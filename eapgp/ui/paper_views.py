@@ -136,8 +136,7 @@ def outcomes(session: Session, result: Reproduction) -> None:
 def _choose_size(session: Session, result: Reproduction, sizes: list[int]) -> int:
     usual = headline_size(result)
     options = [0, *(size for size in sizes if size != usual)]  # 0 is the headline, whatever the model
-    if session["size"] not in options:
-        session["size"] = 0
+    session.settle("size", session["size"] if session["size"] in options else 0, "a size that was measured")
     share = max(result.n_edges, 1)
 
     def name(size: int) -> str:

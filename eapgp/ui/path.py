@@ -149,7 +149,7 @@ def _follow_anew(session: Session, **changes: Any) -> None:
 def choose_pair(session: Session, card: Card, records: Records) -> int | None:
     """The pair that is drawn (from 0), or None for the average."""
     n_pairs = min(record.output_distance.shape[1] for record in records.values())
-    session["pair"] = min(session["pair"], n_pairs)
+    session.settle("pair", min(session["pair"], n_pairs), f"a pair from 1 to {n_pairs}, or 0 for their mean")
     left, right = st.columns([1, 3], vertical_alignment="bottom")
     with left:
         session.widget("pair", st.number_input, "Prompt pair", min_value=0, max_value=n_pairs, step=1)
@@ -220,7 +220,7 @@ def _choose_view(session: Session, records: Records) -> str | None:
 
 def _step(session: Session, records: Records) -> None:
     last = max(record.n_points for record in records.values()) - 1
-    session["at"] = min(session["at"], last)
+    session.settle("at", min(session["at"], last), f"a step from 0 to {last}")
     session.widget("at", st.slider, "Step", min_value=0, max_value=last, step=1)
 
 

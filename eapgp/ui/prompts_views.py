@@ -48,8 +48,7 @@ def _shown(char: str) -> str:
 def pairs_and_one(session: Session, shown: Shown, seen: Seen | None) -> None:
     """The list of pairs and, beside it, one of them."""
     count = len(shown.prompts)
-    if session["row"] > count:
-        session["row"] = count
+    session.settle("row", min(session["row"], count), f"a pair from 1 to {count}")
     left, right = st.columns([1.35, 1], gap="large")
     with right:
         session.widget("row", st.number_input, "Pair", min_value=1, max_value=count, step=1, width=140)

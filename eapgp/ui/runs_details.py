@@ -52,6 +52,10 @@ def _picked(session: Session) -> tuple[list[Card], list[ScoreFile]]:
             cards.append(card)
         elif file is not None:
             files.append(file)
+    if session.linked("picked"):  # not after a deletion
+        found = (*(card.id for card in cards), *(file.id for file in files))
+        kept = tuple(name for name in session["picked"] if any(one.startswith(name) for one in found))
+        session.settle("picked", kept, "ids of runs that are here")
     return cards, files
 
 

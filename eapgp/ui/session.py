@@ -15,12 +15,14 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from eapgp.ui.state import Field, read_url, write_url
+from eapgp.ui.draw import plain
+from eapgp.ui.state import Field, read_url, refusal, write_url
 
 _STORE = "eapgp-values"
 _PAGE = "eapgp-page"
 _PENDING = "eapgp-pending"
 _PROBLEMS = "eapgp-problems"
+_LINKED = "eapgp-linked"  # what the link said, by field, until a page has found it to be no value here
 _USUAL = "eapgp-usual"  # what the page itself chose, by field
 _FORMER = "eapgp-former"  # what it chose before, and when that was replaced, by field
 _SENT = "eapgp-sent"  # when the first whole run that drew a widget ended, by the widget's key
@@ -36,6 +38,7 @@ class Session:
         self._by_name = {field.name: field for field in fields}
         self._values: dict[str, Any] = st.session_state.setdefault(_STORE, {})
         self._drawn: set[str] = set()  # keys of this run's widgets
+        self._told = False
         self.problems: list[str] = self._open(page)
         for name, value in st.session_state.pop(_PENDING, {}).items():
             self._put(name, value)
@@ -86,10 +89,39 @@ class Session:
         return st.session_state.get(_STORE, {}).get(name, default)
 
     def complain(self, problem: str) -> None:
-        """Add to what is wrong with the link; it is said until the page is opened anew."""
+        """Add to what is wrong with the link; it is said until the page is opened anew.
+
+        Where the page has said what it knew already (`tell`), at once in this place.
+        """
         if problem not in self.problems:
             self.problems.append(problem)
             st.session_state[_PROBLEMS] = list(self.problems)
+            if self._told:
+                _warn(problem)
+
+    def tell(self) -> None:
+        """Say what is wrong with the link."""
+        self._told = True
+        for problem in self.problems:
+            _warn(problem)
+
+    def linked(self, name: str) -> bool:
+        """Whether a field still has the value that the link gave it."""
+        given = st.session_state.get(_LINKED, {})
+        return name in given and given[name] == self[name]
+
+    def settle(self, name: str, value: Any, expected: str) -> None:
+        """Give a field, before its widget is drawn, what the page can show in place of its value.
+
+        A link that asked for it is told so. expected: what could have been shown, such as `a pair from 1 to 64`.
+        """
+        was, field = self[name], self._by_name[name]
+        if was == value:
+            return
+        if self.linked(name):
+            st.session_state[_LINKED].pop(name)
+            self.complain(refusal(field, field.show(was), f"expected {expected}", value))
+        self._put(name, value)
 
     def widget(self, name: str, draw: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Draw an input that is bound to a field, with the field's tooltip; returns its value.
@@ -187,6 +219,7 @@ class Session:
             self._values.pop(name, None)
             st.session_state.pop(widget_key(name), None)
         self._values.update(values)
+        st.session_state[_LINKED] = dict(values)
         st.session_state[_PROBLEMS] = list(problems)
         return problems
 
@@ -199,6 +232,10 @@ def _by_history() -> bool:
     """Whether this run follows the browser's back or forward button: the URL then says what to show."""
     context = get_script_run_ctx()
     return context is not None and context.is_history_navigation
+
+
+def _warn(problem: str) -> None:
+    st.warning(plain(problem), icon=":material/link_off:")
 
 
 def widget_key(name: str) -> str:

@@ -122,7 +122,6 @@ def read_url(params: Mapping[str, str], fields: Sequence[Field]) -> tuple[dict[s
     problems: list[str] = []
     for name, given in params.items():
         field = by_name.get(name)
-        shown = given if len(given) <= 60 else given[:57] + "…"
         if field is None:
             near = difflib.get_close_matches(name, by_name, n=1)
             guess = f"; did you mean {near[0]!r}?" if near else "."
@@ -131,9 +130,18 @@ def read_url(params: Mapping[str, str], fields: Sequence[Field]) -> tuple[dict[s
         try:
             values[name] = field.parse(given)
         except ValueError as error:
-            default = field.show(field.default) if field.default not in (None, "", ()) else "the default"
-            problems.append(f"The link says {name} = {shown!r}: {error}. Used {default} instead.")
+            problems.append(refusal(field, given, str(error), field.default))
     return values, problems
+
+
+def refusal(field: Field, given: str, problem: str, value: Any) -> str:
+    """What is said of a link that asks for what a field cannot take; value: what it becomes."""
+    used = field.show(value) if value not in (None, "", ()) else "the default"
+    return f"The link says {field.name} = {_short(given)!r}: {problem}. Used {used} instead."
+
+
+def _short(given: str) -> str:
+    return given if len(given) <= 60 else given[:57] + "…"
 
 
 def write_url(values: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, str]:
