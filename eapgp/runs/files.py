@@ -10,14 +10,16 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from eapgp.errors import RunError
 from eapgp.runs.canonical import plain
 
+T = TypeVar("T")
 LOCK_NAME = ".lock"
+REPLACED_WITHIN = 1.0  # seconds for which a folder that another process replaces may be away
 MAX_JSON_BYTES = 256 * 1024 * 1024
 
 
@@ -140,26 +142,56 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def twice(read: Callable[[], T]) -> T:
+    """What a reader of a run gives; where it fails, once more: another process may just be replacing the run."""
+    try:
+        return read()
+    except RunError:
+        time.sleep(0.05)
+        return read()
+
+
 @contextlib.contextmanager
 def locked(folder: Path, *, timeout: float = 30.0) -> Iterator[None]:
     """Hold a folder's lock; the system lets it go when the process ends, however it ends.
 
+    It is the lock of the folder that is there now: meanwhile another process may have put a new one in its place.
     Errors: RunError if the folder cannot be written or another process holds it for `timeout` s.
     """
-    try:
-        handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise RunError(
-            f"{folder}: expected a run folder that can be written, got {_short(error)}; copy the run first."
-        ) from None
-    try:
-        _wait_for(handle, folder, timeout)
+    with contextlib.ExitStack() as held:
+        handle = _hold(folder, timeout, held)
+        while not _is_of(handle, folder):
+            held.close()
+            handle = _hold(folder, timeout, held)
+        yield
+
+
+def _hold(folder: Path, timeout: float, held: contextlib.ExitStack) -> int:
+    handle = _open_lock(folder)
+    held.callback(os.close, handle)
+    _wait_for(handle, folder, timeout)
+    held.callback(_release, handle)
+    return handle
+
+
+def _open_lock(folder: Path) -> int:
+    deadline = time.monotonic() + REPLACED_WITHIN
+    while True:
         try:
-            yield
-        finally:
-            _release(handle)
-    finally:
-        os.close(handle)
+            return os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError) or time.monotonic() > deadline:
+                raise RunError(
+                    f"{folder}: expected a run folder that can be written, got {_short(error)}; copy the run first."
+                ) from None
+            time.sleep(0.01)
+
+
+def _is_of(handle: int, folder: Path) -> bool:
+    """Whether an open lock is still the one in the folder."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle), (folder / LOCK_NAME).stat())
+    return False
 
 
 def _wait_for(handle: int, folder: Path, timeout: float) -> None:

@@ -25,6 +25,7 @@ from eapgp.runs.bundled import check_changeable, find_bundled
 from eapgp.runs.files import (
     folder_size,
     is_left_over,
+    locked,
     remove_folder,
     sync_folder,
     temporary_folder,
@@ -150,7 +151,8 @@ class RunLibrary:
             present = self._whole(run.id)
             if present is not None and not replace:
                 return present
-            self._to_trash(target)
+            with contextlib.suppress(RunError), locked(target):  # what is being written into it is finished first
+                self._to_trash(target)
             replace = False
         raise RunError(f"{target}: expected to store a run there, another process keeps replacing it; try again.")
 

@@ -39,6 +39,7 @@ from eapgp.runs.files import (
     remove_folder,
     sync_folder,
     temporary_folder,
+    twice,
     write_json,
 )
 from eapgp.runs.request import request_key
@@ -157,6 +158,9 @@ class Run:
 
         Errors: RunError naming the first file that differs.
         """
+        twice(self._verify)
+
+    def _verify(self) -> None:
         if request_key(self.record["request"]) != self.id:
             raise RunError(f"{self.path / RUN_FILE}: expected the request's hash {self.id}, got another; {REPAIR}")
         for name, about in self.record["files"].items():
@@ -186,7 +190,10 @@ def open_run(path: str | Path) -> Run:
 
     Errors: RunError if it is missing, incomplete, damaged or of a newer version.
     """
-    folder = Path(path)
+    return twice(lambda: _open(Path(path)))
+
+
+def _open(folder: Path) -> Run:
     if not (folder / RUN_FILE).is_file():
         raise RunError(f"{folder}: expected a run folder with {RUN_FILE}, found none; give a run's folder or id.")
     record = migrate_record(read_json(folder / RUN_FILE), folder / RUN_FILE)

@@ -13,7 +13,7 @@ from eapgp.ground_truth.planted import planted_circuit
 from eapgp.ui import ground_truth_planted as planted
 from eapgp.ui import services
 from eapgp.ui.draw import plain
-from eapgp.ui.ground_truth import MOST, PLANTED, Known, files, fitting, of_file
+from eapgp.ui.ground_truth import MOST, PLANTED, Known, Scored, files, fitting, of_file
 from eapgp.ui.jobs import one_line
 from eapgp.ui.live import QUICK
 from eapgp.ui.polling import watch
@@ -113,27 +113,14 @@ def importer(session: Session, known: Known, *, key: str) -> None:
         help="Files of the Mechanistic Interpretability Benchmark's circuit track, or ones exported here. "
         "They stay on this machine. Files that could run code are refused.",
     )
-    done = st.session_state.setdefault("eapgp-imported", set())
+    done: dict[str, str] = st.session_state.setdefault("eapgp-imported", {})  # what was wrong with it, by file
     added = []
     for file in given or []:
-        if file.file_id in done:
-            continue
-        done.add(file.file_id)
-        try:
-            kept = files().add(file.name, file.getvalue())
-            scored = of_file(kept)
-        except EapgpError as error:
-            st.error(plain(one_line(error)), icon=":material/error:")
-            continue
-        if scored.scores.graph != known.graph:
-            graph = scored.scores.graph
-            st.error(
-                f"{plain(file.name)} holds {graph.n_layers} layers × {graph.n_heads} heads; this circuit's model has "
-                f"{known.graph.n_layers} × {known.graph.n_heads}. It was kept, and is offered where it fits.",
-                icon=":material/error:",
-            )
-            continue
-        added.append(scored)
+        if file.file_id not in done:
+            scored, done[file.file_id] = _read(known, file.name, file.getvalue())
+            added += [scored] if scored is not None else []
+        if done[file.file_id]:  # as long as the file is listed
+            st.error(done[file.file_id], icon=":material/error:")
     if added:
         ids = tuple(scored.id for scored in added)
         others = tuple(one for one in session["against"] if one not in ids)
@@ -144,6 +131,21 @@ def importer(session: Session, known: Known, *, key: str) -> None:
             values["against"] = ids
         session.later(**values)
         st.rerun()
+
+
+def _read(known: Known, name: str, data: bytes) -> tuple[Scored | None, str]:
+    """The scores of an uploaded file, which is kept; or why they cannot be held against this circuit, in markdown."""
+    try:
+        scored = of_file(files().add(name, data))
+    except EapgpError as error:
+        return None, plain(one_line(error))
+    graph = scored.scores.graph
+    if graph != known.graph:
+        return None, (
+            f"{plain(name)} holds {graph.n_layers} layers × {graph.n_heads} heads; this circuit's model has "
+            f"{known.graph.n_layers} × {known.graph.n_heads}. It was kept, and is offered where it fits."
+        )
+    return scored, ""
 
 
 def nothing_to_compare(session: Session, known: Known) -> None:

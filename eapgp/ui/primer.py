@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from eapgp.prompts.pairs import Answer, PromptPair
@@ -33,7 +35,8 @@ _TRY = (
 
 def primer(card: Card) -> None:
     """A button that opens the explanation of what is on screen."""
-    with st.popover("How to read this", icon=":material/school:", type="tertiary", key=KEY, on_change="rerun") as box:
+    how: dict[str, Any] = {"icon": ":material/school:", "type": "tertiary", "key": KEY, "on_change": "rerun"}
+    with st.popover("How to read this", help="What the boxes, lines and numbers on this page mean.", **how) as box:
         if box.open:
             st.markdown("\n\n".join(paragraphs(card)))
 
