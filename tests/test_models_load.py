@@ -203,6 +203,7 @@ def test_loaded_model_describes_itself() -> None:
     assert model.graph == Graph(2, 4)
     assert model.architecture == "LlamaForCausalLM"
     assert (model.dtype, str(model.device), model.n_vocab, model.n_context) == ("float32", "cpu", 60, 32)
+    assert model.n_embeddings == model.bridge.original_model.get_input_embeddings().num_embeddings
     assert model.prepend_bos
     assert not any(parameter.requires_grad for parameter in model.bridge.parameters())
     again = load_model(str(tiny_folder("llama")), device="cpu")

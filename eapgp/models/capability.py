@@ -28,7 +28,7 @@ def check_model(model: Model) -> None:
     from eapgp.engine.passes import Tokens, capture
 
     generator = torch.Generator().manual_seed(0)
-    highest = min(model.n_vocab, model.bridge.embed.original_component.weight.shape[0])
+    highest = min(model.n_vocab, model.n_embeddings)
     length = min(LENGTH, model.n_context)
     ids = torch.randint(0, highest, (2, length), generator=generator).to(model.device)
     tokens = Tokens(ids, torch.ones_like(ids), torch.full((2,), length - 1, device=model.device))

@@ -50,6 +50,11 @@ class Model:
         return int(self.bridge.unembed.original_component.weight.shape[0])
 
     @property
+    def n_embeddings(self) -> int:
+        """Number of token ids that can be read: rows of the embedding, which the vocabulary may exceed."""
+        return int(self.bridge.embed.original_component.weight.shape[0])
+
+    @property
     def n_context(self) -> int:
         """Longest prompt in tokens."""
         return int(self.bridge.cfg.n_ctx)
