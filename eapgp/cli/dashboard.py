@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +21,7 @@ from eapgp.errors import ComputationError, InputError
 from eapgp.runs.library import HOME_VARIABLE
 
 DEFAULT_PORT = 8501
+PATIENCE = 10  # seconds that the server gets to stop by itself; a computation in one of its threads may hold it up
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +31,9 @@ def register(app: typer.Typer) -> None:
     @command(app, "app", examples=examples, panel="Look")
     def dashboard(
         out: Output,
-        port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = DEFAULT_PORT,
+        port: Annotated[
+            int, typer.Option(min=1, max=65535, envvar="EAPGP_PORT", help="Port on this machine.")
+        ] = DEFAULT_PORT,
         no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser window.")] = False,
         address: Annotated[str, typer.Option(help="Address to listen on; the default is this machine only.")] = (
             "localhost"
@@ -58,6 +64,9 @@ def app_file() -> Path:
 def app_command(*, port: int, address: str, browser: bool) -> list[str]:
     """The Streamlit call; nothing is reported to anyone.
 
+    browser: open a window where the machine has a display. Streamlit decides that; told to on a machine without,
+    it would start a browser in the terminal and wait for its end.
+
     Errors: InputError if Streamlit is not installed.
     """
     if importlib.util.find_spec("streamlit") is None:
@@ -67,7 +76,7 @@ def app_command(*, port: int, address: str, browser: bool) -> list[str]:
     options = {
         "server.port": port,
         "server.address": address,
-        "server.headless": str(not browser).lower(),
+        **({} if browser else {"server.headless": "true"}),
         "server.fileWatcherType": "none",
         "browser.gatherUsageStats": "false",
     }
@@ -110,17 +119,59 @@ def _taken(address: str, port: int) -> bool:
 
 
 def run_until_stopped(line: list[str], environment: dict[str, str], *, cwd: Path) -> bool:
-    """Run the server until it ends or Ctrl-C; it gets time to stop by itself.
+    """Run the server until it ends, Ctrl-C or SIGTERM, which end it too; it gets time to stop by itself.
 
     Errors: ComputationError if it ends with an error.
     """
-    with subprocess.Popen(line, env=environment, cwd=cwd, stdout=sys.stderr) as server:
+    with (
+        _terminated_as_interrupted() as termination,
+        subprocess.Popen(line, env=environment, cwd=cwd, stdout=sys.stderr) as server,
+    ):
         try:
+            termination.arm()
             code = server.wait()
         except KeyboardInterrupt:
-            server.terminate()
-            server.wait(timeout=10)
+            _stop(server)
             return True
-    if code not in (0, -2, -15, 130):
+    if code not in (0, -signal.SIGINT, -signal.SIGTERM, 130):
         raise ComputationError(f"the dashboard ended with exit code {code}; its messages above say why.")
     return True
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        server.kill()
+
+
+class _Termination:
+    """SIGTERM as a KeyboardInterrupt, once, and not before `arm`.
+
+    An exception raised while the server is being started would leave it without anybody who knows its process.
+    """
+
+    def __init__(self) -> None:
+        self.armed = self.asked = False
+
+    def __call__(self, *_: object) -> None:
+        first, self.asked = not self.asked, True
+        if self.armed and first:
+            raise KeyboardInterrupt
+
+    def arm(self) -> None:
+        """From now on SIGTERM interrupts; one that came before does so now."""
+        self.armed = True
+        if self.asked:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[_Termination]:
+    termination = _Termination()
+    before = signal.signal(signal.SIGTERM, termination)
+    try:
+        yield termination
+    finally:
+        signal.signal(signal.SIGTERM, before)
