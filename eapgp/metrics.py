@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from eapgp.errors import NotFiniteError, UnknownNameError
+from eapgp.errors import UnknownNameError
 from eapgp.prompts.encode import EncodedPairs
 
 if TYPE_CHECKING:
@@ -113,29 +113,16 @@ def accuracy(logits: Tensor, targets: Targets) -> Tensor:
     return right > _log_mass(log_probs, targets.incorrect, targets.incorrect_mask)
 
 
-def require_finite(values: Tensor, *, metric: str, where: str) -> Tensor:
-    """The values unchanged. Errors: NotFiniteError naming the first pairs that are NaN or infinite."""
-    bad = (~values.detach().isfinite()).nonzero().flatten().tolist()
-    if bad:
-        shown = ", ".join(str(i + 1) for i in bad[:5]) + (", …" if len(bad) > 5 else "")
-        raise NotFiniteError(
-            f"metric {metric} on the {where} run: finite numbers were expected, {len(bad)} of {len(values)} pairs "
-            f"are NaN or infinite (pair {shown}). Use float32, or check the model's weights."
-        )
-    return values
-
-
 @dataclass(frozen=True)
 class Metric:
     """A task metric. compute(logits `[pair, vocab]`, targets) → `[pair]`.
 
-    formula is plain text, latex the same for a renderer; unit names the axis.
+    formula is plain text; unit names the axis.
     """
 
     name: str
     title: str
     formula: str
-    latex: str
     unit: str
     explanation: str
     compute: Callable[[Tensor, Targets], Tensor] = field(repr=False, compare=False)
@@ -148,7 +135,6 @@ METRICS: dict[str, Metric] = {
             name="logit-diff",
             title="Logit difference",
             formula="M = logit(correct) − logit(incorrect)",
-            latex=r"M = \operatorname{logit}(y^{+}) - \operatorname{logit}(y^{-})",
             unit="logits",
             explanation=(
                 "How much higher the model rates the right answer than the wrong one, before the softmax. 0 means "
@@ -161,7 +147,6 @@ METRICS: dict[str, Metric] = {
             name="prob-diff",
             title="Probability difference",
             formula="M = Σ p(correct) − Σ p(incorrect)",
-            latex=r"M = \sum_{y \in Y^{+}} p(y) - \sum_{y \in Y^{-}} p(y)",
             unit="probability",
             explanation=(
                 "The probability of all right answers together minus that of all wrong ones, between −1 and 1. It "
@@ -174,7 +159,6 @@ METRICS: dict[str, Metric] = {
             name="log-prob",
             title="Log probability",
             formula="M = log Σ p(correct)",
-            latex=r"M = \log \sum_{y \in Y^{+}} p(y)",
             unit="nats",
             explanation=(
                 "The logarithm of the probability of the right answers together. 0 is certainty; every step of "

@@ -10,12 +10,24 @@ import pytest
 
 from eapgp.attribution.result import EdgeScores, PathRecord
 from eapgp.errors import OptionError
-from eapgp.figures import compare, curves, evidence, heatmap, nodes, path, path_curves, path_edge, path_maps, scores
+from eapgp.figures import (
+    attention,
+    compare,
+    curves,
+    direct,
+    evidence,
+    heatmap,
+    path,
+    path_curves,
+    path_edge,
+    path_maps,
+    scores,
+)
 from eapgp.figures.data import figure_data
-from eapgp.figures.inputs import Background, ConfusionRow, CurveLine, GrowthLine, PrecisionRecallLine, RocLine
+from eapgp.figures.inputs import Background, ConfusionRow, CurveLine, PrecisionRecallLine, RocLine
 from eapgp.figures.numbers import edge_values
 from eapgp.figures.projection import project_record
-from eapgp.figures.style import AGAINST, METHOD_STYLES, PATH_STYLES, SUPPORTS, unescape
+from eapgp.figures.style import AGAINST, METHOD_STYLES, PATH_STYLES, SUPPORTS, fade, unescape
 from eapgp.graph import Graph
 
 GRAPH = Graph(3, 2, d_model=4)
@@ -88,7 +100,6 @@ EVERY: dict[str, Callable[[bool], go.Figure]] = {
     "precision_recall": lambda d: curves.precision_recall(
         [PrecisionRecallLine("eap", RATES, 1 - RATES, np.array([1, 2, 3]))], base_rate=0.1, dark=d
     ),
-    "growth": lambda d: curves.growth([GrowthLine("eap", np.array([1, 2]), np.array([3, 12]))], x="n", y="s", dark=d),
     "path_projection": lambda d: path.path_projection(records(), current=1, play=True, dark=d),
     "path_projection_mean": lambda d: path.path_projection(records(), pair=None, current=1, dark=d),
     "path_curves": lambda d: path_curves.path_curves(records(), "output_distance", current=1, dark=d),
@@ -96,15 +107,15 @@ EVERY: dict[str, Callable[[bool], go.Figure]] = {
     "edge_along_path": lambda d: path_edge.edge_along_path({"gradpath": np.array([np.nan, 1.0])}, "a->b<q>", dark=d),
     "vanished_heatmap": lambda d: path_maps.vanished_heatmap(records(), GRAPH, current=1, dark=d),
     "positions_heatmap": lambda d: path_maps.positions_heatmap(records(), 0, HOSTILE, current=1, dark=d),
-    "attention_pattern": lambda d: nodes.attention_pattern(ATTENTION, ATTENTION, HOSTILE, dark=d),
-    "logit_contribution": lambda d: nodes.logit_contribution(HOSTILE, [1, -2, 3, 0, 1], dark=d),
-    "completeness": lambda d: evidence.completeness(np.array([1.0, 2]), np.array([1.5, 2]), dark=d),
+    "attention_map": lambda d: attention.attention_map(ATTENTION, HOSTILE, dark=d),
+    "attention_difference": lambda d: attention.attention_map(ATTENTION - 0.5, HOSTILE, side="difference", dark=d),
+    "contribution_by_pair": lambda d: direct.contribution_by_pair(RATES, -RATES, node="a<b>", pair=1, dark=d),
+    "contributions_by_node": lambda d: direct.contributions_by_node(
+        HOSTILE, ATTENTION[4], ATTENTION[3], others=(0.1, -0.2), total=3.1, dark=d
+    ),
+    "token_bars": lambda d: direct.token_bars([(token, 1.0 - i) for i, token in enumerate(HOSTILE)], title="t", dark=d),
     "complement_bars": lambda d: evidence.complement_bars([0.9, 0.2], low=[0.8, 0.1], high=[1, 0.3], dark=d),
     "minimality": lambda d: evidence.minimality(["a->b<q>", "c->d"], np.array([0.1, 0.4]), random=(-0.1, 0.1), dark=d),
-    "stability_bars": lambda d: evidence.stability_bars(
-        ["a->b<q>", "c->d"], np.array([0.2, 0.9]), np.array([1.0, -1]), n=5, dark=d
-    ),
-    "stability_histogram": lambda d: evidence.stability_histogram(np.array([0, 0.5, 1.0]), n=5, dark=d),
     "confusion": lambda d: evidence.confusion([ConfusionRow("eap", 3, 2, 1)], dark=d),
 }
 
@@ -353,13 +364,6 @@ def test_flips_of_the_order_stand_beside_the_difference() -> None:
     ]
 
 
-def test_growth_fits_the_exponent_of_a_power_law() -> None:
-    x = np.array([1.0, 2, 4, 8])
-    assert curves.exponent(GrowthLine("a", x, 3 * x**1.5)) == pytest.approx(1.5)
-    assert np.isnan(curves.exponent(GrowthLine("a", x[:1], x[:1])))
-    assert "x^1.5" in curves.growth([GrowthLine("exact", x, x**1.5)], x="n", y="s").data[0].name
-
-
 # paths
 
 
@@ -507,41 +511,7 @@ def test_vanished_and_position_maps_draw_the_record() -> None:
         path_maps.positions_heatmap(given, 0, ["a", "b"])
 
 
-# nodes
-
-
-def test_attention_difference_is_clean_minus_corrupted_below_the_diagonal() -> None:
-    corrupted = np.tril(np.full((5, 5), 0.1))
-    heat = nodes.attention_pattern(ATTENTION, corrupted, list("abcde"), which="difference").data[0]
-    lower = np.tril_indices(5)
-    assert np.allclose(heat.z[lower], (ATTENTION - corrupted)[lower])
-    assert np.isnan(heat.z[np.triu_indices(5, 1)]).all() and heat.zmin == -heat.zmax
-    clean = nodes.attention_pattern(ATTENTION, corrupted, list("abcde")).data[0]
-    assert (clean.zmin, clean.zmax) == (0, 1) and np.allclose(clean.z[lower], ATTENTION[lower])
-
-
-def test_attention_uses_the_tokens_of_the_run_shown() -> None:
-    fig = nodes.attention_pattern(
-        ATTENTION, ATTENTION, list("abcde"), corrupted_tokens=list("vwxyz"), which="corrupted"
-    )
-    assert fig.layout.xaxis.ticktext[0] == "0 v"
-    with pytest.raises(OptionError, match="there are 2 tokens"):
-        nodes.attention_pattern(ATTENTION, ATTENTION, ["a", "b"])
-
-
-def test_logit_bars_are_sorted_and_coloured_by_sign() -> None:
-    bar = nodes.logit_contribution(["a", "b", "c"], [-1.0, 2.0, 0.5]).data[0]
-    assert list(bar.x) == [2.0, 0.5, -1.0]
-    assert list(bar.marker.color) == [SUPPORTS, SUPPORTS, AGAINST]
-    assert [row[0] for row in bar.customdata] == ["b", "c", "a"]
-
-
 # evidence
-
-
-def test_completeness_marks_the_gap_of_each_pair() -> None:
-    table = figure_data(evidence.completeness(np.array([1.0, 3.0]), np.array([1.5, 2.0])))
-    assert table["gap"].tolist() == [-0.5, 1.0]
 
 
 def test_minimality_sorts_edges_and_keeps_their_intervals() -> None:
@@ -554,10 +524,18 @@ def test_minimality_sorts_edges_and_keeps_their_intervals() -> None:
     assert "2 of 9 kept edges" in fig.layout.title.subtitle.text
 
 
-def test_stability_and_confusion_draw_their_counts() -> None:
-    bars = evidence.stability_bars(["a", "b"], np.array([0.2, 0.9]), np.array([1.0, -1.0]), n=5).data[0]
-    assert list(bars.x) == [0.9, 0.2] and list(bars.marker.color) == [AGAINST, SUPPORTS]
-    fig = evidence.stability_histogram(np.array([0.0, 0.0, 0.5, 1.0]), n=5)
-    assert np.sum(fig.data[0].y) == 2 and "2 never are" in fig.layout.title.subtitle.text
+def test_attention_is_blank_above_the_diagonal_and_the_pattern_below() -> None:
+    heat = attention.attention_map(ATTENTION, list("abcde")).data[0]
+    lower = np.tril_indices(5)
+    assert np.allclose(heat.z[lower], ATTENTION[lower]) and np.isnan(heat.z[np.triu_indices(5, 1)]).all()
+
+
+def test_token_bars_keep_their_order_and_are_coloured_by_sign() -> None:
+    bar = direct.token_bars([("b", 2.0), ("a", -1.0)], title="t").data[0]
+    assert list(bar.x) == [2.0, -1.0] and [row[0] for row in bar.customdata] == ["b", "a"]
+    assert list(bar.marker.color) == [fade(SUPPORTS, 0.85), fade(AGAINST, 0.85)]
+
+
+def test_confusion_draws_its_counts() -> None:
     found, missed, extra = evidence.confusion([ConfusionRow("eap", 3, 2, 1), ConfusionRow("exact", 5, 0, 0)]).data
     assert [list(part.x) for part in (found, missed, extra)] == [[3, 5], [2, 0], [1, 0]]

@@ -10,7 +10,7 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import select_many
 from eapgp.errors import OptionError
 from eapgp.evaluation.agreement import agreement
-from eapgp.evaluation.curves import Minimality, RandomBaseline, compare_curves, summarise
+from eapgp.evaluation.curves import Minimality, summarise
 from eapgp.evaluation.runner import CircuitRuns
 from eapgp.evaluation.statistics import Band
 from eapgp.figures import adapt
@@ -45,29 +45,8 @@ def test_a_curve_keeps_its_sizes_values_and_interval() -> None:
     assert line.kept is not None and line.kept.tolist() == curve.kept.tolist()
     assert line.low is not None and np.all(line.low <= line.values)
     assert np.allclose(adapt.curve_line(curve, quantity="kl").values, curve.runs.kl.mean(1))
-    assert set(adapt.CURVE_LABELS) == {"faithfulness", "metric", "accuracy", "kl"}
-
-
-def test_a_stored_curve_draws_like_the_fresh_one() -> None:
-    curve = evaluated(0)
-    stored, fresh = adapt.entries_line("eap", curve.to_dict()["curve"]), adapt.curve_line(curve)
-    for key in ("sizes", "values", "low", "high", "kept"):
-        assert np.allclose(getattr(stored, key), getattr(fresh, key))
-    entry = {"edges_selected": 3, "faithfulness": None}
-    assert np.isnan(adapt.entries_line("x", [entry]).values[0])
-    with pytest.raises(OptionError, match="curve entry 1 lacks 'faithfulness'"):
-        adapt.entries_line("x", [entry, {"edges_selected": 3}])
-
-
-def test_difference_and_baseline_lines() -> None:
-    a, b = evaluated(0), evaluated(1)
-    difference = compare_curves(a, b)
-    line = adapt.difference_line(a, difference)
-    assert np.allclose(line.values, a.faithfulness.value - b.faithfulness.value)
-    values = np.array([[0.1, 0.2], [0.3, 0.4]])
-    baseline = RandomBaseline(np.array([1, 2]), values, values.mean(0), values.min(0), values.max(0))
-    random = adapt.random_line(baseline)
-    assert random.name == "random" and np.allclose(random.values, [0.2, 0.3])
+    bare = adapt.band_line("gap", (1, 2, 3), curve.faithfulness)
+    assert bare.kept is None and bare.sizes.tolist() == [1, 2, 3] and bare.high is curve.faithfulness.high
 
 
 def test_ground_truth_lines_and_counts() -> None:
@@ -76,6 +55,8 @@ def test_ground_truth_lines_and_counts() -> None:
     assert adapt.roc_line("eap", curve).area == curve.auroc == pytest.approx(1.0)
     line = adapt.precision_recall_line("eap", curve)
     assert np.isfinite(line.precision).all() and line.recall[-1] == 1 and len(line.recall) == len(line.precision)
+    for recall, precision in zip(line.recall, line.precision, strict=True):
+        assert precision == np.nanmax(curve.precision[curve.true_positive_rate == recall])
     found = Circuit.of_names(GRAPH, [name for name, _ in edge_scores(0).top(4)] + [edge_scores(0).top(9)[8][0]])
     row = adapt.confusion_row("eap", precision_recall(found, truth))
     assert (row.found, row.missed, row.extra) == (4, 2, 1)
@@ -87,18 +68,6 @@ def test_minimality_of_a_sample_says_so() -> None:
     assert figure_data(fig)["edge"].tolist() == ["b", "a"]
     assert "2 of 50 kept edges" in fig.layout.title.subtitle.text
     assert not adapt.minimality_figure(Minimality(("a", "b"), band, 2, False)).layout.title.subtitle.text
-
-
-def test_stability_shows_the_edges_chosen_most() -> None:
-    scores = edge_scores(0)
-    shares = np.zeros(GRAPH.mask.shape)
-    names = [name for name, _ in scores.top(3)]
-    for name, share in zip(names, (0.5, 1.0, 0.5), strict=True):
-        shares[GRAPH.edge_index(name)] = share
-    table = figure_data(adapt.stability_figure(shares, scores, 3))
-    assert table["edge"].tolist() == [names[1], names[0], names[2]]
-    assert figure_data(adapt.stability_figure(shares, scores, 3, shown=1))["edge"].tolist() == [names[1]]
-    assert table["score"].tolist() == pytest.approx([scores.values[GRAPH.edge_index(e)] for e in table["edge"]])
 
 
 def test_agreement_bars_are_the_groups_own_numbers() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from eapgp.errors import ComputationError, UnknownNameError
-from eapgp.metrics import METRICS, accuracy, get_metric, require_finite, targets_of
+from eapgp.errors import UnknownNameError
+from eapgp.metrics import METRICS, accuracy, get_metric, targets_of
 from eapgp.prompts import EncodedPairs
 from eapgp.tasks import TASKS
 
@@ -79,13 +79,6 @@ def test_repeat_stacks_whole_blocks_of_pairs():
     values = METRICS["prob-diff"].compute(LOGITS.repeat(3, 1), repeated).reshape(3, 2)
     for row in values:
         np.testing.assert_allclose(row, [0.125, 0.4], atol=1e-12)
-
-
-def test_a_metric_that_is_not_finite_is_an_error_that_names_the_pair():
-    with pytest.raises(ComputationError, match=r"metric logit-diff on the clean run: .* 1 of 3 pairs .*pair 2"):
-        require_finite(torch.tensor([1.0, float("nan"), 2.0]), metric="logit-diff", where="clean")
-    values = torch.tensor([1.0, 2.0])
-    assert require_finite(values, metric="logit-diff", where="clean") is values
 
 
 def test_unknown_metric_names_the_nearest():

@@ -13,6 +13,7 @@ import pytest
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.select import select
 from eapgp.errors import FormatError
+from eapgp.figures.adapt import roc_line
 from eapgp.formats import write_scores
 from eapgp.graph import Graph
 from eapgp.ground_truth import GPT2_SMALL, GROUND_TRUTHS
@@ -125,15 +126,14 @@ def test_planted_specs_are_the_listed_methods_and_can_be_asked_for() -> None:
     assert len({spec.key() for _, spec in specs}) == len(specs)
 
 
-def test_corners_keep_the_area_and_the_turns() -> None:
+def test_a_drawn_roc_keeps_the_area_with_few_points() -> None:
     known = page.known_circuit("ioi/hanna2024")
     found = page.roc_of(scored_as(known, scores_of(GPT2_SMALL, 3), "random"), known, "edges", signed=False, mlps=True)
-    x, y = found.false_positive_rate, found.true_positive_rate
-    at = page.corners(x, y)
-    assert len(at) < 2 * known.circuit.n_kept + 3 < len(x)
-    assert np.trapezoid(y[at], x[at]) == pytest.approx(found.auroc, abs=1e-9)
-    assert at[0] == 0 and at[-1] == len(x) - 1
-    assert page.corners(np.array([0.0, 1.0]), np.array([0.0, 1.0])).tolist() == [0, 1]
+    line = roc_line("random", found)
+    assert len(line.true_positive) < 2 * known.circuit.n_kept + 3 < len(found.true_positive_rate)
+    assert np.trapezoid(line.true_positive, line.false_positive) == pytest.approx(found.auroc, abs=1e-9)
+    ends = [(rate[0], rate[-1]) for rate in (line.false_positive, line.true_positive)]
+    assert ends == [(0, 1), (0, 1)]
 
 
 def test_scores_of_another_task_are_told() -> None:

@@ -199,7 +199,8 @@ def test_the_runs_page_lists_finds_and_opens(open_app: Open) -> None:
     assert len(app.dataframe[0].value) == 1
     from eapgp.ui import services
 
-    one = services.example_runs()[0]
+    examples = [card for card in services.shelf().cards() if card.example]
+    one = examples[0]
     app = open_app("runs", picked=one.id)
     assert not app.exception
     assert one.id in said(app)
@@ -209,7 +210,7 @@ def test_the_runs_page_lists_finds_and_opens(open_app: Open) -> None:
     assert "No run of your own fits" in said(app) and "No example fits" in said(app)
     app = open_app("runs")
     assert "You have computed nothing yet" in said(app)
-    two = ",".join(one.id for one in services.example_runs()[:2])
+    two = ",".join(one.id for one in examples[:2])
     app = open_app("runs", picked=two)
     assert not app.exception and "Bundled examples stay" in said(app)
     assert "run-delete" not in {button.key for button in app.button}, "an example cannot be deleted"

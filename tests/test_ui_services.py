@@ -290,7 +290,7 @@ def test_a_model_is_made_ready_once_after_the_first_picture(tmp_path: Path, monk
     monkeypatch.setattr("eapgp.ui.work.Workshop.runner", lambda self, lane, run, progress: ready.append((lane, run.id)))
     st.cache_resource.clear()
     try:
-        first, second = services.example_runs()[:2]
+        first, second = [card for card in services.shelf().cards() if card.example][:2]
         monkeypatch.setenv("EAPGP_WARM_UP", "0")
         services.warm_up(first)
         assert not services.manager().live() and services.job(f"ready-{first.id}") is None

@@ -15,7 +15,7 @@ from eapgp.attribution.method import Method
 from eapgp.attribution.registry import get_method
 from eapgp.attribution.result import Attribution, EdgeScores, PathRecord
 from eapgp.errors import OptionError, WrongTypeError
-from eapgp.metrics import get_metric
+from eapgp.metrics import DEFAULT_METRIC, get_metric
 from eapgp.prompts.encode import EncodedPairs, encode
 from eapgp.prompts.pairs import PromptSet
 
@@ -112,7 +112,7 @@ def prepare(model: Model, prompts: PromptSet | EncodedPairs, metric: str | None)
         encoded = encode(prompts, model.tokenizer, prepend_bos=model.prepend_bos)
         name = metric or prompts.metric
     else:
-        encoded, name = prompts, metric or "logit-diff"
+        encoded, name = prompts, metric or DEFAULT_METRIC
     return encoded, get_metric(name).name
 
 

@@ -12,7 +12,7 @@ import torch
 from eapgp.attribution.api import attribute
 from eapgp.bench.measure import Measured
 from eapgp.engine.batches import Batch, make_batch
-from eapgp.metrics import get_metric
+from eapgp.metrics import DEFAULT_METRIC, get_metric
 from eapgp.models.model import Model
 from eapgp.prompts.encode import EncodedPairs
 
@@ -44,7 +44,7 @@ class Setting:
 
     def metric(self, logits: torch.Tensor) -> torch.Tensor:
         """`[pair]` logit difference."""
-        return get_metric("logit-diff").compute(logits, self.batch.targets)
+        return get_metric(DEFAULT_METRIC).compute(logits, self.batch.targets)
 
     def run(self, method: str, **options: Any) -> None:
         """Score every edge once, as one batch."""

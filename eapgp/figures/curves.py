@@ -1,4 +1,4 @@
-"""Curves with bands: faithfulness, differences, ROC, precision and recall, growth."""
+"""Curves with bands: faithfulness, differences, ROC, precision and recall."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from eapgp.figures.inputs import CurveLine, GrowthLine, PrecisionRecallLine, RocLine
-from eapgp.figures.style import LineStyle, apply, count, escape, fade, line_styles, mark_x, number, theme
+from eapgp.figures.inputs import CurveLine, PrecisionRecallLine, RocLine
+from eapgp.figures.style import LineStyle, apply, count, escape, fade, line_styles, mark_x, theme
 
 Floats = NDArray[np.floating[Any]]
 _PERCENT = (0.001, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
@@ -247,39 +247,3 @@ def precision_recall(
     fig.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
     fig.update_layout(showlegend=True)
     return fig
-
-
-def growth(
-    lines: Sequence[GrowthLine], *, x: str, y: str, title: str = "Growth of the cost", dark: bool = False
-) -> go.Figure:
-    """Cost against size on two logarithmic axes, with the fitted exponent y ∝ x^p in the legend."""
-    fig = go.Figure()
-    for line, style in zip(lines, line_styles([one.name for one in lines]), strict=True):
-        power = exponent(line)
-        fitted = "" if np.isnan(power) else f" (∝ x^{number(power, 3)})"
-        fig.add_scatter(
-            x=line.x,
-            y=line.y,
-            mode="lines+markers",
-            name=escape(line.name + fitted),
-            line={"color": style.colour, "dash": style.dash, "width": 3},
-            marker={"symbol": style.symbol, "size": 10},
-            hovertemplate="%{x:,}: %{y:.4g}<extra>%{fullData.name}</extra>",
-        )
-    read = "A straight line is a power law; its exponent says by how much the cost grows when the size doubles (2^p)."
-    apply(fig, title=title, x=f"{x} (log)", y=f"{y} (log)", read=read, dark=dark)
-    sizes = sorted({float(value) for line in lines for value in line.x})
-    marks = {"tickvals": sizes, "ticktext": [f"{size:,g}" for size in sizes]} if len(sizes) <= 12 else {"dtick": 1}
-    fig.update_xaxes(type="log", **marks)
-    fig.update_yaxes(type="log", dtick=1)
-    fig.update_layout(showlegend=True)
-    return fig
-
-
-def exponent(line: GrowthLine) -> float:
-    """Slope of log y over log x by least squares; NaN with fewer than two distinct sizes."""
-    x, y = np.asarray(line.x, dtype=np.float64), np.asarray(line.y, dtype=np.float64)
-    usable = (x > 0) & (y > 0)
-    if len(np.unique(x[usable])) < 2:
-        return float("nan")
-    return float(np.polyfit(np.log(x[usable]), np.log(y[usable]), 1)[0])

@@ -1,8 +1,7 @@
-"""Does the claim hold: completeness, minimality, stability, and overlap with a reference."""
+"""Does the claim hold: completeness, minimality, and overlap with a reference."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,57 +10,9 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from eapgp.figures.inputs import ConfusionRow
-from eapgp.figures.style import METHOD_STYLES, NEUTRAL, apply, count, escape, line_styles, number, sign_colour, theme
+from eapgp.figures.style import METHOD_STYLES, NEUTRAL, apply, count, escape, sign_colour, theme
 
 Floats = NDArray[np.floating[Any]]
-
-
-def completeness(
-    total: Floats,
-    difference: Floats,
-    *,
-    labels: Sequence[str] | None = None,
-    method: str = "eap-gp",
-    title: str = "Do the contributions add up?",
-    dark: bool = False,
-) -> go.Figure:
-    """Σ of the contributions of a pair against M(clean) − M(corrupted), one point per pair.
-
-    total, difference: `[pair]`. On the diagonal the method explains the whole change of the metric.
-    `method` gives the colour. Markers carry customdata [pair, gap].
-    """
-    total, difference = np.asarray(total, np.float64), np.asarray(difference, np.float64)
-    gap = total - difference
-    names = labels if labels is not None else [f"pair {i}" for i in range(len(total))]
-    fig = go.Figure()
-    both = np.concatenate([total, difference])
-    low, high = (float(np.nanmin(both)), float(np.nanmax(both))) if len(both) else (0.0, 1.0)
-    pad = 0.06 * (high - low) or 0.5
-    ends = [low - pad, high + pad]
-    look = theme(dark)
-    line = {"color": look.muted, "dash": "dot", "width": 1.5}
-    fig.add_shape(type="line", x0=ends[0], y0=ends[0], x1=ends[1], y1=ends[1], line=line, layer="below")
-    fig.add_scatter(
-        x=difference,
-        y=total,
-        mode="markers",
-        name="pairs",
-        marker={"color": line_styles([method])[0].colour, "size": 10, "line": {"color": look.outline, "width": 1}},
-        customdata=[[i, float(g)] for i, g in enumerate(gap)],
-        hovertext=[escape(name) for name in names],
-        hovertemplate="%{hovertext}<br>change of the metric %{x:.4g}<br>Σ contributions %{y:.4g}"
-        "<br>gap %{customdata[1]:+.3g}<extra></extra>",
-        meta={"columns": ["pair", "gap"]},
-    )
-    note = ""
-    if len(gap):
-        note = f"mean gap {number(float(np.nanmean(gap)))}; mean |gap| {number(float(np.nanmean(np.abs(gap))))}"
-    read = "Points on the diagonal are pairs whose contributions add up to the whole change of the metric."
-    x, y = "M(clean) − M(corrupted) (units of the metric)", "Σ contributions (units of the metric)"
-    apply(fig, title=title, x=x, y=y, note=note, read=read, dark=dark, height=500)
-    fig.update_xaxes(range=ends, constrain="domain")
-    fig.update_yaxes(range=ends, scaleanchor="x", constrain="domain")
-    return fig
 
 
 def complement_bars(
@@ -167,73 +118,6 @@ def _band(fig: go.Figure, low: float, high: float, *, dark: bool) -> None:
         showarrow=False,
         font={"size": 12, "color": look.muted},
     )
-
-
-def stability_bars(
-    names: Sequence[str],
-    shares: Floats,
-    scores: Floats,
-    *,
-    n: int,
-    title: str = "Which edges are always chosen",
-    dark: bool = False,
-) -> go.Figure:
-    """How often each edge is among the n strongest over resamples of the prompts.
-
-    shares `[edge]` in 0…1, scores `[edge]` for the sign's colour. Bars carry customdata [edge name, score].
-    """
-    order = np.argsort(-np.asarray(shares, np.float64), kind="stable")
-    fig = go.Figure(
-        go.Bar(
-            x=[float(shares[i]) for i in order],
-            y=list(range(len(order))),
-            orientation="h",
-            marker={"color": [sign_colour(float(scores[i])) for i in order]},
-            customdata=[[names[i], float(scores[i])] for i in order],
-            hovertext=[escape(names[i]) for i in order],
-            hovertemplate="%{hovertext}<br>chosen in %{x:.0%} of the resamples"
-            "<br>score %{customdata[1]:+.4g}<extra></extra>",
-            name="edges",
-            meta={"y": "", "columns": ["edge", "score"]},
-        )
-    )
-    read = f"An edge at 100 % is in the top {count(n)} whichever prompts are drawn; short bars depend on the sample."
-    x = f"share of resamples in which the edge is in the top {count(n)}"
-    apply(fig, title=title, x=x, y="edge", read=read, dark=dark, height=max(320, 140 + 22 * len(order)))
-    fig.update_xaxes(range=[0, 1.02], tickformat=".0%")
-    ticks = {"tickvals": list(range(len(order))), "ticktext": [escape(names[i]) for i in order]}
-    fig.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, **ticks)
-    return fig
-
-
-def stability_histogram(
-    shares: Floats, *, n: int, bins: int = 20, title: str = "How firmly edges are chosen", dark: bool = False
-) -> go.Figure:
-    """How many edges are chosen how often; edges that are never chosen are only counted in the note."""
-    values = np.asarray(shares, np.float64)
-    ever = values[values > 0]
-    edges = np.linspace(0, 1, bins + 1)
-    tally = np.histogram(ever, edges)[0]
-    fig = go.Figure(
-        go.Bar(
-            x=(edges[1:] + edges[:-1]) / 2,
-            y=tally,
-            width=0.94 / bins,
-            marker={"color": METHOD_STYLES["eap-gp"].colour},
-            customdata=[[float(a), float(b)] for a, b in itertools.pairwise(edges)],
-            hovertemplate="chosen in %{customdata[0]:.0%} … %{customdata[1]:.0%} of the resamples"
-            "<br>%{y:,} edges<extra></extra>",
-            name="edges",
-            meta={"x": "", "y": "edges", "columns": ["from", "to"]},
-        )
-    )
-    note = f"{count(len(ever))} edges are ever in the top {count(n)}; {count(len(values) - len(ever))} never are"
-    read = (
-        "A stable choice has its weight at 100 %; weight in the middle means the circuit depends on the prompts drawn."
-    )
-    apply(fig, title=title, x="share of resamples", y="number of edges", note=note, read=read, dark=dark)
-    fig.update_xaxes(range=[0, 1], tickformat=".0%")
-    return fig
 
 
 _PARTS = (("found", "#009E73", ""), ("missed", "#A6A6A6", "/"), ("extra", "#E69F00", "x"))

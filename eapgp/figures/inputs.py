@@ -66,12 +66,3 @@ class ConfusionRow:
     found: int
     missed: int
     extra: int
-
-
-@dataclass(frozen=True)
-class GrowthLine:
-    """A measured cost against the size of the problem, both positive."""
-
-    name: str
-    x: Floats
-    y: Floats

@@ -48,11 +48,6 @@ class Projection:
         result: Floats = self.origin + np.tensordot(np.asarray(xy), self.axes, axes=(-1, 0))
         return result
 
-    def to_plane(self, points: Floats) -> Floats:
-        """Coordinates `[..., 2]` of inputs `[..., pos, d_model]`, dropped perpendicularly."""
-        result: Floats = np.tensordot(np.asarray(points) - self.origin, self.axes, axes=((-2, -1), (1, 2)))
-        return result
-
     def grid(self, n: int = 25, *, margin: float = 0.15, kinds: Sequence[str] | None = None) -> tuple[Floats, Floats]:
         """Grid coordinates x `[n]`, y `[n]` that cover both ends and all paths, or the named paths alone."""
         chosen = self.coordinates.values() if kinds is None else [self.coordinates[kind] for kind in kinds]

@@ -41,11 +41,6 @@ class SignedLog:
         array = np.asarray(values, dtype=np.float64)
         return np.sign(array) * np.log10(1.0 + np.abs(array) / self.threshold)
 
-    def inverse(self, positions: Floats) -> NDArray[np.float64]:
-        """Values at positions."""
-        array = np.asarray(positions, dtype=np.float64)
-        return np.sign(array) * self.threshold * (10.0 ** np.abs(array) - 1.0)
-
     @property
     def end(self) -> float:
         """Position of `largest`."""

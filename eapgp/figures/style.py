@@ -308,8 +308,3 @@ def mark_x(fig: go.Figure, value: float, label: str, *, dark: bool, log: bool = 
         bgcolor=look.hover,
         opacity=0.85,
     )
-
-
-def pack_columns(*columns: Iterable[object]) -> list[list[object]]:
-    """Columns as rows: plotly's `customdata`."""
-    return [list(row) for row in zip(*columns, strict=True)]

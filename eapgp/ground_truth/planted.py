@@ -36,6 +36,7 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.errors import OptionError
 from eapgp.graph import Graph
 from eapgp.ground_truth.compare import Roc, roc
+from eapgp.metrics import DEFAULT_METRIC
 from eapgp.prompts.pairs import PromptPair, PromptSet
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def planted_prompts(n: int, *, seed: int = SEED) -> PromptSet:
         raise OptionError(f"the number of pairs must be at least 1; got {n}.")
     rng = np.random.default_rng(seed)
     pairs = tuple(_pair(rng, CHANGES[i % len(CHANGES)]) for i in range(n))
-    return PromptSet("planted", pairs, "logit-diff", {"kind": "planted", "n": n, "seed": seed})
+    return PromptSet("planted", pairs, DEFAULT_METRIC, {"kind": "planted", "n": n, "seed": seed})
 
 
 def _pair(rng: np.random.Generator, change: str) -> PromptPair:

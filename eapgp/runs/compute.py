@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from eapgp.attribution.result import Attribution
 from eapgp.errors import OptionError, PromptError
+from eapgp.metrics import DEFAULT_METRIC
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.runs.identity import recall, remember
 from eapgp.runs.library import RunLibrary
@@ -128,7 +129,7 @@ def make_prompt_set(spec: RunSpec) -> PromptSet:
         pairs = tuple(_inline_pair(index, values) for index, values in enumerate(spec.prompts))
         if not pairs:
             raise PromptError("prompts: expected at least one pair, got none; add a pair.")
-        given = PromptSet(spec.task or CUSTOM_TASK, pairs, "logit-diff", {"kind": "inline"})
+        given = PromptSet(spec.task or CUSTOM_TASK, pairs, DEFAULT_METRIC, {"kind": "inline"})
         return given if spec.n_pairs is None else given.take(spec.n_pairs)
     if spec.prompts_file is not None:
         from eapgp.prompts import read_prompts

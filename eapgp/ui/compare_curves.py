@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 import streamlit as st
 
-from eapgp.figures.inputs import CurveLine
 from eapgp.ui import compare, faithfulness, services
 from eapgp.ui import faithfulness_work as work
 from eapgp.ui.compare_views import Pair
@@ -20,6 +19,7 @@ from eapgp.ui.shelf import Card
 
 def curves(session: Session, cards: Mapping[str, Card], pair: Pair, k: int) -> None:
     """Faithfulness of every run's circuits, and A minus B on the same resamples of the prompts."""
+    from eapgp.figures.adapt import band_line
     from eapgp.figures.curves import faithfulness_curves
 
     session.widget(
@@ -39,7 +39,7 @@ def curves(session: Session, cards: Mapping[str, Card], pair: Pair, k: int) -> N
         band = work.band_of(one, "faithfulness")
         if band.reason:
             st.caption(f"{plain(name)}: {plain(band.reason)}")
-        lines.append(CurveLine(name, np.array(one.selected), band.value, band.low, band.high, np.array(one.kept)))
+        lines.append(band_line(name, one.selected, band, one.kept))
     chart(faithfulness_curves(lines, n_edges=n_edges, current=k, dark=dark()), "curves")
     _difference(measured, pair, n_edges, k)
 
@@ -59,6 +59,7 @@ def _measured(cards: Mapping[str, Card], grid: str) -> dict[str, Measured]:
 
 
 def _difference(measured: Mapping[str, Measured], pair: Pair, n_edges: int, k: int) -> None:
+    from eapgp.figures.adapt import band_line
     from eapgp.figures.curves import faithfulness_difference
 
     reason = compare.unpaired(*pair.cards)
@@ -73,7 +74,7 @@ def _difference(measured: Mapping[str, Measured], pair: Pair, n_edges: int, k: i
         return
     sizes = np.array(first.selected)
     difference = work.difference_of(first, second)
-    line = CurveLine("difference", sizes, difference.value, difference.low, difference.high)
+    line = band_line("difference", sizes, difference)
     figure = faithfulness_difference(
         line, n_edges=n_edges, names=pair.names, flips=difference.flips, current=k, dark=dark()
     )

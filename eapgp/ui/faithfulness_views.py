@@ -40,6 +40,7 @@ _READS = {
 
 def curves_figure(session: Session, cards: Cards, curves: Curves, base: Baseline | None, k: int) -> None:
     """The curves with bands; a click on a point sets the size."""
+    from eapgp.figures.adapt import band_line
     from eapgp.figures.curves import faithfulness_curves
     from eapgp.figures.inputs import CurveLine
 
@@ -50,8 +51,7 @@ def curves_figure(session: Session, cards: Cards, curves: Curves, base: Baseline
         if not measured.has(show):
             continue
         band = _band(cards[name].id, show, measured)
-        sizes, kept = np.array(measured.selected), np.array(measured.kept)
-        lines.append(CurveLine(name, sizes, band.value, band.low, band.high, kept))
+        lines.append(band_line(name, measured.selected, band, measured.kept))
     if not lines:
         return
     grey = None
@@ -155,8 +155,8 @@ def _ends(low: float, high: float) -> str:
 
 def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -> None:
     """The chosen run against every other, on the same resamples of the same pairs."""
+    from eapgp.figures.adapt import band_line
     from eapgp.figures.curves import faithfulness_difference
-    from eapgp.figures.inputs import CurveLine
 
     first = curves.get(closely)
     others = {
@@ -199,7 +199,7 @@ def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -
     )
     for place, (name, measured) in enumerate(others.items()):
         gap = work.difference_of(first, measured)
-        line = CurveLine(closely, np.array(first.selected), gap.value, gap.low, gap.high)
+        line = band_line(closely, first.selected, gap)
         figure = faithfulness_difference(
             line, n_edges=n_edges, names=(closely, name), flips=gap.flips, current=k, dark=dark()
         )

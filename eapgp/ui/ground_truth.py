@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from eapgp.attribution.result import EdgeScores
@@ -302,12 +300,3 @@ def fitting(known: Known, chosen: Sequence[Scored]) -> list[Scored]:
 def unlike(known: Known, chosen: Sequence[Scored]) -> list[Scored]:
     """Scores that speak of another task than the known circuit."""
     return [scored for scored in chosen if scored.task and scored.task != known.task]
-
-
-def corners(x: Floats, y: Floats) -> np.ndarray[Any, Any]:
-    """Indices of a step curve's first, last and turning points: what a line through it needs."""
-    if len(x) < 3:
-        return np.arange(len(x))
-    dx, dy = np.diff(x), np.diff(y)
-    turns = np.abs(dx[1:] * dy[:-1] - dx[:-1] * dy[1:]) > 1e-15
-    return np.concatenate([[0], np.flatnonzero(turns) + 1, [len(x) - 1]])

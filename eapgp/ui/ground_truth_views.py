@@ -12,12 +12,12 @@ import streamlit as st
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
-from eapgp.ground_truth.compare import Overlap, precision_recall
+from eapgp.ground_truth.compare import precision_recall
 from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES
 from eapgp.ui import ground_truth_planted as planted
 from eapgp.ui.circuit_view import ViewPayload, build_payload
 from eapgp.ui.draw import chart, dark, plain
-from eapgp.ui.ground_truth import Known, Scored, circuit_at, corners, roc_of, unlike
+from eapgp.ui.ground_truth import Known, Scored, circuit_at, roc_of, unlike
 from eapgp.ui.inspector import Pick
 from eapgp.ui.pane import chosen_in, selection_view
 from eapgp.ui.session import Session
@@ -99,33 +99,25 @@ def caution(known: Known, chosen: Sequence[Scored]) -> None:
 
 def roc_curves(known: Known, chosen: Sequence[Scored], *, signed: bool, mlps: bool) -> None:
     """ROC of every ranking, for edges and for nodes."""
+    from eapgp.figures.adapt import roc_line
     from eapgp.figures.curves import roc
-    from eapgp.figures.inputs import RocLine
 
     for column, level in zip(st.columns(2, gap="large"), ("edges", "nodes"), strict=True):
-        lines = []
-        for scored in chosen:
-            found = roc_of(scored, known, level, signed=signed, mlps=mlps)
-            at = corners(found.false_positive_rate, found.true_positive_rate)
-            lines.append(
-                RocLine(scored.label, found.false_positive_rate[at], found.true_positive_rate[at], found.auroc)
-            )
+        lines = [roc_line(one.label, roc_of(one, known, level, signed=signed, mlps=mlps)) for one in chosen]
         with column:
             chart(roc(lines, title=f"ROC of {level}", dark=dark()), f"roc-{level}")
 
 
 def recall_curves(known: Known, chosen: Sequence[Scored], *, signed: bool, mlps: bool) -> None:
     """Precision against recall of every ranking, for edges and for nodes."""
+    from eapgp.figures.adapt import precision_recall_line
     from eapgp.figures.curves import precision_recall as figure
-    from eapgp.figures.inputs import PrecisionRecallLine
 
     for column, level in zip(st.columns(2, gap="large"), ("edges", "nodes"), strict=True):
         lines, base = [], float("nan")
         for scored in chosen:
             found = roc_of(scored, known, level, signed=signed, mlps=mlps)
-            recall, precision = found.true_positive_rate[1:], found.precision[1:]
-            at = np.flatnonzero(np.diff(recall, prepend=-1.0) > 0)  # the best precision at each recall
-            lines.append(PrecisionRecallLine(scored.label, recall[at], precision[at]))
+            lines.append(precision_recall_line(scored.label, found))
             base = found.n_true / found.n
         with column:
             chart(figure(lines, base_rate=base, title=f"Precision and recall of {level}", dark=dark()), f"pr-{level}")
@@ -133,14 +125,14 @@ def recall_curves(known: Known, chosen: Sequence[Scored], *, signed: bool, mlps:
 
 def edge_lists(known: Known, scored: Scored, circuit: Circuit, pick: Pick, *, signed: bool, mlps: bool) -> None:
     """Which edges were found, missed or are extra; a row selects the edge in the circuit."""
+    from eapgp.figures.adapt import confusion_row
     from eapgp.figures.evidence import confusion
-    from eapgp.figures.inputs import ConfusionRow
 
     rows = []
     for level in ("edges", "nodes"):
         overlap = precision_recall(circuit, known.circuit, level=level, mlps=mlps)  # type: ignore[arg-type]
-        rows.append(_parts(level, overlap))
-    figure = confusion([ConfusionRow(*row) for row in rows], unit="edges or nodes", dark=dark())
+        rows.append(confusion_row(level, overlap))
+    figure = confusion(rows, unit="edges or nodes", dark=dark())
     figure.update_yaxes(title_text="")
     for bar in figure.data:
         if bar.marker.pattern.shape:
@@ -170,10 +162,6 @@ def edge_lists(known: Known, scored: Scored, circuit: Circuit, pick: Pick, *, si
     st.caption(
         "Select a row to see that edge in the circuit above. A missed edge of a low rank number is nearly found."
     )
-
-
-def _parts(level: str, overlap: Overlap) -> tuple[str, int, int, int]:
-    return level, overlap.hits, overlap.n_true - overlap.hits, overlap.n_found - overlap.hits
 
 
 def edge_table(known: Known, scored: Scored, circuit: Circuit, *, signed: bool) -> pd.DataFrame:

@@ -56,11 +56,6 @@ def shelf() -> Shelf:
     return Shelf(RunLibrary(), examples_folder())
 
 
-def example_runs() -> list[Card]:
-    """The bundled, precomputed runs."""
-    return [card for card in shelf().cards() if card.example]
-
-
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _attribution(path: str, run_id: str) -> Attribution:
     return open_run(path).attribution()

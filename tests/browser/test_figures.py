@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import pytest
 
 from eapgp.attribution.result import EdgeScores
-from eapgp.figures import heatmap, nodes
+from eapgp.figures import direct, heatmap
 from eapgp.graph import Graph
 
 EVIL = ["<img src=x onerror=window.hit=1>", "<a href='javascript:window.hit=1'>x</a>", "&lt;b&gt;", "$x^2$", "%{y}"]
@@ -59,9 +59,10 @@ def hover(page: Any, row: float, column: float, expected: str) -> str:
 
 
 def test_hostile_tokens_are_drawn_as_text(page: Any, tmp_path: Path) -> None:
-    wrong = show(page, nodes.logit_contribution(EVIL, [5.0, 4.0, 3.0, 2.0, 1.0]), tmp_path)
+    rows = [(token, 5.0 - place) for place, token in enumerate(EVIL)]
+    wrong = show(page, direct.token_bars(rows, title="tokens"), tmp_path)
     ticks = page.eval_on_selector_all("#figure .ytick text", "all => all.map(one => one.textContent)")
-    assert ticks == [EVIL[0][:23] + "…", EVIL[1][:23] + "…", *EVIL[2:]]
+    assert ticks == [EVIL[0][:15] + "…", EVIL[1][:15] + "…", *EVIL[2:]]
     assert hover(page, 0, 2.0, EVIL[0]).startswith(EVIL[0])
     assert (
         page.evaluate("document.querySelectorAll('#figure img, #figure a[href*=javascript], #figure script').length")
