@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -174,8 +175,43 @@ def test_evaluate_on_the_grid_of_mib_with_baseline_and_complements(
     said = call(capsys, *line, "--baseline", "1", "--completeness", "--signed")
     assert [entry["edges_selected"] for entry in said["curve"]] == [0, 0, 2, 4, 9, 23, 47, 95, 239, 479]
     assert said["cpr"]["value"] is not None and said["cmd"]["value"] is not None
+    assert said["area"] == said["cpr"] and said["area_to_one"] == said["cmd"]
+    assert main([*line]) == 0
+    assert "CPR 0." in capsys.readouterr().out
     assert len(said["baseline"]["mean"]) == len(said["completeness"]) == 10
     assert said["completeness"][-1]["complement_faithfulness"] == pytest.approx(0, abs=1e-5)
+
+
+def test_areas_over_other_sizes_than_mib_s_are_not_called_cpr_and_cmd(
+    capsys: pytest.CaptureFixture[str], stored: Path
+) -> None:
+    line = ("evaluate", "--run", str(stored), "--edges", "20", "--edges", "50", "--bootstrap", "20")
+    said = call(capsys, *line)
+    assert said["cpr"] is None and said["cmd"] is None
+    shares, curve = (20 / N_EDGES, 50 / N_EDGES), said["curve"]
+    heights = [entry["faithfulness"] for entry in curve]
+    assert said["area"]["value"] == pytest.approx(sum(heights) / 2 * (shares[1] - shares[0]), rel=1e-6)
+    assert said["area_shares"] == pytest.approx(shares)
+    assert main([*line]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "over 4.18 … 10.4 % of the edges: area under faithfulness" in text
+    assert not re.search(r"C(PR|MD) -?[0-9]", text)
+
+
+def test_an_answer_kept_when_every_area_was_called_cpr_is_named_anew(
+    capsys: pytest.CaptureFixture[str], stored: Path
+) -> None:
+    line = ("evaluate", "--run", str(stored), "--edges", "21", "--edges", "51", "--bootstrap", "20")
+    said = call(capsys, *line)
+    file = stored / "evaluation.json"
+    kept = json.loads(file.read_text())
+    old = kept[said["name"]]
+    old |= {"cpr": old.pop("area"), "cmd": old.pop("area_to_one")}
+    del old["area_shares"]
+    file.write_text(json.dumps(kept))
+    again = call(capsys, *line)
+    assert again["cached"] and again["cpr"] is None and again["cmd"] is None
+    assert all(again[key] == said[key] for key in ("area", "area_to_one", "area_shares"))
 
 
 def test_evaluate_says_what_each_edge_adds(capsys: pytest.CaptureFixture[str], stored: Path) -> None:

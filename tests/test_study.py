@@ -383,8 +383,21 @@ def test_local_processes_through_submitit(tmp_path: Path, home: Path, worker: Wo
     )
     same = [name for name in result.table.columns if result.table[name].dtype == "string"]
     assert result.table[same].equals(here.table[same])
-    for name in ("faithfulness", "metric_clean", "cpr"):
+    for name in ("faithfulness", "metric_clean", "area"):
         assert np.allclose(result.table[name].astype(float), here.table[name].astype(float), atol=1e-5)
+
+
+def test_a_report_calls_an_area_cpr_only_on_mib_s_grid(home: Path, worker: Worker) -> None:
+    grids = [{"sizes": [20, 100, 479], "resamples": 20}, {"name": "mib", "grid": "mib", "resamples": 20}]
+    result = sweep(make_study(with_(evaluations=grids)), RunLibrary(home), worker=worker)
+    named = result.table.groupby("evaluation")[["area", "cpr", "cmd"]].count()
+    assert named.loc["faithfulness"].tolist() == [6, 0, 0]
+    assert named.loc["mib", "area"] == named.loc["mib", "cpr"] == named.loc["mib", "cmd"] == 20
+    quantities = result.differences.groupby("evaluation")["quantity"].agg(set)
+    assert quantities["faithfulness"] == {"area", "area_to_one", "faithfulness"}
+    assert quantities["mib"] == {"cpr", "cmd", "faithfulness"}
+    text = result.report.read_text()
+    assert "<th>CPR" not in text and "sizes of the study" in text and "MIB&#x27;s grid" in text
 
 
 def test_slurm_gets_its_parameters_and_says_where_it_is_absent(tmp_path: Path) -> None:

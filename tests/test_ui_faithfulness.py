@@ -179,6 +179,8 @@ def test_the_snippets_can_be_run_as_they_stand(run: Run, monkeypatch: pytest.Mon
     monkeypatch.setattr("eapgp.runs.evaluate.evaluate_run", answer)
     exec(python_snippet(card, 50, "mib"), {})
     assert [entry[0] for entry in asked] == [run.id, run.id]
+    assert '"CPR", answer["cpr"]["value"]' in python_snippet(card, 50, "mib")
+    assert "CPR" not in python_snippet(card, 50, "quick")
     assert asked[0][1].grid == "mib" and asked[0][1].baseline == work.SEEDS
     assert asked[1][1].sizes == (50,) and asked[1][1].minimality and asked[1][1].completeness
     lines = shell_snippet(card, 50, "quick").splitlines()

@@ -277,6 +277,22 @@ def test_a_ratio_that_says_little_is_told_where_it_is_shown(open_app: Open) -> N
     assert told in remark and told in said(app).replace("\\", "")
 
 
+def test_areas_are_called_cpr_and_cmd_on_mib_s_sizes_only(open_app: Open) -> None:
+    quick = open_app("faithfulness", tab="areas", base="0")
+    assert {"Area", "Area to 1"} <= set(quick.dataframe[0].value.columns)
+    assert "CPR" not in quick.dataframe[0].value.columns and "Area: area under the curve" in said(quick)
+    from eapgp.runs import RunLibrary, RunSpec, compute_run
+
+    run = compute_run(RunSpec(n_pairs=2, method="eap"), library=RunLibrary())
+    mib = open_app("faithfulness", run=run.id, runs=run.id, tab="areas", grid="mib", base="0")
+    for _ in range(60):
+        if any(len(table.value) for table in mib.dataframe):
+            break
+        time.sleep(0.5)
+        mib.run()
+    assert {"CPR", "CMD"} <= set(mib.dataframe[0].value.columns) and "MIB's grid" in said(mib)
+
+
 def test_names_and_notes_of_two_hands_do_not_undo_each_other(open_app: Open) -> None:
     """The command line names a run while its form is open on the page."""
     from eapgp.runs import RunLibrary, RunSpec, compute_run

@@ -79,7 +79,8 @@ def test_one_seed_is_the_paired_bootstrap_of_its_pairs() -> None:
     a, b = rng.normal(0.6, 0.2, (3, 40)), rng.normal(0.5, 0.2, (3, 40))
     found = method_differences(draw([record_of("p", 0, "a", a), record_of("p", 0, "b", b)]))
     band = bootstrap_difference(a, b, np.ones(40), np.zeros(40), fractions=[1 / 3, 2 / 3, 1], area="cpr")
-    (row,) = found[found["quantity"] == "cpr"].to_dict("records")
+    assert set(found["quantity"]) == {"area", "area_to_one", "faithfulness"}, "three sizes are not MIB's grid"
+    (row,) = found[found["quantity"] == "area"].to_dict("records")
     assert row["difference"] == pytest.approx(float(band.value))
     assert (row["low"], row["high"]) == pytest.approx((float(band.low), float(band.high)), abs=0.01)
     assert band.flips is not None and row["flips"] == pytest.approx(float(band.flips), abs=0.03)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eapgp.cli.output import number, stacked, table
+from eapgp.evaluation.areas import described
 
 SHOWN = 10
 """Edges of one circuit that a table lists; --json has more."""
@@ -56,11 +57,19 @@ def _beside(payload: Entry) -> dict[str, list[str]]:
 
 
 def _areas(payload: Entry) -> str:
-    return ", ".join(
-        f"{key.upper()} {number(payload[key]['value'])} [{_interval(payload[key]['low'], payload[key]['high'])}]"
-        for key in ("cpr", "cmd")
-        if payload[key]
+    """The areas: CPR and CMD on MIB's grid; over other sizes by what they are, for they compare with nothing else."""
+    if not payload["area"]:
+        return ""
+    if payload["cpr"]:
+        return f"CPR {_banded(payload['cpr'])}, CMD {_banded(payload['cmd'])}"
+    return (
+        f"over {described(payload['area_shares'])}: area under faithfulness {_banded(payload['area'])}, between it and "
+        f"1 {_banded(payload['area_to_one'])} (CPR and CMD are the areas over MIB's sizes: --grid mib)"
     )
+
+
+def _banded(band: Entry) -> str:
+    return f"{number(band['value'])} [{_interval(band['low'], band['high'])}]"
 
 
 def _interval(low: float | None, high: float | None) -> str:

@@ -13,9 +13,9 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.ops import complement, remove_edges
 from eapgp.circuits.select import select_many
+from eapgp.evaluation.areas import area_entries, area_shares, is_mib
 from eapgp.evaluation.statistics import (
     LEVEL,
-    MIB_FRACTIONS,
     RESAMPLES,
     Band,
     Difference,
@@ -40,7 +40,8 @@ class Curve:
 
     selected, kept `[size]`: edges before and after pruning. runs: metric, accuracy and KL
     `[size, pair]`. faithfulness, metric, accuracy, kl: means over pairs with bootstrap intervals.
-    cpr, cmd: areas over the sizes as fractions of the graph, None for fewer than two sizes.
+    shares `[size]`: what areas are taken over, see `area_shares`. area, area_to_one: areas under faithfulness and
+    between it and 1, None for fewer than two sizes.
     """
 
     name: str
@@ -52,8 +53,19 @@ class Curve:
     metric: Band
     accuracy: Band
     kl: Band
-    cpr: Band | None
-    cmd: Band | None
+    shares: Floats
+    area: Band | None
+    area_to_one: Band | None
+
+    @property
+    def cpr(self) -> Band | None:
+        """MIB's CPR: the area under faithfulness over MIB's grid; None over other sizes."""
+        return self.area if is_mib(self.shares) else None
+
+    @property
+    def cmd(self) -> Band | None:
+        """MIB's CMD: the area between faithfulness and 1 over MIB's grid; None over other sizes."""
+        return self.area_to_one if is_mib(self.shares) else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: one entry per size under `curve`."""
@@ -65,6 +77,7 @@ class Curve:
                 entry[key] = _number(band.value[index])
                 entry[f"{key}_low"], entry[f"{key}_high"] = _number(band.low[index]), _number(band.high[index])
             entries.append(entry)
+        areas = (self.area, self.area_to_one)
         return {
             "name": self.name,
             "n_edges": self.n_edges,
@@ -74,8 +87,7 @@ class Curve:
             "level": self.faithfulness.level,
             "resamples": self.faithfulness.resamples,
             "remark": self.faithfulness.reason,
-            "cpr": None if self.cpr is None else self.cpr.to_dict(),
-            "cmd": None if self.cmd is None else self.cmd.to_dict(),
+            **area_entries(self.shares, *(None if band is None else band.to_dict() for band in areas)),
             "curve": entries,
         }
 
@@ -101,14 +113,13 @@ def faithfulness_curve(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
     seed: int = 0,
-    fractions: Sequence[float] | None = None,
     progress: Progress | None = None,
 ) -> Curve:
     """Select, prune and run one circuit per size: normalised faithfulness (1 = the whole model, 0 = the corrupted run).
 
     sizes: edges selected; None takes `default_sizes`. rule, absolute, prune: as `select`. resamples, level,
-    seed: of the bootstrap intervals over prompt pairs. fractions: what CPR and CMD are taken over (None:
-    the sizes' own shares).
+    seed: of the bootstrap intervals over prompt pairs. CPR and CMD exist where the
+    sizes are MIB's (`mib_curve`).
 
     Errors: OptionError for a size out of range; InputError for scores of another graph.
     """
@@ -116,7 +127,7 @@ def faithfulness_curve(
     sizes = default_sizes(scores.graph.n_edges) if sizes is None else list(sizes)
     circuits = select_many(scores, sizes, rule=rule, absolute=absolute, prune=prune)  # type: ignore[arg-type]
     runs = runner.run(circuits, progress=progress)
-    return summarise(name, circuits, runs, resamples=resamples, level=level, seed=seed, fractions=fractions)
+    return summarise(name, circuits, runs, resamples=resamples, level=level, seed=seed)
 
 
 def mib_curve(runner: CircuitRunner, scores: EdgeScores, **options: Any) -> Curve:
@@ -124,8 +135,8 @@ def mib_curve(runner: CircuitRunner, scores: EdgeScores, **options: Any) -> Curv
 
     Source: Mueller et al. 2025, arXiv:2504.13151.
     """
-    sizes = mib_sizes(scores.graph.n_edges, MIB_FRACTIONS)
-    return faithfulness_curve(runner, scores, sizes, fractions=MIB_FRACTIONS, **options)
+    sizes = mib_sizes(scores.graph.n_edges)
+    return faithfulness_curve(runner, scores, sizes, **options)
 
 
 def summarise(
@@ -136,17 +147,13 @@ def summarise(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
     seed: int = 0,
-    fractions: Sequence[float] | None = None,
 ) -> Curve:
-    """Means, intervals and areas of circuits that have been run.
-
-    fractions: what the areas are taken over, by default the selected share of the edges.
-    """
+    """Means, intervals and areas of circuits that have been run."""
     how: dict[str, Any] = {"resamples": resamples, "level": level, "seed": seed}
     selected = np.array([circuit.n_selected for circuit in circuits], dtype=np.int64)
     n_edges = circuits[0].graph.n_edges if circuits else 0
-    shares = selected / max(1, n_edges) if fractions is None else np.array(fractions)
-    cpr, cmd = _areas(shares, runs, how)
+    shares = area_shares(selected, n_edges)
+    area, area_to_one = _areas(shares, runs, how)
     return Curve(
         name=name,
         n_edges=n_edges,
@@ -157,8 +164,9 @@ def summarise(
         metric=bootstrap_mean(runs.metric, **how),
         accuracy=bootstrap_mean(runs.correct.astype(float), **how),
         kl=bootstrap_mean(runs.kl, **how),
-        cpr=cpr,
-        cmd=cmd,
+        shares=shares,
+        area=area,
+        area_to_one=area_to_one,
     )
 
 
@@ -172,7 +180,7 @@ def _areas(fractions: Floats, runs: CircuitRuns, how: dict[str, Any]) -> tuple[B
 
 def compare_curves(a: Curve, b: Curve, *, area: str | None = None, seed: int = 0) -> Difference:
     """Faithfulness of a minus b per size (or of their areas), paired over the same prompt pairs."""
-    fractions = a.selected / a.n_edges if area is not None else None
+    fractions = a.shares if area is not None else None
     return bootstrap_difference(
         a.runs.metric,
         b.runs.metric,

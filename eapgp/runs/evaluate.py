@@ -15,6 +15,7 @@ from eapgp.attribution.method import ALL_INTERVENTIONS
 from eapgp.attribution.result import EdgeScores, Floats
 from eapgp.circuits import Circuit, select, select_many
 from eapgp.errors import ModelError, OptionError, RunError, UnknownNameError
+from eapgp.evaluation.areas import with_area_names
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.bundled import is_bundled
 from eapgp.runs.canonical import content_key
@@ -104,15 +105,6 @@ class Question:
 
         return mib_sizes(n_edges) if self.grid == "mib" else default_sizes(n_edges)
 
-    @property
-    def fractions(self) -> tuple[float, ...] | None:
-        """What the areas are taken over: MIB's fractions on MIB's grid, else the selected shares."""
-        if self.sizes or self.nodes or self.thresholds or self.grid != "mib":
-            return None
-        from eapgp.evaluation.statistics import MIB_FRACTIONS
-
-        return tuple(MIB_FRACTIONS)
-
 
 def evaluate_run(
     run: Run,
@@ -149,7 +141,7 @@ def evaluate_run(
     asked = {**question.to_dict(), "prompts": judged.hash, "result_version": RESULT_VERSION}
     name = f"faithfulness-{content_key(asked)[:10]}"
     if use_cache and (known := run.evaluation().get(name)) is not None:
-        return _told({**known, "cached": True, "kept": True}, pairs)
+        return _told({**with_area_names(known), "cached": True, "kept": True}, pairs)
     from eapgp.metrics import get_metric
 
     get_metric(question.metric or judged.metric)  # an unknown name is refused before the model is loaded
@@ -234,11 +226,11 @@ def evaluate_circuits(
     )
     how: dict[str, Any] = {"resamples": question.resamples, "seed": question.seed}
     runs = runner.run(circuits, progress=progress)
-    curve = summarise("", circuits, runs, level=question.level, fractions=question.fractions, **how)
+    curve = summarise("", circuits, runs, level=question.level, **how)
     answer = {key: value for key, value in curve.to_dict().items() if key != "name"}
     answer |= {"metric": runner.metric.name, "intervention": runner.intervention}
     if pairs:
-        answer["pairs"] = _pairs(runs, curve, question)
+        answer["pairs"] = _pairs(runs, curve)
     if question.baseline:
         answer["baseline"] = _baseline(runner, circuits, question, progress)
     extras: Mapping[str, Callable[..., Any]] = {"completeness": _complement, "minimality": _minimality}
@@ -248,10 +240,10 @@ def evaluate_circuits(
     return answer
 
 
-def _pairs(runs: CircuitRuns, curve: Curve, question: Question) -> dict[str, Any]:
+def _pairs(runs: CircuitRuns, curve: Curve) -> dict[str, Any]:
     """The metric of every pair and circuit `[size, pair]`, and the fractions over which areas are taken."""
     return {
-        "fractions": question.fractions or (curve.selected / max(1, curve.n_edges)).tolist(),
+        "fractions": curve.shares.tolist(),
         **{key: getattr(runs, key).round(7).tolist() for key in ("metric", "metric_clean", "metric_corrupted")},
     }
 

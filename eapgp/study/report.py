@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from eapgp.study.sweep import SweepResult
 
 MOST_ROWS = 400
+MIB_ONLY = "Over MIB's grid these are its CPR and CMD; over other sizes they compare only with the same sizes."
 
 
 def write_report(result: SweepResult) -> Path:
@@ -116,21 +117,38 @@ def _range(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 
 def _summary(table: pd.DataFrame) -> list[str]:
-    known = table[table["cpr"].notna()].drop_duplicates(["cell", "evaluation"])
+    known = table[table["area"].notna()].drop_duplicates(["cell", "evaluation"])
     if known.empty:
         return []
     keys = ["model", "task", "evaluation", "label", "options"]
     rows: list[list[Any]] = []
     for group, part in known.groupby(keys, sort=False):
-        numbers = [float(part[name].mean()) for name in ("cpr", "cmd")]
-        spread = [float(part["cpr"].min()), float(part["cpr"].max())]
+        numbers = [float(part[name].mean()) for name in ("area", "area_to_one")]
+        spread = [float(part["area"].min()), float(part["area"].max())]
         named = [str(value) for value in group]
-        rows.append([*named[:4], _options(named[4]), len(part), *numbers, *spread])
-    columns = ("model", "task", "evaluation", "method", "options", "seeds", "CPR", "CMD", "lowest CPR", "highest CPR")
+        over = "MIB's grid" if part["cpr"].notna().all() else "sizes of the study"
+        rows.append([*named[:4], _options(named[4]), len(part), over, *numbers, *spread])
+    columns = (
+        "model",
+        "task",
+        "evaluation",
+        "method",
+        "options",
+        "seeds",
+        "over",
+        "area",
+        "area to 1",
+        "lowest",
+        "highest",
+    )
     note = f" (the first {MOST_ROWS} of {len(rows)}; all are in table.parquet)" if len(rows) > MOST_ROWS else ""
     return [
         html.heading("Areas under the curves"),
-        html.paragraph(f"Means over seeds{note}. Higher CPR and lower CMD are better.", muted=True),
+        html.paragraph(
+            f"Means over seeds{note}: the area under faithfulness (higher is better) and between it and 1 (lower is "
+            f"better). {MIB_ONLY}",
+            muted=True,
+        ),
         html.table(columns, rows[:MOST_ROWS]),
     ]
 
@@ -140,7 +158,7 @@ def _float(value: Any) -> float:
 
 
 def _differences(differences: pd.DataFrame) -> list[str]:
-    areas = differences[differences["quantity"] == "cpr"]
+    areas = differences[differences["quantity"].isin(["area", "cpr"])]
     if areas.empty:
         return []
     rows = [
@@ -148,12 +166,26 @@ def _differences(differences: pd.DataFrame) -> list[str]:
             *(str(row[key]) for key in ("model", "task", "evaluation")),
             *(f"{row[side]} {_options(row[f'{side}_options'])}".strip() for side in ("a", "b")),
             int(row["seeds"]),
+            "MIB's grid" if row["quantity"] == "cpr" else "sizes of the study",
             *(_float(row[key]) for key in ("difference", "low", "high", "flips")),
             str(row["verdict"]),
         ]
         for _, row in areas.head(MOST_ROWS).iterrows()
     ]
-    columns = ("model", "task", "evaluation", "a", "b", "seeds", "a − b in CPR", "from", "to", "order flips", "a is")
+    columns = (
+        "model",
+        "task",
+        "evaluation",
+        "a",
+        "b",
+        "seeds",
+        "over",
+        "a − b in area",
+        "from",
+        "to",
+        "order flips",
+        "a is",
+    )
     note = f" The first {MOST_ROWS} of {len(areas)}." if len(areas) > MOST_ROWS else ""
     return [
         html.heading("Differences between methods"),

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eapgp.evaluation.areas import MIB_NAMES, with_area_names
 from eapgp.runs.canonical import canonical
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ NUMBERS = [
     "kl",
     "kl_low",
     "kl_high",
+    "area",
+    "area_low",
+    "area_high",
+    "area_to_one",
+    "area_to_one_low",
+    "area_to_one_high",
     "cpr",
     "cpr_low",
     "cpr_high",
@@ -117,8 +124,9 @@ def _head(study: str, record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _evaluation(name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"evaluation": name, "eval_pairs": answer["n_pairs"], "remark": answer["remark"]}
-    for area in ("cpr", "cmd"):
-        found = answer.get(area) or {}
+    named = with_area_names(answer)
+    for area in (*MIB_NAMES, *MIB_NAMES.values()):
+        found = named[area] or {}
         row |= {area: found.get("value"), f"{area}_low": found.get("low"), f"{area}_high": found.get("high")}
     return row
 

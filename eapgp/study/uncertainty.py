@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eapgp.evaluation.areas import MIB_NAMES, is_mib
 from eapgp.evaluation.statistics import LEVEL, RESAMPLES, cpr_cmd, resample_weights, resampled_faithfulness
 from eapgp.runs.canonical import canonical
 
@@ -126,7 +127,8 @@ def curve_bands(groups: Mapping[Group, Methods]) -> pd.DataFrame:
 def method_differences(groups: Mapping[Group, Methods]) -> pd.DataFrame:
     """One row per two methods and quantity: a − b, its interval, and how often the order flips.
 
-    quantity: `cpr`, `cmd`, or `faithfulness` at `edges_selected`. verdict: `higher`, `lower`, or `tie`
+    quantity: `cpr` and `cmd` on MIB's grid, `area` and `area_to_one` over other sizes; or `faithfulness` at
+    `edges_selected`. verdict: `higher`, `lower`, or `tie`
     where the interval includes 0.
     """
     import pandas as pd
@@ -174,7 +176,8 @@ def _compare(a: Mapping[int, Drawn], b: Mapping[int, Drawn]) -> list[dict[str, A
             np.stack([_areas(read(x), x, keep) - _areas(read(y), y, keep) for x, y in couples])
             for read in (lambda d: d.value, lambda d: d.draws)
         )
-        areas = zip(("cpr", "cmd"), _numbers(values, draws, prompts), strict=True)
+        names = MIB_NAMES.values() if is_mib(first.fractions) else MIB_NAMES
+        areas = zip(names, _numbers(values, draws, prompts), strict=True)
         found = [{"quantity": name, **numbers} for name, numbers in areas] + found
     return [{"seeds": len(couples), **entry} for entry in found]
 
@@ -185,7 +188,7 @@ def _alike(x: Drawn, y: Drawn, *, prompts: bool = True) -> bool:
 
 
 def _areas(faithfulness: Floats, drawn: Drawn, keep: NDArray[np.int64]) -> Floats:
-    """`[…, 2]` CPR and CMD of `[…, size]`."""
+    """`[…, 2]` areas under `[…, size]` and between it and 1."""
     return np.stack(cpr_cmd(drawn.fractions[keep], faithfulness[..., keep]), axis=-1)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import streamlit as st
 
+from eapgp.evaluation.areas import area_shares, is_mib
 from eapgp.ui import compare, faithfulness, services
 from eapgp.ui import faithfulness_work as work
 from eapgp.ui.compare_views import Pair
@@ -79,7 +80,7 @@ def _difference(measured: Mapping[str, Measured], pair: Pair, n_edges: int, k: i
         line, n_edges=n_edges, names=pair.names, flips=difference.flips, current=k, dark=dark()
     )
     chart(figure, "difference")
-    _say_area(first, second, pair.names, sizes / n_edges)
+    _say_area(first, second, pair.names, area_shares(first.selected, n_edges))
 
 
 def _say_area(first: Measured, second: Measured, names: tuple[str, str], fractions: np.ndarray) -> None:
@@ -95,8 +96,9 @@ def _say_area(first: Measured, second: Measured, names: tuple[str, str], fractio
         if low <= 0 <= high
         else f"**{plain(names[0 if value > 0 else 1])}** is ahead"
     )
+    what = "Area under the curve (CPR)" if is_mib(fractions) else "Area under the curve"
     st.markdown(
-        f"Area under the curve (CPR), {plain(names[0])} minus {plain(names[1])}: **{value:+.4f}** "
+        f"{what}, {plain(names[0])} minus {plain(names[1])}: **{value:+.4f}** "
         f"[{low:+.4f}, {high:+.4f}]{order}: {verdict}."
     )
     st.caption(

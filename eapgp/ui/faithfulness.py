@@ -36,7 +36,7 @@ AT_ONCE = 5_000  # edges up to which a page measures unasked: seconds on two cor
 QUANTITIES = {"faithfulness": "Faithfulness", "metric": "Metric", "accuracy": "Accuracy", "kl": "KL divergence"}
 GRIDS = {"quick": "Quick", "mib": "MIB"}
 TABS = {
-    "areas": "CPR and CMD",
+    "areas": "Areas",
     "difference": "Differences",
     "evidence": "Complete and minimal",
     "numbers": "Numbers",

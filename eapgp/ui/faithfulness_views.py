@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from eapgp.evaluation.areas import described, is_mib
 from eapgp.evaluation.statistics import Band
 from eapgp.ui import compare, provenance
 from eapgp.ui import faithfulness_work as work
@@ -25,6 +26,8 @@ from eapgp.ui.session import Session
 from eapgp.ui.shelf import Card
 
 Curves = Mapping[str, Measured]
+AREAS = {True: ("CPR", "CMD"), False: ("Area", "Area to 1")}
+"""What the two areas are called over MIB's sizes, and over others."""
 
 _UNITS = {
     "faithfulness": "normalised faithfulness",
@@ -108,42 +111,42 @@ def remarks(cards: Cards, curves: Curves) -> None:
 
 
 def areas(cards: Cards, curves: Curves, grid: str, base: Baseline | None) -> None:
-    """CPR and CMD with intervals."""
+    """The areas under the curves with intervals: CPR and CMD where the sizes are MIB's."""
     n_edges = next(iter(cards.values())).graph.n_edges
     fractions = work.grid_of(n_edges, grid)[1]
-    rows = []
-    for name, measured in curves.items():
-        cpr, cmd = work.areas_of(measured, fractions)
-        rows.append(_area_row(name, cpr, cmd))
+    names = AREAS[is_mib(fractions)]
+    rows = [_area_row(name, names, work.areas_of(measured, fractions)) for name, measured in curves.items()]
     if base is not None:
         from eapgp.evaluation.statistics import cpr_cmd
 
-        cpr_, cmd_ = cpr_cmd(fractions, base.values["faithfulness"])
-        rows.append({"circuits of": "Random circuits", "CPR": float(np.mean(cpr_)), "CMD": float(np.mean(cmd_))})
-        for column, drawn in (("CPR", cpr_), ("CMD", cmd_)):
-            rows[-1] |= {f"{column} interval": _ends(*np.quantile(drawn, [0.025, 0.975]))}
-    table = pd.DataFrame(rows)
+        rows.append({"circuits of": "Random circuits"})
+        for column, drawn in zip(names, cpr_cmd(fractions, base.values["faithfulness"]), strict=True):
+            rows[-1] |= {
+                column: float(np.mean(drawn)),
+                f"{column} interval": _ends(*np.quantile(drawn, [0.025, 0.975])),
+            }
+    helps = ("Area under faithfulness. Higher is better.", "Area of |1 − faithfulness|. Lower is better.")
     st.dataframe(
-        table,
+        pd.DataFrame(rows),
         hide_index=True,
-        column_order=["circuits of", "CPR", "CPR interval", "CMD", "CMD interval"],
+        column_order=["circuits of", *(column for name in names for column in (name, f"{name} interval"))],
         column_config={
-            "CPR": st.column_config.NumberColumn(format="%.3f", help="Area under faithfulness. Higher is better."),
-            "CMD": st.column_config.NumberColumn(format="%.3f", help="Area of |1 − faithfulness|. Lower is better."),
+            name: st.column_config.NumberColumn(format="%.3f", help=text)
+            for name, text in zip(names, helps, strict=True)
         },
     )
-    where = "MIB's ten shares" if grid == "mib" else f"shares from {100 * fractions[0]:.1f} to 100 %"
     st.caption(
-        f"CPR is the area under the curve of faithfulness and CMD the area between it and 1, over {where} of the edges "
-        "(linear). Intervals: 95 % over prompt pairs drawn with replacement; for random circuits, over the draws. "
-        "Two rows whose intervals overlap may still differ clearly on the same pairs: see Differences."
-        + ("" if grid == "mib" else " Choose the MIB sizes above for numbers that compare with the benchmark's.")
+        f"{names[0]}: area under the curve of faithfulness. {names[1]}: area between it and 1. Both over "
+        f"{described(fractions)} (linear). Intervals: 95 % over prompt pairs drawn with replacement; for random "
+        "circuits, over the draws. Two rows whose intervals overlap may still differ clearly on the same pairs: see "
+        "Differences."
+        + ("" if is_mib(fractions) else " CPR and CMD are these areas over MIB's sizes: choose them above.")
     )
 
 
-def _area_row(name: str, cpr: Band, cmd: Band) -> dict[str, Any]:
+def _area_row(name: str, columns: tuple[str, str], bands: tuple[Band, Band]) -> dict[str, Any]:
     row: dict[str, Any] = {"circuits of": name}
-    for column, band in (("CPR", cpr), ("CMD", cmd)):
+    for column, band in zip(columns, bands, strict=True):
         row[column] = float(band.value)
         row[f"{column} interval"] = _ends(float(band.low), float(band.high))
     return row
@@ -175,13 +178,15 @@ def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -
         )
         return
     n_edges = cards[closely].graph.n_edges
+    fractions = work.grid_of(n_edges, grid)[1]
+    area = AREAS[is_mib(fractions)][0]
     rows = []
     for name, measured in others.items():
-        gap = work.difference_of(first, measured, work.grid_of(n_edges, grid)[1])
+        gap = work.difference_of(first, measured, fractions)
         rows.append(
             {
                 "against": name,
-                "ΔCPR": float(gap.value),
+                f"Δ{area}": float(gap.value),
                 "interval": _ends(float(gap.low), float(gap.high)),
                 "order flips": None if gap.flips is None else float(gap.flips),
                 "verdict": _verdict(gap, closely, name),
@@ -191,7 +196,9 @@ def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -
         pd.DataFrame(rows),
         hide_index=True,
         column_config={
-            "ΔCPR": st.column_config.NumberColumn(format="%+.4f", help=f"CPR of {closely} minus CPR of the other."),
+            f"Δ{area}": st.column_config.NumberColumn(
+                format="%+.4f", help=f"{area} of {closely} minus that of the other."
+            ),
             "order flips": st.column_config.NumberColumn(
                 format="percent", help="Share of resamples of the pairs in which the order is the other way round."
             ),
@@ -339,6 +346,8 @@ def python_snippet(card: Card, k: int, grid: str) -> str:
     """Python that evaluates the run's circuits."""
     sizes = work.grid_of(card.graph.n_edges, grid)[0]
     asked = 'grid="mib"' if grid == "mib" else f"sizes={tuple(sizes)}"
+    areas = (("CPR", "cpr"), ("CMD", "cmd")) if grid == "mib" else (("area", "area"), ("to 1", "area_to_one"))
+    printed = ", ".join(f'"{label}", answer["{key}"]["value"]' for label, key in areas)
     return (
         "from eapgp.runs.evaluate import Question, evaluate_run\n"
         "from eapgp.runs.run import open_run\n\n"
@@ -346,7 +355,7 @@ def python_snippet(card: Card, k: int, grid: str) -> str:
         f"answer = evaluate_run(run, Question({asked}, baseline={work.SEEDS}), save=False)\n"
         'for size in answer["curve"]:\n'
         '    print(size["edges_selected"], size["faithfulness"], size["accuracy"], size["kl"])\n'
-        'print("CPR", answer["cpr"]["value"], "CMD", answer["cmd"]["value"])\n\n'
+        f"print({printed})\n\n"
         f"close = Question(sizes=({k},), completeness=True, minimality=True)\n"
         'print(evaluate_run(run, close, save=False)["completeness"])\n'
     )

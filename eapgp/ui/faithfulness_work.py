@@ -129,14 +129,14 @@ def band_of(measured: Measured, quantity: str) -> Band:
 
 
 def areas_of(measured: Measured, fractions: Floats) -> tuple[Band, Band]:
-    """CPR and CMD over the sizes as shares of the edges `[size]`."""
+    """Areas under faithfulness and between it and 1, over shares of the edges `[size]`; CPR and CMD on MIB's."""
     runs = measured.runs
     arguments = (fractions, runs.metric, runs.metric_clean, runs.metric_corrupted)
     return bootstrap_area(*arguments, area="cpr"), bootstrap_area(*arguments, area="cmd")
 
 
 def difference_of(a: Measured, b: Measured, fractions: Floats | None = None) -> Difference:
-    """Faithfulness of a minus b on the same resamples of the same pairs; with fractions, their CPR."""
+    """Faithfulness of a minus b on the same resamples of the same pairs; with fractions, the areas under them."""
     return bootstrap_difference(
         a.runs.metric,
         b.runs.metric,
