@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,89 @@ def test_broken_weights(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as error:
         load_model(str(folder))
     one_line(error, "cannot be read")
+
+
+def rewritten(name: str, folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> str:
+    """A tiny model's folder whose weights were changed."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(tiny_folder(name), folder)
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "gone"),
+    [
+        ("gpt2-scaled", "lm_head.weight"),
+        ("gpt2", "transformer.h.1.mlp.c_fc.bias"),
+        ("llama", "model.embed_tokens.weight"),
+    ],
+)
+def test_missing_weights_are_named_and_no_random_ones_take_their_place(name: str, gone: str, tmp_path: Path) -> None:
+    folder = rewritten(name, tmp_path / "model", lambda weights: weights.pop(gone))
+    with pytest.raises(ModelError) as error:
+        load_model(folder, device="cpu")
+    one_line(error, f"{gone} is missing from its weights")
+
+
+def test_many_missing_weights_are_counted(tmp_path: Path) -> None:
+    folder = rewritten(
+        "llama", tmp_path / "model", lambda weights: [weights.pop(k) for k in list(weights) if ".1." in k]
+    )
+    with pytest.raises(ModelError) as error:
+        load_model(folder, device="cpu")
+    one_line(error, "model.layers.1.", "and 4 more weights are missing")
+
+
+def test_the_head_of_a_tied_model_is_not_missing(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    assert "lm_head.weight" not in load_file(tiny_folder("gpt2") / "model.safetensors")
+    assert load_model(str(tiny_folder("gpt2")), device="cpu").notes == ()
+
+
+@pytest.mark.parametrize("key", ["transformer.h.2.attn.c_attn.weight", "h.0.attn.q_norm.weight", "lm_head.bias"])
+def test_weights_that_the_configuration_leaves_out_are_refused(key: str, tmp_path: Path) -> None:
+    """One layer more, a norm of another architecture, a bias: another model would be computed."""
+    folder = rewritten("gpt2", tmp_path / "model", lambda weights: weights.update({key: torch.ones(3)}))
+    with pytest.raises(ModelError) as error:
+        load_model(folder, device="cpu")
+    one_line(error, key, "not in the model that config.json describes")
+
+
+def test_another_head_is_a_remark_of_every_result(tmp_path: Path) -> None:
+    folder = rewritten("gpt2", tmp_path / "model", lambda weights: weights.update({"score.weight": torch.ones(2, 24)}))
+    model = load_model(folder, device="cpu")
+    assert model.weights_hash == load_model(str(tiny_folder("gpt2")), device="cpu").weights_hash
+    (note,) = model.notes
+    assert "score.weight is in its weights but no part of a language model" in note
+    assert note in attribute(model, random_pairs(2), method="eap").messages
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("gpt2", "h.0.attn.bias"),
+        ("gpt2", "transformer.h.0.attn.masked_bias"),
+        ("gpt-neo", "transformer.h.0.attn.attention.bias"),
+        ("pythia", "gpt_neox.layers.0.attention.rotary_emb.inv_freq"),
+    ],
+)
+def test_masks_and_rotary_frequencies_of_older_checkpoints_are_no_weights(name: str, key: str, tmp_path: Path) -> None:
+    folder = rewritten(name, tmp_path / "model", lambda weights: weights.update({key: torch.ones(3)}))
+    assert load_model(folder, device="cpu").notes == ()
+
+
+def test_the_published_case_without_its_head(shared: Path) -> None:
+    folder = shared / "cases" / "models" / "missing_head_model"
+    if not folder.is_dir():
+        pytest.skip("the reference material holds no cases")
+    with pytest.raises(ModelError, match=r"lm_head\.weight is missing"):
+        load_model(str(folder), device="cpu")
+    assert load_model(str(folder.with_name("complete_head_model")), device="cpu").notes == ()
 
 
 def test_broken_config(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def _run(
     means = make_intervention(intervention, model, reference, method.interventions)
     rounds: list[_Gathered] = []
     earlier: tuple[NDArray[np.float64], ...] = ()
-    messages: list[str] = []
+    messages = list(model.notes)
     every = sum(method.passes(int(settings.get("steps", 1)), model.graph.n_layers))
     expected = every / 2 / method.rounds + 2  # forward and backward are one tick, the reference runs two
     state = {"done": 0, "ticks": 0.0, "size": 0}

@@ -24,6 +24,7 @@ from eapgp.errors import EapgpError, ModelError, OptionError, UnknownNameError, 
 from eapgp.graph import Graph
 from eapgp.models.adapter import layer_of, norm_of
 from eapgp.models.catalogue import CATALOGUE, demo_folder, find_model
+from eapgp.models.checkpoint import check_weights
 from eapgp.models.configs import configuration
 from eapgp.models.model import Model
 
@@ -83,7 +84,7 @@ def load_model(
     place = pick_device(device)
     source = _source(name)
     with _LOADING, _quiet(), _own_draws():
-        hf_model = _weights(name, source, dtype, random_weights, seed, device_map)
+        hf_model, notes = _weights(name, source, dtype, random_weights, seed, device_map)
         own_tokenizer = _tokenizer(source, tokenizer, random_weights)
         own_bos = own_tokenizer.bos_token_id  # read before booting, which invents one where there is none
         bridge = _boot(name, source, hf_model, own_tokenizer, place, device_map)
@@ -95,6 +96,7 @@ def load_model(
             dtype=dtype,
             prepend_bos=_has_bos(own_bos, bridge) if prepend_bos is None else prepend_bos,
             random_seed=seed if random_weights else None,
+            notes=notes,
         )
     except EapgpError:
         raise
@@ -118,6 +120,7 @@ def wrap_bridge(
     dtype: str = "float32",
     prepend_bos: bool = True,
     random_seed: int | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Model:
     """Freeze a booted bridge, give every query head its own keys, look at its parts and check them."""
     from eapgp.models.capability import check_model
@@ -145,6 +148,7 @@ def wrap_bridge(
         prepend_bos=prepend_bos,
         soft_cap=float(cap) if cap and cap > 0 else None,
         random_seed=random_seed,
+        notes=notes,
     )
     check_model(model)
     return model
@@ -175,7 +179,8 @@ def _own_draws() -> contextlib.AbstractContextManager[None]:
 
 def _weights(
     name: str, source: str, dtype: str, random_weights: bool, seed: int, device_map: str | dict[str, Any] | None
-) -> Any:
+) -> tuple[Any, tuple[str, ...]]:
+    """The Transformers model, and remarks on its checkpoint."""
     import torch
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -189,9 +194,9 @@ def _weights(
         )
         config._attn_implementation = "eager"
         torch.default_generator.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval()
+        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval(), ()
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        model, report = AutoModelForCausalLM.from_pretrained(
             source,
             dtype=getattr(torch, dtype),
             attn_implementation="eager",
@@ -199,9 +204,11 @@ def _weights(
             trust_remote_code=False,
             device_map=device_map,
             local_files_only=_is_offline(),
-        ).eval()
+            output_loading_info=True,
+        )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise _load_error(name, source, error) from error
+    return model.eval(), check_weights(name, model, report)
 
 
 def _is_offline() -> bool:

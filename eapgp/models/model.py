@@ -21,7 +21,7 @@ class Model:
 
     id: what the user asked for (a catalogue name, a hub id or a folder). `prepend_bos`: whether
     prompts start with the BOS token. `soft_cap`: final logit soft-cap, or None. `lock` guards
-    hooks: one pass at a time per model. `notes` are remarks of the capability check.
+    hooks: one pass at a time per model. `notes` are remarks on its checkpoint, which every result repeats.
     """
 
     id: str
