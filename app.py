@@ -1,5 +1,5 @@
 """The dashboard's entry: `streamlit run app.py`, or `eapgp app`."""
 
-from eapgp.ui import frame
+from eapgp.ui.shell import frame
 
 frame.run()

@@ -91,3 +91,9 @@ class NotFiniteError(ComputationError, InputError):
 
 class Cancelled(EapgpError):
     """The user stopped the work."""
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's text, at most 400 characters."""
+    text = str(error).strip().splitlines()
+    return text[0][:400] if text else type(error).__name__

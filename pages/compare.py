@@ -2,11 +2,17 @@
 
 import streamlit as st
 
-from eapgp.ui import compare, compare_agreement, compare_choice, compare_curves, compare_views, frame, panel
-from eapgp.ui.draw import guard
-from eapgp.ui.explore import nothing_yet
-from eapgp.ui.pane import picker, size_in
-from eapgp.ui.session import Session
+from eapgp.ui.base.draw import guard
+from eapgp.ui.base.session import Session
+from eapgp.ui.compare import agreement as compare_agreement
+from eapgp.ui.compare import choice as compare_choice
+from eapgp.ui.compare import curves as compare_curves
+from eapgp.ui.compare import page as compare
+from eapgp.ui.compare import views as compare_views
+from eapgp.ui.explore.views import nothing_yet
+from eapgp.ui.parts.bound_view import picker, size_in
+from eapgp.ui.shell import frame
+from eapgp.ui.sidebar import panel
 
 frame.ensure()
 

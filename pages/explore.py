@@ -2,13 +2,19 @@
 
 import streamlit as st
 
-from eapgp.ui import edge_details, edit_panel, explore, frame, inspector, node_details, panel, provenance, services
-from eapgp.ui.circuits import circuit_of
-from eapgp.ui.draw import guard
-from eapgp.ui.exports import downloads
-from eapgp.ui.pane import chosen_in, groups_of, picker, size_in
-from eapgp.ui.readout import readout
-from eapgp.ui.session import Session
+from eapgp.ui.base.draw import guard
+from eapgp.ui.base.session import Session
+from eapgp.ui.explore import views as explore
+from eapgp.ui.library import results
+from eapgp.ui.library.circuits import circuit_of
+from eapgp.ui.parts import edge as edge_details
+from eapgp.ui.parts import edit_panel, inspector, provenance
+from eapgp.ui.parts import node as node_details
+from eapgp.ui.parts.bound_view import chosen_in, groups_of, picker, size_in
+from eapgp.ui.parts.exports import downloads
+from eapgp.ui.parts.readout import readout
+from eapgp.ui.shell import frame
+from eapgp.ui.sidebar import panel
 
 frame.ensure()
 
@@ -20,7 +26,7 @@ if card is None:
     explore.nothing_yet()
 else:
     with guard("This run"):
-        result = services.attribution(card)
+        result = results.attribution(card)
         graph = result.graph
         k, chosen, pick = size_in(session, graph), chosen_in(session, graph), picker(session)
 

@@ -2,12 +2,16 @@
 
 import streamlit as st
 
-from eapgp.ui import compare, faithfulness, frame, panel, services
-from eapgp.ui import faithfulness_views as views
-from eapgp.ui.circuits import circuit_of
-from eapgp.ui.draw import guard
-from eapgp.ui.explore import nothing_yet
-from eapgp.ui.session import Session
+from eapgp.ui.base.draw import guard
+from eapgp.ui.base.session import Session
+from eapgp.ui.compare import page as compare
+from eapgp.ui.explore.views import nothing_yet
+from eapgp.ui.faithfulness import page as faithfulness
+from eapgp.ui.faithfulness import views
+from eapgp.ui.library import results
+from eapgp.ui.library.circuits import circuit_of
+from eapgp.ui.shell import frame
+from eapgp.ui.sidebar import panel
 
 frame.ensure()
 
@@ -32,7 +36,7 @@ else:
         closely = faithfulness.look_closely(session, cards, shown.card, __file__)
         with guard("The circuits of this size"):
             faithfulness.readout(cards, k, closely)
-        circuit = circuit_of(cards[closely], services.attribution(cards[closely]).scores, k)
+        circuit = circuit_of(cards[closely], results.attribution(cards[closely]).scores, k)
         if session["tab"] == "evidence":
             faithfulness.obtain(faithfulness.evidence_task(cards[closely], circuit, closely))  # before the random ones
         picture = st.container()

@@ -2,15 +2,15 @@
 
 import streamlit as st
 
-from eapgp.ui import frame, panel
-from eapgp.ui import ground_truth as truth
-from eapgp.ui import ground_truth_exports as exports
-from eapgp.ui import ground_truth_missing as missing
-from eapgp.ui import ground_truth_views as views
-from eapgp.ui.circuit_view import circuit_view
-from eapgp.ui.draw import guard
-from eapgp.ui.pane import bound_view, picker
-from eapgp.ui.session import Session
+from eapgp.ui.base.draw import guard
+from eapgp.ui.base.session import Session
+from eapgp.ui.ground_truth import exports, views
+from eapgp.ui.ground_truth import offers as missing
+from eapgp.ui.ground_truth import page as truth
+from eapgp.ui.parts.bound_view import bound_view, picker
+from eapgp.ui.parts.circuit_view import circuit_view
+from eapgp.ui.shell import frame
+from eapgp.ui.sidebar import panel
 
 frame.ensure()
 

@@ -1,9 +1,11 @@
 """Paper: the published protocol, run here, beside the published numbers."""
 
-from eapgp.ui import frame, paper, paper_made
-from eapgp.ui import paper_views as views
-from eapgp.ui.draw import guard
-from eapgp.ui.session import Session
+from eapgp.ui.base.draw import guard
+from eapgp.ui.base.session import Session
+from eapgp.ui.paper import page as paper
+from eapgp.ui.paper import provenance as paper_made
+from eapgp.ui.paper import views
+from eapgp.ui.shell import frame
 
 frame.ensure()
 

@@ -1,9 +1,14 @@
 """Path: where EAP-GP and EAP-IG take their gradients."""
 
-from eapgp.ui import frame, panel, path, path_edge, path_views, services
-from eapgp.ui.draw import guard
-from eapgp.ui.explore import nothing_yet
-from eapgp.ui.session import Session
+from eapgp.ui.base.draw import guard
+from eapgp.ui.base.session import Session
+from eapgp.ui.explore.views import nothing_yet
+from eapgp.ui.library import results
+from eapgp.ui.path import edge as path_edge
+from eapgp.ui.path import page as path
+from eapgp.ui.path import views as path_views
+from eapgp.ui.shell import frame
+from eapgp.ui.sidebar import panel
 
 frame.ensure()
 
@@ -18,11 +23,11 @@ elif not card.has_path:
     panel.say_problems(session, shown)
 else:
     with guard("The path"):
-        records = services.paths(card)
+        records = results.paths(card)
         path.heading(card, records)
         panel.say_problems(session, shown)
         if "gradpath" in records:
-            path.overshoot(session, card, services.path_sources(card)["gradpath"], records["gradpath"])
+            path.overshoot(session, card, results.path_sources(card)["gradpath"], records["gradpath"])
         pair = path.choose_pair(session, card, records)
         with guard("The picture of the path"):
             path.picture(session, card, records, pair)

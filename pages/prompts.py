@@ -2,10 +2,13 @@
 
 import streamlit as st
 
-from eapgp.ui import frame, panel, prompts, prompts_own
-from eapgp.ui import prompts_views as views
-from eapgp.ui.draw import guard
-from eapgp.ui.session import Session
+from eapgp.ui.base.draw import guard
+from eapgp.ui.base.session import Session
+from eapgp.ui.prompts import own as prompts_own
+from eapgp.ui.prompts import page as prompts
+from eapgp.ui.prompts import views
+from eapgp.ui.shell import frame
+from eapgp.ui.sidebar import panel
 
 frame.ensure()
 

@@ -2,9 +2,13 @@
 
 import streamlit as st
 
-from eapgp.ui import frame, panel, runs, runs_details, services
-from eapgp.ui.draw import guard
-from eapgp.ui.session import Session
+from eapgp.ui.base.draw import guard
+from eapgp.ui.base.session import Session
+from eapgp.ui.library import results
+from eapgp.ui.runs import details as runs_details
+from eapgp.ui.runs import page as runs
+from eapgp.ui.shell import frame
+from eapgp.ui.sidebar import panel
 
 frame.ensure()
 
@@ -17,7 +21,7 @@ with guard("The library"):
     runs.live_jobs()
     runs_details.undo()
     query, show = runs.controls(session)
-    cards = runs.matching(services.shelf().cards(), query, show)
+    cards = runs.matching(results.shelf().cards(), query, show)
     runs.listings(session, cards, runs.files_matching(query, show), show, query)
 with guard("The selection"):
     runs_details.selection(session)

@@ -23,7 +23,7 @@ from eapgp.figures.circuit_view import ROLE_COLORS, Role, assign_roles, build_pa
 from eapgp.figures.pyvis_view import node_positions, pyvis_html
 from eapgp.figures.standalone import circuit_html
 from eapgp.graph import Graph
-from eapgp.ui.circuit_view import Selection, ViewState
+from eapgp.ui.parts.circuit_view import Selection, ViewState
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 

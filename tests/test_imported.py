@@ -16,8 +16,8 @@ from eapgp.formats import write_scores
 from eapgp.ground_truth import GPT2_SMALL
 from eapgp.runs import RunLibrary
 from eapgp.runs.imported import keep_scores
-from eapgp.ui.circuits import known_roles
-from eapgp.ui.shelf import Shelf
+from eapgp.ui.library.circuits import known_roles
+from eapgp.ui.library.shelf import Shelf
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -69,7 +69,7 @@ def test_its_details_say_what_is_known_and_how_to_import_it_again(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from eapgp.cli import main
-    from eapgp.ui import provenance
+    from eapgp.ui.parts import provenance
 
     library = RunLibrary(tmp_path / "home")
     plain = keep_scores(library, file)

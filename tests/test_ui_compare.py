@@ -14,8 +14,11 @@ from eapgp.models.catalogue import find_model
 from eapgp.runs import RunLibrary, RunSpec, make_request
 from eapgp.runs.compute import resolve_options
 from eapgp.tasks import TASKS, make_prompts
-from eapgp.ui import compare, compare_choice, services
-from eapgp.ui.shelf import Card, Shelf
+from eapgp.ui.compare import choice as compare_choice
+from eapgp.ui.compare import page as compare
+from eapgp.ui.library import results
+from eapgp.ui.library.shelf import RunInfo, Shelf
+from eapgp.ui.sidebar import settings
 
 ENTRY = find_model("demo")
 assert ENTRY is not None
@@ -31,7 +34,7 @@ class FakeModel:
         self.id, self.weights_hash, self.dtype = name, weights, dtype
 
 
-Save = Callable[..., Card]
+Save = Callable[..., RunInfo]
 
 
 def test_runs_of_as_many_steps_are_proposed_first(save: Save) -> None:
@@ -47,9 +50,9 @@ def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Save:
     """`save(RunSpec(...))` puts a run on the shelf and returns its card."""
     library = RunLibrary(tmp_path)
     shelf = Shelf(library, None)
-    monkeypatch.setattr(services, "shelf", lambda: shelf)
+    monkeypatch.setattr(results, "shelf", lambda: shelf)
 
-    def store(spec: RunSpec) -> Card:
+    def store(spec: RunSpec) -> RunInfo:
         prompts = make_prompts(str(spec.task), spec.n_pairs or 4, seed=spec.seed, **spec.task_options)
         options = resolve_options(spec)
         model = FakeModel(spec.model, "r" * 16 if spec.random_weights else "w" * 16, spec.dtype)
@@ -112,7 +115,7 @@ def test_a_random_twin_is_not_taken_for_the_trained_model(save: Save) -> None:
     trained, twin = save(spec_of()), save(spec_of(random_weights=True))
     assert compare_choice.answer(spec_of(), trained).id == trained.id  # type: ignore[union-attr]
     assert compare_choice.answer(spec_of(random_weights=True), trained).id == twin.id  # type: ignore[union-attr]
-    assert [card.id for card in services.comparable(trained)] == [trained.id]
+    assert [card.id for card in results.comparable(trained)] == [trained.id]
     assert compare.differences([trained, twin]) == ["model"]
     assert compare.label_of(twin, trained).endswith("untrained")
 
@@ -134,16 +137,16 @@ def test_scores_by_another_intervention_are_told_apart_and_never_paired(save: Sa
     half = save(spec_of(**eap, dtype="bfloat16"))
     assert compare.differences([patched, zero]) == ["intervention"]
     assert compare.unpaired(patched, zero) == "they have different intervention"
-    assert [card.id for card in services.comparable(zero)] == [zero.id]
-    assert zero.id not in {card.id for card in services.comparable(patched)}
+    assert [card.id for card in results.comparable(zero)] == [zero.id]
+    assert zero.id not in {card.id for card in results.comparable(patched)}
     assert list(compare.named([patched, zero, half], patched)) == ["EAP", "EAP · zero", "EAP · bfloat16"]
     assert list(compare.named([patched, zero], zero)) == ["EAP · patching", "EAP"]
     ioi = {**eap, "task": "ioi"}
     easy, hard = save(spec_of(**ioi)), save(spec_of(**ioi, task_options={"corruption": "hard"}))
     assert list(compare.named([easy, hard], easy)) == ["EAP", "EAP · 4 pairs, corruption hard, seed 0"]
     assert zero.run.spec is not None
-    path = services.with_method(zero.run.spec, "eap-gp", {})
-    assert path.intervention == "patching" and services.with_method(zero.run.spec, "relp", {}).intervention == "zero"
+    path = settings.with_method(zero.run.spec, "eap-gp", {})
+    assert path.intervention == "patching" and settings.with_method(zero.run.spec, "relp", {}).intervention == "zero"
 
 
 def test_two_runs_of_one_label_both_stay(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +157,7 @@ def test_two_runs_of_one_label_both_stay(save: Save, monkeypatch: pytest.MonkeyP
 
 
 def test_exact_patching_of_some_edges_is_no_reference(save: Save) -> None:
-    from eapgp.ui.methods import every_edge
+    from eapgp.ui.base.names import every_edge
 
     context = save(spec_of())
     some = save(spec_of(method="exact", options={"edges": ["m0->logits"]}))

@@ -12,7 +12,7 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.select import select
 from eapgp.formats.tables import edge_table
 from eapgp.graph import Graph
-from eapgp.ui import edges
+from eapgp.ui.parts import edge_table as edges
 from tests.large_runs import random_scores
 
 SMALL = Graph(3, 4)

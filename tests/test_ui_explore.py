@@ -17,11 +17,13 @@ from eapgp.figures.data import figure_data
 from eapgp.figures.direct import contribution_by_pair, contributions_by_node, token_bars
 from eapgp.graph import EDGE_TYPES, Graph
 from eapgp.ground_truth import GPT2_SMALL, ground_truth
-from eapgp.ui import edit, explore, pane
-from eapgp.ui.circuit_view import ViewState
-from eapgp.ui.circuits import Selected, known_role, known_roles, node_score
-from eapgp.ui.edit import Edit, Edits
-from eapgp.ui.state import read_url, write_url
+from eapgp.ui.base.fields import read_url, write_url
+from eapgp.ui.explore import views as explore
+from eapgp.ui.library.circuits import Selected, known_role, known_roles, node_score
+from eapgp.ui.parts import bound_view as pane
+from eapgp.ui.parts import edit
+from eapgp.ui.parts.circuit_view import ViewState
+from eapgp.ui.parts.edit import Edit, Edits
 
 GRAPH = Graph(3, 2, d_model=8)
 SCORES = EdgeScores(GRAPH, np.where(GRAPH.mask, np.random.default_rng(0).normal(size=GRAPH.mask.shape), 0.0))
@@ -282,12 +284,12 @@ def test_figures_of_contributions_hold_every_number() -> None:
 def _page_with_a_job_that_ends_at_once() -> None:
     import streamlit as st
 
-    from eapgp.ui import services
-    from eapgp.ui.polling import poll
+    from eapgp.ui.jobs import server
+    from eapgp.ui.jobs.polling import poll
 
     st.session_state["runs"] = st.session_state.get("runs", 0) + 1
-    job = services.manager().submit(f"quick-{st.session_state['runs']}", "quick", lambda progress: 1, lane="test")
-    services.manager().wait(job, 5)
+    job = server.manager().submit(f"quick-{st.session_state['runs']}", "quick", lambda progress: 1, lane="test")
+    server.manager().wait(job, 5)
     st.number_input("value", value=7, key="kept")
     poll(job, lambda view: st.write(f"drawn as {view.state}"))
     st.write(f"end of run {st.session_state['runs']}")
@@ -309,8 +311,8 @@ def test_values_are_given_to_widgets_until_a_whole_run_has_surely_arrived(monkey
     def page() -> None:
         import streamlit as st
 
-        from eapgp.ui.session import Session
-        from eapgp.ui.state import integer
+        from eapgp.ui.base.fields import integer
+        from eapgp.ui.base.session import Session
 
         session = Session("page", (integer("size", 7, 1, 99, "A size."),))
         session.widget("size", st.number_input, "Size", min_value=1, max_value=99)
@@ -319,10 +321,10 @@ def test_values_are_given_to_widgets_until_a_whole_run_has_surely_arrived(monkey
     app = AppTest.from_function(page).run()
     assert app.number_input[0].value == 7 and app.number_input[0].proto.set_value
     assert app.run().number_input[0].proto.set_value, "the first run may not have arrived yet"
-    monkeypatch.setattr("eapgp.ui.session._SURELY", 0.0)
+    monkeypatch.setattr("eapgp.ui.base.session._SURELY", 0.0)
     assert not app.run().number_input[0].proto.set_value, "later on the browser's own value counts"
     app.number_input[0].set_value(9).run()
-    monkeypatch.setattr("eapgp.ui.session._SURELY", 1e9)
+    monkeypatch.setattr("eapgp.ui.base.session._SURELY", 1e9)
     assert app.run().number_input[0].value == 9
 
 
@@ -333,8 +335,8 @@ def test_what_a_browser_answers_late_is_no_choice(monkeypatch: pytest.MonkeyPatc
     def page() -> None:
         import streamlit as st
 
-        from eapgp.ui.session import Session, widget_key
-        from eapgp.ui.state import names
+        from eapgp.ui.base.fields import names
+        from eapgp.ui.base.session import Session, widget_key
 
         session = Session("page", (names("runs", (), "Runs.", most=4),))
         turn = st.session_state.setdefault("turn", 0)
@@ -347,7 +349,7 @@ def test_what_a_browser_answers_late_is_no_choice(monkeypatch: pytest.MonkeyPatc
 
     app = AppTest.from_function(page).run().run().run()
     assert app.markdown[0].value == "a b c" and not app.query_params
-    monkeypatch.setattr("eapgp.ui.session._SURELY", 0.0)
+    monkeypatch.setattr("eapgp.ui.base.session._SURELY", 0.0)
     app = AppTest.from_function(page).run().run().run()
     assert app.markdown[0].value == "a", "after that time it is the user's choice"
 
@@ -358,8 +360,8 @@ def test_values_are_given_to_widgets_that_appear_later(monkeypatch: pytest.Monke
     def page() -> None:
         import streamlit as st
 
-        from eapgp.ui.session import Session
-        from eapgp.ui.state import flag, integer
+        from eapgp.ui.base.fields import flag, integer
+        from eapgp.ui.base.session import Session
 
         session = Session("page", (integer("size", 7, 1, 99, "A size."), flag("all", True, "All.")))
         session.widget("size", st.number_input, "Size", min_value=1, max_value=99)
@@ -367,7 +369,7 @@ def test_values_are_given_to_widgets_that_appear_later(monkeypatch: pytest.Monke
             session.widget("all", st.toggle, "All")
         session.write()
 
-    monkeypatch.setattr("eapgp.ui.session._SURELY", 1.0)
+    monkeypatch.setattr("eapgp.ui.base.session._SURELY", 1.0)
     app = AppTest.from_function(page).run()
     time.sleep(1.1)
     app.session_state["more"] = True
@@ -377,7 +379,7 @@ def test_values_are_given_to_widgets_that_appear_later(monkeypatch: pytest.Monke
 
 def test_without_a_result_the_nearest_run_is_shown() -> None:
     """A link that asks for what is not computed opens at the same task, not at whichever example comes first."""
-    from eapgp.ui.panel import nearness
+    from eapgp.ui.sidebar.panel import nearness
 
     def card(task: str, model: str, method: str, step: str = "relative") -> Any:
         return SimpleNamespace(task=task, model=model, method=method, options={"step": step})

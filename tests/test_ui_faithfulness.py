@@ -15,12 +15,12 @@ from eapgp.errors import Cancelled, ModelError
 from eapgp.evaluation.curves import completeness, random_baseline
 from eapgp.evaluation.runner import CircuitRuns
 from eapgp.runs.run import Run, open_run
-from eapgp.ui import faithfulness_work as work
-from eapgp.ui import services
-from eapgp.ui.shelf import Card
-from eapgp.ui.work import Workshop
+from eapgp.ui.faithfulness import jobs as work
+from eapgp.ui.jobs.workshop import Workshop
+from eapgp.ui.library import measure, results
+from eapgp.ui.library.shelf import RunInfo
 
-EXAMPLES = services.examples_folder()
+EXAMPLES = results.examples_folder()
 pytestmark = pytest.mark.skipif(EXAMPLES is None, reason="the bundled examples are not there: make them first")
 SIZES = (5, 40, 200)
 
@@ -54,10 +54,10 @@ def curve(run: Run, shop: Workshop) -> work.Measured:
 
 
 def test_a_curve_that_is_measured_equals_what_the_example_kept(run: Run, shop: Workshop) -> None:
-    card = Card(run, True, "")
+    card = RunInfo(run, True, "")
     sizes = work.grid_of(card.graph.n_edges, "quick")[0]
     circuits = select_many(run.scores(), sizes)
-    known = services.stored_measure(card, circuits)
+    known = measure.stored_measure(card, circuits)
     assert known is not None
     stored = work.Measured(known.selected, known.kept, known.runs)
     fresh = work.curve_work(shop, "t", run, circuits)(quiet)
@@ -167,9 +167,9 @@ def test_keys_tell_circuits_and_runs_apart(run: Run) -> None:
 
 
 def test_the_snippets_can_be_run_as_they_stand(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eapgp.ui.faithfulness_views import python_snippet, shell_snippet
+    from eapgp.ui.faithfulness.views import python_snippet, shell_snippet
 
-    card = Card(run, True, "")
+    card = RunInfo(run, True, "")
     asked: list[Any] = []
 
     def answer(one: Run, question: Any, **options: Any) -> dict[str, Any]:

@@ -18,11 +18,8 @@ from eapgp.formats import write_scores
 from eapgp.graph import Graph
 from eapgp.ground_truth import GPT2_SMALL, GROUND_TRUTHS
 from eapgp.ground_truth.planted import NOISE, PLANTED_GRAPH, PLANTED_METHODS, SATURATED_EDGE, TRUE_EDGES
-from eapgp.ui import ground_truth as page
-from eapgp.ui import ground_truth_exports as exports
-from eapgp.ui import ground_truth_planted as planted
-from eapgp.ui import ground_truth_views as views
-from eapgp.ui.ground_truth_files import ScoreFiles
+from eapgp.ui.ground_truth import exports, page, planted, views
+from eapgp.ui.library.score_files import ScoreFiles
 
 SMALL = Graph(2, 2, d_model=8)
 
@@ -151,7 +148,7 @@ def test_scores_of_another_task_are_told() -> None:
 def test_an_untrained_model_is_named_and_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its shape is GPT-2 small's, so its scores can be held against the manual circuit: as a control."""
     known = page.known_circuit("ioi/hanna2024")
-    monkeypatch.setattr(page.services, "attribution", lambda card: SimpleNamespace(scores=scores_of(GPT2_SMALL)))
+    monkeypatch.setattr(page.results, "attribution", lambda card: SimpleNamespace(scores=scores_of(GPT2_SMALL)))
 
     def scored(name: str, title: str, *conditions: str) -> page.Scored:
         made = {"id": name, "task": "ioi", "method": "eap", "told": ("EAP", *conditions)}

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from eapgp.errors import OptionError
-from eapgp.ui.jobs import JobManager, Progress
+from eapgp.ui.jobs.manager import JobManager, Progress
 
 
 def _gate() -> tuple[threading.Event, threading.Event]:
@@ -213,7 +213,7 @@ def test_a_job_behind_a_cancelled_one_says_what_it_waits_for() -> None:
 def test_quick_work_leaves_cores_to_the_browser_and_other_threads_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from eapgp.ui import work
+    from eapgp.ui.jobs import workshop as work
 
     monkeypatch.setattr(work, "all_threads", lambda: 6)
     before, found = torch.get_num_threads(), []

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from eapgp.ui import services
-from eapgp.ui.draw import plain
-from eapgp.ui.primer import paragraphs
+from eapgp.ui.base.draw import plain
+from eapgp.ui.jobs import server
+from eapgp.ui.library import results
+from eapgp.ui.parts.primer import paragraphs
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "assets" / "examples"
@@ -40,8 +41,8 @@ def open_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
         return app.run()
 
     yield start
-    for job in services.manager().live():  # threads of torch must not outlive the interpreter
-        services.manager().wait(job.id, 60)
+    for job in server.manager().live():  # threads of torch must not outlive the interpreter
+        server.manager().wait(job.id, 60)
     st.cache_resource.clear()
 
 
@@ -162,16 +163,16 @@ def test_an_overshooting_path_is_followed_anew_at_one_click(open_app: Open) -> N
     app.button(key="use-more-steps").click().run()
     assert not app.exception
     assert app.number_input(key="field-steps").value == 10
-    jobs = services.manager().live()
+    jobs = server.manager().live()
     assert {job.label for job in jobs} >= {"EAP-GP · relative · k = 10 on ioi", "EAP-IG · k = 10 on ioi"}
     assert "are being computed" in said(app) and "press" not in said(app)
     for job in jobs:
-        services.manager().cancel(job.id)
+        server.manager().cancel(job.id)
 
 
 def test_the_primer_tells_of_the_run_on_screen(open_app: Open) -> None:
     open_app()
-    for card in services.shelf().cards():
+    for card in results.shelf().cards():
         text = "\n".join(paragraphs(card))
         first = card.run.prompts().pairs[0]
         assert plain(first.clean) in text and plain(first.corrupted) in text
@@ -181,9 +182,9 @@ def test_the_primer_tells_of_the_run_on_screen(open_app: Open) -> None:
 
 
 def test_without_any_run_every_page_says_what_to_do(open_app: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eapgp.ui import services
+    from eapgp.ui.library import results
 
-    monkeypatch.setattr(services, "examples_folder", lambda: None)
+    monkeypatch.setattr(results, "examples_folder", lambda: None)
     for page in ("", "compare", "path"):
         app = open_app(page)
         assert not app.exception
@@ -197,9 +198,9 @@ def test_the_runs_page_lists_finds_and_opens(open_app: Open) -> None:
     assert everything >= 6
     app.text_input(key="field-find").set_value("task=ioi method=exact").run()
     assert len(app.dataframe[0].value) == 1
-    from eapgp.ui import services
+    from eapgp.ui.library import results
 
-    examples = [card for card in services.shelf().cards() if card.example]
+    examples = [card for card in results.shelf().cards() if card.example]
     one = examples[0]
     app = open_app("runs", picked=one.id)
     assert not app.exception

@@ -15,8 +15,8 @@ from eapgp.runs import RunLibrary
 from eapgp.study.reproduce import Asked, not_run, protocol
 from eapgp.study.reproduce_bundled import bundled_file
 from eapgp.study.reproduce_result import NOT_RUN, REPRODUCED, UNPUBLISHED, Reproduction, Row, read_reproduction
-from eapgp.ui import paper_work
-from eapgp.ui.work import Workshop
+from eapgp.ui.jobs.workshop import Workshop
+from eapgp.ui.paper import jobs as paper_work
 
 ROOT = Path(__file__).resolve().parent.parent
 Open = Callable[..., AppTest]

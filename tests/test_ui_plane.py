@@ -8,8 +8,8 @@ import pytest
 from eapgp.figures.projection import project_record
 from eapgp.runs import RunLibrary, RunSpec, compute_run
 from eapgp.runs.run import Run
-from eapgp.ui.plane import Plane, plane_of, plane_work
-from eapgp.ui.work import Workshop
+from eapgp.ui.jobs.workshop import Workshop
+from eapgp.ui.path.plane import Plane, plane_of, plane_work
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ import pytest
 from eapgp.errors import FormatError
 from eapgp.prompts.files import parse_prompts
 from eapgp.prompts.pairs import PromptPair, PromptSet
-from eapgp.ui import services, settings
-from eapgp.ui.prompts_store import PromptStore, safe_name
+from eapgp.ui.library import results
+from eapgp.ui.library.own_prompts import PromptStore, safe_name
+from eapgp.ui.sidebar import settings
 
 PAIRS = (
     PromptPair('When "Mary" and John, left', "When “Paul” and John | left\nlate", (" Mary", " May|June"), (" John",)),
@@ -86,8 +87,8 @@ def test_a_split_is_asked_for_and_comes_back() -> None:
 def test_a_run_on_own_pairs_is_found_by_the_settings_and_asked_again_from_its_link(home: Path) -> None:
     from eapgp.runs import RunLibrary, compute_run
     from eapgp.runs.compute import resolve_options
-    from eapgp.ui.panel import spec_to_ask_again
-    from eapgp.ui.shelf import Shelf, asked_key
+    from eapgp.ui.library.shelf import Shelf, asked_key
+    from eapgp.ui.sidebar.panel import spec_to_ask_again
 
     rows = [
         {
@@ -118,15 +119,15 @@ def test_a_run_of_the_command_line_on_a_file_answers_the_settings_that_it_is_ope
     from eapgp.prompts import write_prompts
     from eapgp.runs import RunLibrary, RunSpec, compute_run
     from eapgp.runs.compute import resolve_options
-    from eapgp.ui.panel import spec_to_ask_again
-    from eapgp.ui.shelf import Shelf, asked_key
+    from eapgp.ui.library.shelf import Shelf, asked_key
+    from eapgp.ui.sidebar.panel import spec_to_ask_again
 
     clean, corrupted = (f"When Mary and John went to the store, {name} gave a drink to" for name in ("John", "Paul"))
     pair = PromptPair(clean, corrupted, (" Mary",), (" John",))
     write_prompts(PromptSet("custom", (pair,), "logit-diff", {}), tmp_path / "mine.csv")
     run = compute_run(RunSpec(task=None, prompts_file=str(tmp_path / "mine.csv"), method="eap"), library=RunLibrary())
     shelf = Shelf(RunLibrary(), None)
-    monkeypatch.setattr(services, "shelf", lambda: shelf)
+    monkeypatch.setattr(results, "shelf", lambda: shelf)
     card = shelf.get(run.id)
     assert card is not None
     asked = spec_to_ask_again(card)
@@ -142,7 +143,7 @@ def test_a_run_of_the_command_line_on_a_file_answers_the_settings_that_it_is_ope
 
 
 def test_a_table_reads_back_what_was_put_into_it_and_names_rows_with_an_empty_cell() -> None:
-    from eapgp.ui.prompts_own import frame_of, pairs_of
+    from eapgp.ui.prompts.own import frame_of, pairs_of
 
     table = frame_of(PromptSet("mine", PAIRS, "prob-diff", {}))
     read, problems = pairs_of(table, "mine", "prob-diff")
@@ -162,7 +163,7 @@ def test_a_table_reads_back_what_was_put_into_it_and_names_rows_with_an_empty_ce
 
 @pytest.mark.parametrize("mark", ["\t", ",", ";"])
 def test_rows_are_pasted_with_and_without_a_header(mark: str) -> None:
-    from eapgp.ui.prompts_own import read_text
+    from eapgp.ui.prompts.own import read_text
 
     row = mark.join(["The cat", "The dog", " sat", " ran| fled"])
     for text in (row, f"{mark.join(['clean', 'corrupted', 'correct', 'incorrect'])}\r\n{row}\r\n"):
@@ -193,7 +194,7 @@ HEADER = "clean,corrupted,correct,incorrect\n"
 )
 def test_what_a_file_has_wrong_is_one_line_with_its_name(data: bytes, words: str) -> None:
     from eapgp.errors import EapgpError
-    from eapgp.ui.prompts_own import read_upload
+    from eapgp.ui.prompts.own import read_upload
 
     with pytest.raises(EapgpError) as caught:
         read_upload([("some/pairs.csv", data)])
@@ -203,7 +204,7 @@ def test_what_a_file_has_wrong_is_one_line_with_its_name(data: bytes, words: str
 
 
 def test_more_than_5000_rows_are_cut_and_told() -> None:
-    from eapgp.ui.prompts_own import read_upload
+    from eapgp.ui.prompts.own import read_upload
 
     read = read_upload([("many.csv", (HEADER + "a,b, c, d\n" * 5001).encode())])
     assert len(read.prompts) == 5000 and "the first 5,000 are used" in read.remark and read.prompts.task == "many"
@@ -212,7 +213,7 @@ def test_more_than_5000_rows_are_cut_and_told() -> None:
 
 
 def test_the_published_formats_are_read_from_uploads(shared: Path) -> None:
-    from eapgp.ui.prompts_own import read_upload
+    from eapgp.ui.prompts.own import read_upload
 
     folder = shared / "data" / "six-tasks"
     expected = {"ioi": 1000, "greater-than": 1000, "gender-bias": 986, "country-capital": 190, "hypernymy": 198}
@@ -252,7 +253,7 @@ MIXED = PromptSet(
 
 def test_usable_pairs_are_run_and_the_others_are_told_with_their_tokens(demo: Any) -> None:
     from eapgp.evaluation import CircuitRunner
-    from eapgp.ui.prompts_work import see
+    from eapgp.ui.prompts.jobs import see
 
     seen = see(demo, MIXED, "logit-diff", lambda phase, fraction: None)
     assert seen.used == (0, 1) and seen.ready.pairs == MIXED.pairs[:2]
@@ -274,14 +275,14 @@ def test_usable_pairs_are_run_and_the_others_are_told_with_their_tokens(demo: An
 
 
 def test_pairs_of_which_none_fits_are_told_without_an_error(demo: Any) -> None:
-    from eapgp.ui.prompts_work import see
+    from eapgp.ui.prompts.jobs import see
 
     seen = see(demo, PromptSet("x", MIXED.pairs[2:3], "logit-diff", {}), "logit-diff", lambda phase, fraction: None)
     assert seen.used == () and len(seen.problems) == 1 and len(seen.clean) == 0 and seen.mended is None
 
 
 def test_a_word_is_read_with_and_without_its_space(demo: Any) -> None:
-    from eapgp.ui.prompts_work import read_word
+    from eapgp.ui.prompts.jobs import read_word
 
     found = read_word(demo.tokenizer, "Mary")
     assert found.forms[0][0] == "Mary" and not found.forms[0][2] and found.forms[1] == (" Mary", ("␣Mary",), True)
@@ -292,7 +293,7 @@ def test_a_word_is_read_with_and_without_its_space(demo: Any) -> None:
 
 
 def test_tokens_from_anybody_are_shown_as_text() -> None:
-    from eapgp.ui.prompts_views import alignment_html, visible
+    from eapgp.ui.prompts.views import alignment_html, visible
 
     page = alignment_html([("<script>alert(1)</script>", "a&b\x07\u202e", True), ("␣same", "␣same", False)], dark=False)
     assert "<script>" not in page and "&lt;script&gt;" in page and "a&amp;b␇[U+202E]" in page
@@ -307,9 +308,9 @@ def test_the_snippets_of_the_page_give_its_numbers(
 
     from eapgp.cli import main
     from eapgp.runs.compute import make_prompt_set
-    from eapgp.ui.prompts import Shown
-    from eapgp.ui.prompts_views import python_snippet, shell_snippet
-    from eapgp.ui.prompts_work import see
+    from eapgp.ui.prompts.jobs import see
+    from eapgp.ui.prompts.page import Shown
+    from eapgp.ui.prompts.views import python_snippet, shell_snippet
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EAPGP_HOME", str(tmp_path / "home"))

@@ -14,9 +14,13 @@ import pytest
 from eapgp.attribution.result import EdgeScores
 from eapgp.formats import write_scores
 from eapgp.graph import Graph
-from eapgp.ui import exports, runs, runs_details, services
+from eapgp.runs.run import open_run
+from eapgp.ui.library import results
+from eapgp.ui.parts import exports
+from eapgp.ui.runs import details as runs_details
+from eapgp.ui.runs import page as runs
 
-EXAMPLES = services.examples_folder()
+EXAMPLES = results.examples_folder()
 pytestmark = pytest.mark.skipif(EXAMPLES is None, reason="the bundled examples are not there: make them first")
 
 
@@ -29,21 +33,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("EAPGP_HOME", str(tmp_path))
     st.cache_resource.clear()
     source = EXAMPLES / "sva-eap"
-    run_id = services.open_run(source).id
+    run_id = open_run(source).id
     shutil.copytree(source, tmp_path / "runs" / run_id)
     yield tmp_path
     st.cache_resource.clear()
 
 
 def mine() -> list[str]:
-    return [card.id for card in services.shelf().cards() if not card.example]
+    return [card.id for card in results.shelf().cards() if not card.example]
 
 
 def test_a_run_goes_to_the_trash_and_comes_back_whole(home: Path) -> None:
     (run_id,) = mine()
     before = sorted(path.name for path in (home / "runs" / run_id).iterdir())
-    services.shelf().library.delete(run_id)
-    assert mine() == [] and services.shelf().library.deleted() == [run_id]
+    results.shelf().library.delete(run_id)
+    assert mine() == [] and results.shelf().library.deleted() == [run_id]
     assert "sva" in runs_details._described(run_id) and run_id in runs_details._described(run_id)
     runs_details.bring_back(run_id)
     assert mine() == [run_id]
@@ -52,11 +56,11 @@ def test_a_run_goes_to_the_trash_and_comes_back_whole(home: Path) -> None:
 
 def test_what_is_downloaded_can_be_imported_again(home: Path) -> None:
     (run_id,) = mine()
-    card = services.shelf().get(run_id)
+    card = results.shelf().get(run_id)
     assert card is not None
     data = exports.folder_zip([card])
     assert {name.split("/")[0] for name in zipfile.ZipFile(io.BytesIO(data)).namelist()} == {run_id}
-    services.shelf().library.delete(run_id)
+    results.shelf().library.delete(run_id)
     assert runs_details._imported("mine.zip", data) == (True, "mine.zip: 1 run imported.")
     assert mine() == [run_id]
     fine, line = runs_details._imported("broken.zip", data[:200])
@@ -82,24 +86,24 @@ def test_scores_are_imported_searched_removed_and_brought_back(home: Path, tmp_p
 
 
 def test_search_and_filter(home: Path) -> None:
-    cards = services.shelf().cards()
+    cards = results.shelf().cards()
     assert [card.example for card in runs.matching(cards, "", "own")] == [False]
     assert all(card.example for card in runs.matching(cards, "", "examples"))
     found = runs.matching(cards, "sva method=eap", "all")
     assert len(found) == 2 and {card.task for card in found} == {"sva"}
     table = runs.table(found)
     assert "name" not in table.columns and table["id"].tolist() == [card.id[:8] for card in found]
-    services.shelf().library.rename(mine()[0], "First try")
-    assert [card.run.name for card in runs.matching(services.shelf().cards(), "first", "all")] == ["First try"]
+    results.shelf().library.rename(mine()[0], "First try")
+    assert [card.run.name for card in runs.matching(results.shelf().cards(), "first", "all")] == ["First try"]
 
 
 def test_a_copy_of_an_example_is_the_user_s_own(home: Path) -> None:
     """An example's archive that was imported can be named and deleted; the example stays."""
     (run_id,) = mine()
-    card = services.shelf().get(run_id)
+    card = results.shelf().get(run_id)
     assert card is not None and not card.example
-    services.shelf().library.delete(run_id)
-    left = services.shelf().get(run_id)
+    results.shelf().library.delete(run_id)
+    left = results.shelf().get(run_id)
     assert left is not None and left.example
 
 
@@ -107,5 +111,5 @@ def test_a_new_name_is_noticed_by_open_pages(home: Path) -> None:
     (run_id,) = mine()
     before = runs.listing(home / "runs")
     assert runs.listing(home / "runs") == before
-    services.shelf().library.rename(run_id, "another")
+    results.shelf().library.rename(run_id, "another")
     assert runs.listing(home / "runs") != before and runs.listing(home / "absent") == frozenset()

@@ -17,10 +17,12 @@ from eapgp.graph import Graph
 from eapgp.runs import RunLibrary, RunSpec, make_request
 from eapgp.runs.compute import resolve_options
 from eapgp.tasks import TASKS, make_prompts
-from eapgp.ui import methods, provenance, settings
-from eapgp.ui.circuits import four_lists, rank_of, selected
-from eapgp.ui.shelf import Shelf, asked_key
-from eapgp.ui.state import read_url, write_url
+from eapgp.ui.base import names as methods
+from eapgp.ui.base.fields import read_url, write_url
+from eapgp.ui.library.circuits import four_lists, rank_of, selected
+from eapgp.ui.library.shelf import Shelf, asked_key
+from eapgp.ui.parts import provenance
+from eapgp.ui.sidebar import settings
 
 GRAPH = Graph(2, 2, d_model=8)
 VALUES = {field.name: field.default for field in settings.FIELDS}
@@ -233,8 +235,10 @@ def test_snippets_ask_for_the_same_run(tmp_path: Path) -> None:
 def test_the_script_thread_s_modules_import_no_torch() -> None:
     code = (
         "import sys\n"
-        "import eapgp.ui.explore, eapgp.ui.compare, eapgp.ui.path, eapgp.ui.inspector, eapgp.ui.exports\n"
-        "import eapgp.ui.settings as s, eapgp.ui.provenance, eapgp.figures.curves, eapgp.evaluation.statistics\n"
+        "import eapgp.ui.explore.views, eapgp.ui.compare.page, eapgp.ui.path.page\n"
+        "import eapgp.ui.parts.inspector, eapgp.ui.parts.exports\n"
+        "import eapgp.ui.sidebar.settings as s, eapgp.ui.parts.provenance\n"
+        "import eapgp.figures.curves, eapgp.evaluation.statistics\n"
         "s.method_names(), s.task_names(), s.metric_names(), s.spec_of({f.name: f.default for f in s.FIELDS})\n"
         "print(','.join(m for m in ('torch', 'transformers', 'transformer_lens') if m in sys.modules))\n"
     )
@@ -246,7 +250,7 @@ def test_two_lanes_never_load_a_model_at_the_same_moment(monkeypatch: pytest.Mon
     import threading
     import time
 
-    from eapgp.ui.work import Workshop
+    from eapgp.ui.jobs.workshop import Workshop
 
     inside, most = [0], [0]
 
@@ -271,7 +275,7 @@ def test_libraries_are_left_to_no_collection_once_they_are_imported() -> None:
     """In a process of its own: freezing is for good."""
     code = (
         "import gc\n"
-        "from eapgp.ui.work import import_for_good\n"
+        "from eapgp.ui.jobs.workshop import import_for_good\n"
         "import_for_good()\n"
         "assert gc.get_freeze_count() > 100_000, gc.get_freeze_count()\n"
         "assert len(gc.get_objects()) < 20_000, len(gc.get_objects())\n"
@@ -282,26 +286,29 @@ def test_libraries_are_left_to_no_collection_once_they_are_imported() -> None:
 def test_a_model_is_made_ready_once_after_the_first_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import streamlit as st
 
-    from eapgp.ui import services
+    from eapgp.ui.jobs import server
+    from eapgp.ui.library import measure, results
 
     monkeypatch.setenv("EAPGP_HOME", str(tmp_path))
-    monkeypatch.setattr(services, "WARM_UP_AFTER", 0.0)
+    monkeypatch.setattr(measure, "WARM_UP_AFTER", 0.0)
     ready: list[tuple[str, str]] = []
-    monkeypatch.setattr("eapgp.ui.work.Workshop.runner", lambda self, lane, run, progress: ready.append((lane, run.id)))
+    monkeypatch.setattr(
+        "eapgp.ui.jobs.workshop.Workshop.runner", lambda self, lane, run, progress: ready.append((lane, run.id))
+    )
     st.cache_resource.clear()
     try:
-        first, second = [card for card in services.shelf().cards() if card.example][:2]
+        first, second = [card for card in results.shelf().cards() if card.example][:2]
         monkeypatch.setenv("EAPGP_WARM_UP", "0")
-        services.warm_up(first)
-        assert not services.manager().live() and services.job(f"ready-{first.id}") is None
+        measure.warm_up(first)
+        assert not server.manager().live() and server.job(f"ready-{first.id}") is None
         monkeypatch.setenv("EAPGP_WARM_UP", "1")
-        services.warm_up(first)
-        services.warm_up(second)  # the same model: nothing is left to do
+        measure.warm_up(first)
+        measure.warm_up(second)  # the same model: nothing is left to do
         for _ in range(100):
-            job = services.manager().wait(f"ready-{first.id}", 0.1)
+            job = server.manager().wait(f"ready-{first.id}", 0.1)
             if job is not None and job.state == "done":
                 break
         assert ready == [("live", first.id)]
-        assert services.job(f"ready-{second.id}") is None
+        assert server.job(f"ready-{second.id}") is None
     finally:
         st.cache_resource.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eapgp.ui.state import Field, choice, flag, integer, names, number, read_url, text, write_url
+from eapgp.ui.base.fields import Field, choice, flag, integer, names, number, read_url, text, write_url
 
 FIELDS: tuple[Field, ...] = (
     choice("method", "eap-gp", ("eap", "eap-ig", "eap-gp"), "h"),
@@ -82,7 +82,7 @@ def test_a_long_value_is_cut_in_the_message() -> None:
     ],
 )
 def test_a_model_name_of_a_link_that_cannot_be_one_is_told(name: str, problem: str) -> None:
-    from eapgp.ui.settings import FIELDS, model_problem
+    from eapgp.ui.sidebar.settings import FIELDS, model_problem
 
     assert (problem in model_problem(name)) if problem else model_problem(name) == ""
     values, problems = read_url({"model": name}, FIELDS)

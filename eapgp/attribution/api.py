@@ -18,6 +18,7 @@ from eapgp.errors import OptionError, WrongTypeError
 from eapgp.metrics import DEFAULT_METRIC, get_metric
 from eapgp.prompts.encode import EncodedPairs, encode
 from eapgp.prompts.pairs import PromptSet
+from eapgp.types import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from eapgp.attribution.method import Outcome
     from eapgp.models.model import Model
 
-Progress = Callable[[str, float], None]
 POINTS_BUDGET = 64 * 2**20  # bytes of path points kept in a result by default
 
 

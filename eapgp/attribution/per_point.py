@@ -9,7 +9,6 @@ part_j = (z_u − z′_u) · w_j ∂M/∂x_v(γ_j) (for the increments of `ceap`
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +27,11 @@ from eapgp.errors import OptionError
 from eapgp.metrics import get_metric
 from eapgp.prompts.encode import EncodedPairs
 from eapgp.prompts.pairs import PromptSet
+from eapgp.types import Progress
 
 if TYPE_CHECKING:
     from eapgp.models.model import Model
 
-Progress = Callable[[str, float], None]
 METHODS_BY_POINT = ("eap-gp", "eap-ig", "ceap", "eap-gp-conductance")
 
 

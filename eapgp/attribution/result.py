@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from eapgp.errors import WrongTypeError
 from eapgp.graph import Graph
-
-Floats = NDArray[np.floating[Any]]
+from eapgp.types import Floats
 
 
 @dataclass(frozen=True)

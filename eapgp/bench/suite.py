@@ -9,8 +9,8 @@ from eapgp.bench import sections as parts
 from eapgp.bench.measure import machine
 from eapgp.bench.setting import STEPS, Setting, random_pairs
 from eapgp.models import load_model
+from eapgp.types import Progress
 
-Progress = Callable[[str, float], None]
 Section = Callable[[Any, int, Callable[[str], None]], dict[str, Any]]
 ON_SHAPE: dict[str, Section] = {
     "methods": parts.methods,

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +27,13 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.prune import prune_edges
 from eapgp.errors import OptionError, UnknownNameError
 from eapgp.graph import Graph
+from eapgp.types import Floats
 
 Rule = Literal["top-n", "threshold", "greedy"]
 By = Literal["edges", "nodes"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 
 Bools = NDArray[np.bool_]
-Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 
 

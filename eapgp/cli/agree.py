@@ -10,7 +10,7 @@ from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply, stacked, table
 from eapgp.cli.sources import RunOption, RunsOption, ScoreFilesOption, ScoresOption, Source, one_source, two_sources
 from eapgp.errors import OptionError
-from eapgp.runs.told import differences
+from eapgp.runs.describe import differences
 
 PANEL = "Weigh the evidence"
 TRUTH_SIZES = (100, 200, 400, 800, 1600)

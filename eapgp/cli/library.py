@@ -9,11 +9,11 @@ import typer
 
 from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply, number, size, stacked, table
+from eapgp.runs.describe import PATCHING, prompt_conditions
 from eapgp.runs.imported import METHOD, UNKNOWN
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run, copy_run
 from eapgp.runs.summary import RunSummary
-from eapgp.runs.told import PATCHING, prompt_conditions
 
 RunArgument = Annotated[str, typer.Argument(help="Id, beginning of an id, name or folder of a run.", metavar="RUN")]
 SHOWN = 12

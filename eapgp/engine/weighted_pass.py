@@ -26,8 +26,7 @@ from eapgp.engine.passes import Capture, Hook, Tokens, answer_hook, call
 from eapgp.graph import QKV, Graph
 from eapgp.models.adapter import Layer, widen
 from eapgp.models.model import Model
-
-Floats = NDArray[np.floating[Any]]
+from eapgp.types import Floats
 
 
 @dataclass(frozen=True)

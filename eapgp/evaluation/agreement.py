@@ -18,8 +18,7 @@ from eapgp.circuits.ops import describe
 from eapgp.circuits.select import check_size
 from eapgp.errors import OptionError
 from eapgp.graph import EDGE_TYPES
-
-Floats = NDArray[np.floating[Any]]
+from eapgp.types import Floats
 
 KS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Sizes at which the top edges are compared, as far as the graph has that many."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +25,11 @@ from eapgp.evaluation.statistics import (
     bootstrap_ratio,
     mib_sizes,
 )
+from eapgp.types import Floats, Progress
 
 if TYPE_CHECKING:
     from eapgp.evaluation.runner import CircuitRunner, CircuitRuns
 
-Floats = NDArray[np.floating[Any]]
-Progress = Callable[[str, float], None]
 DEFAULT_FRACTIONS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eapgp.circuits.circuit import Circuit
 from eapgp.errors import InputError, WrongTypeError
 from eapgp.metrics import accuracy, get_metric
+from eapgp.types import Floats, Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from eapgp.prompts.encode import EncodedPairs
     from eapgp.prompts.pairs import PromptSet
 
-Floats = NDArray[np.floating[Any]]
-Progress = Callable[[str, float], None]
 STORE_BUDGET = 256 * 2**20  # bytes of source differences and streams that one stacked run may keep
 EXTRA_ROWS = 16  # what a circuit's own passing through the model takes, in sources' worth
 

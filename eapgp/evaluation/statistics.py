@@ -17,8 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from eapgp.circuits.select import check_size
 from eapgp.errors import NotFiniteError, OptionError
 from eapgp.graph import Graph
-
-Floats = NDArray[np.float64]
+from eapgp.types import Floats
 
 MIB_FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """The MIB circuit track's grid of edge fractions (Mueller et al. 2025, arXiv:2504.13151)."""

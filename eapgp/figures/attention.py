@@ -7,12 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 from eapgp.errors import OptionError
 from eapgp.figures.style import apply, colour_bar, escape, number, theme
+from eapgp.types import Floats
 
-Floats = NDArray[np.floating[Any]]
 Side = Literal["clean", "corrupted", "difference"]
 TITLES: dict[Side, str] = {
     "clean": "On the clean prompt",

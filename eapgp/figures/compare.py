@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -24,8 +24,8 @@ from eapgp.figures.style import (
     number,
     theme,
 )
+from eapgp.types import Floats
 
-Floats = NDArray[np.floating[Any]]
 _GL_FROM = 4000
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from eapgp.figures.inputs import CurveLine, PrecisionRecallLine, RocLine
 from eapgp.figures.style import LineStyle, apply, count, escape, fade, line_styles, mark_x, theme
+from eapgp.types import Floats
 
-Floats = NDArray[np.floating[Any]]
 _PERCENT = (0.001, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 _LOW_END, _HIGH_END = -1.0, 2.0
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 from eapgp.figures.style import AGAINST, SUPPORTS, apply, escape, fade, number, sign_colour, theme
-
-Floats = NDArray[np.floating[Any]]
+from eapgp.types import Floats
 
 
 def contribution_by_pair(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 from eapgp.figures.inputs import ConfusionRow
 from eapgp.figures.style import METHOD_STYLES, NEUTRAL, apply, count, escape, sign_colour, theme
-
-Floats = NDArray[np.floating[Any]]
+from eapgp.types import Floats
 
 
 def complement_bars(

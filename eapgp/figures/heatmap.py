@@ -14,8 +14,8 @@ from eapgp.figures.numbers import RULES, BlockBy, BlockRule, block_matrix, colum
 from eapgp.figures.scale import SignedLog, largest_magnitude
 from eapgp.figures.style import MINUS, apply, colour_bar, count, escape, number, theme
 from eapgp.graph import Graph
+from eapgp.types import Floats
 
-Floats = NDArray[np.floating[Any]]
 MAX_CELLS = 2_000_000
 _READ = (
     "Rows write to the residual stream, columns read from it; blue edges support the behaviour, "

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
+from eapgp.types import Floats
+
 Ints = NDArray[np.integer[Any]]
 
 

@@ -11,8 +11,8 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.errors import OptionError
 from eapgp.evaluation.agreement import pearson, spearman
 from eapgp.graph import Graph
+from eapgp.types import Floats
 
-Floats = NDArray[np.floating[Any]]
 BlockRule = Literal["largest", "sum", "sum_abs"]
 BlockBy = Literal["layer", "type"]
 RULES: dict[str, str] = {

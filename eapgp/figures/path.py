@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 from eapgp.attribution.result import PathRecord
 from eapgp.figures.inputs import Background
 from eapgp.figures.projection import MeanProjection, Projection, grid_of, mean_projection, project_record
 from eapgp.figures.style import PATH_NAMES, PATH_STYLES, LineStyle, apply, colour_bar, fade, theme, unescape
+from eapgp.types import Floats
 
-Floats = NDArray[np.floating[Any]]
 _FALLBACK = LineStyle("#CC79A7", "solid", "star")
 _BESIDE = 112  # px of a figure beside its panel: axis title, tick labels, margin
 _LOWEST, _HIGHEST = 150, 420  # px of a panel whose height follows its window

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,8 +15,8 @@ from eapgp.errors import OptionError
 from eapgp.figures.path import name_of, style_of
 from eapgp.figures.style import apply, fade, mark_x
 from eapgp.graph import Graph
+from eapgp.types import Floats
 
-Floats = NDArray[np.floating[Any]]
 Quantity = Literal["output_distance", "metric", "to_corrupted", "to_clean", "gradient_norm"]
 
 QUANTITIES: dict[str, tuple[str, str, str]] = {

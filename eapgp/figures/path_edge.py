@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from eapgp.figures.path import name_of, style_of
 from eapgp.figures.style import apply, number, theme
+from eapgp.types import Floats
 
-Floats = NDArray[np.floating[Any]]
 _READ = (
     "What each point adds is the product of the activation difference and the gradient there, over the number of "
     "points; the running sum ends at the edge's score. A point with a gradient near 0 adds next to nothing."

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from eapgp.attribution.result import PathRecord
@@ -16,8 +15,8 @@ from eapgp.figures.path import name_of
 from eapgp.figures.path_curves import one_pair
 from eapgp.figures.style import apply, colour_bar, escape, theme, token_label
 from eapgp.graph import Graph
+from eapgp.types import Floats
 
-Floats = NDArray[np.floating[Any]]
 _ROOM = 56  # px of the colour scale under the panels
 
 

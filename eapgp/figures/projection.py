@@ -11,15 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eapgp.attribution.result import PathRecord
 from eapgp.errors import OptionError
+from eapgp.types import Floats
 
-Floats = NDArray[np.floating[Any]]
 WIDE = 2.0  # width over height of the grid around one path: about that of the picture which it fills
 
 

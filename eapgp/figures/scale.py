@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eapgp.figures.style import number
-
-Floats = NDArray[np.floating[Any]]
+from eapgp.types import Floats
 
 
 def largest_magnitude(*arrays: Floats) -> float:

@@ -14,8 +14,8 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.errors import FormatError
 from eapgp.graph import Graph
+from eapgp.types import Floats
 
-Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 Reader = Callable[[Path, bytes, Graph | None], "Content"]
 

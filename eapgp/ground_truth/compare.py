@@ -24,8 +24,8 @@ from eapgp.circuits.select import select_many
 from eapgp.errors import OptionError, UnknownNameError
 from eapgp.graph import Graph
 from eapgp.ground_truth.manual import GroundTruth
+from eapgp.types import Floats
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Level = Literal["edges", "nodes"]
 

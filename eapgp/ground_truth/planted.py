@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eapgp.circuits.circuit import Circuit
 from eapgp.errors import OptionError
@@ -38,12 +37,12 @@ from eapgp.graph import Graph
 from eapgp.ground_truth.compare import Roc, roc
 from eapgp.metrics import DEFAULT_METRIC
 from eapgp.prompts.pairs import PromptPair, PromptSet
+from eapgp.types import Floats
 
 if TYPE_CHECKING:
     from eapgp.attribution.result import EdgeScores
     from eapgp.models.model import Model
 
-Floats = NDArray[np.float64]
 
 N_LAYERS, N_HEADS, D_HEAD, N_HIDDEN = 3, 4, 8, 16
 FEATURES = ("pin", "value", "mark", "pick", "thing", "end", "C", "D", "Y", "Z")
@@ -350,7 +349,8 @@ def _cleared(qkv: Floats, out: Floats, head: int) -> tuple[int, int, int, int]:
 
 def _mlp(at: str, layer: int, junk: _Junk) -> dict[str, Floats]:
     inward, outward = junk.reads(N_HIDDEN), junk.writes(N_HIDDEN)
-    bias, out_bias = junk.rng.normal(size=N_HIDDEN) * JUNK_SIZE, np.zeros(D_MODEL)
+    bias: Floats = junk.rng.normal(size=N_HIDDEN) * JUNK_SIZE
+    out_bias: Floats = np.zeros(D_MODEL)
     if layer == 1:  # Y = ReLU(C + ½) − ReLU(C − ½)
         for unit, sign in ((0, 1.0), (1, -1.0)):
             inward[:, unit], bias[unit], outward[unit] = _read({"C": 1.0}), sign / 2, _write({"Y": sign})

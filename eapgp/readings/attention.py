@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from eapgp.errors import OptionError
 from eapgp.graph import Graph
+from eapgp.types import Floats
 
 if TYPE_CHECKING:
     from eapgp.models.model import Model
     from eapgp.prompts.encode import EncodedPairs
     from eapgp.prompts.pairs import PromptSet
-
-Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ other nodes make of its output is not in here (that is what edge scores are for)
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eapgp.graph import Graph
+from eapgp.types import Floats, Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from eapgp.models.model import Model
     from eapgp.prompts.encode import EncodedPairs
     from eapgp.prompts.pairs import PromptSet
-
-Floats = NDArray[np.floating[Any]]
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from eapgp.types import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from eapgp.prompts.encode import EncodedPairs
     from eapgp.prompts.pairs import PromptSet
 
-Floats = NDArray[np.floating[Any]]
-Progress = Callable[[str, float], None]
 MOST = 10
 _ROWS = 16_384  # rows of the unembedding widened at a time
 

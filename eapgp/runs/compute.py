@@ -19,11 +19,11 @@ from eapgp.runs.library import RunLibrary
 from eapgp.runs.request import ModelLike, Request, make_request
 from eapgp.runs.run import Run
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+from eapgp.types import Progress
 
 if TYPE_CHECKING:
     from eapgp.attribution.api import Pool
 
-Progress = Callable[[str, float], None]
 ModelLoader = Callable[..., Any]
 CUSTOM_TASK = "custom"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -28,8 +28,8 @@ from eapgp.runs.identity import remember
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run
 from eapgp.runs.spec import RunSpec
+from eapgp.types import Progress
 
-Progress = Callable[[str, float], None]
 COMMANDS = ("attribute", "exact")
 PLAIN = "plain"
 TIMEOUT = timedelta(hours=24)

@@ -12,7 +12,7 @@ Source: Zhang et al. 2025, arXiv:2502.06852; Hanna et al. 2024, arXiv:2403.17806
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ from eapgp.study.reproduce_result import (
 )
 from eapgp.study.sweep import SweepResult, study_folder, sweep
 from eapgp.study.worker import DONE, Worker
+from eapgp.types import Progress
 
 __all__ = [
     "DEFAULT_PAIRS",
@@ -78,7 +79,6 @@ __all__ = [
     "write_reproduction",
 ]
 
-Progress = Callable[[str, float], None]
 GRID = (30, 50, 70, *range(100, 1000, 100), HEADLINE_SIZE, *range(1000, 2000, 100))
 SMALL_SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
 """Shares of the edges that small models are run at beside the published grid's shares."""

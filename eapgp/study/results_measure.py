@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eapgp.attribution.api import attribute
 from eapgp.attribution.result import EdgeScores
@@ -26,12 +25,12 @@ from eapgp.evaluation.statistics import (
     resample_weights,
     resampled_faithfulness,
 )
+from eapgp.types import Floats
 
 if TYPE_CHECKING:
     from eapgp.models.model import Model
     from eapgp.prompts.pairs import PromptSet
 
-Floats = NDArray[np.float64]
 
 AREA_FRACTIONS = (0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.2, 0.35, 0.5)
 

@@ -14,7 +14,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,11 +27,11 @@ from eapgp.study.plan import Cell, Execution, Study
 from eapgp.study.table import TABLE_FILE, TIMES_FILE, make_table, make_times, write_parquet
 from eapgp.study.uncertainty import DIFFERENCES_FILE, curve_bands, draw, method_differences
 from eapgp.study.worker import DONE, FAILED, Record, Worker, is_done, read_record, run_chunk, work
+from eapgp.types import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Progress = Callable[[str, float], None]
 STUDY_FILE, REPORT_FILE = "study.json", "report.html"
 POLL_SECONDS = 0.3
 PHASE = "cells"

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from eapgp.evaluation.areas import MIB_NAMES, is_mib
 from eapgp.evaluation.statistics import LEVEL, RESAMPLES, cpr_cmd, resample_weights, resampled_faithfulness
 from eapgp.runs.canonical import canonical
+from eapgp.types import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
 Group = tuple[str, str, str, str]
 Name = tuple[str, str]
 

@@ -34,9 +34,9 @@ from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import RUN_FILE, Run
 from eapgp.runs.spec import RunSpec
 from eapgp.study.plan import Cell, Evaluation
+from eapgp.types import Progress
 
 Record = dict[str, Any]
-Progress = Callable[[str, float], None]
 RECORD_FILE, DONE, FAILED = "cell.json", "done", "failed"
 PROMPT_FIELDS = ("task", "task_options", "prompts_file", "n_pairs", "seed", "split")
 WAIT_SECONDS = 0.2

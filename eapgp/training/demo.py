@@ -16,7 +16,7 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ import numpy as np
 from eapgp.errors import OptionError
 from eapgp.tasks import TASKS
 from eapgp.training.vocabulary import MAX_POSITIONS, build_tokenizer
+from eapgp.types import Progress
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from eapgp.training.data import Sequences
 
-Progress = Callable[[str, float], None]
 DEFAULT_STEPS = 2000
 
 

@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from eapgp.ui.frame import PAGES  # noqa: E402 - the path to the project comes first
+from eapgp.ui.base.routes import PAGES  # noqa: E402
 from tests.browser.app_helpers import settled  # noqa: E402
 from tests.browser.conftest import Server, chromium_path, wait_ready  # noqa: E402
 

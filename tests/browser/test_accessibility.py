@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from eapgp.ui.frame import PAGES
+from eapgp.ui.base.routes import PAGES
 from tests.browser.app_helpers import LONG, settled
 from tests.browser.conftest import PHONE, wait_ready
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eapgp.ui.frame import PAGES
+from eapgp.ui.base.routes import PAGES
 from tests.browser.app_helpers import LONG, fill, run_button, settled, until
 from tests.browser.conftest import ROOT, Server, wait_ready
 from tests.large_runs import random_scores, store

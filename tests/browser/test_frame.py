@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eapgp.ui.frame import PAGES
+from eapgp.ui.base.routes import PAGES
 from tests.browser.app_helpers import settled, until
 from tests.browser.conftest import PHONE
 

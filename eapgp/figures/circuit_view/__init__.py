@@ -1,6 +1,6 @@
 """The circuit view's browser code and the payload it draws; needs neither Streamlit nor a model.
 
-`eapgp.ui.circuit_view` mounts it in a page, `eapgp.figures.standalone` writes it into one file.
+`eapgp.ui.parts.circuit_view` mounts it in a page, `eapgp.figures.standalone` writes it into one file.
 """
 
 from eapgp.figures.circuit_view.payload import (

@@ -23,6 +23,7 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.errors import OptionError
 from eapgp.graph import Graph
+from eapgp.types import Floats
 
 MAX_CANDIDATES = 40_000
 MAX_DRAWN = 5_000
@@ -33,7 +34,6 @@ DEFAULT_EDGES = 100
 ROLE_COLORS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A900", "#8A63D2", "#7A7A7A", "#A0522D")
 
 Ints = NDArray[np.int64]
-Floats = NDArray[np.floating[Any]]
 EdgeNames = Iterable[str]
 
 

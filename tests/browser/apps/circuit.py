@@ -9,7 +9,7 @@ import streamlit as st
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.graph import Graph
-from eapgp.ui.circuit_view import build_payload, circuit_view
+from eapgp.ui.parts.circuit_view import build_payload, circuit_view
 
 st.set_page_config(page_title="circuit", layout="wide")
 query = st.query_params

@@ -1,0 +1,127 @@
+"""Small pieces that every page draws with: figures with their reading aid and table, safe blocks."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from eapgp.errors import EapgpError, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+PHONE = 360  # px that a figure gets on a phone, about
+_LOG = logging.getLogger("eapgp.ui")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~<>$:])")
+
+
+def dark() -> bool:
+    """Whether the browser shows the dark theme."""
+    return st.context.theme.type == "dark"
+
+
+def phone() -> bool:
+    """Whether the browser says that it runs on a phone."""
+    return "Mobi" in (st.context.headers.get("User-Agent") or "")
+
+
+def plain(text: object) -> str:
+    """Text that markdown shows literally (tokens, file names, names that users typed)."""
+    return _MARKDOWN.sub(r"\\\1", str(text)).replace("\n", " ")
+
+
+def signed(value: float) -> str:
+    """A change with its sign: three decimals, small ones with two digits, and what is float noise as such."""
+    if abs(value) < 5e-5:
+        return "≈ 0"
+    return f"{value:+.3f}" if abs(value) >= 0.0995 else f"{value:+.2g}"
+
+
+@contextmanager
+def guard(what: str) -> Iterator[None]:
+    """Turn an error in a block into one line; the rest of the page goes on."""
+    try:
+        yield
+    except EapgpError as error:
+        st.error(plain(one_line(error)), icon=":material/error:")
+    except Exception as error:
+        _LOG.exception("%s failed", what)
+        text = (
+            f"{what} failed unexpectedly ({type(error).__name__}: {one_line(error)}). Details are in the server's log."
+        )
+        st.error(plain(text), icon=":material/error:")
+
+
+def chart(fig: go.Figure, key: str, *, select: bool = False) -> Any:
+    """A figure, its sentence on how to read it, and the table behind it.
+
+    select: clicks on markers come back (the widget's state is returned).
+    """
+    options: dict[str, Any] = {
+        "displaylogo": False,
+        "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+        "toImageButtonOptions": {"format": "svg", "filename": f"eapgp-{key}"},
+        "scrollZoom": False,
+    }
+    if phone():  # a finger that moves over a figure scrolls the page; the tools above it zoom
+        fig.update_layout(dragmode=False)
+    extra: dict[str, Any] = {"on_select": "rerun", "selection_mode": "points"} if select else {}
+    title = (fig.layout.title.text or key) if fig.layout.title else key
+    state = st.plotly_chart(fig, theme=None, key=key, config=options, alt=str(title), **extra)
+    read = (fig.layout.meta or {}).get("read")
+    with st.container(horizontal=True, vertical_alignment="top", gap="xsmall", key=f"{key}-foot"):
+        st.caption(read or "", width="stretch")
+        downloads(lambda: _figure_table(fig), key)
+    return state
+
+
+def downloads(table: Callable[[], pd.DataFrame], key: str) -> None:
+    """Two small buttons that download a table as CSV and JSON; it is made when one of them is pressed.
+
+    Put them into a horizontal container: they keep their width however narrow the place is.
+    """
+    kinds: dict[str, tuple[str, Callable[[], bytes]]] = {
+        "csv": ("text/csv", lambda: table().to_csv(index=False).encode()),
+        "json": ("application/json", lambda: table().to_json(orient="records", force_ascii=False).encode()),
+    }
+    with st.container(horizontal=True, gap="small", width="content", key=f"{key}-files"):
+        for kind, (mime, data) in kinds.items():
+            st.download_button(
+                kind.upper(),
+                data,
+                file_name=f"eapgp-{key}.{kind}",
+                mime=mime,
+                key=f"{key}-{kind}",
+                icon=":material/download:",
+                type="tertiary",
+                width="content",
+                on_click="ignore",
+                help=f"Download these numbers as {kind.upper()}. The camera above a figure saves its picture (SVG).",
+            )
+
+
+def _figure_table(fig: go.Figure) -> pd.DataFrame:
+    from eapgp.figures.data import figure_data
+
+    return figure_data(fig)
+
+
+def points_clicked(state: Any) -> list[str]:
+    """The `customdata` texts of the markers that were clicked in a figure."""
+    try:
+        points = state["selection"]["points"]
+    except (KeyError, TypeError):
+        return []
+    found = []
+    for point in points:
+        data = point.get("customdata")
+        value = data[0] if isinstance(data, (list, tuple)) and data else data
+        if isinstance(value, str):
+            found.append(value)
+    return found

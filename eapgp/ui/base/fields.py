@@ -1,0 +1,154 @@
+"""The state of a page is its URL.
+
+1. Every control is a `Field`: a name in the URL, a default and what values it takes.
+2. `read_url` turns query parameters into values before any widget is drawn. What does not fit is
+   named in a message and replaced by the default; a name that is no field is named too.
+3. `write_url` gives the parameters that are not defaults; opened elsewhere, they restore the view.
+
+This module knows no Streamlit; `eapgp.ui.base.session` binds the fields to widgets.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_NAME = re.compile(r"[\w.\-+<>:/ ]{1,200}")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One control that lives in the URL.
+
+    parse turns text into a value or raises ValueError saying what was expected; show is its
+    inverse. help is the control's tooltip.
+    """
+
+    name: str
+    default: Any
+    parse: Callable[[str], Any]
+    help: str
+    show: Callable[[Any], str] = str
+
+
+def choice(name: str, default: str | None, options: Callable[[], Iterable[str]] | Sequence[str], help: str) -> Field:
+    """One of some names; the options may be computed when they are needed."""
+
+    def parse(text: str) -> str:
+        known = list(options() if callable(options) else options)
+        if text not in known:
+            near = difflib.get_close_matches(text, known, n=1)
+            guess = f" (did you mean {near[0]!r}?)" if near else ""
+            listed = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
+            raise ValueError(f"expected one of {listed}{guess}")
+        return text
+
+    return Field(name, default, parse, help)
+
+
+def integer(name: str, default: int, low: int, high: int, help: str) -> Field:
+    """A whole number between two bounds, both allowed."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise ValueError(f"expected a whole number from {low:,} to {high:,}") from None
+        if not low <= value <= high:
+            raise ValueError(f"expected a whole number from {low:,} to {high:,}")
+        return value
+
+    return Field(name, default, parse, help)
+
+
+def number(name: str, default: float, low: float, high: float, help: str) -> Field:
+    """A number between two bounds, both allowed."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise ValueError(f"expected a number from {low:g} to {high:g}")
+        return value
+
+    return Field(name, default, parse, help, lambda value: f"{value:g}")
+
+
+def flag(name: str, default: bool, help: str) -> Field:
+    """Yes or no, written 1 or 0."""
+
+    def parse(text: str) -> bool:
+        if text not in ("0", "1"):
+            raise ValueError("expected 0 or 1")
+        return text == "1"
+
+    return Field(name, default, parse, help, lambda value: "1" if value else "0")
+
+
+def text(name: str, default: str, help: str, *, pattern: str = r".{0,400}", expected: str = "a short text") -> Field:
+    """Free text that matches a pattern as a whole."""
+    form = re.compile(pattern, re.DOTALL)
+
+    def parse(value: str) -> str:
+        if not form.fullmatch(value):
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return Field(name, default, parse, help)
+
+
+def names(name: str, default: tuple[str, ...], help: str, *, most: int) -> Field:
+    """Several names joined by commas."""
+
+    def parse(value: str) -> tuple[str, ...]:
+        parts = tuple(part for part in value.split(",") if part)
+        if not parts or len(parts) > most or not all(_NAME.fullmatch(part) for part in parts):
+            raise ValueError(f"expected 1 to {most} names joined by commas")
+        return parts
+
+    return Field(name, default, parse, help, ",".join)
+
+
+def read_url(params: Mapping[str, str], fields: Sequence[Field]) -> tuple[dict[str, Any], list[str]]:
+    """Values of the fields that the URL gives, and one message per parameter that cannot be used."""
+    by_name = {field.name: field for field in fields}
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, given in params.items():
+        field = by_name.get(name)
+        if field is None:
+            near = difflib.get_close_matches(name, by_name, n=1)
+            guess = f"; did you mean {near[0]!r}?" if near else "."
+            problems.append(f"The link has a parameter {name!r} that this page does not know{guess} It was ignored.")
+            continue
+        try:
+            values[name] = field.parse(given)
+        except ValueError as error:
+            problems.append(refusal(field, given, str(error), field.default))
+    return values, problems
+
+
+def refusal(field: Field, given: str, problem: str, value: Any) -> str:
+    """What is said of a link that asks for what a field cannot take; value: what it becomes."""
+    used = field.show(value) if value not in (None, "", ()) else "the default"
+    return f"The link says {field.name} = {_short(given)!r}: {problem}. Used {used} instead."
+
+
+def _short(given: str) -> str:
+    return given if len(given) <= 60 else given[:57] + "…"
+
+
+def write_url(values: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, str]:
+    """Query parameters of the fields that differ from their defaults, in the fields' order."""
+    params = {}
+    for field in fields:
+        value = values.get(field.name, field.default)
+        if value is not None and value != field.default:
+            params[field.name] = field.show(value)
+    return params

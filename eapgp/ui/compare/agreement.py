@@ -1,0 +1,194 @@
+"""The tab of the Compare page on agreement: overlap of the strongest edges by size, correlations, and by group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from eapgp.evaluation.agreement import Agreement, agreement
+from eapgp.ui.base.draw import chart, dark, downloads, plain
+from eapgp.ui.base.names import every_edge
+from eapgp.ui.base.session import Session
+from eapgp.ui.compare import page as compare
+from eapgp.ui.compare.choice import answer
+from eapgp.ui.compare.views import Pair
+from eapgp.ui.jobs import server
+from eapgp.ui.jobs.follow import QUICK
+from eapgp.ui.jobs.manager import Progress
+from eapgp.ui.jobs.polling import poll_all
+from eapgp.ui.jobs.progress import progress_bars
+from eapgp.ui.library import measure, results
+from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.sidebar import settings
+
+EXACT = "Exact patching"
+
+
+def overlap(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int) -> None:
+    """Every run against a reference: exact patching where it was computed, else A."""
+    from eapgp.figures.compare import jaccard_curve
+
+    base, everything = _reference(session, cards, pair)
+    scores = {name: results.attribution(card).scores for name, card in everything.items()}
+    chart(jaccard_curve(scores, reference=base, current=k, dark=dark()), "jaccard")
+    found = _agreements(base, everything)
+    if not found:
+        return
+    _table(found, scores, base, k)
+    _bars(session, found, base)
+    st.caption(
+        "Agreement with exact single-edge scores is not faithfulness: redundant edges are each worth nothing alone, so "
+        "a ranking close to exact can still make a worse circuit. Look at the faithfulness curves too."
+    )
+
+
+def _reference(session: Session, cards: Mapping[str, RunInfo], pair: Pair) -> tuple[str, dict[str, RunInfo]]:
+    """What the others are held against, and all that is drawn (the reference among them)."""
+    first = pair.cards[0]
+    spec = first.run.spec
+    exact = next((name for name, card in cards.items() if every_edge(card.method, card.options)), "")
+    alike = not any(compare.unpaired(first, card) for card in cards.values())
+    asked = settings.with_method(spec, "exact", {}) if spec is not None else None
+    stored = next((card for card in results.comparable(first) if every_edge(card.method, card.options)), None)
+    if stored is None and asked is not None:
+        stored = answer(asked, first)
+    everything = dict(cards)
+    with st.container(horizontal=True, vertical_alignment="bottom", key="compare-reference"):
+        session.widget(
+            "reference",
+            st.segmented_control,
+            "Hold against",
+            options=["auto", "exact", "a"],
+            format_func={"auto": "Automatic", "exact": "Exact patching", "a": "A"}.__getitem__,
+            required=True,
+            width="content",
+        )
+        if stored is None and asked is not None:
+            _offer_exact(asked, first)
+    wanted = session["reference"]
+    if wanted == "a" or (wanted == "auto" and not alike):
+        return pair.names[0], everything
+    if exact and alike:
+        return exact, everything
+    if stored is not None:
+        name = EXACT if alike else f"{EXACT} of A's prompts"
+        return name, everything | {name: stored}
+    if wanted == "exact":
+        st.caption("Exact patching of these prompts was not computed yet; held against A meanwhile.")
+    return pair.names[0], everything
+
+
+def _offer_exact(asked: Any, card: RunInfo) -> None:
+    job = server.job(f"run-{asked.key()}")
+    if job is not None and job.live:
+        poll_all((job.id,), progress_bars)
+        return
+    if job is not None and job.state == "failed":
+        st.error(plain(job.message), icon=":material/error:")
+    st.button(
+        f"Compute exact patching ({card.graph.n_edges:,} edges)",
+        key="compute-exact",
+        icon=":material/play_arrow:",
+        on_click=measure.submit_run,
+        args=(asked, f"exact patching on {card.task}"),
+        help="Patches every edge for real, one at a time, in the background: the real effect that the scores estimate. "
+        "Half a minute on the demo model, hours on large ones.",
+    )
+
+
+def _agreements(base: str, cards: Mapping[str, RunInfo]) -> dict[str, Agreement]:
+    """Every other run's agreement with the reference; taken in the background, for graphs can be large."""
+    found, waiting = {}, []
+    for name, card in cards.items():
+        if name == base:
+            continue
+        key = f"agree-{card.id}-{cards[base].id}"
+        server.manager().submit(key, f"agreement of {name} with {base}", _work(card, cards[base]), lane="numbers")
+        job = server.manager().wait(key, QUICK)
+        if job is not None and job.live:
+            waiting.append(key)
+        elif job is not None and job.state == "done":
+            found[name] = job.result
+        elif job is not None and job.message:
+            st.error(plain(f"{name}: {job.message}"), icon=":material/error:")
+    if waiting:
+        poll_all(waiting, progress_bars)
+    return found
+
+
+def _work(a: RunInfo, b: RunInfo) -> Any:
+    def work(progress: Progress) -> Agreement:
+        progress("comparing scores", 0.0)
+        return agreement(results.attribution(a).scores, results.attribution(b).scores, ks=())
+
+    return work
+
+
+def _table(found: Mapping[str, Agreement], scores: Mapping[str, Any], base: str, k: int) -> None:
+    from eapgp.figures.compare import edge_sets
+    from eapgp.figures.numbers import edge_values, jaccard_at
+
+    reference, reference_ranks = edge_values(scores[base]), scores[base].ranks
+    rows = []
+    for name, one in found.items():
+        ranks = scores[name].ranks
+        parts = edge_sets(edge_values(scores[name]), reference, ranks, reference_ranks, k)
+        shared, flipped = len(parts["both"]) + len(parts["sign flipped"]), len(parts["sign flipped"])
+        rows.append(
+            (
+                name,
+                float(jaccard_at(ranks, reference_ranks, np.array([k]))[0]),
+                (shared - flipped) / shared if shared else float("nan"),
+                one.overall.pearson,
+                one.overall.spearman,
+                one.overall.kendall,
+                one.overall.sign_agreement,
+            )
+        )
+    jaccard, signs = f"Jaccard at {k:,}", f"equal signs at {k:,}"
+    columns = ["run", jaccard, signs, "Pearson", "Spearman", "Kendall", "equal signs"]
+    table = pd.DataFrame(rows, columns=columns)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.markdown(f"**Agreement with {plain(base)}**", width="stretch")
+        downloads(lambda: table, "agreement")
+    told = {
+        jaccard: f"Shared edges over all edges of the two circuits of the {k:,} strongest.",
+        signs: "Among the shared edges, the share whose score has the same sign.",
+        "Pearson": "Linear correlation of the signed scores over all edges; ruled by the largest.",
+        "Spearman": "Correlation of the ranks of the signed scores over all edges.",
+        "Kendall": "τ-b of the signed scores: pairs of edges in the same order minus those in the other.",
+        "equal signs": "Share of equal signs among all edges that neither scores 0.",
+    }
+    config = {name: st.column_config.NumberColumn(format="%.3f", help=text) for name, text in told.items()}
+    st.dataframe(table, hide_index=True, column_config=config)
+
+
+def _bars(session: Session, found: Mapping[str, Agreement], base: str) -> None:
+    from eapgp.figures.adapt import agreement_bars
+
+    with st.container(horizontal=True, gap="medium", key="compare-groups"):
+        session.widget(
+            "agree",
+            st.segmented_control,
+            "Measure",
+            options=list(compare.MEASURES),
+            format_func=compare.MEASURES.__getitem__,
+            required=True,
+            width="content",
+        )
+        session.widget(
+            "group",
+            st.segmented_control,
+            "Bars by",
+            options=["types", "layers"],
+            format_func={"types": "Edge type", "layers": "Layer"}.__getitem__,
+            required=True,
+            width="content",
+        )
+    group = session["group"]
+    title = f"Agreement with {base} by {'edge type' if group == 'types' else 'layer'}"
+    chart(agreement_bars(found, measure=session["agree"], by=group, title=title, dark=dark()), "agreement-groups")

@@ -1,0 +1,276 @@
+"""What is compared: a row of questions that differ in one thing from the settings on the left, or runs of one's own.
+
+1. `proposals` lists what an axis offers (methods, step settings, tasks, prompt seeds, models), each with
+   the run that answers it, if there is one.
+2. `choose` lets the user pick two to four; those without a run are offered for computing in one click.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import streamlit as st
+
+from eapgp.errors import EapgpError
+from eapgp.runs.canonical import content_key
+from eapgp.runs.spec import RunSpec
+from eapgp.ui.base.draw import plain
+from eapgp.ui.base.names import edge_names, option_names, short_name, variant
+from eapgp.ui.base.session import Session
+from eapgp.ui.compare import page as compare
+from eapgp.ui.jobs import server
+from eapgp.ui.jobs.polling import poll_all
+from eapgp.ui.library import measure, results
+from eapgp.ui.library.shelf import RunInfo, asked_key
+from eapgp.ui.sidebar import settings
+from eapgp.ui.sidebar.panel import Panel
+
+SHOWN = "eapgp-compared"  # ids of the runs that were last side by side
+AXES = {
+    "methods": "Methods",
+    "steps": "Step settings",
+    "tasks": "Tasks",
+    "seeds": "Prompt seeds",
+    "models": "Models",
+    "runs": "Any runs",
+}
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One thing that can be compared. key: its name in the link; card: the run that answers it, if any."""
+
+    key: str
+    label: str
+    spec: RunSpec
+    card: RunInfo | None
+
+    @property
+    def job_id(self) -> str:
+        """The job that computes it."""
+        return f"run-{self.spec.key()}"
+
+
+def proposals(axis: str, spec: RunSpec, context: RunInfo) -> list[Proposal]:
+    """What an axis offers around the settings; those of the settings themselves first where that makes sense."""
+    made = {"methods": _methods, "steps": _steps, "tasks": _tasks, "seeds": _seeds, "models": _models}[axis](
+        spec, context
+    )
+    found = [Proposal(key, label, asked, answer(asked, context)) for key, label, asked in made]
+    same = [one for one in found if one.card is None or one.card.graph == context.graph]
+    return list({one.key: one for one in same}.values())
+
+
+def answer(spec: RunSpec, context: RunInfo) -> RunInfo | None:
+    """The run that answers a spec, or None. Errors in the spec mean that there is none."""
+    from eapgp.runs.compute import resolve_options
+    from eapgp.tasks import TASKS
+
+    try:
+        options = resolve_options(spec)
+    except EapgpError:
+        return None
+    given, own = bool(spec.prompts or spec.prompts_file), context.run.spec
+    same = given and own is not None and (spec.prompts, spec.prompts_file) == (own.prompts, own.prompts_file)
+    metric = spec.metric or (context.metric if given or spec.task not in TASKS else TASKS[spec.task].metric)
+    known = context.prompts_hash if same else ""
+    return results.shelf().find(asked_key(spec, metric=metric, options=options, prompts=known))
+
+
+Offered = list[tuple[str, str, RunSpec]]
+
+
+def _methods(spec: RunSpec, context: RunInfo) -> Offered:
+    offers = [(method, dict(options)) for method, options in compare.OFFERS]
+    offers.append((spec.method, dict(spec.options)))
+    offers += [(card.method, dict(card.options)) for card in results.comparable(context)]
+    made = []
+    for method, options in offers:
+        asked = settings.with_method(spec, method, _settled(method, options))
+        other = f" · {asked.intervention}" if asked.intervention != spec.intervention else ""
+        made.append((_slug(method, options), variant(method, options) + other, asked))
+    return made
+
+
+def _settled(method: str, options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != "keep_points"}
+
+
+def _slug(method: str, options: Any) -> str:
+    parts = [method]
+    parts += [str(options[name]) for name in ("step", "points") if name in options and name in option_names(method)]
+    if options.get("steps", 5) != 5:
+        parts.append(f"k{options['steps']}")
+    if options.get("objective", "all") != "all" and "objective" in option_names(method):
+        parts.append(str(options["objective"]))
+    if options.get("nodes", "midpoints") != "midpoints":
+        parts.append(str(options["nodes"]))
+    if edges := edge_names(options):
+        parts.append(content_key(sorted(edges))[:8])
+    return " ".join(parts)
+
+
+def _steps(spec: RunSpec, context: RunInfo) -> Offered:
+    """The method of the settings (EAP-GP where that takes no steps) with other steps."""
+    method = spec.method if "steps" in option_names(spec.method) else "eap-gp"
+    usual_options: dict[str, Any] = {"steps": 5, "step": "relative", "objective": "all"}
+    base = dict(spec.options) if method == spec.method else usual_options
+    k = int(base.get("steps", 5))
+    changes: list[dict[str, Any]] = [{}]
+    if "step" in option_names(method):
+        changes += [{"step": "relative"}, {"step": "unit"}]
+    if "points" in option_names(method):
+        changes += [{"points": "midpoint"}, {"points": "right"}]
+    changes += [{"steps": 2 * k}, {"steps": 4 * k}, {"steps": max(1, k // 2)}]
+    made = []
+    for change in changes:
+        options = {**base, **change}
+        label = variant(method, {**options, "steps": 5})
+        made.append(
+            (_slug(method, options), f"{label} · k = {options['steps']}", settings.with_method(spec, method, options))
+        )
+    return made
+
+
+def _tasks(spec: RunSpec, context: RunInfo) -> Offered:
+    from eapgp.tasks import TASKS
+
+    made = []
+    for name in dict.fromkeys([spec.task, *TASKS]):
+        if name not in TASKS:
+            continue
+        own = name == spec.task
+        options = spec.task_options if own else {option.name: option.default for option in TASKS[name].options}
+        asked = replace(spec, task=name, task_options=options, metric=spec.metric if own else None)
+        made.append((str(name), TASKS[name].title, replace(asked, prompts=None, prompts_file=None)))
+    return made
+
+
+def _seeds(spec: RunSpec, context: RunInfo) -> Offered:
+    return [
+        (f"seed {seed}", f"{short_name(spec.method)} · seed {seed}", replace(spec, seed=seed))
+        for seed in range(spec.seed, spec.seed + compare.MOST_RUNS)
+    ]
+
+
+def _models(spec: RunSpec, context: RunInfo) -> Offered:
+    """Models of the same graph, and the same architecture untrained."""
+    from eapgp.models.catalogue import CATALOGUE
+
+    titles = {entry.name: entry.title for entry in CATALOGUE if entry.graph == context.graph}
+    titles |= {
+        card.model: card.model for card in results.shelf().cards() if card.graph == context.graph and card.run.spec
+    }
+    if "demo" in titles:
+        titles["demo"] = "Demo model"
+    names = [name for name in dict.fromkeys([spec.model, *titles]) if name in titles]
+    made = [(name, titles[name], replace(spec, model=name, random_weights=False)) for name in names]
+    untrained = f"{titles.get(spec.model, spec.model)}, untrained"
+    made.append(("untrained", untrained, replace(spec, random_weights=True)))
+    return made
+
+
+def base(session: Session, shown: Panel) -> RunSpec:
+    """The settings around which things are proposed: those on the left, or those of the run that was opened."""
+    card = shown.card
+    opened = card is not None and session["run"] and card.id.startswith(session["run"])
+    return card.run.spec if opened and card is not None and card.run.spec is not None else shown.spec
+
+
+# -- the widgets -------------------------------------------------------------------------------
+
+
+def choose(session: Session, spec: RunSpec, context: RunInfo) -> dict[str, RunInfo]:
+    """What is compared, by name; what is not computed yet is offered, and its progress drawn."""
+    session.widget(
+        "by",
+        st.segmented_control,
+        "Compare",
+        options=list(AXES),
+        format_func=AXES.__getitem__,
+        required=True,
+    )
+    axis = str(session["by"])
+    if axis == "runs":
+        session["runs"] = session["runs"] or st.session_state.get(SHOWN, ())
+        compare.say_lost(session, context)
+        with st.container(horizontal=True, vertical_alignment="bottom", key="compare-choice"):
+            cards = compare.choose(session, context)
+            compare.offer_more(session, spec, context)
+        return compare.named(cards, context)
+    session["runs"] = ()
+    offered = {one.key: one for one in proposals(axis, spec, context)}
+    picked = _pick(session, axis, offered)
+    _compute([offered[key] for key in picked if offered[key].card is None])
+    cards_by_label: dict[str, RunInfo] = {}
+    for key in picked:
+        card = offered[key].card
+        if card is not None:
+            label = offered[key].label
+            cards_by_label[label if label not in cards_by_label else f"{label} ({key})"] = card
+    st.session_state[SHOWN] = tuple(card.id for card in cards_by_label.values())
+    return cards_by_label
+
+
+def usual(offered: Sequence[Proposal]) -> tuple[str, ...]:
+    """What is shown before a choice: those that have a result, filled up with others to at least two."""
+    known = [one.key for one in offered if one.card is not None and one.card.method not in ("exact", "random")]
+    others = [one.key for one in offered if one.key not in known]
+    first = (known + others)[: max(2, min(len(known), compare.MOST_RUNS))]
+    return tuple(first)
+
+
+def _pick(session: Session, axis: str, offered: dict[str, Proposal]) -> tuple[str, ...]:
+    kept = tuple(key for key in session["these"] if key in offered)
+    session.settle("these", kept, f"some of {', '.join(list(offered)[:12])}")
+    session.usual("these", usual(list(offered.values())))
+
+    def name(key: str) -> str:
+        return offered[key].label + ("" if offered[key].card is not None else " · not computed yet")
+
+    chosen = session.widget(
+        "these",
+        st.multiselect,
+        f"{AXES[axis]} side by side",
+        options=list(offered),
+        format_func=name,
+        max_selections=compare.MOST_RUNS,
+        placeholder="Pick two to four",
+    )
+    return tuple(chosen)
+
+
+def _compute(missing: Sequence[Proposal]) -> None:
+    """One button for all that is missing; the place in the queue and the progress of what was asked for."""
+    live: list[Proposal] = []
+    idle: list[Proposal] = []
+    for one in missing:
+        job = server.job(one.job_id)
+        (live if job is not None and job.live else idle).append(one)
+        if job is not None and job.state == "failed":
+            st.error(plain(f"{one.label}: {job.message}"), icon=":material/error:", title="Could not be computed")
+    if live:
+        poll_all([one.job_id for one in live], compare.job_rows, every=0.5)
+    if not idle:
+        return
+    listed = ", ".join(one.label for one in idle)
+    exact = any(one.spec.method == "exact" for one in idle)
+    with st.container(horizontal=True, vertical_alignment="center", key="compare-missing"):
+        st.button(
+            f"Compute {len(idle)} missing",
+            key="compute-missing",
+            type="primary",
+            icon=":material/play_arrow:",
+            on_click=_start,
+            args=(tuple(idle),),
+            help="Queues all of them in the background, one after the other; each joins the comparison when it is done."
+            + (" Exact patching runs the model once per edge: seconds here, hours on large models." if exact else ""),
+        )
+        st.caption(f"Not computed yet: {plain(listed)}.")
+
+
+def _start(missing: Sequence[Proposal]) -> None:
+    for one in missing:
+        measure.submit_run(one.spec, f"{one.label} on {one.spec.task}")

@@ -1,0 +1,271 @@
+"""The Compare page's pictures, and its tabs on two runs at one size, and on costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.ui.base.draw import chart, dark, downloads, plain, points_clicked
+from eapgp.ui.base.session import Session
+from eapgp.ui.compare import page as compare
+from eapgp.ui.library import results
+from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.parts.bound_view import bound_view, chosen_in, whole_view
+from eapgp.ui.parts.circuit_view import build_payload, largest
+
+Pick = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two runs that are compared edge by edge."""
+
+    names: tuple[str, str]
+    cards: tuple[RunInfo, RunInfo]
+
+    @property
+    def scores(self) -> tuple[EdgeScores, EdgeScores]:
+        """Their scores."""
+        return results.attribution(self.cards[0]).scores, results.attribution(self.cards[1]).scores
+
+    @property
+    def same_units(self) -> bool:
+        """Whether their scores are in the same units."""
+        return self.cards[0].metric == self.cards[1].metric
+
+
+def _place(session: Session, letter: str, count: int) -> int:
+    """Which of the runs is A or B."""
+    session.settle(letter, min(session[letter], count), f"a run from 1 to {count}")
+    return int(session[letter])
+
+
+def choose_pair(session: Session, cards: Mapping[str, RunInfo]) -> Pair:
+    """Which two of the runs are A and B, and how the circuits are drawn."""
+    names = list(cards)
+    a, b = (_place(session, letter, len(names)) for letter in ("a", "b"))
+    if a == b:
+        b = 1 if a != 1 else 2
+    session["a"], session["b"] = a, b
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="compare-pair"):
+        session.widget(
+            "picture",
+            st.segmented_control,
+            "Picture",
+            options=["panes", "sets"],
+            format_func={"panes": "Side by side", "sets": "A and B in one"}.__getitem__,
+            required=True,
+            width="content",
+        )
+        for letter in ("a", "b"):
+            session.widget(
+                letter,
+                st.selectbox,
+                letter.upper(),
+                options=list(range(1, len(names) + 1)),
+                format_func=lambda place: names[place - 1],
+                width=260,
+            )
+        st.button(
+            "Swap",
+            key="swap-pair",
+            icon=":material/swap_horiz:",
+            on_click=lambda: session.later(a=session["b"], b=session["a"]),
+            help="Makes A to B and B to A.",
+        )
+    a, b = session["a"], session["b"]
+    if a == b:
+        b = 1 if a != 1 else 2
+    chosen = names[a - 1], names[b - 1]
+    return Pair(chosen, (cards[chosen[0]], cards[chosen[1]]))
+
+
+def pictures(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int) -> None:
+    """The circuits side by side and linked, or A and B in one."""
+    graph = pair.cards[0].graph
+    view = whole_view(session, chosen_in(session, graph), graph.n_layers)
+    if session["picture"] == "sets":
+        first, second = pair.scores
+        payload = build_payload(
+            first,
+            n=k,
+            compare=second,
+            labels=pair.names,
+            own_scales=not pair.same_units,
+            view=view,
+            filename="compare",
+        )
+        bound_view(session, payload, key="compare-sets", height=640)
+        st.caption(
+            f"Which of the two circuits takes an edge: only A ({plain(pair.names[0])}), both, only "
+            f"B ({plain(pair.names[1])}), or both with opposite sign. Click an edge to see it below."
+            + ("" if pair.same_units else _OWN_SCALES)
+        )
+        return
+    names = list(cards)
+    scores = {name: results.attribution(card).scores for name, card in cards.items()}
+    one_scale = len({card.metric for card in cards.values()}) == 1
+    scale = largest(*scores.values()) if one_scale else None
+    for start in range(0, len(names), 2):
+        for column, name in zip(st.columns(2, gap="small"), names[start : start + 2], strict=False):
+            with column:
+                payload = build_payload(
+                    scores[name],
+                    n=k,
+                    scale_max=scale,
+                    view=view,
+                    link_group="compare",
+                    title=name,
+                    legend=False,
+                    filename=name,
+                )
+                bound_view(session, payload, key=f"compare-{names.index(name)}", height=520)
+    shared = "positions, scale, size" if one_scale else "positions and size (not scale: units differ)"
+    st.caption(
+        f"The panes share {shared}, hover, selection, filters and zoom. Blue supports the behaviour, dashed vermillion "
+        "works against it."
+    )
+
+
+_OWN_SCALES = (
+    " A and B use different metrics, so their widths cannot be compared: an edge that only B takes is as wide as its "
+    "share of B's largest score, every other edge as its share of A's."
+)
+
+
+def scatter(session: Session, pair: Pair, k: int, pick: Pick) -> None:
+    """One point per edge of either circuit; a click selects the edge in the circuits."""
+    from eapgp.figures.compare import rank_scatter
+
+    if pair.same_units:
+        session.widget(
+            "quantity",
+            st.segmented_control,
+            "Compare",
+            options=["scores", "ranks"],
+            format_func=str.capitalize,
+            required=True,
+        )
+    else:
+        st.caption("A and B use different metrics, so their scores have different units: drawn by rank.")
+    quantity: Any = session["quantity"] if pair.same_units else "ranks"
+    known = results.correlations(*pair.cards)
+    figure = rank_scatter(
+        *pair.scores, pair.names, k, quantity=quantity, dark=dark(), current=session["sel"], correlation=known
+    )
+    state = chart(figure, "rank-scatter", select=True)
+    st.caption("Click a point to select its edge in the circuits above.")
+    found = [name for name in points_clicked(state) if "->" in name]
+    if found and found[0] != st.session_state.get("scatter-picked"):
+        st.session_state["scatter-picked"] = found[0]
+        pick(found[0])
+        st.rerun()
+
+
+def sets(pair: Pair, k: int, pick: Pick) -> None:
+    """The edges of both circuits by whether they are shared."""
+    from eapgp.figures.compare import edge_sets
+    from eapgp.figures.numbers import edge_values
+
+    a, b = pair.scores
+    first, second = edge_values(a), edge_values(b)
+    graph = pair.cards[0].graph
+    found = edge_sets(first, second, a.ranks, b.ranks, k)
+    rows, columns = np.nonzero(graph.mask)
+    tables = {}
+    for which, members in found.items():
+        order = members[np.argsort(-np.maximum(np.abs(first[members]), np.abs(second[members])))]
+        names = [graph.edge_name(int(rows[i]), int(columns[i])) for i in order]
+        tables[which] = pd.DataFrame({"edge": names, "A": first[order], "B": second[order]})
+    with st.container(horizontal=True, vertical_alignment="top"):
+        st.caption(
+            f"A is {plain(pair.names[0])}, B is {plain(pair.names[1])}; the {k:,} strongest edges of each, before "
+            "pruning. Select a row to see that edge in the circuits.",
+            width="stretch",
+        )
+        downloads(lambda: pd.concat([t.assign(set=w) for w, t in tables.items()]), "edge-sets")
+    titles = {
+        "both": "In both",
+        "only A": f"Only in {pair.names[0]}",
+        "only B": f"Only in {pair.names[1]}",
+        "sign flipped": "In both, sign flipped",
+    }
+    for row in (("both", "sign flipped"), ("only A", "only B")):
+        for column, which in zip(st.columns(2, gap="medium"), row, strict=True):
+            with column:
+                st.markdown(f"**{plain(titles[which])}** · {len(tables[which]):,}")
+                _edge_list(tables[which], f"set-{which.replace(' ', '-')}", pick)
+
+
+def _edge_list(table: pd.DataFrame, key: str, pick: Pick) -> None:
+    if table.empty:
+        st.caption("none")
+        return
+
+    def chosen() -> None:
+        cells = st.session_state[key]["selection"]["cells"]
+        if cells:
+            pick(str(table["edge"].iloc[cells[0][0]]))
+
+    st.dataframe(
+        table,
+        key=key,
+        hide_index=True,
+        height=min(38 + 28 * len(table), 290),
+        row_height=28,
+        on_select=chosen,
+        selection_mode="single-cell",
+        column_config={name: st.column_config.NumberColumn(format="%+.4f", width="small") for name in "AB"},
+    )
+
+
+def costs(cards: Mapping[str, RunInfo]) -> None:
+    """What each run took."""
+    rows = []
+    for name, card in cards.items():
+        record = card.record
+        passes = float(record["forward_passes"]) + float(record["backward_passes"])
+        rows.append(
+            {
+                "run": name,
+                "forward passes": record["forward_passes"],
+                "backward passes": record["backward_passes"],
+                "passes": passes,
+                "seconds": record["seconds"],
+                "ms per pair": 1000 * record["seconds"] / max(1, card.n_pairs),
+                "pairs": card.n_pairs,
+                "device": record.get("device", ""),
+                "computed": str(record["created"])[:10],
+            }
+        )
+    table = pd.DataFrame(rows)
+    cheapest = table["passes"][table["passes"] > 0].min()
+    table.insert(4, "× cheapest", table["passes"] / cheapest if cheapest > 0 else np.nan)
+    with st.container(horizontal=True, vertical_alignment="top"):
+        st.caption(
+            "Passes per prompt pair, forward and backward; they do not depend on the machine. Seconds are "
+            "those of the machine and moment of each run, without loading the model.",
+            width="stretch",
+        )
+        downloads(lambda: table, "costs")
+    whole = st.column_config.NumberColumn(format="%.4g")
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config={
+            "seconds": st.column_config.NumberColumn(format="%.2f", help="Time of scoring, model loading excluded."),
+            "ms per pair": st.column_config.NumberColumn(format="%.1f"),
+            "forward passes": whole,
+            "backward passes": whole,
+            "passes": st.column_config.NumberColumn(format="%.4g", help="Forward and backward together, per pair."),
+            "× cheapest": st.column_config.NumberColumn(format="%.1f", help="Passes over the fewest passes here."),
+        },
+    )
+    if compare.differences(list(cards.values())) and len({card.n_pairs for card in cards.values()}) > 1:
+        st.caption("The runs saw different numbers of pairs: compare milliseconds per pair.")

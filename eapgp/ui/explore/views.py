@@ -1,0 +1,386 @@
+"""The parts of the Explore page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.circuits.circuit import Circuit
+from eapgp.figures.circuit_view.payload import largest
+from eapgp.figures.style import theme
+from eapgp.ui.base.draw import chart, dark, plain, points_clicked
+from eapgp.ui.base.fields import choice, integer, text
+from eapgp.ui.base.names import metric_title, variant
+from eapgp.ui.base.session import Session
+from eapgp.ui.jobs import server
+from eapgp.ui.jobs.follow import QUICK, follow
+from eapgp.ui.jobs.manager import JobView
+from eapgp.ui.library import measure
+from eapgp.ui.library.circuits import DEFAULT_EDGES, Selected, circuit_of, known_roles, score_of
+from eapgp.ui.library.consent import may_run
+from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.parts import edit_panel, primer
+from eapgp.ui.parts import node as node_details
+from eapgp.ui.parts.bound_view import VIEW_FIELDS, bound_view, whole_view
+from eapgp.ui.parts.circuit_view import build_payload
+from eapgp.ui.parts.edge_table import edge_page
+from eapgp.ui.parts.edit import Edits, edited
+from eapgp.ui.parts.readout import SELECTOR
+from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
+
+Pick = Callable[[str], None]
+CHECKED_EDGES = 20
+TABS = {
+    "edges": "Edges",
+    "map": "Heat map",
+    "spread": "Scores",
+    "curve": "Faithfulness by size",
+    "check": "Check by patching",
+    "made": "How it was made",
+    "files": "Download",
+}
+PICTURES = {"view": "Circuit", "pyvis": "Network (pyvis)"}
+FIELDS = (
+    *FIELDS_OF_RUN,
+    integer("k", DEFAULT_EDGES, 1, 10_000_000, "How many of the strongest edges the circuit takes."),
+    text("sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"),
+    text(
+        "edge",
+        "",
+        "Only edges whose ends fit: a node (a3.h1), an input (a3.h1<q>), or a part of a name. "
+        "a3.h1-> asks for the source, ->m2 for the destination; several words must all fit.",
+        pattern=r"[\w.<>\- ]{0,120}",
+        expected="names of nodes, or parts of them",
+    ),
+    choice(
+        "picture",
+        "view",
+        tuple(PICTURES),
+        "Circuit: fixed places, one row of heads per layer, everything can be clicked. Network: the same circuit drawn "
+        "by pyvis, to drag and zoom; the same page can be downloaded and opens offline.",
+    ),
+    choice("tab", "edges", tuple(TABS), "Which view is open below the circuit."),
+    node_details.FIELD,
+    *VIEW_FIELDS,
+    *edit_panel.FIELDS,
+)
+
+
+def nothing_yet() -> None:
+    """What the page says when there is no run at all."""
+    st.title("Explore a circuit", anchor=False)
+    st.info(
+        "There is no result to show yet. Press **Run** on the left: the demo model takes a few seconds.",
+        icon=":material/play_arrow:",
+    )
+
+
+def estimates_note(session: Session) -> None:
+    """What scores are, for those who see the page for the first time, and the way to check them."""
+    left, right = st.columns([2.6, 1], vertical_alignment="center")
+    with left:
+        st.caption(
+            "Scores are first-order estimates of what each edge does; the faithfulness above is measured by running "
+            "the circuit."
+        )
+    with right:
+        st.button(
+            "Check the estimates",
+            key="to-check",
+            icon=":material/science:",
+            type="tertiary",
+            on_click=lambda: session.later(tab="check"),
+            help="Opens “Check by patching” below: the strongest edges, each patched for real.",
+        )
+
+
+def heading(card: RunInfo) -> None:
+    """What the page shows, in one title and one line."""
+    from eapgp.tasks import TASKS
+
+    title = TASKS[card.task].title if card.task in TASKS else plain(card.run.name or card.task)
+    st.title(title, anchor=False)
+    if not card.n_pairs:
+        signs = "signs turned against the file's" if card.options.get("negated") else "signs as in the file"
+        st.caption(f"Imported scores {plain(card.run.name)} · {plain(card.model_title)} · {signs}")
+        return
+    source = "bundled example" if card.example else "your library"
+    st.caption(
+        f"{plain(' · '.join(card.told))} · {plain(card.model_title)} · {plain(card.pairs_told)} · "
+        f"{metric_title(card.metric).lower()} · {source}"
+    )
+
+
+def say_empty(circuit: Circuit) -> None:
+    """Why nothing is drawn, where nothing is."""
+    if circuit.n_kept == 0:
+        st.info(
+            f"None of the {circuit.n_selected:,} strongest edges lies on a path from input to logits, so no edge is "
+            "drawn. Move the slider to the right until some do; all edges are in the table below.",
+            icon=":material/info:",
+        )
+
+
+def circuit_on_screen(card: RunInfo, scores: EdgeScores, n: int, edits: Edits) -> Circuit:
+    """The n strongest edges with the user's edits, pruned."""
+    return edited(scores, n, edits) if edits else circuit_of(card, scores, n)
+
+
+def controls(session: Session, card: RunInfo, n_edges: int, edits: Edits) -> None:
+    """The row above the picture: which picture, the edit mode, and what it all means."""
+    network = session["picture"] == "pyvis"
+    alignment: Any = "bottom" if network else "center"
+    with st.container(horizontal=True, vertical_alignment=alignment, gap="medium", key="view-controls"):
+        session.widget(
+            "picture",
+            st.segmented_control,
+            "Picture",
+            options=list(PICTURES),
+            format_func=PICTURES.__getitem__,
+            required=True,
+            label_visibility="collapsed",
+            width="content",
+        )
+        if session["picture"] == "pyvis":
+            session.widget("k", st.number_input, "Edges", min_value=1, max_value=n_edges, step=1, width=140)
+        else:
+            session.widget("edit", st.toggle, "Edit", width="content")
+        edit_panel.controls(session, edits)
+        if not network:
+            primer.primer(card)
+
+
+def picture(
+    session: Session, card: RunInfo, scores: EdgeScores, circuit: Circuit, edits: Edits, chosen: Selected
+) -> None:
+    """The circuit, as the interactive view or as a pyvis network."""
+    if session["picture"] == "pyvis":
+        _pyvis(card, scores, circuit)
+        return
+    lists = {"added": list(edits.added), "removed": list(edits.removed), "excluded": list(edits.excluded)}
+    payload = build_payload(
+        scores,
+        n=min(session["k"], scores.graph.n_edges),
+        added=edits.added,
+        removed=edits.removed,
+        view={**whole_view(session, chosen, scores.graph.n_layers), **lists},
+        roles=known_roles(card),
+        edit=session["edit"],
+        depends=SELECTOR,
+        filename=f"{card.task}-{card.method}",
+        caption=f"{' · '.join(card.told)} · {card.task} · {card.model_title}",
+    )
+    bound_view(session, payload, key="explore-circuit", height=660, on_edit=edit_panel.on_edit(session))
+
+
+def _pyvis(card: RunInfo, scores: EdgeScores, circuit: Circuit) -> None:
+    """The second view: a network to drag and zoom, drawn by vis.js."""
+    from eapgp.figures.pyvis_view import pyvis_html
+
+    title = f"{' · '.join(card.told)} on {card.task}"
+    page = pyvis_html(scores, circuit, title=title, roles=known_roles(card), height=560, dark=dark())
+    st.iframe(page, height=660, alt=f"Network of the circuit: {circuit.n_kept} edges of {title}")
+
+
+def edges_table(session: Session, card: RunInfo, scores: EdgeScores, circuit: Circuit, pick: Pick) -> None:
+    """The edges, sortable and searchable; selecting a row selects the edge in the graph."""
+    find = session.widget("edge", st.text_input, "Find edges", placeholder="a3.h1, a0.h2->, ->m2 or <q>")
+    page = edge_page(card, scores, circuit, find)
+    table = page.table
+    many = session["edit"]
+    st.caption(
+        (f"The {len(table):,} strongest of {page.n_found:,} edges: narrow them above. " if page.cut else "")
+        + (f"{page.n_found:,} edge{'s fit' if page.n_found != 1 else ' fits'}. " if find and not page.cut else "")
+        + (f"All {page.n_found:,} scored edges, strongest first. " if not find and not page.cut else "")
+        + "Click a column to sort; "
+        + ("select rows to add or remove them. " if many else "select a row to see that edge in the graph. ")
+        + "By keyboard: arrows move, Shift+Space selects the row."
+    )
+    if table.empty:
+        return
+    state = st.dataframe(
+        table,
+        key=f"edge-table{'-edit' if many else ''}",
+        hide_index=True,
+        height=460,
+        on_select="rerun",
+        selection_mode="multi-row" if many else "single-row",
+        column_order=list(_COLUMNS),
+        column_config={**_COLUMNS, "magnitude": _magnitude(largest(scores) or 1.0)},
+    )
+    rows = state["selection"]["rows"]
+    if many:
+        edit_panel.at_rows(session, circuit, [str(table.iloc[row]["edge"]) for row in rows])
+        return
+    name = str(table.iloc[rows[0]]["edge"]) if rows else ""
+    if name != st.session_state.get("table-picked", ""):
+        st.session_state["table-picked"] = name
+        if name:
+            pick(name)
+            st.rerun()
+
+
+_COLUMNS = {
+    "rank": st.column_config.NumberColumn("Rank", help="1 is the largest |score|."),
+    "edge": st.column_config.TextColumn("Edge", width="medium"),
+    "score": st.column_config.NumberColumn("Score", format="%+.5f", help="Positive: supports the behaviour."),
+    "magnitude": None,
+    "type": st.column_config.TextColumn("Enters by", help="Query, key, value, MLP or logits."),
+    "source": "Source",
+    "destination": "Destination",
+    "source_layer": st.column_config.NumberColumn("From layer", help="−1 is the input."),
+    "layer": "To layer",
+    "in_graph": st.column_config.CheckboxColumn("In circuit", help="Kept in the circuit on screen."),
+}
+
+
+def _magnitude(largest: float) -> Any:
+    return st.column_config.ProgressColumn("|score|", format="%.4f", min_value=0.0, max_value=largest)
+
+
+def heat_map(card: RunInfo, scores: EdgeScores, pick: Pick) -> None:
+    """Source × destination."""
+    from eapgp.figures.heatmap import score_heatmap
+
+    state = chart(score_heatmap(scores, dark=dark()), "heat-map", select=True)
+    found = [name for name in points_clicked(state) if "->" in name]
+    if found and found[0] != st.session_state.get("map-picked"):
+        st.session_state["map-picked"] = found[0]
+        pick(found[0])
+        st.rerun()
+
+
+def spread(scores: EdgeScores, n: int) -> None:
+    """How the scores are distributed over sizes and layers."""
+    from eapgp.figures.scores import cumulative_share, score_by_layer, scores_distribution
+
+    left, right = st.columns(2, gap="large")
+    with left:
+        chart(scores_distribution(scores, dark=dark()), "distribution")
+    with right:
+        chart(score_by_layer(scores, dark=dark()), "by-layer")
+    chart(cumulative_share({"all edges": scores}, current=n, dark=dark()), "cumulative")
+
+
+def curve(card: RunInfo, scores: EdgeScores, n: int, edited_circuit: Circuit | None = None) -> None:
+    """Faithfulness over circuit sizes, computed when the tab is opened; an edited circuit is marked on it."""
+    from eapgp.training.examples import curve_sizes
+
+    sizes = curve_sizes(card.graph.n_edges)
+    circuits = [circuit_of(card, scores, size) for size in sizes]
+    if measure.stored_measure(card, circuits) is None and not may_run(card, "Measure the curve", key="curve-run"):
+        return
+    job_id = measure.submit_circuits(card, circuits, f"faithfulness curve of {card.task}")
+
+    def show(job: JobView) -> None:
+        figure = curve_figure({variant(card.method, card.options): (sizes, job)}, card.graph.n_edges, n)
+        if edited_circuit is not None:
+            _mark_edited(figure, card, edited_circuit)
+        chart(figure, "curve")
+
+    follow(job_id, show, waiting="Running circuits of every size ·", cancel=True)
+
+
+def _mark_edited(figure: Any, card: RunInfo, circuit: Circuit) -> None:
+    """The edited circuit as a star, where it has been measured (the readout asks for it)."""
+    job = server.manager().wait(measure.submit_circuits(card, [circuit], "the edited circuit"), QUICK)
+    if job is None or job.state != "done":
+        return
+    figure.add_scatter(
+        x=[circuit.n_selected],
+        y=[job.result.faithfulness[0]],
+        mode="markers",
+        name="your edited circuit",
+        marker={"symbol": "star", "size": 16, "color": theme(dark()).text},
+        hovertemplate="edited circuit<br>%{x} edges, faithfulness %{y:.3f}<extra></extra>",
+    )
+
+
+def curve_figure(curves: Mapping[str, tuple[Sequence[int], JobView]], n_edges: int, n: int):  # type: ignore[no-untyped-def]
+    """Curves of several runs in one figure, with bands over prompt pairs."""
+    from eapgp.figures.curves import faithfulness_curves
+    from eapgp.figures.inputs import CurveLine
+
+    lines = []
+    for name, (sizes, job) in curves.items():
+        low, high = measure.bootstrap_band(job.result)
+        lines.append(
+            CurveLine(
+                name,
+                np.array(sizes),
+                np.array(job.result.faithfulness),
+                low=low,
+                high=high,
+                kept=np.array(job.result.kept),
+            )
+        )
+    return faithfulness_curves(lines, n_edges=n_edges, current=n, dark=dark())
+
+
+def check(card: RunInfo, scores: EdgeScores) -> None:
+    """The strongest edges, estimated and really patched."""
+    st.markdown(
+        "Scores are **first-order estimates** of what corrupting one edge does. Patching runs the model with exactly "
+        "that edge corrupted, and so is the truth about single edges. It is not the truth about circuits: redundant "
+        "edges are each worth nothing alone."
+    )
+    asked = st.session_state.setdefault("patched-runs", set())
+    if card.id not in asked:
+        pressed = st.button(
+            f"Patch the {CHECKED_EDGES} strongest edges",
+            key="patch-top",
+            type="primary",
+            icon=":material/science:",
+            help="Runs the model once per edge, in the background.",
+        )
+        if not pressed:
+            return
+        asked.add(card.id)
+    names = [name for name, _ in scores.top(CHECKED_EDGES)]
+    job_id = measure.submit_edges(card, names)
+
+    def show(job: JobView) -> None:
+        real = job.result.clean - np.array(job.result.metric)
+        _check_figure(names, np.array([score_of(scores, name) for name in names]), real)
+
+    follow(job_id, show, waiting="Patching one edge at a time ·", cancel=True)
+
+
+def _check_figure(names: Sequence[str], estimates: np.ndarray, real: np.ndarray) -> None:
+    import plotly.graph_objects as go
+
+    from eapgp.figures.style import apply, escape, sign_colour, theme
+
+    figure = go.Figure()
+    figure.add_bar(
+        x=real,
+        y=[escape(name) for name in names],
+        orientation="h",
+        name="real effect of patching",
+        marker={"color": [sign_colour(float(value)) for value in real], "opacity": 0.85},
+        hovertemplate="%{y}<br>real effect %{x:+.4f}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=estimates,
+        y=[escape(name) for name in names],
+        mode="markers",
+        name="score (estimate)",
+        marker={"symbol": "diamond-open", "size": 11, "color": theme(dark()).text, "line": {"width": 2}},
+        hovertemplate="%{y}<br>score %{x:+.4f}<extra></extra>",
+    )
+    error = float(np.abs(estimates - real).mean())
+    apply(
+        figure,
+        title="Estimate and real effect of the strongest edges",
+        x="change of the metric (positive: the edge supports the behaviour)",
+        note=f"mean |score − real effect| = {error:.4f} over {len(names)} edges",
+        read="A diamond at the end of its bar: the estimate is right; beyond it: the score overstates the edge.",
+        dark=dark(),
+        height=160 + 24 * len(names),
+    )
+    figure.update_yaxes(autorange="reversed")
+    chart(figure, "check")

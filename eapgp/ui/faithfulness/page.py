@@ -1,0 +1,328 @@
+"""The Faithfulness page: its fields, what it has measured, and the top of it. `faithfulness_views` draws the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.circuits.circuit import Circuit
+from eapgp.runs.canonical import content_key
+from eapgp.runs.spec import RunSpec
+from eapgp.ui.base.draw import plain
+from eapgp.ui.base.fields import choice, flag, integer, names, text
+from eapgp.ui.base.names import carried
+from eapgp.ui.base.session import Session
+from eapgp.ui.compare import page as compare
+from eapgp.ui.faithfulness import jobs as work
+from eapgp.ui.faithfulness.jobs import Baseline, Evidence, Measured
+from eapgp.ui.jobs import server
+from eapgp.ui.jobs.follow import QUICK
+from eapgp.ui.jobs.manager import JobView
+from eapgp.ui.jobs.polling import poll, poll_all
+from eapgp.ui.jobs.progress import progress_row, progress_text
+from eapgp.ui.library import measure, results
+from eapgp.ui.library.circuits import DEFAULT_EDGES, circuit_of
+from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
+
+Cards = Mapping[str, RunInfo]
+T = TypeVar("T")
+_CONTEXT = "faith-context"
+AT_ONCE = 5_000  # edges up to which a page measures unasked: seconds on two cores
+QUANTITIES = {"faithfulness": "Faithfulness", "metric": "Metric", "accuracy": "Accuracy", "kl": "KL divergence"}
+GRIDS = {"quick": "Quick", "mib": "MIB"}
+TABS = {
+    "areas": "Areas",
+    "difference": "Differences",
+    "evidence": "Complete and minimal",
+    "numbers": "Numbers",
+    "made": "How it was made",
+}
+FIELDS = (
+    *FIELDS_OF_RUN,
+    names("runs", (), "The runs whose circuits are measured, up to four of one model size.", most=compare.MOST_RUNS),
+    integer(
+        "k",
+        DEFAULT_EDGES,
+        1,
+        10_000_000,
+        "The circuit size that is looked at closely: the k strongest edges. Dotted on the curve; clicking a point of "
+        "a curve sets it. It is the same k as on Explore.",
+    ),
+    choice(
+        "measure",
+        "faithfulness",
+        tuple(QUANTITIES),
+        "What the curves show: faithfulness (metric scaled to 0 … 1), the metric itself, how often the right answer "
+        "wins, or how far the circuit's output is from the whole model's. The last two may have to be measured first.",
+    ),
+    choice(
+        "grid",
+        "quick",
+        tuple(GRIDS),
+        "Which sizes are measured. Quick: eleven sizes from 0.5 % up, known at once for the bundled examples. MIB: the "
+        "ten shares 0.1 … 100 % of the benchmark, whose CPR and CMD compare with published ones.",
+    ),
+    flag(
+        "base",
+        True,
+        "Draw circuits of random edges too (grey): what a circuit of that size does by chance. Five draws, measured in "
+        "the background.",
+    ),
+    text(
+        "of",
+        "",
+        "Whose circuit is looked at closely, and the first of every difference.",
+        pattern=r"[0-9a-f]{4,64}",
+        expected="a run's id",
+    ),
+    choice("tab", "areas", tuple(TABS), "Which view is open below the curves."),
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to measure: its job's key, what to call it, how, and where a result may be kept."""
+
+    key: str
+    label: str
+    card: RunInfo
+    kind: Any
+    compute: work.Work
+
+    @property
+    def at_once(self) -> bool:
+        """Whether it is measured without being asked for: small models, and what was kept before."""
+        return self.card.graph.n_edges <= AT_ONCE or self.key in self.card.run.evaluation()
+
+    def start(self) -> None:
+        """Queue it, also where it was stopped or failed before."""
+        kept = self.key in self.card.run.evaluation()
+        job = work.keeping(self.card.run, self.key, self.kind, self.compute, keep=not self.card.example)
+        server.manager().submit(self.key, self.label, job, lane="stored" if kept else lane_of(self.card))
+
+
+def lane_of(card: RunInfo) -> str:
+    """The lane of long jobs on a run's device."""
+    return server.lane_of(card.run.spec or RunSpec())
+
+
+def obtain(task: Task) -> JobView | None:
+    """The task's job, started where that needs no asking; None if it waits for the user."""
+    if server.job(task.key) is None and task.at_once:
+        task.start()
+    return server.manager().wait(task.key, QUICK)
+
+
+def settle(task: Task, kind: type[T], *, ask: str) -> T | None:
+    """The task's result; until there is one, what to do or how far it is is drawn, and None returned.
+
+    ask: the label of the button that starts it.
+    """
+    job = obtain(task)
+    if job is None:
+        _ask(task, ask, "Runs the model in the background; you can go on browsing.")
+    elif job.live:
+        poll(task.key, lambda now: progress_row(now, key=f"stop-{task.key}"))
+    elif job.state == "done":
+        assert isinstance(job.result, kind)
+        return job.result
+    elif job.state == "failed":
+        st.error(plain(job.message), icon=":material/error:", title=f"Could not be measured: {plain(task.label)}")
+        _ask(task, "Try again", "Measures it again.")
+    else:
+        st.caption(f"Stopped: {plain(task.label)}.")
+        _ask(task, "Start again", "Measures it from the start.")
+    return None
+
+
+def _ask(task: Task, label: str, help: str) -> None:
+    st.button(label, key=f"start-{task.key}", icon=":material/play_arrow:", on_click=task.start, help=help)
+
+
+# -- what is measured --------------------------------------------------------------------------
+
+
+def curve_task(card: RunInfo, scores: EdgeScores, name: str, grid: str) -> Task:
+    """The circuits of one run over a grid of sizes."""
+    circuits = _circuits(card, scores, grid)
+    shop, lane = server.workshop(), lane_of(card)
+    key = work.circuits_key("curve", card.id, circuits)
+    return Task(key, f"circuits of {name}", card, Measured, work.curve_work(shop, lane, card.run, circuits))
+
+
+def _circuits(card: RunInfo, scores: EdgeScores, grid: str) -> list[Circuit]:
+    return [circuit_of(card, scores, size) for size in work.grid_of(card.graph.n_edges, grid)[0]]
+
+
+def stored(card: RunInfo, scores: EdgeScores, grid: str) -> Measured | None:
+    """What a bundled example knows about the circuits of a grid: the metric per pair."""
+    circuits = _circuits(card, scores, grid)
+    found = measure.stored_measure(card, circuits)
+    return None if found is None else Measured(found.selected, found.kept, found.runs)
+
+
+def measured_curves(session: Session, cards: Cards) -> dict[str, Measured]:
+    """What is known of every run's circuits; what is not is measured, with its progress drawn."""
+    found: dict[str, Measured] = {}
+    for name, card in cards.items():
+        scores = results.attribution(card).scores
+        known = stored(card, scores, session["grid"])
+        if known is None or not known.has(session["measure"]):
+            task = curve_task(card, scores, name, session["grid"])
+            known = settle(task, Measured, ask=f"Measure the circuits of {name}") or known
+        if known is not None:
+            found[name] = known
+    return found
+
+
+def baseline(session: Session, card: RunInfo) -> Baseline | None:
+    """Random circuits on the run's model and prompts."""
+    sizes = work.grid_of(card.graph.n_edges, session["grid"])[0]
+    request = card.run.request
+    asked = {"model": request["model"], "prompts": request["prompts"], "metric": card.metric, "sizes": sizes}
+    asked |= {"intervention": request.get("intervention", "patching"), "seeds": work.SEEDS}
+    compute = work.baseline_work(server.workshop(), lane_of(card), card.run, sizes)
+    task = Task(f"random-{content_key(asked)[:16]}", f"random circuits on {card.task}", card, Baseline, compute)
+    return settle(task, Baseline, ask=f"Measure {work.SEEDS} draws of random circuits")
+
+
+def evidence_task(card: RunInfo, circuit: Circuit, name: str) -> Task:
+    """One circuit's complement and what its edges contribute."""
+    compute = work.evidence_work(server.workshop(), lane_of(card), card.run, circuit)
+    key = work.circuits_key("evidence", card.id, [circuit])
+    return Task(key, f"{circuit.n_kept} edges of {name}, one at a time", card, Evidence, compute)
+
+
+def evidence(card: RunInfo, circuit: Circuit, name: str) -> Evidence | None:
+    """The evidence on one circuit; None, with what to do drawn, until it is there."""
+    runs = min(circuit.n_kept, work.SAMPLE) + work.OUTSIDE + 2
+    return settle(evidence_task(card, circuit, name), Evidence, ask=f"Measure it ({runs} circuits)")
+
+
+# -- the top of the page -----------------------------------------------------------------------
+
+
+def heading(card: RunInfo) -> None:
+    """What the page shows."""
+    from eapgp.tasks import TASKS
+
+    task = TASKS[card.task].title.lower() if card.task in TASKS else card.run.name or card.task
+    model = "the demo model" if card.model_title == "demo" else card.run.name or card.model_title
+    st.title("Faithfulness", anchor=False)
+    st.caption(
+        f"How much of the behaviour ({plain(task)}, {plain(model)}) the circuits keep when everything "
+        f"else carries {carried(card.intervention)}: 1 is all of it, 0 none."
+    )
+
+
+def follow_context(session: Session, context: RunInfo) -> None:
+    """Let go of the chosen runs when the sidebar has moved on to other prompts, model or metric."""
+    now = (context.prompts_hash, context.metric, context.model)
+    before = st.session_state.get(_CONTEXT, now)
+    st.session_state[_CONTEXT] = now
+    if before != now:
+        session["runs"] = ()
+
+
+def controls(session: Session, n_edges: int) -> int:
+    """The row of settings above the curves; returns the chosen size."""
+    session.settle("k", min(session["k"], n_edges), f"at most {n_edges:,}, the edges of this model")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="faith-controls"):
+        session.widget(
+            "measure",
+            st.segmented_control,
+            "Show",
+            options=list(QUANTITIES),
+            format_func=lambda name: "KL" if name == "kl" else QUANTITIES[name],  # all four fit a phone
+            required=True,
+            width="content",
+        )
+        session.widget(
+            "grid",
+            st.segmented_control,
+            "Sizes",
+            options=list(GRIDS),
+            format_func=GRIDS.__getitem__,
+            required=True,
+            width="content",
+        )
+        k = session.widget("k", st.number_input, "Circuit size k", min_value=1, max_value=n_edges, step=1, width=150)
+        session.widget("base", st.toggle, "Random circuits", width="content")
+    return int(k)
+
+
+def look_closely(session: Session, cards: Cards, context: RunInfo, page: str) -> str:
+    """Whose circuit is looked at closely (the name of one of the runs), and the way to it on Explore.
+
+    page: path of the page's own file; Explore lies beside it.
+    """
+    by_id = {card.id: name for name, card in cards.items()}
+    session.settle("of", session["of"] if session["of"] in by_id else "", "the id of one of the runs side by side")
+    session.usual("of", context.id if context.id in by_id else next(iter(by_id)))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="faith-closely"):
+        session.widget(
+            "of", st.selectbox, "Look closely at", options=list(by_id), format_func=lambda run: by_id.get(run, run)
+        )
+        name = by_id[session["of"]]
+        opened = st.button(
+            "Open in Explore",
+            key="faith-explore",
+            icon=":material/hub:",
+            help="Shows this run's circuit of size k on the Explore page, edge by edge.",
+        )
+    if opened:
+        if cards[name].id != context.id:
+            session.later(run=cards[name].id)
+        beside = Path(page).with_name("explore.py")
+        st.switch_page(f"{beside.parent.name}/{beside.name}")
+    return name
+
+
+def readout(cards: Cards, k: int, closely: str) -> None:
+    """Faithfulness at the chosen size with its interval, one number per run."""
+    waiting = []
+    with st.container(horizontal=True, gap="medium", key="faith-readout"):
+        for name, card in cards.items():
+            circuit = circuit_of(card, results.attribution(card).scores, k)
+            slot = server.session_slot(f"faith-{card.id}")
+            if card.graph.n_edges > AT_ONCE and measure.stored_measure(card, [circuit]) is None:
+                continue
+            key = measure.submit_circuits(card, [circuit], f"{circuit.n_kept} edges of {name}", slot=slot)
+            job = server.manager().wait(key, QUICK)
+            if job is not None and job.live:
+                waiting.append(key)
+            elif job is not None and job.state == "done":
+                _metric(name, job, circuit, bold=name == closely)
+            elif job is not None and job.state == "failed":
+                st.error(plain(f"{name}: {job.message}"), icon=":material/error:")
+    if waiting:
+        poll_all(waiting, _waiting)
+
+
+def _metric(name: str, job: JobView, circuit: Circuit, *, bold: bool) -> None:
+    low, high = measure.bootstrap_band(job.result)
+    value = job.result.faithfulness[0]
+    shown = "undefined" if math.isnan(value) else f"{value:.3f}"
+    st.metric(
+        f"**{plain(name)}**" if bold else plain(name),
+        shown,
+        delta=None if math.isnan(value) else f"{low[0]:.3f} … {high[0]:.3f}",
+        delta_color="off",
+        delta_arrow="off",
+        help=f"Faithfulness of the circuit of the {circuit.n_selected:,} strongest edges ({circuit.n_kept:,} after "
+        "pruning), with its 95 % interval over prompt pairs drawn with replacement. 1 = all of the behaviour, 0 none.",
+        width="content",
+    )
+
+
+def _waiting(jobs: Sequence[JobView]) -> None:
+    running = next((job for job in jobs if job.state == "running"), jobs[0])
+    more = f" · {len(jobs) - 1} more circuit{'s' if len(jobs) > 2 else ''} after it" if len(jobs) > 1 else ""
+    st.progress(running.fraction, text=f"{plain(running.label)} · {progress_text(running)}{more}")

@@ -1,0 +1,378 @@
+"""What the Faithfulness page draws of what was measured: curves, areas, differences, evidence, numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from eapgp.evaluation.areas import described, is_mib
+from eapgp.evaluation.statistics import Band
+from eapgp.ui.base.draw import chart, dark, plain
+from eapgp.ui.base.names import metric_title
+from eapgp.ui.base.session import Session
+from eapgp.ui.compare import page as compare
+from eapgp.ui.faithfulness import jobs as work
+from eapgp.ui.faithfulness.jobs import Baseline, Evidence, Measured
+from eapgp.ui.faithfulness.page import QUANTITIES, Cards
+from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.parts import provenance
+
+Curves = Mapping[str, Measured]
+AREAS = {True: ("CPR", "CMD"), False: ("Area", "Area to 1")}
+"""What the two areas are called over MIB's sizes, and over others."""
+
+_UNITS = {
+    "faithfulness": "normalised faithfulness",
+    "accuracy": "share of pairs whose right answer wins",
+    "kl": "KL(whole model ‖ circuit) at the answer (nats)",
+}
+_READS = {
+    "metric": "Each curve ends at the whole model's metric on the right; one that gets there early needs few edges.",
+    "accuracy": "A high curve on the left means that few edges are enough to get the answers right.",
+    "kl": "Lower is closer to the whole model; unlike faithfulness this looks at every word the model might say.",
+}
+
+
+def curves_figure(session: Session, cards: Cards, curves: Curves, base: Baseline | None, k: int) -> None:
+    """The curves with bands; a click on a point sets the size."""
+    from eapgp.figures.adapt import band_line
+    from eapgp.figures.curves import faithfulness_curves
+    from eapgp.figures.inputs import CurveLine
+
+    show = session["measure"]
+    card = next(iter(cards.values()))
+    lines = []
+    for name, measured in curves.items():
+        if not measured.has(show):
+            continue
+        band = _band(cards[name].id, show, measured)
+        lines.append(band_line(name, measured.selected, band, measured.kept))
+    if not lines:
+        return
+    grey = None
+    if base is not None:
+        mean, low, high = base.spread(show)
+        grey = CurveLine("Random circuits", np.array(base.sizes), mean, low, high)
+    unit = _UNITS.get(show, f"{metric_title(card.metric).lower()} of the circuit")
+    title = "Faithfulness by circuit size" if show == "faithfulness" else f"{QUANTITIES[show]} by circuit size"
+    figure = faithfulness_curves(
+        lines,
+        n_edges=card.graph.n_edges,
+        random=grey,
+        current=k,
+        y=unit,
+        references=show == "faithfulness",
+        title=title,
+        dark=dark(),
+    )
+    if show in _READS:
+        figure.update_layout(meta={"read": _READS[show]})
+    _take_size(session, chart(figure, "faith-curves", select=True))
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _cached_band(run_id: str, show: str, sizes: tuple[int, ...], whole: bool, _measured: Measured) -> Band:
+    return work.band_of(_measured, show)
+
+
+def _band(run_id: str, show: str, measured: Measured) -> Band:
+    return _cached_band(run_id, show, measured.selected, measured.whole, measured)
+
+
+def _take_size(session: Session, state: Any) -> None:
+    """A clicked point becomes the chosen size, once."""
+    try:
+        point = state["selection"]["points"][0]
+        size = int(point["customdata"][0])
+    except (KeyError, IndexError, TypeError, ValueError):
+        st.session_state.pop("faith-clicked", None)
+        return
+    if st.session_state.get("faith-clicked") != size:
+        st.session_state["faith-clicked"] = size
+        session.later(k=size)
+        st.rerun()
+
+
+def remarks(cards: Cards, curves: Curves) -> None:
+    """What makes the numbers weak: an undefined ratio, unlike runs."""
+    for name, measured in curves.items():
+        reason = _band(cards[name].id, "faithfulness", measured).reason
+        if reason:
+            st.warning(plain(f"{name}: {reason}"), icon=":material/warning:")
+            return
+
+
+def areas(cards: Cards, curves: Curves, grid: str, base: Baseline | None) -> None:
+    """The areas under the curves with intervals: CPR and CMD where the sizes are MIB's."""
+    n_edges = next(iter(cards.values())).graph.n_edges
+    fractions = work.grid_of(n_edges, grid)[1]
+    names = AREAS[is_mib(fractions)]
+    rows = [_area_row(name, names, work.areas_of(measured, fractions)) for name, measured in curves.items()]
+    if base is not None:
+        from eapgp.evaluation.statistics import cpr_cmd
+
+        rows.append({"circuits of": "Random circuits"})
+        for column, drawn in zip(names, cpr_cmd(fractions, base.values["faithfulness"]), strict=True):
+            rows[-1] |= {
+                column: float(np.mean(drawn)),
+                f"{column} interval": _ends(*np.quantile(drawn, [0.025, 0.975])),
+            }
+    helps = ("Area under faithfulness. Higher is better.", "Area of |1 − faithfulness|. Lower is better.")
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        column_order=["circuits of", *(column for name in names for column in (name, f"{name} interval"))],
+        column_config={
+            name: st.column_config.NumberColumn(format="%.3f", help=text)
+            for name, text in zip(names, helps, strict=True)
+        },
+    )
+    st.caption(
+        f"{names[0]}: area under the curve of faithfulness. {names[1]}: area between it and 1. Both over "
+        f"{described(fractions)} (linear). Intervals: 95 % over prompt pairs drawn with replacement; for random "
+        "circuits, over the draws. Two rows whose intervals overlap may still differ clearly on the same pairs: see "
+        "Differences."
+        + ("" if is_mib(fractions) else " CPR and CMD are these areas over MIB's sizes: choose them above.")
+    )
+
+
+def _area_row(name: str, columns: tuple[str, str], bands: tuple[Band, Band]) -> dict[str, Any]:
+    row: dict[str, Any] = {"circuits of": name}
+    for column, band in zip(columns, bands, strict=True):
+        row[column] = float(band.value)
+        row[f"{column} interval"] = _ends(float(band.low), float(band.high))
+    return row
+
+
+def _ends(low: float, high: float) -> str:
+    return "" if math.isnan(low) or math.isnan(high) else f"{low:.3f} … {high:.3f}"
+
+
+def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -> None:
+    """The chosen run against every other, on the same resamples of the same pairs."""
+    from eapgp.figures.adapt import band_line
+    from eapgp.figures.curves import faithfulness_difference
+
+    first = curves.get(closely)
+    others = {
+        name: measured
+        for name, measured in curves.items()
+        if name != closely
+        and not compare.unpaired(cards[name], cards[closely])
+        and first is not None
+        and measured.selected == first.selected
+    }
+    if first is None or not others:
+        st.info(
+            "Nothing to compare yet: pick a second run of the same model, prompts, metric and intervention above, and "
+            "both get measured on the same pairs.",
+            icon=":material/compare_arrows:",
+        )
+        return
+    n_edges = cards[closely].graph.n_edges
+    fractions = work.grid_of(n_edges, grid)[1]
+    area = AREAS[is_mib(fractions)][0]
+    rows = []
+    for name, measured in others.items():
+        gap = work.difference_of(first, measured, fractions)
+        rows.append(
+            {
+                "against": name,
+                f"Δ{area}": float(gap.value),
+                "interval": _ends(float(gap.low), float(gap.high)),
+                "order flips": None if gap.flips is None else float(gap.flips),
+                "verdict": _verdict(gap, closely, name),
+            }
+        )
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        column_config={
+            f"Δ{area}": st.column_config.NumberColumn(
+                format="%+.4f", help=f"{area} of {closely} minus that of the other."
+            ),
+            "order flips": st.column_config.NumberColumn(
+                format="percent", help="Share of resamples of the pairs in which the order is the other way round."
+            ),
+        },
+    )
+    for place, (name, measured) in enumerate(others.items()):
+        gap = work.difference_of(first, measured)
+        line = band_line(closely, first.selected, gap)
+        figure = faithfulness_difference(
+            line, n_edges=n_edges, names=(closely, name), flips=gap.flips, current=k, dark=dark()
+        )
+        chart(figure, f"faith-difference-{place}")
+
+
+def _verdict(gap: Any, first: str, second: str) -> str:
+    if math.isnan(float(gap.low)):
+        return "undefined"
+    if float(gap.low) > 0:
+        return f"{first} is more faithful"
+    if float(gap.high) < 0:
+        return f"{second} is more faithful"
+    return "a tie on these pairs"
+
+
+def show_evidence(found: Evidence, name: str, k: int) -> None:
+    """Is anything left outside, and is every edge inside needed?"""
+    from eapgp.figures.adapt import minimality_figure
+    from eapgp.figures.evidence import complement_bars
+
+    band = found.faithfulness
+    st.markdown(_sentence(found, name, k))
+    left, right = st.columns([1, 1.7], gap="large")
+    with left:
+        figure = complement_bars(
+            band.value.tolist(),
+            low=band.low.tolist(),
+            high=band.high.tolist(),
+            names=(f"circuit ({found.kept:,})", f"the rest ({found.rest:,})"),
+            dark=dark(),
+        )
+        chart(figure, "faith-complement")
+    with right:
+        figure = minimality_figure(found.minimality, random=found.outside_range, dark=dark())
+        chart(figure, "faith-minimality")
+    st.caption(
+        f"Grey band: what {len(found.outside)} random edges from outside add when one of them joins the circuit "
+        "(middle 95 %). Error bars: 95 % over prompt pairs. An edge that does nothing alone may stand in for another: "
+        "redundant edges are each worth little and together a lot."
+    )
+
+
+def _sentence(found: Evidence, name: str, k: int) -> str:
+    own = found.minimality.contribution
+    clear, against = int((own.low > 0).sum()), int((own.high < 0).sum())
+    ends = (found.faithfulness.value, *_ends_of(found.faithfulness))
+    rest, low, high = (round(float(values[1]), 2) + 0.0 for values in ends)  # + 0.0: no −0.00
+    kind = f"sampled {len(own.value)} of its {found.kept:,}" if found.minimality.sampled else f"{found.kept:,}"
+    return (
+        f"The top {k:,} edges of **{plain(name)}**: of the {kind} kept edges, **{clear}** clearly lower faithfulness "
+        f"when taken away and **{against}** clearly raise it. Everything but the circuit still reaches **{rest:.2f}** "
+        f"({low:.2f} … {high:.2f})."
+    )
+
+
+def _ends_of(band: Band) -> tuple[Any, Any]:
+    return band.low, band.high
+
+
+def numbers(cards: Cards, curves: Curves, base: Baseline | None) -> None:
+    """Every size of every run as a table, and all of it as JSON."""
+    table = pd.DataFrame([row for name, measured in curves.items() for row in _rows(name, cards[name], measured)])
+    config: dict[str, Any] = {
+        column: st.column_config.NumberColumn(format="%.4f") for column in table.columns if table[column].dtype == float
+    }
+    config |= {"share": st.column_config.NumberColumn(format="percent"), "kept": st.column_config.NumberColumn("kept")}
+    config["kl"] = st.column_config.NumberColumn("KL divergence", format="%.4f")
+    shown = table.assign(**{name: table[name].round(4) + 0.0 for name in table.columns if table[name].dtype == float})
+    st.dataframe(shown, hide_index=True, column_config=config, height=min(38 + 35 * len(table), 430))
+    with st.container(horizontal=True, key="faith-downloads"):
+        _download("Table (CSV)", "faithfulness.csv", table.to_csv(index=False).encode(), "The table above.")
+        _download(
+            "Everything (JSON)",
+            "faithfulness.json",
+            json.dumps(_everything(cards, curves, base), indent=1, ensure_ascii=False).encode(),
+            "Curves with intervals, areas, random circuits, and how each run was made.",
+        )
+    st.caption(
+        "kept: edges left after those on no path from input to logits were pruned. Accuracy and KL divergence are "
+        "empty where they have not been measured: choose them under Show."
+    )
+
+
+def _download(label: str, file: str, data: bytes, help: str) -> None:
+    st.download_button(
+        label, data, file_name=file, key=f"get-{file}", icon=":material/download:", on_click="ignore", help=help
+    )
+
+
+def _rows(name: str, card: RunInfo, measured: Measured) -> list[dict[str, Any]]:
+    bands = {show: _band(card.id, show, measured) for show in QUANTITIES if measured.has(show)}
+    rows = []
+    for place, (size, kept) in enumerate(zip(measured.selected, measured.kept, strict=True)):
+        row: dict[str, Any] = {"run": name, "edges": size, "share": size / card.graph.n_edges, "kept": kept}
+        for show in QUANTITIES:
+            band = bands.get(show)
+            ends = (("", "value"), (" low", "low"), (" high", "high")) if show == "faithfulness" else (("", "value"),)
+            for suffix, which in ends:
+                row[show + suffix] = float("nan") if band is None else float(getattr(band, which)[place])
+        rows.append(row)
+    return rows
+
+
+def _everything(cards: Cards, curves: Curves, base: Baseline | None) -> dict[str, Any]:
+    runs = []
+    for name, measured in curves.items():
+        card = cards[name]
+        bands = {show: _band(card.id, show, measured).to_dict() for show in QUANTITIES if measured.has(show)}
+        sizes = {"edges_selected": list(measured.selected), "edges_kept": list(measured.kept)}
+        made = {"run": card.id, "spec": card.record.get("spec"), "request": card.record["request"]}
+        runs.append({"name": name, **sizes, **bands, "provenance": made})
+    return {"runs": runs, "random": None if base is None else _plain(base.to_dict())}
+
+
+def _plain(values: Any) -> Any:
+    """NaN as null."""
+    if isinstance(values, dict):
+        return {key: _plain(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [_plain(value) for value in values]
+    return None if isinstance(values, float) and math.isnan(values) else values
+
+
+def made(card: RunInfo, k: int, grid: str) -> None:
+    """How the run was made, and what measures its circuits again."""
+    provenance.block(card)
+    st.markdown("**Measure its circuits again**")
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.code(python_snippet(card, k, grid), language="python")
+    with right:
+        st.code(shell_snippet(card, k, grid), language="bash", wrap_lines=True)
+
+
+def python_snippet(card: RunInfo, k: int, grid: str) -> str:
+    """Python that evaluates the run's circuits."""
+    sizes = work.grid_of(card.graph.n_edges, grid)[0]
+    asked = 'grid="mib"' if grid == "mib" else f"sizes={tuple(sizes)}"
+    areas = (("CPR", "cpr"), ("CMD", "cmd")) if grid == "mib" else (("area", "area"), ("to 1", "area_to_one"))
+    printed = ", ".join(f'"{label}", answer["{key}"]["value"]' for label, key in areas)
+    return (
+        "from eapgp.runs.evaluate import Question, evaluate_run\n"
+        "from eapgp.runs.run import open_run\n\n"
+        f"run = open_run({_place(card)!r})\n"
+        f"answer = evaluate_run(run, Question({asked}, baseline={work.SEEDS}), save=False)\n"
+        'for size in answer["curve"]:\n'
+        '    print(size["edges_selected"], size["faithfulness"], size["accuracy"], size["kl"])\n'
+        f"print({printed})\n\n"
+        f"close = Question(sizes=({k},), completeness=True, minimality=True)\n"
+        'print(evaluate_run(run, close, save=False)["completeness"])\n'
+    )
+
+
+def shell_snippet(card: RunInfo, k: int, grid: str) -> str:
+    """The commands that evaluate the run's circuits."""
+    run = ["eapgp", "evaluate", "--run", _place(card)]
+    sizes = work.grid_of(card.graph.n_edges, grid)[0]
+    words = ["--grid", "mib"] if grid == "mib" else [word for size in sizes for word in ("--edges", str(size))]
+    first = [*run, *words, "--baseline", str(work.SEEDS), "--json"]
+    second = [*run, "--edges", str(k), "--completeness", "--minimality", "--json"]
+    return "\n".join(" ".join(shlex.quote(word) for word in command) for command in (first, second))
+
+
+def _place(card: RunInfo) -> str:
+    """The run's folder, short where it lies below the working folder."""
+    path, here = card.run.path.resolve(), Path.cwd()
+    return os.fspath(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,0 +1,135 @@
+"""How a comparison with a known circuit was made, how to make it again, and its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from eapgp.ui.base.draw import plain
+from eapgp.ui.base.session import Session
+from eapgp.ui.ground_truth.page import Known, Scored, circuit_at
+from eapgp.ui.ground_truth.views import edge_table, score_table
+from eapgp.ui.parts import provenance
+
+
+def made(known: Known, scored: Scored | None, k: int, *, signed: bool, mlps: bool) -> None:
+    """Where the known circuit and the scores come from, and how to compare them again."""
+    st.markdown(f"**{plain(known.title)}**")
+    st.markdown(f"{plain(known.note)}")
+    nodes = len(known.circuit.node_names())
+    st.caption(f"{plain(known.source)} · {known.circuit.n_kept:,} edges, {nodes} nodes")
+    if scored is None:
+        return
+    if scored.card is not None:
+        provenance.block(scored.card)
+    elif scored.file is not None:
+        facts = scored.scores.provenance
+        rows = [("File", scored.file.name), ("Format", facts.get("format", "")), ("SHA-256", facts.get("sha256", ""))]
+        graph = scored.scores.graph
+        rows.append(("Graph", f"{graph.n_layers} layers × {graph.n_heads} heads, {graph.n_edges:,} edges"))
+        rows.append(
+            ("Node scores", "yes, used for the nodes" if scored.node_scores is not None else "none in the file")
+        )
+        st.table(pd.DataFrame(rows, columns=["", "value"]).set_index(""), border="horizontal", hide_header=True)
+    st.markdown("**Compare them again**")
+    left, right = st.columns(2, gap="large")
+    left.code(python_snippet(known, scored, k, signed=signed, mlps=mlps), language="python")
+    if not known.exact:
+        right.code(shell_snippet(known, scored, k, signed=signed, mlps=mlps), language="bash", wrap_lines=True)
+
+
+def _place(scored: Scored) -> str:
+    """Path of the file or the run's folder, short where it lies below the working folder."""
+    raw = scored.file.path if scored.file is not None else scored.card.run.path  # type: ignore[union-attr]
+    path, here = raw.resolve(), Path.cwd()
+    return os.fspath(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def python_snippet(known: Known, scored: Scored, k: int, *, signed: bool, mlps: bool) -> str:
+    """Python that makes the numbers of the readout."""
+    if scored.file is not None:
+        lines = ["from eapgp.formats import read_scores", f"scores = read_scores({_place(scored)!r})"]
+    else:
+        lines = ["from eapgp.runs.run import open_run", f"scores = open_run({_place(scored)!r}).scores()"]
+    if known.exact:
+        truth = ["from eapgp.ground_truth.planted import planted_circuit", "truth = planted_circuit()"]
+    else:
+        truth = ["from eapgp.ground_truth import ground_truth", f"truth = ground_truth({known.name!r})"]
+    both = [lines[0], truth[0], "from eapgp.ground_truth import precision_recall_at, roc", "", lines[1], truth[1]]
+    how = f"absolute={not signed}, mlps={mlps}"
+    return "\n".join(
+        [
+            *both,
+            f"print(precision_recall_at(scores, truth, [{k}], {how})[0].to_dict())",
+            f'print(roc(scores, truth, level="edges", {how}).auroc)',
+            f'print(roc(scores, truth, level="nodes", {how}).auroc)',
+            "",
+        ]
+    )
+
+
+def shell_snippet(known: Known, scored: Scored, k: int, *, signed: bool, mlps: bool) -> str:
+    """The command that makes the numbers of the readout."""
+    words = ["eapgp", "ground-truth", "--scores" if scored.file is not None else "--run", _place(scored)]
+    words += ["--variant", known.name, "--edges", str(k)]
+    words += [*(["--signed"] if signed else []), *([] if mlps else ["--no-mlps"]), "--json"]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def downloads(known: Known, scored: Scored | None, chosen: Sequence[Scored], k: int, session: Session) -> None:
+    """The known circuit, the table of edges and the numbers, as files."""
+    how = {"signed": session["signed"], "mlps": session["mlps"]}
+    stem = known.name.replace("/", "-")
+    st.caption("The known circuit is written with every edge marked as in or out of it, score 1 or 0.")
+    with st.container(horizontal=True, key="truth-downloads"):
+        for format, suffix, label in (
+            ("mib-json", ".json", "Known circuit (MIB JSON)"),
+            ("csv", ".csv", "Known circuit (CSV)"),
+            ("graphml", ".graphml", "Known circuit (GraphML)"),
+        ):
+            _button(label, f"{stem}{suffix}", lambda format=format, suffix=suffix: _circuit_file(known, format, suffix))
+        if scored is None:
+            return
+        circuit = circuit_at(scored, k, signed=session["signed"])
+        _button(
+            "Found, missed, extra (CSV)",
+            f"{stem}-edges-{k}.csv",
+            lambda: edge_table(known, scored, circuit, signed=session["signed"]).to_csv(index=False).encode(),
+        )
+        _button("Every score (JSON)", f"{stem}-scores-{k}.json", lambda: _report(known, chosen, k, **how))
+
+
+def _button(label: str, file: str, make: Any) -> None:
+    st.download_button(
+        label,
+        make,
+        file_name=file,
+        key=f"truth-get-{file}",
+        icon=":material/download:",
+        on_click="ignore",
+        help=f"Download {file}",
+    )
+
+
+def _circuit_file(known: Known, format: str, suffix: str) -> bytes:
+    from eapgp.formats import write_circuit
+
+    with tempfile.TemporaryDirectory() as folder:
+        return write_circuit(known.circuit, Path(folder) / f"known{suffix}", format=format).read_bytes()
+
+
+def _report(known: Known, chosen: Sequence[Scored], k: int, *, signed: bool, mlps: bool) -> bytes:
+    table = score_table(known, chosen, k, signed=signed, mlps=mlps).astype(object)
+    rows = table.where(table.notna(), None).to_dict(orient="records")
+    for row, scored in zip(rows, chosen, strict=True):
+        row["run" if scored.card is not None else "file"] = scored.id
+    about = {"known": known.name, "source": known.source, "edges": known.circuit.n_kept, "k": k}
+    return json.dumps({**about, "signed": signed, "mlps": mlps, "scores": rows}, indent=1, ensure_ascii=False).encode()

@@ -1,0 +1,301 @@
+"""The Ground truth page: its fields, the known circuits, and the scores held against them.
+
+`ground_truth_missing` says what to do where something is missing; `ground_truth_views` draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.circuits.circuit import Circuit
+from eapgp.circuits.select import select
+from eapgp.errors import EapgpError, one_line
+from eapgp.formats import Imported
+from eapgp.graph import Graph
+from eapgp.ground_truth.compare import Floats, Roc, roc
+from eapgp.ground_truth.manual import GROUND_TRUTHS
+from eapgp.ground_truth.planted import planted_circuit
+from eapgp.ground_truth.roles import Role
+from eapgp.ui.base.draw import plain
+from eapgp.ui.base.fields import choice, flag, integer, names, text
+from eapgp.ui.base.session import Session
+from eapgp.ui.ground_truth import planted
+from eapgp.ui.library import results
+from eapgp.ui.library.circuits import DEFAULT_EDGES
+from eapgp.ui.library.score_files import ScoreFile, ScoreFiles
+from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
+
+PLANTED = "planted"
+READ_IN = "gpt2"  # the model that the manual circuits were read in
+MOST = 10
+TABS = {
+    "roc": "ROC",
+    "recall": "Precision and recall",
+    "edges": "Found, missed, extra",
+    "roles": "Roles",
+    "scores": "Every score",
+    "made": "How it was made",
+    "files": "Download",
+}
+FIELDS = (
+    *FIELDS_OF_RUN,
+    choice(
+        "known",
+        "ioi/hanna2024",
+        lambda: (*GROUND_TRUTHS, PLANTED),
+        "The circuit to hold scores against. The manual ones are readings of GPT-2 small by people; variants of one "
+        "task differ in their edges. The planted one is exact: its model was built by setting the weights.",
+    ),
+    names(
+        "against", (), "Runs and imported files of the same model size whose rankings are compared with it.", most=MOST
+    ),
+    text(
+        "overlay",
+        "",
+        "Whose circuit is drawn over the known one.",
+        pattern=r"(file-)?[0-9a-f]{4,64}",
+        expected="the id of a run or file",
+    ),
+    integer(
+        "k",
+        DEFAULT_EDGES,
+        1,
+        10_000_000,
+        "How many of the strongest edges the circuit takes. It is the same k as on Explore.",
+    ),
+    flag(
+        "signed",
+        False,
+        "Rank by the score itself, so that edges working against the behaviour come last. Usual is by its size: a "
+        "circuit holds both.",
+    ),
+    flag(
+        "mlps",
+        True,
+        "Count MLPs and their edges. Off leaves them out on both sides, as Hanna et al. 2024 do for IOI, whose manual "
+        "circuit is one of attention heads.",
+    ),
+    text("sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"),
+    names("pins", (), "Pinned nodes and edges.", most=40),
+    choice("tab", "roc", tuple(TABS), "Which view is open below the circuit."),
+)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A circuit that is known, by hand or by construction. task: what it belongs to."""
+
+    name: str
+    task: str
+    title: str
+    source: str
+    note: str
+    circuit: Circuit
+    roles: Mapping[str, Role]
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of its model."""
+        return self.circuit.graph
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is true by construction."""
+        return self.name == PLANTED
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def known_circuit(name: str) -> Known:
+    """A manual circuit by `task/variant`, or the planted one."""
+    if name == PLANTED:
+        title = "Planted circuit: true by construction"
+        return Known(PLANTED, planted.TASK, title, planted.SOURCE, planted.NOTE, planted_circuit(), planted.ROLES)
+    truth = GROUND_TRUTHS[name]
+    return Known(name, truth.task, truth.title, truth.source, truth.note, truth.circuit, truth.roles)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores to hold against a known circuit: of a run or of an imported file. node_scores: `[src]` or None."""
+
+    id: str
+    label: str
+    task: str
+    scores: EdgeScores
+    node_scores: Floats | None
+    card: RunInfo | None = None
+    file: ScoreFile | None = None
+
+
+def files() -> ScoreFiles:
+    """The imported files of this library."""
+    return ScoreFiles(results.shelf().library.home)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Reading the file …")
+def _read(path: str, _file: ScoreFile) -> Imported:
+    return _file.read()
+
+
+def of_file(file: ScoreFile) -> Scored:
+    """The scores of an imported file. Errors: FormatError where it was changed since."""
+    read = _read(str(file.path), file)
+    return Scored(file.id, file.name, file.task, read.scores, read.node_scores, file=file)
+
+
+def of_card(card: RunInfo) -> Scored:
+    """The scores of a run. Node scores are left to the edges, so that runs and files are ranked alike."""
+    label = " · ".join(card.told)
+    if card.run.name and card.run.name != planted.TITLE:
+        label += f" · {card.run.name}"
+    if card.task != planted.TASK and card.model_title != READ_IN:
+        label += f" · {card.model_title}"
+    scores = results.attribution(card).scores
+    if card.task == planted.TASK:
+        scores = planted.without_noise(scores)
+    return Scored(card.id, label, card.task, scores, None, card=card)
+
+
+def candidates(known: Known) -> dict[str, Scored]:
+    """Everything that can be held against a known circuit: its model's runs, then files, by id."""
+    cards = results.shelf().cards()
+    if known.exact:
+        return {card.id: of_card(card) for card in planted.planted_cards(cards)}
+    fitting = [card for card in cards if card.graph == known.graph]
+    fitting.sort(key=lambda card: card.task != known.task)
+    found = {card.id: of_card(card) for card in fitting}
+    for file in files().all():
+        try:
+            scored = of_file(file)
+        except EapgpError as error:
+            st.warning(plain(one_line(error)), icon=":material/error:")
+            continue
+        if scored.scores.graph == known.graph:
+            found[scored.id] = scored
+    return _told_apart(found)
+
+
+def _told_apart(found: dict[str, Scored]) -> dict[str, Scored]:
+    """Labels that occur twice get the task and the beginning of the id."""
+    seen: dict[str, int] = {}
+    for scored in found.values():
+        seen[scored.label] = seen.get(scored.label, 0) + 1
+    return {
+        key: scored
+        if seen[scored.label] == 1
+        else Scored(**{**vars(scored), "label": f"{scored.label} · {scored.task} · {key.removeprefix('file-')[:6]}"})
+        for key, scored in found.items()
+    }
+
+
+def default_ids(known: Known, found: Mapping[str, Scored]) -> tuple[str, ...]:
+    """Scores of the known circuit's task (all, where none is), as many as a figure shows well.
+
+    Those of untrained models come last.
+    """
+    of_task = [key for key, scored in found.items() if scored.task == known.task]
+    usual = ("eap", "eap-ig", "eap-gp", "mask-ig", "exact", "random")
+
+    def place(key: str) -> tuple[bool, int]:
+        card = found[key].card
+        method = card.method if card is not None else ""
+        untrained = card is not None and card.untrained
+        return untrained, usual.index(method) if method in usual else len(usual)
+
+    return tuple(sorted(of_task or found, key=place)[:7])
+
+
+def choose(session: Session, known: Known, found: Mapping[str, Scored]) -> list[Scored]:
+    """The scores that are compared; the first of them, or the one picked, is drawn."""
+    kept = tuple(key for key in session["against"] if key in found)
+    session.settle("against", kept, "ids of runs or files of the known circuit's model")
+    session.usual("against", default_ids(known, found))
+    chosen = session.widget(
+        "against",
+        st.multiselect,
+        "Scores",
+        options=list(found),
+        format_func=lambda key: found[key].label if key in found else key,
+        max_selections=MOST,
+        placeholder="Pick runs or files",
+    )
+    return [found[key] for key in chosen if key in found]
+
+
+def choose_known(session: Session) -> Known:
+    """The select box of known circuits."""
+    session.widget(
+        "known",
+        st.selectbox,
+        "Known circuit",
+        options=[*GROUND_TRUTHS, PLANTED],
+        format_func=lambda name: known_circuit(name).title,
+    )
+    return known_circuit(session["known"])
+
+
+def drawn(session: Session, known: Known, chosen: Sequence[Scored]) -> tuple[Scored, int]:
+    """The row of settings above the circuit; returns whose circuit is drawn and its size."""
+    by_id = {scored.id: scored for scored in chosen}
+    session.settle("overlay", session["overlay"] if session["overlay"] in by_id else "", "the id of one of the scores")
+    session.usual("overlay", (fitting(known, chosen) or chosen)[0].id)
+    n_edges = known.graph.n_edges
+    session.settle("k", min(session["k"], n_edges), f"at most {n_edges:,}, the edges of this model")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="truth-controls"):
+        session.widget(
+            "overlay",
+            st.selectbox,
+            "Draw the circuit of",
+            options=list(by_id),
+            format_func=lambda key: by_id[key].label if key in by_id else key,
+            width=250,
+        )
+        session.widget("k", st.number_input, "Circuit size k", min_value=1, max_value=n_edges, step=1, width=130)
+        size = known.circuit.n_kept
+        st.button(
+            f"As many as known ({size:,})",
+            key="as-many",
+            on_click=lambda: session.later(k=size),
+            disabled=session["k"] == size,
+            help="Sets k to the number of edges of the known circuit.",
+        )
+        session.widget("mlps", st.toggle, "Count MLPs", width="content")
+        session.widget("signed", st.toggle, "Rank by sign", width="content")
+    return by_id[session["overlay"]], int(session["k"])
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _circuit(scored_id: str, n: int, absolute: bool, _scores: EdgeScores) -> Circuit:
+    return select(_scores, n=n, absolute=absolute)
+
+
+def circuit_at(scored: Scored, k: int, *, signed: bool) -> Circuit:
+    """The k best edges, pruned to input→logits paths."""
+    return _circuit(scored.id, min(k, scored.scores.graph.n_edges), not signed, scored.scores)
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _roc(scored_id: str, known: str, level: str, absolute: bool, mlps: bool, _scored: Scored) -> Roc:
+    nodes = _scored.node_scores if level == "nodes" else None
+    truth = known_circuit(known).circuit
+    return roc(_scored.scores, truth, level=level, absolute=absolute, mlps=mlps, node_scores=nodes)  # type: ignore[arg-type]
+
+
+def roc_of(scored: Scored, known: Known, level: str, *, signed: bool, mlps: bool) -> Roc:
+    """ROC of a ranking against the known circuit, kept."""
+    return _roc(scored.id, known.name, level, not signed, mlps, scored)
+
+
+def fitting(known: Known, chosen: Sequence[Scored]) -> list[Scored]:
+    """Scores of the known circuit's task."""
+    return [scored for scored in chosen if scored.task == known.task]
+
+
+def unlike(known: Known, chosen: Sequence[Scored]) -> list[Scored]:
+    """Scores that speak of another task than the known circuit."""
+    return [scored for scored in chosen if scored.task and scored.task != known.task]

@@ -1,0 +1,287 @@
+"""What the Ground truth page draws: the overlay, ROC, precision and recall, edges, and roles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from eapgp.attribution.result import EdgeScores
+from eapgp.circuits.circuit import Circuit
+from eapgp.ground_truth.compare import precision_recall
+from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES
+from eapgp.ui.base.draw import chart, dark, plain
+from eapgp.ui.base.session import Session
+from eapgp.ui.ground_truth import planted
+from eapgp.ui.ground_truth.page import Known, Scored, circuit_at, roc_of, unlike
+from eapgp.ui.parts.bound_view import chosen_in, selection_view
+from eapgp.ui.parts.circuit_view import ViewPayload, build_payload
+from eapgp.ui.parts.inspector import Pick
+
+
+def payload_of(session: Session, known: Known, scored: Scored, k: int) -> ViewPayload:
+    """The circuit of the k best edges over the known one: found, missed, extra, with role labels."""
+    return build_payload(
+        scored.scores,
+        n=k,
+        absolute=not session["signed"],
+        truth=known.circuit.edge_names(),
+        roles={node: role.title for node, role in known.roles.items()},
+        view=selection_view(chosen_in(session, known.graph), session["pins"]),
+        filename=f"{known.name.replace('/', '-')}-overlay",
+        caption=f"{scored.label} against {known.title}",
+    )
+
+
+def known_payload(session: Session, known: Known) -> ViewPayload:
+    """The known circuit alone, for a page without scores: every edge drawn alike."""
+    scores = EdgeScores(known.graph, known.circuit.edges.astype(np.float64))
+    return build_payload(
+        scores,
+        circuit=known.circuit,
+        roles={node: role.title for node, role in known.roles.items()},
+        view=selection_view(chosen_in(session, known.graph), session["pins"]),
+        title=known.title,
+        filename=known.name.replace("/", "-"),
+        legend_note="All edges of the known circuit, drawn alike: it has no scores.",
+    )
+
+
+def readout(known: Known, scored: Scored, circuit: Circuit, *, signed: bool, mlps: bool) -> None:
+    """The numbers of the drawn circuit."""
+    edges = precision_recall(circuit, known.circuit, level="edges", mlps=mlps)
+    nodes = precision_recall(circuit, known.circuit, level="nodes", mlps=mlps)
+    ranked = {level: roc_of(scored, known, level, signed=signed, mlps=mlps).auroc for level in ("edges", "nodes")}
+    with st.container(horizontal=True, gap="medium", key="truth-readout"):
+        for label, value, help in (
+            (
+                "Edges found",
+                f"{edges.hits:,} of {edges.n_true:,}",
+                f"Edges of the known circuit among the {edges.n_found:,} that this circuit keeps.",
+            ),
+            ("Precision", _share(edges.precision), "Share of this circuit's edges that are in the known one."),
+            ("Recall", _share(edges.recall), "Share of the known circuit's edges that this one has."),
+            ("AUROC edges", _share(ranked["edges"]), _AUROC.format("edge")),
+            (
+                "Nodes found",
+                f"{nodes.hits:,} of {nodes.n_true:,}",
+                f"Heads and MLPs of the known circuit among the {nodes.n_found:,} that this circuit touches.",
+            ),
+            ("AUROC nodes", _share(ranked["nodes"]), _AUROC.format("head or MLP") + _NODES),
+        ):
+            st.metric(label, value, help=help, width="content")
+
+
+_AUROC = "How likely a {} of the known circuit is ranked above one that is not in it; 0.5 is chance. All sizes at once."
+_NODES = " A node is ranked by its strongest edge, or by node scores where the file has them."
+
+
+def _share(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.3f}"
+
+
+def caution(known: Known, chosen: Sequence[Scored]) -> None:
+    """What the comparison cannot say."""
+    others = unlike(known, chosen)
+    if others:
+        st.warning(
+            f"{plain(others[0].label)} is about {plain(others[0].task)}, the known circuit about {plain(known.task)}: "
+            "agreement is not to be expected. Choose another known circuit or other scores above.",
+            icon=":material/warning:",
+        )
+    if any(scored.file is not None for scored in chosen):
+        st.caption("Signs of imported scores are the file's own; in some published files negative means helpful.")
+
+
+def roc_curves(known: Known, chosen: Sequence[Scored], *, signed: bool, mlps: bool) -> None:
+    """ROC of every ranking, for edges and for nodes."""
+    from eapgp.figures.adapt import roc_line
+    from eapgp.figures.curves import roc
+
+    for column, level in zip(st.columns(2, gap="large"), ("edges", "nodes"), strict=True):
+        lines = [roc_line(one.label, roc_of(one, known, level, signed=signed, mlps=mlps)) for one in chosen]
+        with column:
+            chart(roc(lines, title=f"ROC of {level}", dark=dark()), f"roc-{level}")
+
+
+def recall_curves(known: Known, chosen: Sequence[Scored], *, signed: bool, mlps: bool) -> None:
+    """Precision against recall of every ranking, for edges and for nodes."""
+    from eapgp.figures.adapt import precision_recall_line
+    from eapgp.figures.curves import precision_recall as figure
+
+    for column, level in zip(st.columns(2, gap="large"), ("edges", "nodes"), strict=True):
+        lines, base = [], float("nan")
+        for scored in chosen:
+            found = roc_of(scored, known, level, signed=signed, mlps=mlps)
+            lines.append(precision_recall_line(scored.label, found))
+            base = found.n_true / found.n
+        with column:
+            chart(figure(lines, base_rate=base, title=f"Precision and recall of {level}", dark=dark()), f"pr-{level}")
+
+
+def edge_lists(known: Known, scored: Scored, circuit: Circuit, pick: Pick, *, signed: bool, mlps: bool) -> None:
+    """Which edges were found, missed or are extra; a row selects the edge in the circuit."""
+    from eapgp.figures.adapt import confusion_row
+    from eapgp.figures.evidence import confusion
+
+    rows = []
+    for level in ("edges", "nodes"):
+        overlap = precision_recall(circuit, known.circuit, level=level, mlps=mlps)  # type: ignore[arg-type]
+        rows.append(confusion_row(level, overlap))
+    figure = confusion(rows, unit="edges or nodes", dark=dark())
+    figure.update_yaxes(title_text="")
+    for bar in figure.data:
+        if bar.marker.pattern.shape:
+            bar.marker.pattern.bgcolor = bar.marker.color  # without it the pattern stands on the bare page
+    chart(figure, "truth-parts")
+    table = edge_table(known, scored, circuit, signed=signed)
+
+    def picked() -> None:
+        cells = st.session_state["truth-edges"]["selection"]["rows"]
+        if cells:
+            pick(str(table["edge"].iloc[cells[0]]))
+
+    st.dataframe(
+        table,
+        key="truth-edges",
+        hide_index=True,
+        height=min(40 + 36 * max(1, len(table)), 430),
+        on_select=picked,
+        selection_mode="single-row",
+        column_config={
+            "score": st.column_config.NumberColumn(format="%+.5f", help="Positive: supports the behaviour."),
+            "rank": st.column_config.NumberColumn(help="Place in this ranking of all edges; 1 is the best."),
+            "from": st.column_config.TextColumn("role of the source", help="In the known circuit."),
+            "to": st.column_config.TextColumn("role of the destination", help="In the known circuit."),
+        },
+    )
+    st.caption(
+        "Select a row to see that edge in the circuit above. A missed edge of a low rank number is nearly found."
+    )
+
+
+def edge_table(known: Known, scored: Scored, circuit: Circuit, *, signed: bool) -> pd.DataFrame:
+    """The edges of either circuit with their part (found, missed, extra), score, rank and roles, best first."""
+    from scipy.stats import rankdata
+
+    graph, values = known.graph, np.asarray(scored.scores.values, dtype=np.float64)
+    key = values if signed else np.abs(values)
+    key = np.where(np.isnan(key), -np.inf, key)
+    ranks = np.zeros(key.shape)
+    ranks[graph.mask] = rankdata(-key[graph.mask], method="min")
+    rows, columns = np.nonzero(circuit.edges | known.circuit.edges)
+    rows_of = []
+    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+        inside, true = circuit.edges[row, column], known.circuit.edges[row, column]
+        source, destination = graph.sources[row], graph.nodes[int(graph.destination_nodes[column])]
+        rows_of.append(
+            {
+                "edge": graph.edge_name(row, column),
+                "part": "found" if inside and true else "missed" if true else "extra",
+                "score": float(values[row, column]),
+                "rank": int(ranks[row, column]),
+                "from": _role(known, source),
+                "to": _role(known, destination),
+            }
+        )
+    table = pd.DataFrame(rows_of, columns=["edge", "part", "score", "rank", "from", "to"])
+    return table.sort_values("rank", kind="stable", ignore_index=True)
+
+
+def _role(known: Known, node: str) -> str:
+    return known.roles[node].title if node in known.roles else ""
+
+
+def role_table(known: Known, scored: Scored, circuit: Circuit) -> None:
+    """What the classes of nodes do, and which of them the drawn circuit has."""
+    touched = set(circuit.node_names())
+    members: dict[str, list[str]] = {}
+    about = {}
+    for node, role in known.roles.items():
+        members.setdefault(role.title, []).append(node)
+        about[role.title] = role.explanation
+    rows = [
+        {
+            "role": title,
+            "found": f"{sum(node in touched for node in nodes)} of {len(nodes)}",
+            "share": sum(node in touched for node in nodes) / len(nodes),
+            "nodes found": ", ".join(node for node in nodes if node in touched),
+            "nodes missed": ", ".join(node for node in nodes if node not in touched),
+            "what they do": about[title],
+        }
+        for title, nodes in members.items()
+    ]
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        column_config={
+            "share": st.column_config.ProgressColumn("share", format="percent", min_value=0.0, max_value=1.0),
+            "what they do": st.column_config.TextColumn(width="large"),
+        },
+    )
+    st.caption(
+        f"A node counts as found where a kept edge of the top {circuit.n_selected:,} of {plain(scored.label)} touches "
+        "it. Roles are labelled in the circuit above."
+    )
+
+
+def every_score(known: Known, chosen: Sequence[Scored], k: int, *, signed: bool, mlps: bool) -> None:
+    """All rankings side by side, as numbers."""
+    table = score_table(known, chosen, k, signed=signed, mlps=mlps)
+    three = st.column_config.NumberColumn(format="%.3f")
+    config: dict[str, Any] = {name: three for name in table.columns if table[name].dtype == float}
+    if known.exact:
+        config["saturated edge"] = st.column_config.NumberColumn(
+            "saturated edge: rank", format="%.1f", help=f"Place of {SATURATED_EDGE}; ties take their mean place."
+        )
+        config["its size"] = st.column_config.NumberColumn(
+            format="%.3f", help="|score| of the saturated edge over the largest of all."
+        )
+    st.dataframe(table, hide_index=True, column_config=config)
+    if known.exact:
+        st.markdown(planted_sentence(table))
+    st.caption(
+        "AP: average precision over all thresholds. "
+        + (
+            "The truth is exact here: a miss is a fact about the method on this model, which is made so that gradients "
+            "at the clean prompt cannot see one of the edges."
+            if known.exact
+            else "A manual circuit is somebody's reading: heads that it leaves out can matter, and its edges differ "
+            "between sources. What is extra here may still be real."
+        )
+    )
+
+
+def score_table(known: Known, chosen: Sequence[Scored], k: int, *, signed: bool, mlps: bool) -> pd.DataFrame:
+    """One row per ranking: areas, precision and recall at k, and what is known of the planted circuit."""
+    rows = []
+    for scored in chosen:
+        curves = {level: roc_of(scored, known, level, signed=signed, mlps=mlps) for level in ("edges", "nodes")}
+        circuit = circuit_at(scored, k, signed=signed)
+        overlap = precision_recall(circuit, known.circuit, level="edges", mlps=mlps)
+        row: dict[str, Any] = {
+            "scores": scored.label,
+            "AUROC edges": curves["edges"].auroc,
+            "AP edges": curves["edges"].average_precision,
+            "AUROC nodes": curves["nodes"].auroc,
+            f"precision at {k:,}": overlap.precision,
+            f"recall at {k:,}": overlap.recall,
+        }
+        if known.exact:
+            at = planted.finding(scored.scores)
+            row |= {"true in top 8": at.found, "saturated edge": at.rank, "its size": at.share}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def planted_sentence(table: pd.DataFrame) -> str:
+    """Which methods see the saturated edge, and which do not."""
+    rank = table["saturated edge"]
+    seen = [plain(name) for name in table["scores"][rank <= len(TRUE_EDGES)]]
+    blind = [plain(name) for name in table["scores"][rank > len(TRUE_EDGES)]]
+    words = f"The saturated edge `{SATURATED_EDGE}` is among the {len(TRUE_EDGES)} best of "
+    return f"{words}**{', '.join(seen) or 'none'}**, and is missed by **{', '.join(blind) or 'none'}**."

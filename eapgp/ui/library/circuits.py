@@ -1,0 +1,139 @@
+"""What the pages know about the circuit on screen: its size, what is selected, and its edges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from eapgp.attribution.result import Attribution, EdgeScores
+from eapgp.circuits.circuit import Circuit
+from eapgp.circuits.select import select
+from eapgp.graph import Graph
+from eapgp.ui.library.shelf import RunInfo
+
+if TYPE_CHECKING:
+    from eapgp.ground_truth import Role
+
+DEFAULT_EDGES = 50
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A node or an edge of the graph by name; neither where nothing is selected."""
+
+    node: str = ""
+    edge: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.node or self.edge)
+
+    @property
+    def name(self) -> str:
+        """The name of what is selected."""
+        return self.edge or self.node
+
+
+def selected(graph: Graph, name: str) -> Selected:
+    """What a name means in this graph; nothing where it means nothing."""
+    if "->" in name:
+        try:
+            graph.edge_index(name)
+        except ValueError:
+            return Selected()
+        return Selected(edge=name)
+    return Selected(node=name) if name in graph.nodes else Selected()
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _circuit(run_id: str, n: int, _scores: EdgeScores) -> Circuit:
+    return select(_scores, n=n)
+
+
+def circuit_of(card: RunInfo, scores: EdgeScores, n: int) -> Circuit:
+    """The n strongest edges of a run, pruned to input→logits paths."""
+    return _circuit(card.id, min(n, scores.graph.n_edges), scores)
+
+
+def known_roles(card: RunInfo) -> dict[str, str]:
+    """Roles of nodes from the manual circuits: trained GPT-2 small on a task that people took apart; else none."""
+    from eapgp.ground_truth import GPT2_SMALL, GROUND_TRUTHS, roles
+
+    known = {truth.task for truth in GROUND_TRUTHS.values()}
+    if card.task not in known or card.graph != GPT2_SMALL or card.untrained or not _is_gpt2(card.model):
+        return {}
+    return {node: role.title for node, role in roles(card.task).items()}
+
+
+def known_role(card: RunInfo, node: str) -> Role | None:
+    """The role of one node, where a manual circuit names it."""
+    if node not in known_roles(card):
+        return None
+    from eapgp.ground_truth import roles
+
+    return roles(card.task)[node]
+
+
+def _is_gpt2(model: str) -> bool:
+    """Whether a model goes by GPT-2 small's name: other models have graphs of the same size."""
+    return model.rstrip("/").rpartition("/")[2].lower() in ("gpt2", "gpt2-small")
+
+
+def score_of(scores: EdgeScores, edge: str) -> float:
+    """The score of a named edge."""
+    row, column = scores.graph.edge_index(edge)
+    return float(scores.values[row, column])
+
+
+def rank_of(scores: EdgeScores, edge: str) -> int:
+    """1 for the largest |score|."""
+    value = abs(score_of(scores, edge))
+    known = np.abs(scores.values[scores.graph.mask])
+    return int((known > value).sum()) + 1
+
+
+def node_score(result: Attribution, node: str) -> tuple[float, int]:
+    """A node's own score and its rank by size among sources; for `logits` Σ of the incoming edges, rank 0.
+
+    Without node scores a node is worth Σ of its outgoing edges. What is not known counts as 0.
+    """
+    graph = result.graph
+    values = np.where(graph.mask, np.nan_to_num(result.scores.values), 0.0)
+    if node == "logits":
+        return float(values[:, graph.destination_nodes == graph.nodes.index(node)].sum()), 0
+    sums = values.sum(axis=1) if result.node_scores is None else np.nan_to_num(result.node_scores)
+    own = float(sums[graph.source_index(node)])
+    return own, int((np.abs(sums) > abs(own)).sum()) + 1
+
+
+def four_lists(scores: EdgeScores, node: str, *, n: int = 6) -> Mapping[str, pd.DataFrame]:
+    """Strongest edges of a node: into it and out of it, supporting and working against.
+
+    Keys: "in+", "in-", "out+", "out-"; columns edge, score. `input` has no incoming edges and
+    `logits` no outgoing ones.
+    """
+    graph = scores.graph
+    lists = {}
+    for side in ("in", "out"):
+        allowed = graph.mask.copy()
+        if side == "in":
+            allowed &= (graph.destination_nodes == graph.nodes.index(node))[None, :]
+        elif node == "logits":
+            allowed[:] = False
+        else:
+            allowed &= (np.arange(graph.n_sources) == graph.source_index(node))[:, None]
+        for sign in ("+", "-"):
+            lists[side + sign] = _strongest(scores, allowed, 1.0 if sign == "+" else -1.0, n)
+    return lists
+
+
+def _strongest(scores: EdgeScores, allowed: Any, sign: float, n: int) -> pd.DataFrame:
+    rows, columns = np.nonzero(allowed & (np.nan_to_num(scores.values) * sign > 0))
+    values = scores.values[rows, columns]
+    order = np.argsort(-np.abs(values), kind="stable")[:n]
+    names = [scores.graph.edge_name(int(rows[i]), int(columns[i])) for i in order]
+    return pd.DataFrame({"edge": names, "score": values[order].astype(float)})

@@ -1,0 +1,79 @@
+"""Which models may be run unasked, and on which lane; the rest waits for a click."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from eapgp.runs.spec import RunSpec
+from eapgp.ui.base.draw import plain
+from eapgp.ui.jobs.server import lane_of
+from eapgp.ui.library.shelf import RunInfo
+
+_AGREED = "eapgp-agreed"
+SMALL_MODEL = 200_000_000  # parameters up to which the live readout may keep a copy of its own
+
+
+def lane_of_card(card: RunInfo) -> str:
+    """The lane of quick readouts of a run."""
+    spec = card.run.spec
+    return live_lane(card.model, spec or RunSpec())
+
+
+def live_lane(model: str, spec: RunSpec | None = None) -> str:
+    """The lane of quick readouts: one of its own for small models, else that of the long jobs."""
+    from eapgp.models.catalogue import find_model
+
+    entry = find_model(model)
+    small = entry is not None and entry.parameters <= SMALL_MODEL
+    return "live" if small else lane_of(spec or RunSpec())
+
+
+def runs_at_once(model: str) -> bool:
+    """Whether a page may run a model unasked: it is small and needs no download."""
+    from eapgp.models.catalogue import find_model
+
+    entry = find_model(model)
+    return entry is not None and entry.parameters <= SMALL_MODEL and at_hand(model)
+
+
+def at_hand(model: str) -> bool:
+    """Whether a model can be loaded without the network: bundled, a folder, or fetched before."""
+    from eapgp.models.catalogue import find_model
+
+    entry = find_model(model)
+    if (entry is not None and entry.source == "bundled") or Path(model).expanduser().is_dir():
+        return True
+    source = entry.source if entry is not None else model
+    if source.count("/") != 1:
+        return False
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(source, "config.json"), str)
+
+
+def agreed(card: RunInfo) -> bool:
+    """Whether the model of a run may be run without asking (again)."""
+    return runs_at_once(card.model) or card.id in st.session_state.get(_AGREED, ())
+
+
+def may_run(card: RunInfo, what: str, *, key: str) -> bool:
+    """Whether the model of a run may be run now; where it is large or must be fetched, a button asks first.
+
+    what: what it is run for, as the button says it, e.g. "Measure this circuit".
+    """
+    if agreed(card):
+        return True
+    fetched = "" if at_hand(card.model) else " and first fetches it from Hugging Face"
+    pressed = st.button(
+        what,
+        key=key,
+        icon=":material/play_arrow:",
+        help=f"Runs {plain(card.model)} in the background{fetched}. It is not done unasked because the model is large "
+        "or not on this machine; after this click, what this page shows of the run is measured as it changes.",
+    )
+    if pressed:
+        st.session_state.setdefault(_AGREED, set()).add(card.id)
+        st.rerun()
+    return False

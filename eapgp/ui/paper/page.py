@@ -1,0 +1,325 @@
+"""The Paper page: its fields, what was reproduced already, and the sidebar that runs the protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from eapgp.errors import FormatError
+from eapgp.study.plan import Study
+from eapgp.study.published import HEADLINE_SIZE, N_EDGES, is_gpt2_small
+from eapgp.study.reproduce import FEASIBLE_EDGES, not_run, study_of
+from eapgp.study.reproduce_bundled import bundled_file
+from eapgp.study.reproduce_result import METHODS, TASKS, Asked, Reproduction, read_reproduction
+from eapgp.ui.base.draw import plain
+from eapgp.ui.base.fields import choice, flag, integer, text
+from eapgp.ui.base.session import Session
+from eapgp.ui.jobs import server
+from eapgp.ui.jobs.manager import JobView
+from eapgp.ui.jobs.polling import poll
+from eapgp.ui.jobs.progress import progress_text, seconds_text, stop_button
+from eapgp.ui.library import results
+from eapgp.ui.paper import jobs as work
+from eapgp.ui.sidebar.settings import FIELDS as RUN_FIELDS
+
+_SHARED = {field.name: field for field in RUN_FIELDS}
+EXACT = {"auto": None, "yes": True, "no": False}
+TABS = {
+    "cells": "Every cell",
+    "all": "All tasks",
+    "manual": "Manual circuits",
+    "protocol": "The protocol",
+    "made": "How it was made",
+}
+_LAST = "eapgp-last-paper"
+NOT_YET = "not run yet"
+FIELDS = (
+    _SHARED["model"],
+    integer(
+        "first",
+        len(TASKS),
+        1,
+        len(TASKS),
+        "How many of the six tasks are run, in the paper's order, for a quick pass.",
+    ),
+    integer(
+        "each",
+        0,
+        0,
+        5000,
+        "Prompt pairs per task. 0 takes the usual number: 64 for the demo model, 100 for others. Fewer pairs are "
+        "quicker and give wider intervals.",
+    ),
+    choice(
+        "exact",
+        "auto",
+        tuple(EXACT),
+        f"Whether every edge is also patched one at a time. If small: on models of up to {FEASIBLE_EDGES:,} edges; on "
+        "GPT-2 small it takes hours.",
+    ),
+    _SHARED["seed"],
+    text(
+        "job",
+        "",
+        "The computation that this page waits for.",
+        pattern=r"paper-[\w.\-]{1,120}",
+        expected="a job's id",
+    ),
+    choice("on", "ioi", (*TASKS,), "Whose curves are drawn."),
+    integer(
+        "size",
+        0,
+        0,
+        10_000_000,
+        "Size of the circuits in the table of outcomes, in edges. The first choice is the paper's headline: 2.5 % of "
+        "the edges, 812 on GPT-2 small.",
+    ),
+    flag(
+        "gpt2",
+        True,
+        "On another model: also show what is published for GPT-2 small at the same share of its edges. It is no target "
+        "for that model.",
+    ),
+    choice("tab", "cells", tuple(TABS), "Which view is open below the curves."),
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page shows. answers: whether it is what the settings ask for; bundled: it came with the project."""
+
+    asked: Asked
+    result: Reproduction | None
+    answers: bool
+    bundled: bool
+    job: JobView | None
+
+
+# -- what was reproduced already ---------------------------------------------------------------
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _read(path: str, changed: int) -> Reproduction:
+    return read_reproduction(path)
+
+
+def _stored(path: Path) -> Reproduction | None:
+    """What a file holds; None where it is missing or cannot be read (it is then made again)."""
+    try:
+        return _read(str(path), path.stat().st_mtime_ns)
+    except (OSError, FormatError):
+        return None
+
+
+def bundled() -> Reproduction | None:
+    """The reproduction that comes with the project."""
+    path = bundled_file()
+    return None if path is None else _stored(path)
+
+
+def asked_of(session: Session) -> Asked:
+    """What the settings ask for."""
+    return Asked(
+        model=session["model"],
+        limit=session["first"],
+        pairs=session["each"] or None,
+        exact=EXACT[session["exact"]],
+        seed=session["seed"],
+    )
+
+
+def find(asked: Asked) -> tuple[Reproduction | None, bool]:
+    """The reproduction that answers, and whether it is the bundled one."""
+    own = _stored(work.result_file(asked, results.shelf().library))
+    if own is not None and own.asked == asked:
+        return own, False
+    known = bundled()
+    return (known, True) if known is not None and known.asked == asked else (None, False)
+
+
+def _last() -> tuple[Reproduction | None, bool]:
+    """What was shown before these settings, else the bundled one."""
+    before: Asked | None = st.session_state.get(_LAST)
+    if before is not None:
+        result, is_bundled = find(before)
+        if result is not None:
+            return result, is_bundled
+    return bundled(), True
+
+
+# -- the sidebar -------------------------------------------------------------------------------
+
+
+def open_panel(session: Session) -> Shown:
+    """Draw the sidebar and find what to show."""
+    with st.sidebar:
+        _settings(session)
+        asked = asked_of(session)
+        result, is_bundled = find(asked)
+        job = _controls(session, asked, answered=result is not None)
+    if result is not None:
+        st.session_state[_LAST] = asked
+        return Shown(asked, result, True, is_bundled, job)
+    if job is not None and job.state == "done" and isinstance(job.result, Reproduction):
+        return Shown(asked, job.result, True, False, job)
+    if is_gpt2_small(asked.model):
+        return Shown(asked, not_run(asked, NOT_YET), False, False, job)
+    result, is_bundled = _last()
+    return Shown(asked, result, False, is_bundled, job)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _study(asked: Asked) -> Study:
+    return study_of(asked)
+
+
+def _settings(session: Session) -> None:
+    from eapgp.models.catalogue import CATALOGUE
+
+    titles = {entry.name: entry.title for entry in CATALOGUE} | {"demo": "Demo model (bundled)"}
+    models = list(titles)
+    if session["model"] not in models:
+        models.append(session["model"])
+    st.subheader("The protocol on", anchor=False)
+    session.widget(
+        "model",
+        st.selectbox,
+        "Model",
+        options=models,
+        format_func=lambda name: titles.get(name, name),
+        accept_new_options=True,
+    )
+    left, right = st.columns(2)
+    with left:
+        session.widget("first", st.number_input, "First tasks", min_value=1, max_value=len(TASKS), step=1)
+        session.widget("seed", st.number_input, "Seed", min_value=0, max_value=2**31 - 1, step=1)
+    with right:
+        session.widget("each", st.number_input, "Pairs (0: usual)", min_value=0, max_value=5000, step=1)
+        session.widget(
+            "exact",
+            st.selectbox,
+            "Exact patching",
+            options=list(EXACT),
+            format_func={"auto": "If small", "yes": "Yes", "no": "No"}.__getitem__,
+        )
+
+
+def _controls(session: Session, asked: Asked, *, answered: bool) -> JobView | None:
+    job_id = work.job_key(asked)
+    job = server.job(job_id)
+    if job is None or not job.live:
+        study = _study(asked)
+        st.caption(_cost(study, asked))
+        pressed = st.button(
+            "Reproduced" if answered else "Run the protocol",
+            key="run-button",
+            type="primary",
+            width="stretch",
+            icon=":material/check:" if answered else ":material/play_arrow:",
+            disabled=answered,
+            help="This outcome is stored and on screen. Change a setting to run another."
+            if answered
+            else "Runs what 'eapgp reproduce' runs, in the background. What is finished stays, also after Cancel.",
+        )
+        if pressed:
+            _start(asked, study)
+            session["job"] = job_id
+            st.rerun()  # the button gives way to the progress
+    if job is not None and job.live:
+        poll(job_id, _progress, every=1.0)
+    elif session["job"]:
+        session["job"] = ""
+    return job
+
+
+def _cost(study: Study, asked: Asked) -> str:
+    """What the run will take, as far as it can be told before."""
+    passes = work.passes(study)
+    parts = [f"{len(study.cells)} runs of {asked.n_pairs} pairs"]
+    if passes is not None:
+        parts.append(f"about {passes:,.0f} passes over a pair")
+    known = bundled()
+    if known is not None and known.model == asked.model and known.made:
+        parts.append(
+            f"the whole protocol took {seconds_text(known.made['seconds'])} where the bundled outcome was made"
+        )
+    return plain("; ".join(parts)) + "."
+
+
+def _start(asked: Asked, study: Study) -> None:
+    job_id, shelf = work.job_key(asked), results.shelf()
+    lane = server.lane_of(study.cells[0].spec)
+    job = work.reproduce_work(server.workshop(), lane, asked, shelf.library)
+    server.manager().forget(job_id)  # what failed or found no weights is tried again
+    server.manager().submit(job_id, f"the paper's protocol on {asked.model}", job, lane=lane)
+
+
+def _progress(job: JobView) -> None:
+    st.progress(job.fraction, text=progress_text(job))
+    stop_button(
+        job,
+        key="cancel-button",
+        width="stretch",
+        help="Stop. The runs that are finished stay in the library, and Run goes on from there.",
+    )
+
+
+# -- what the page says first ------------------------------------------------------------------
+
+
+def say(session: Session, shown: Shown) -> None:
+    """What was wrong with the link, what failed, and whether the picture lags behind the settings."""
+    for problem in session.problems:
+        st.warning(plain(problem), icon=":material/link_off:")
+    job = shown.job
+    if job is not None and job.state == "failed":
+        st.error(plain(job.message), icon=":material/error:", title="The protocol failed")
+    elif job is not None and job.state == "cancelled" and not shown.answers:
+        st.info("Cancelled. What was finished is kept; **Run the protocol** goes on.", icon=":material/cancel:")
+    if shown.job is not None and shown.job.live:
+        st.fragment(_board, run_every=3.0)(shown.asked)
+    elif shown.result is not None and not shown.answers and shown.result.ran:
+        st.info(
+            "The settings on the left have no outcome yet: press **Run the protocol**. Meanwhile this shows "
+            f"{plain(shown.result.model)}, {shown.result.asked.n_pairs} pairs per task.",
+            icon=":material/hourglass_empty:",
+        )
+
+
+def _board(asked: Asked) -> None:
+    """Which cells are done, which one is being computed."""
+    import pandas as pd
+
+    job = server.job(work.job_key(asked))
+    if job is None or not job.live:
+        return
+    states = work.board(_study(asked), results.shelf().library, running=job.state == "running")
+    table = pd.DataFrame(states).T
+    table.columns = pd.Index([method_name(name) for name in table.columns])
+    table.index.name = "task"
+    st.dataframe(table, key="paper-board")
+    st.caption("What is being computed. A finished cell stays, whatever happens to the rest.")
+
+
+def method_name(method: str) -> str:
+    """Short name of a method of the protocol."""
+    from eapgp.ui.base.names import variant
+
+    return variant(method, METHODS[method])
+
+
+def headline_size(result: Reproduction) -> int:
+    """The circuit size of the paper's headline cell: 2.5 % of the edges."""
+    sizes = sorted({row.edges for row in result.rows})
+    share = HEADLINE_SIZE / N_EDGES
+    return min(sizes, key=lambda size: abs(size / max(result.n_edges, 1) - share)) if result.n_edges else HEADLINE_SIZE
+
+
+def question_of(result: Reproduction) -> dict[str, Any]:
+    """The arguments of `eapgp.reproduce` that differ from its defaults."""
+    asked = result.asked
+    given = {"limit": asked.limit, "pairs": asked.pairs, "exact": asked.exact, "seed": asked.seed or None}
+    return {name: value for name, value in given.items() if value is not None}

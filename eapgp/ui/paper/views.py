@@ -1,0 +1,346 @@
+"""What the Paper page draws of a reproduction: outcomes beside published numbers, curves, tables, how it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from eapgp.models.catalogue import find_model
+from eapgp.study.published import ABSTRACT, HANNA_2024, HEADLINE_SIZE, N_EDGES, SIZES, ZHANG_2025, is_gpt2_small
+from eapgp.study.reproduce import FEASIBLE_EDGES, GRID
+from eapgp.study.reproduce_result import (
+    HIGHER,
+    LOWER,
+    METHODS,
+    NOT_RUN,
+    REPRODUCED,
+    TASKS,
+    TOLERANCE,
+    UNPUBLISHED,
+    VERDICTS,
+    Reproduction,
+    Row,
+)
+from eapgp.ui.base.draw import chart, dark, plain
+from eapgp.ui.base.routes import page_file
+from eapgp.ui.base.session import Session
+from eapgp.ui.paper.page import NOT_YET, Shown, headline_size, method_name
+
+_MARKS = {REPRODUCED: "✓", HIGHER: "▲", LOWER: "▼", NOT_RUN: "○", UNPUBLISHED: "–"}
+_MEANINGS = {
+    REPRODUCED: f"The published value lies in our 95 % interval widened by {TOLERANCE} on both sides.",
+    HIGHER: f"Our interval lies above the published value by more than {TOLERANCE}.",
+    LOWER: f"Our interval lies below the published value by more than {TOLERANCE}.",
+    NOT_RUN: "Not computed here: no weights, not asked for, or it failed. No value is shown.",
+    UNPUBLISHED: "Computed, but nothing is published for this model, task, method and size.",
+}
+_CHARTS = "paper-curves"
+
+
+def heading(shown: Shown) -> None:
+    """What the page shows."""
+    result = shown.result
+    model = "the demo model" if result is None or result.model == "demo" else result.model
+    st.title("The paper's protocol", anchor=False)
+    st.caption(
+        f"Zhang et al. 2025 (arXiv:2502.06852) and Hanna et al. 2024 (arXiv:2403.17806) on {plain(model)}: how "
+        "faithful the circuits of four methods are on six tasks, beside the published numbers."
+    )
+
+
+def nothing() -> None:
+    """Where not even the bundled reproduction is there."""
+    st.info(
+        "No outcome is here yet. Press **Run the protocol** on the left; the demo model takes some minutes.",
+        icon=":material/play_arrow:",
+    )
+
+
+def whose(result: Reproduction) -> None:
+    """Whose numbers stand beside whose, and other remarks that belong to every number."""
+    if result.ran:
+        few = [remark for remark in result.remarks if remark.startswith("Only ")]
+        for remark in few:
+            st.warning(plain(remark), icon=":material/warning:")
+    if result.is_published or not result.ran:
+        if result.ran and find_model(result.model) is None:
+            st.caption(plain(result.remarks[0]))
+        return
+    model = "the demo model" if result.model == "demo" else result.model
+    first = f"Nothing is published for {plain(model)}: this shows that the protocol runs and what it gives."
+    st.info(
+        f"{plain(result.remarks[0]) if is_gpt2_small(result.model) else first} The published "
+        "numbers below are **GPT-2 small's, another model's**, at the same share of its edges. They are no target "
+        "here, and no verdict rests on them.",
+        icon=":material/compare:",
+    )
+
+
+def verdicts(result: Reproduction) -> None:
+    """How many cells have each verdict."""
+    counts = result.verdicts()
+    with st.container(horizontal=True, gap="medium", key="paper-verdicts"):
+        for verdict in VERDICTS:
+            label = f"{_MARKS[verdict]} {verdict.capitalize()}"
+            st.metric(label, counts[verdict], help=_MEANINGS[verdict], width="content")
+    reasons = {row.note for row in result.rows if row.verdict == NOT_RUN and row.note}
+    if not result.ran:
+        _nothing_ran(result, reasons)
+    elif reasons:
+        st.caption("Not run: " + plain("; ".join(sorted(reasons)[:3])) + ".")
+
+
+def _nothing_ran(result: Reproduction, reasons: set[str]) -> None:
+    why = "; ".join(sorted(reasons)[:2])
+    what = (
+        "**Run the protocol** needs the model's weights: they are fetched from Hugging Face, or give the path of a "
+        "local folder as the model."
+        if why == NOT_YET
+        else plain(why)
+    )
+    st.warning(
+        f"Nothing of this was run here, so only the published numbers are shown. {what}", icon=":material/cloud_off:"
+    )
+
+
+# -- outcomes at one size ----------------------------------------------------------------------
+
+
+def outcomes(session: Session, result: Reproduction) -> None:
+    """Task by method at one size of circuit: ours with its interval, what is published, and the verdict."""
+    sizes = sorted({row.edges for row in result.rows})
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="paper-size"):
+        size = _choose_size(session, result, sizes)
+        if not result.is_published and any(row.gpt2_small is not None for row in result.rows):
+            session.widget("gpt2", st.toggle, "GPT-2 small's published numbers", width="content")
+    rows = [row for row in result.rows if row.edges == size]
+    st.dataframe(
+        outcome_table(result, rows, beside=bool(session["gpt2"])),
+        key="paper-outcomes",
+        hide_index=True,
+        height=38 + 30 * len(rows),
+        row_height=30,
+        placeholder="–",
+        column_config=_columns(result),
+    )
+    st.caption(
+        "Normalised faithfulness: 1 is all of the behaviour, 0 what the corrupted run does. The interval is over "
+        "prompt pairs drawn with replacement (95 %). Published values were measured on other prompts and have none."
+    )
+
+
+def _choose_size(session: Session, result: Reproduction, sizes: list[int]) -> int:
+    usual = headline_size(result)
+    options = [0, *(size for size in sizes if size != usual)]  # 0 is the headline, whatever the model
+    session.settle("size", session["size"] if session["size"] in options else 0, "a size that was measured")
+    share = max(result.n_edges, 1)
+
+    def name(size: int) -> str:
+        edges, word = (size, "") if size else (usual, "Headline: ")
+        return f"{word}{edges:,} edges ({edges / share:.2%})" if result.n_edges else f"{word}{edges:,} edges"
+
+    chosen = session.widget("size", st.selectbox, "Size of the circuits", options=options, format_func=name, width=280)
+    return int(chosen) or usual
+
+
+def outcome_table(result: Reproduction, rows: list[Row], *, beside: bool) -> pd.DataFrame:
+    """The rows as the page lists them."""
+    values: list[dict[str, Any]] = []
+    for row in rows:
+        entry = {
+            "task": row.task,
+            "method": method_name(row.method),
+            "edges": row.edges,
+            "ours": row.value,
+            "interval": "–" if row.low is None or row.high is None else f"{row.low:.3f} … {row.high:.3f}",
+            "published": row.published,
+            "verdict": f"{_MARKS[row.verdict]} {row.verdict}",
+        }
+        if beside and not result.is_published:
+            entry["gpt2_small"] = row.gpt2_small
+        values.append({**entry, "remark": row.note})
+    table = pd.DataFrame(values)
+    for name in ("ours", "published", "gpt2_small"):
+        if name in table:
+            table[name] = table[name].astype(float)
+    if len({row.edges for row in rows}) == 1:
+        table = table.drop(columns="edges")
+    if not result.is_published:
+        table = table.drop(columns="published")
+    return table if result.ran and any(row.note for row in rows) else table.drop(columns="remark")
+
+
+def _columns(result: Reproduction) -> dict[str, Any]:
+    number = st.column_config.NumberColumn
+    about = f"{HANNA_2024}; at {HEADLINE_SIZE} edges: {ZHANG_2025}."
+    model = "the demo model" if result.model == "demo" else result.model
+    return {
+        "task": st.column_config.TextColumn("Task"),
+        "method": st.column_config.TextColumn("Method"),
+        "edges": number("Edges", format="localized", help="Edges selected, before dead ends are pruned."),
+        "share": number("Share", format="percent"),
+        "ours": number("Ours", format="%.3f", help=f"Normalised faithfulness of {model}'s circuits, measured here."),
+        "interval": st.column_config.TextColumn("95 % interval"),
+        "published": number("Published", format="%.3f", help=about),
+        "verdict": st.column_config.TextColumn("Verdict", help=" ".join(_MEANINGS.values())),
+        "gpt2_small": number(
+            "GPT-2 small, published",
+            format="%.3f",
+            help=f"Another model's, at the same share of its edges; no target for {model}. {about}",
+        ),
+        "remark": st.column_config.TextColumn("Remark"),
+    }
+
+
+# -- curves ------------------------------------------------------------------------------------
+
+
+def curves(session: Session, result: Reproduction) -> None:
+    """Faithfulness by size on one task."""
+    tasks = list(result.tasks)
+    task = session.widget("on", st.segmented_control, "Task", options=tasks, format_func=_task_title, required=True)
+    _curve(session, result, str(task), _CHARTS)
+
+
+def all_curves(session: Session, result: Reproduction) -> None:
+    """Every task's curves."""
+    for start in range(0, len(result.tasks), 2):
+        for column, task in zip(st.columns(2, gap="medium"), result.tasks[start : start + 2], strict=False):
+            with column:
+                _curve(session, result, task, f"paper-{task}", height=400)
+
+
+def _curve(session: Session, result: Reproduction, task: str, key: str, *, height: int | None = None) -> None:
+    from eapgp.study.reproduce_page import task_figure
+
+    figure = task_figure(result, task, title=_task_title(task), dark=dark(), beside=bool(session["gpt2"]))
+    if figure is None:
+        st.caption(f"{_task_title(task)}: nothing was run, and nothing is published.")
+        return
+    if height:
+        figure.update_layout(height=height)
+    chart(figure, key)
+
+
+def _task_title(task: str) -> str:
+    from eapgp.tasks import TASKS as KNOWN
+
+    return KNOWN[task].title if task in KNOWN else task
+
+
+# -- the tabs ----------------------------------------------------------------------------------
+
+
+def cells(session: Session, result: Reproduction) -> None:
+    """Every cell, and downloads of all of it."""
+    rows = list(result.rows)
+    table = outcome_table(result, rows, beside=bool(session["gpt2"]))
+    table.insert(3, "share", [row.share for row in rows])
+    st.dataframe(
+        table,
+        key="paper-cells",
+        hide_index=True,
+        height=420,
+        row_height=28,
+        placeholder="–",
+        column_config=_columns(result),
+    )
+    downloads(result)
+
+
+def downloads(result: Reproduction) -> None:
+    """The whole outcome as CSV, JSON, Markdown and one HTML file."""
+    from eapgp.study.reproduce_page import html_page, markdown_page
+
+    stem = result.asked.name
+    with st.container(horizontal=True, key="paper-downloads"):
+        _download("CSV", f"{stem}.csv", lambda: result.table().to_csv(index=False), "Every cell, one a row.")
+        _download(
+            "JSON", f"{stem}.json", lambda: json.dumps(result.to_dict()), "Everything, as 'eapgp reproduce' keeps it."
+        )
+        _download("HTML report", f"{stem}.html", lambda: html_page(result), "One file with figures; needs no network.")
+        _download("Markdown report", f"{stem}.md", lambda: markdown_page(result), "The report as text.")
+
+
+def _download(label: str, file: str, make: Callable[[], str], help: str) -> None:
+    st.download_button(
+        label,
+        lambda: make().encode(),
+        file_name=file,
+        key=f"paper-download-{label}",
+        icon=":material/download:",
+        on_click="ignore",
+        help=help,
+    )
+
+
+def manual(result: Reproduction) -> None:
+    """Precision and recall against the manual circuits of GPT-2 small."""
+    from eapgp.study.reproduce_page import manual_figure
+
+    if not result.overlaps:
+        model = "the demo model" if result.model == "demo" else result.model
+        why = "were not scored yet" if result.is_published else "has no manual circuit"
+        st.info(
+            f"{plain(model[0].upper() + model[1:])} {why}. The manual circuits (IOI and greater-than) were read out of "
+            "GPT-2 small by people, so precision and recall against them exist for GPT-2 small only. Run the protocol "
+            "on it, or put scores that you already have beside them on the Ground truth page.",
+            icon=":material/fact_check:",
+        )
+        st.page_link(page_file("ground_truth"), label="Ground truth", icon=":material/fact_check:")
+        return
+    frame = result.manual()
+    for task, part in frame.groupby("task", sort=False):
+        variant = str(part["circuit"].iloc[0])
+        figure = manual_figure(result, str(task), variant, dark=dark())
+        if figure is not None:
+            chart(figure, f"paper-manual-{task}")
+    shares = [name for name in frame.columns if name.endswith(("precision", "recall"))]
+    st.dataframe(
+        frame,
+        key="paper-manual-table",
+        hide_index=True,
+        height=360,
+        placeholder="–",
+        column_config={name: st.column_config.NumberColumn(name.replace("_", ": "), format="%.3f") for name in shares},
+    )
+    st.caption(
+        "Precision: share of the circuit that is in the manual one; recall: share of the manual one that was found. "
+        "The strongest edges by absolute score, dead ends pruned. The manual circuits are people's reading."
+    )
+
+
+def protocol(result: Reproduction) -> None:
+    """What the paper does, and how far it is followed here."""
+    sizes = (
+        f"{GRID[0]} … {GRID[-1]:,} of {N_EDGES:,} edges ({len(GRID)} sizes); other models: the same shares and larger"
+    )
+    facts = [
+        ("Tasks", ", ".join(_task_title(task) for task in TASKS)),
+        ("Methods", "; ".join(f"{method_name(name)}{_options(options)}" for name, options in METHODS.items())),
+        ("Exact patching", f"where feasible: up to {FEASIBLE_EDGES:,} edges, beyond where it is asked for"),
+        ("Weights", "raw: no folding, no centring"),
+        ("Circuits", "greedy from the logits by absolute score, dead ends pruned, the rest carries the corrupted run"),
+        ("Sizes", sizes),
+        ("Measure", "normalised faithfulness of each task's metric, 95 % bootstrap interval over prompt pairs"),
+        ("Manual circuits", "precision and recall of edges and nodes, GPT-2 small on IOI and greater-than"),
+        (
+            "Published numbers",
+            f"{HANNA_2024}: {', '.join(f'{size:,}' for size in SIZES)} edges. {ZHANG_2025}: {HEADLINE_SIZE}",
+        ),
+        ("The paper's claim", ABSTRACT),
+        ("Prompts", "made by this project's own generators, so published values are of other prompts of the same kind"),
+    ]
+    table = pd.DataFrame(facts, columns=["", "what"]).set_index("")
+    st.table(table.map(plain), border="horizontal", hide_header=True)
+    for remark in result.remarks:
+        st.caption(plain(remark))
+
+
+def _options(options: dict[str, Any]) -> str:
+    steps = options.get("steps")
+    return f" (k = {steps})" if steps else ""

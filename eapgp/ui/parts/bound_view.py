@@ -1,0 +1,194 @@
+"""The circuit view as the pages use it: what the user does in it becomes fields of the session.
+
+The slider is the field `k`, the selection `sel`, the pins `pins`. A page that also takes
+`VIEW_FIELDS` keeps filters, zoom, groups and trace in its link.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, unquote
+
+import streamlit as st
+
+from eapgp.graph import EDGE_TYPES, Graph
+from eapgp.ui.base.fields import Field, choice, flag, names, number, text
+from eapgp.ui.base.session import Session
+from eapgp.ui.library.circuits import Selected, selected
+from eapgp.ui.parts.circuit_view import ViewPayload, ViewState, circuit_view
+
+Group = tuple[str, tuple[str, ...], bool]
+MOST_GROUPS = 40
+_NODE = re.compile(r"a\d+\.h\d+|m\d+")
+
+
+def _read_groups(given: str) -> tuple[Group, ...]:
+    """`name:node,node|name:node,node!`; the mark says that the group is open."""
+    made = []
+    for part in given.split("|"):
+        name, colon, nodes = part.partition(":")
+        members = tuple(nodes.removesuffix("!").split(","))
+        if not name or not colon or not all(_NODE.fullmatch(node) for node in members):
+            raise ValueError("expected groups such as Movers:a9.h6,a9.h9|Others:m0,m1")
+        made.append((unquote(name)[:60], members, not nodes.endswith("!")))
+    if len(made) > MOST_GROUPS:
+        raise ValueError(f"expected at most {MOST_GROUPS} groups")
+    return tuple(made)
+
+
+def _show_groups(groups: Sequence[Group]) -> str:
+    return "|".join(
+        f"{quote(name, safe=' ')}:{','.join(nodes)}{'' if collapsed else '!'}" for name, nodes, collapsed in groups
+    )
+
+
+def _read_into(given: str) -> tuple[str, ...]:
+    parts = given.split(",")
+    if not set(parts) <= set(EDGE_TYPES):
+        raise ValueError(f"expected some of {', '.join(EDGE_TYPES)} joined by commas")
+    return tuple(kind for kind in EDGE_TYPES if kind in parts)
+
+
+VIEW_FIELDS = (
+    names("pins", (), "Pinned nodes and edges.", most=40),
+    choice(
+        "sign", "all", ("all", "plus", "minus"), "Which edges are shown: all, supporting (plus) or working against."
+    ),
+    Field("into", EDGE_TYPES, _read_into, "Which inputs shown edges enter by.", ",".join),
+    text("layers", "", "First and last layer shown.", pattern=r"\d{1,4}-\d{1,4}", expected="two layers such as 0-3"),
+    number("least", 0.0, 0.0, 1e12, "Smallest |score| shown."),
+    choice("width", "sqrt", ("sqrt", "log"), "Whether line width grows with √|score| or its logarithm."),
+    flag("trace", False, "Show every path through the selection."),
+    text(
+        "zoom",
+        "",
+        "Zoom and the point in the middle, as shares of the drawing.",
+        pattern=r"[\d.]{1,8},[\d.]{1,6},[\d.]{1,6}",
+        expected="three numbers such as 1.8,0.5,0.5",
+    ),
+    Field("groups", (), _read_groups, "Named groups of nodes.", _show_groups),
+)
+
+
+def chosen_in(session: Session, graph: Graph) -> Selected:
+    """The selected node or edge; a selection or pins that this graph lacks are let go of."""
+    node = "a node or edge of this model such as m0 or m0->logits"
+    session.settle("sel", session["sel"] if selected(graph, session["sel"]) else "", node)
+    session.settle("pins", tuple(name for name in session["pins"] if selected(graph, name)), node)
+    return selected(graph, session["sel"])
+
+
+def size_in(session: Session, graph: Graph) -> int:
+    """The circuit size k, no larger than the graph; a larger one stays for the next model."""
+    k = min(session["k"], graph.n_edges)
+    if session.linked("k"):
+        session.settle("k", k, f"at most {graph.n_edges:,}, the edges of this model")
+    return int(k)
+
+
+def selection_view(chosen: Selected, pins: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Starting state of the component for a selection made elsewhere (the URL, a table, a list)."""
+    kind = "edge" if chosen.edge else "node"
+    return {"selection": {"type": kind, "name": chosen.name} if chosen else None, "pins": list(pins)}
+
+
+def whole_view(session: Session, chosen: Selected, n_layers: int) -> dict[str, Any]:
+    """The component's state as `VIEW_FIELDS` and the selection say."""
+    first, last = (int(part) for part in (session["layers"] or f"0-{n_layers - 1}").split("-"))
+    least = session["least"]
+    return {
+        **selection_view(chosen, session["pins"]),
+        "filters": {
+            "sign": session["sign"],
+            "types": list(session["into"]),
+            "from": min(first, n_layers - 1),
+            "to": min(last, n_layers - 1),
+            "least": int(least) if least == int(least) else least,
+            "width": session["width"],
+        },
+        "zoom": _zoom(session["zoom"]),
+        "groups": groups_of(session),
+        "trace": session["trace"],
+    }
+
+
+def groups_of(session: Session) -> list[dict[str, Any]]:
+    """The named groups as the component and exported files hold them."""
+    return [{"name": name, "nodes": list(nodes), "collapsed": shut} for name, nodes, shut in session["groups"]]
+
+
+def _zoom(given: str) -> dict[str, float] | None:
+    try:
+        k, x, y = (float(part) for part in given.split(","))
+    except ValueError:
+        return None
+    return {"k": k, "x": x, "y": y} if math.isfinite(k + x + y) else None
+
+
+def view_values(state: ViewState, n_layers: int) -> dict[str, Any]:
+    """`VIEW_FIELDS` as the component's state says (pins excepted: they come with the selection)."""
+    filters: Mapping[str, Any] = state.filters
+    span = (filters.get("from", 0), filters.get("to", n_layers - 1))
+    zoom = state.zoom
+    return {
+        "sign": filters.get("sign", "all"),
+        "into": tuple(filters.get("types", EDGE_TYPES)),
+        "layers": "" if span == (0, n_layers - 1) else f"{span[0]}-{span[1]}",
+        "least": float(filters.get("least", 0.0)),
+        "width": filters.get("width", "sqrt"),
+        "trace": state.trace,
+        "zoom": f"{zoom['k']:g},{zoom['x']:g},{zoom['y']:g}" if zoom else "",
+        "groups": tuple(
+            (str(group["name"])[:60], tuple(map(str, group["nodes"])), bool(group.get("collapsed", True)))
+            for group in state.groups[:MOST_GROUPS]
+        ),
+    }
+
+
+def bound_view(
+    session: Session,
+    payload: ViewPayload,
+    *,
+    key: str,
+    height: int,
+    on_edit: Callable[[ViewState], None] | None = None,
+) -> ViewState:
+    """Draw the component; what is done in it becomes fields of the session, as far as the page has them.
+
+    on_edit: called before the next run of the page when an edge or node was edited.
+    """
+    n_layers = int(payload["graph"]["n_layers"])
+
+    def state() -> ViewState:
+        return ViewState.of(st.session_state.get(key) or {})
+
+    def selected() -> None:
+        now = state()
+        chosen = now.selection
+        session.later(sel=chosen.name if chosen is not None and chosen.type != "group" else "", pins=now.pins)
+
+    def moved() -> None:
+        now = state()
+        if now.n is not None:
+            session.later(k=now.n)
+            session.later(**{k: v for k, v in view_values(now, n_layers).items() if k in session})
+
+    def edited() -> None:
+        if on_edit is not None:
+            on_edit(state())
+
+    return circuit_view(
+        payload, key=key, height=height, on_select_change=selected, on_view_change=moved, on_edit_change=edited
+    )
+
+
+def picker(session: Session) -> Callable[[str], None]:
+    """A callback for lists and tables: selects a node or edge by name."""
+
+    def pick(name: str) -> None:
+        session.later(sel=name)
+
+    return pick

@@ -1,0 +1,190 @@
+"""What a node does on the prompts, below the picture: where it attends, what it writes.
+
+Everything here is read off the model in background jobs (`node_details_work`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+from eapgp.ui.base.draw import chart, dark, plain, points_clicked
+from eapgp.ui.base.fields import integer
+from eapgp.ui.base.session import Session
+from eapgp.ui.jobs.follow import follow
+from eapgp.ui.jobs.manager import JobView
+from eapgp.ui.library.consent import agreed, may_run
+from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.parts import node_jobs as work
+from eapgp.ui.parts.method_tables import node_across_methods
+
+if TYPE_CHECKING:
+    from eapgp.readings import DirectContributions, HeadPattern, PromotedTokens
+
+Pick = Callable[[str], None]
+MOST_NODES = 14
+FIELD = integer(
+    "prompt",
+    1,
+    1,
+    1_000_000,
+    "Which prompt pair the selected node is looked at on. Clicking a point of the chart below chooses its pair.",
+)
+
+
+def section(session: Session, card: RunInfo, node: str, pick: Pick) -> None:
+    """The readings of one node. What needs a large model waits for a click."""
+    with st.container(border=True, key="readings"):
+        title = "What writes the logit difference" if node == "logits" else f"What {plain(node)} does on the prompts"
+        st.subheader(title, anchor=False)
+        if not _wanted(card):
+            return
+        if node == "logits":
+            _all_nodes(card, pick)
+            return
+        pair = _choose_pair(session, card)
+        if node.startswith("a"):
+            _attention(card, node, pair)
+        _written(session, card, node, pair)
+
+
+def direct_summary(card: RunInfo, node: str) -> None:
+    """One line for the inspector: what the node adds to the logit difference itself."""
+    if not card.n_pairs or not agreed(card):
+        return
+
+    def show(job: JobView) -> None:
+        found: DirectContributions = job.result
+        clean, corrupted = found.of(node)
+        total = float(found.clean_total.mean())
+        st.metric(
+            "Direct contribution",
+            f"{clean.mean():+.3f}",
+            delta=f"{corrupted.mean():+.3f} on corrupted prompts",
+            delta_color="off",
+            delta_arrow="off",
+            help="Logits that this node's own output adds to the logit difference (correct minus incorrect answer), "
+            f"mean over pairs, through the final norm as it was. All nodes and biases together give {total:+.3f}. What "
+            "other nodes make of the output is not in it. Details are below the picture.",
+        )
+
+    follow(work.submit_direct(card), show, waiting="Reading what it writes ·")
+
+
+def _wanted(card: RunInfo) -> bool:
+    """Whether the model may be run: at once for small ones, else after a click."""
+    if not card.n_pairs:
+        st.caption("This run holds no prompts (it was imported), so no model can be run on them.")
+        return False
+    return may_run(card, "Read it off the model", key="read-model")
+
+
+def _choose_pair(session: Session, card: RunInfo) -> int:
+    """The pair that is looked at, from 0, with its two prompts."""
+    session.settle("prompt", min(session["prompt"], card.n_pairs), f"a pair from 1 to {card.n_pairs}")
+    left, right = st.columns([1, 4], vertical_alignment="center", gap="medium")
+    with left:
+        session.widget("prompt", st.number_input, "Prompt pair", min_value=1, max_value=card.n_pairs, step=1)
+    pair = card.run.prompts().pairs[session["prompt"] - 1]
+    right.markdown(f"**Clean** {plain(pair.clean)}  \n**Corrupted** {plain(pair.corrupted)}")
+    return int(session["prompt"]) - 1
+
+
+def _attention(card: RunInfo, node: str, pair: int) -> None:
+    def show(job: JobView) -> None:
+        from eapgp.figures.attention import attention_map
+
+        found: HeadPattern = job.result
+        changed = [a != b for a, b in zip(found.clean_tokens, found.corrupted_tokens, strict=True)]
+        both = [a if a == b else f"{a}/{b}" for a, b in zip(found.clean_tokens, found.corrupted_tokens, strict=True)]
+        shown: tuple[tuple[Any, Any, Any], ...] = (
+            ("clean", found.clean, found.clean_tokens),
+            ("corrupted", found.corrupted, found.corrupted_tokens),
+            ("difference", found.difference, both),
+        )
+        st.markdown(f"**Where it attends**, pair {pair + 1}")
+        for place, (side, values, tokens) in zip(st.columns(3), shown, strict=True):
+            with place:
+                figure = attention_map(values, tokens, side=side, changed=changed, dark=dark())
+                chart(figure, f"attention-{side}")
+
+    follow(work.submit_pattern(card, node, pair), show, waiting="Reading the attention ·")
+
+
+def _written(session: Session, card: RunInfo, node: str, pair: int) -> None:
+    left, middle, right = st.columns([1.2, 1.1, 1.05], gap="medium")
+    with left:
+        follow(
+            work.submit_direct(card),
+            lambda job: _by_pair(session, job.result, node, pair),
+            waiting="Reading direct contributions ·",
+        )
+    with middle:
+        follow(
+            work.submit_promoted(card, node, pair),
+            lambda job: _tokens(job.result),
+            waiting="Reading promoted tokens ·",
+        )
+    with right:
+        node_across_methods(card, node)
+
+
+def _by_pair(session: Session, found: DirectContributions, node: str, pair: int) -> None:
+    from eapgp.figures.direct import contribution_by_pair
+
+    clean, corrupted = found.of(node)
+    figure = contribution_by_pair(clean, corrupted, node=node, pair=pair, dark=dark())
+    clicked = points_clicked(chart(figure, f"direct-{node}", select=True))
+    if clicked and clicked[0] != st.session_state.get("pair-clicked"):
+        session.later(prompt=int(clicked[0].removeprefix("pair ")))
+        st.session_state["pair-clicked"] = clicked[0]
+        st.rerun()
+    capped = " The model caps its logits afterwards; these are the logits before the cap." if found.capped else ""
+    st.caption(
+        f"On pair {pair + 1}: {clean[pair]:+.3f} of a logit difference of {found.clean_total[pair]:+.3f} (clean), "
+        f"{corrupted[pair]:+.3f} of {found.corrupted_total[pair]:+.3f} (corrupted), by the clean "
+        f"prompt's answers.{capped}"
+    )
+
+
+def _tokens(found: PromotedTokens) -> None:
+    from eapgp.figures.direct import token_bars
+
+    rows = [*found.promoted, *reversed(found.suppressed)]
+    where = "all pairs" if found.pair is None else f"pair {found.pair + 1}"
+    chart(token_bars(rows, title=f"Tokens promoted, {where}", dark=dark()), "promoted")
+    if found.answers:
+        said = ", ".join(
+            f"{plain(token)} ({'right' if right else 'wrong'}) {value:+.3f}" for token, value, right in found.answers
+        )
+        st.caption(f"The answers of this pair: {said}.")
+
+
+def _all_nodes(card: RunInfo, pick: Pick) -> None:
+    """For the logits: which nodes write the logit difference directly."""
+
+    def show(job: JobView) -> None:
+        from eapgp.figures.direct import contributions_by_node
+
+        found: DirectContributions = job.result
+        clean, corrupted = found.clean.mean(1), found.corrupted.mean(1)
+        order = np.argsort(-np.abs(clean), kind="stable")
+        top, rest = order[:MOST_NODES], order[MOST_NODES:]
+        others = (
+            float(clean[rest].sum() + found.clean_bias.mean()),
+            float(corrupted[rest].sum() + found.corrupted_bias.mean()),
+        )
+        names = [found.graph.sources[i] for i in top]
+        total = float(found.clean_total.mean())
+        figure = contributions_by_node(names, clean[top], corrupted[top], others=others, total=total, dark=dark())
+        clicked = [name for name in points_clicked(chart(figure, "direct-nodes", select=True)) if name]
+        if clicked and clicked[0] != st.session_state.get("node-clicked"):
+            st.session_state["node-clicked"] = clicked[0]
+            pick(clicked[0])
+            st.rerun()
+        st.caption("“All else” holds the other nodes and the biases. Click a tick to select its node.")
+
+    follow(work.submit_direct(card), show, waiting="Reading direct contributions ·", cancel=True)

@@ -1,0 +1,63 @@
+"""Jobs that read single nodes off the model: attention patterns, direct contributions, promoted tokens.
+
+A job's result is a value of `eapgp.readings`; asked for twice it is read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from eapgp.runs.spec import RunSpec
+from eapgp.ui.jobs import server
+from eapgp.ui.jobs.manager import Progress
+from eapgp.ui.jobs.workshop import with_gradients
+from eapgp.ui.library import consent
+from eapgp.ui.library.shelf import RunInfo
+
+Read = Callable[[Any, Any, Progress], Any]
+
+
+def submit_pattern(card: RunInfo, node: str, pair: int) -> str:
+    """Start (or join) the reading of a head's attention on one pair (from 0); result: `HeadPattern`."""
+
+    def read(model: Any, prompts: Any, progress: Progress) -> Any:
+        from eapgp.readings import head_pattern
+
+        return head_pattern(model, prompts, pair, node)
+
+    return _submit(card, f"pattern-{card.id}-{pair}-{node}", f"attention of {node}", read)
+
+
+def submit_direct(card: RunInfo) -> str:
+    """Start (or join) the reading of every node's direct contribution; result: `DirectContributions`."""
+
+    def read(model: Any, prompts: Any, progress: Progress) -> Any:
+        from eapgp.readings import direct_contributions
+
+        return direct_contributions(model, prompts, progress=progress)
+
+    return _submit(card, f"direct-{card.id}", f"direct contributions on {card.task}", read)
+
+
+def submit_promoted(card: RunInfo, node: str, pair: int | None) -> str:
+    """Start (or join) the reading of the tokens that a node writes for and against; result: `PromotedTokens`."""
+
+    def read(model: Any, prompts: Any, progress: Progress) -> Any:
+        from eapgp.readings import promoted_tokens
+
+        return promoted_tokens(model, prompts, node, pair=pair, progress=progress)
+
+    return _submit(card, f"promoted-{card.id}-{pair}-{node}", f"tokens of {node}", read)
+
+
+def _submit(card: RunInfo, key: str, label: str, read: Read) -> str:
+    shop, lane = server.workshop(), consent.live_lane(card.model, card.run.spec or RunSpec())
+
+    def work(progress: Progress) -> Any:
+        progress("loading the model", 0.0)
+        model = shop.model_of(lane, card.run)
+        progress("running the prompts", 0.0)
+        return read(model, card.run.prompts(), progress)
+
+    return server.manager().submit(key, label, with_gradients(work), lane=lane)

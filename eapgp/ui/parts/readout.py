@@ -1,0 +1,142 @@
+"""The faithfulness of exactly the circuit on screen, measured in the background.
+
+A number is drawn only beside the circuit it belongs to. While a new circuit runs, the row says what
+the last one had, and the picture dims the row in the browser from the moment the slider moves.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import streamlit as st
+
+from eapgp.circuits.circuit import Circuit
+from eapgp.runs.describe import PATCHING
+from eapgp.ui.base.draw import plain
+from eapgp.ui.base.names import carried, metric_title
+from eapgp.ui.jobs import server
+from eapgp.ui.jobs.follow import QUICK, end
+from eapgp.ui.jobs.manager import JobView
+from eapgp.ui.jobs.polling import poll
+from eapgp.ui.jobs.progress import progress_text
+from eapgp.ui.jobs.workshop import Measured
+from eapgp.ui.library import measure
+from eapgp.ui.library.consent import may_run
+from eapgp.ui.library.shelf import RunInfo
+
+KEY = "readout"
+SELECTOR = f".st-key-{KEY}"
+_LAST = "eapgp-readout"
+PATIENCE = 0.4  # seconds that the page waits for the number: a quick one comes with this run, not with another
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the row can say about a circuit. faithfulness, unedited: None until they are measured."""
+
+    card: RunInfo
+    circuit: Circuit
+    measured: Measured | None = None
+    unedited: float | None = None
+
+    @property
+    def value(self) -> float | None:
+        """Faithfulness; NaN where it is undefined."""
+        return None if self.measured is None else self.measured.faithfulness[0]
+
+
+def readout(card: RunInfo, circuit: Circuit, unedited: Circuit | None = None) -> None:
+    """Measure the circuit and draw the row. unedited: the circuit before edits, to tell the difference."""
+    if not card.n_pairs:
+        st.caption("These scores were imported without prompts, so the circuit cannot be run on a model here.")
+        return
+    if measure.stored_measure(card, [circuit]) is not None:
+        measure.warm_up(card)
+    elif not may_run(card, "Measure the faithfulness of this circuit", key="readout-run"):
+        return
+    label = f"{circuit.n_kept} edges of {card.task}"
+    job_id = measure.submit_circuits(card, [circuit], label, slot=server.session_slot(KEY))
+    before = _submit_unedited(card, unedited) if unedited is not None else ""
+    job = server.manager().wait(job_id, PATIENCE)
+    if job is None:
+        st.caption("This result is no longer kept. Change something to ask again.")
+    elif job.live:
+        poll(job_id, lambda now: _wait(now, card, circuit), every=0.25)
+    elif job.state == "done":
+        known = server.manager().wait(before, QUICK) if before else None
+        base = known.result.faithfulness[0] if known is not None and known.state == "done" else None
+        shown = Shown(card, circuit, job.result, base)
+        st.session_state[_LAST] = (card.id, shown.value, circuit.n_kept)
+        _row(shown)
+        if weak := measure.weakness(job.result):
+            st.caption(f":material/warning: {plain(weak)}")
+    else:
+        end(job, lambda _job: None)
+
+
+def _submit_unedited(card: RunInfo, circuit: Circuit) -> str:
+    label = f"{circuit.n_kept} edges of {card.task}, unedited"
+    return measure.submit_circuits(card, [circuit], label, slot=server.session_slot("unedited"))
+
+
+def _wait(job: JobView, card: RunInfo, circuit: Circuit) -> None:
+    _row(Shown(card, circuit))
+    st.caption(f"Running this circuit on the model · {plain(progress_text(job))}")
+
+
+def _row(shown: Shown) -> None:
+    card, circuit, measured = shown.card, shown.circuit, shown.measured
+    with st.container(horizontal=True, gap="medium", key=KEY):
+        _faithfulness(shown)
+        st.metric(
+            "Metric of the circuit",
+            "…" if measured is None else f"{measured.metric[0]:.3f}",
+            help=f"{metric_title(card.metric)}, mean over {card.n_pairs} pairs, with only this circuit's edges "
+            "carrying the clean run.",
+            width="content",
+        )
+        st.metric(
+            "Clean",
+            "…" if measured is None else f"{measured.clean:.3f}",
+            help="The metric of the whole model on the clean prompts.",
+            width="content",
+        )
+        patched = card.intervention == PATCHING
+        st.metric(
+            "Corrupted" if patched else "Every edge cut",
+            "…" if measured is None else f"{measured.corrupted:.3f}",
+            help="The same on the corrupted prompts."
+            if patched
+            else f"The same with every edge carrying {carried(card.intervention)}: the lower end of the scale.",
+            width="content",
+        )
+        st.metric(
+            "Edges kept",
+            f"{circuit.n_kept:,} of {card.graph.n_edges:,}",
+            help=f"{circuit.n_selected:,} edges were selected; those on no path from input to logits were pruned.",
+            width="content",
+        )
+
+
+def _faithfulness(shown: Shown) -> None:
+    value, unedited, intervention = shown.value, shown.unedited, shown.card.intervention
+    low = "corrupted" if intervention == PATCHING else "every edge cut"
+    delta = None
+    if value is None:
+        card_id, last, kept = st.session_state.get(_LAST, ("", None, 0))
+        if card_id == shown.card.id and last is not None and not math.isnan(last):
+            delta = f"was {last:.3f} with {kept:,} edges"
+    elif unedited is not None and not math.isnan(value) and not math.isnan(unedited):
+        delta = f"{value - unedited:+.3f} by your edits"
+    st.metric(
+        "Faithfulness",
+        "…" if value is None else "undefined" if math.isnan(value) else f"{value:.3f}",
+        delta=delta,
+        delta_color="off" if value is None else "normal",
+        delta_arrow="off",
+        help=f"How much of the behaviour this circuit alone keeps: (M(circuit) − M({low})) / (M(clean) − "
+        f"M({low})). Every edge outside it carries {carried(intervention)}. 1 = all of it, 0 = none; it can "
+        "exceed 1 where edges that work against the behaviour are left out. “…” while a new circuit is measured.",
+        width="content",
+    )

@@ -1,0 +1,325 @@
+"""The top of the Path page: its fields, warnings, and the picture of both paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from eapgp.attribution.result import PathRecord
+from eapgp.ui.base.draw import PHONE, chart, dark, phone, plain
+from eapgp.ui.base.fields import choice, integer, text
+from eapgp.ui.base.names import variant
+from eapgp.ui.base.session import Session
+from eapgp.ui.jobs import server
+from eapgp.ui.jobs.follow import follow
+from eapgp.ui.jobs.manager import JobView
+from eapgp.ui.library import consent, measure, results
+from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.path import jobs
+from eapgp.ui.sidebar import settings
+from eapgp.ui.sidebar.panel import FIELDS_OF_RUN, Panel
+from eapgp.ui.sidebar.settings import NAMES
+
+Records = Mapping[str, PathRecord]
+KINDS = {"gradpath": "GradPath", "straight": "Straight line"}
+TABS = {
+    "curves": "Step by step",
+    "vanished": "Vanished gradients",
+    "tokens": "Which tokens move",
+    "edge": "One edge",
+    "numbers": "Numbers",
+}
+BACKGROUNDS = {
+    "none": "None",
+    "metric": "Metric",
+    "slope": "Its slope",
+    "distance": "Output distance",
+}
+WINDOWS = {"all": "Both ends", "gradpath": "GradPath"}
+NEAR_ZERO = {"0.01": "1 %", "0.05": "5 %", "0.1": "10 %"}
+FIELDS = (
+    *FIELDS_OF_RUN,
+    integer("pair", 0, 0, 1_000_000, "Which prompt pair is drawn; 0 averages over all of them."),
+    integer(
+        "at",
+        0,
+        0,
+        1000,
+        "The step that is ringed in the picture and marked in the views below. Play runs through all steps.",
+    ),
+    choice(
+        "background",
+        "none",
+        tuple(BACKGROUNDS),
+        "Colour the plane by what the model does there: its metric, how steep the metric is (pale = saturated, "
+        "gradients say little), or how far its output is from the corrupted one. Computed by running the model on a "
+        "grid of inputs in this plane; for the average, on the planes of the first pairs.",
+    ),
+    choice(
+        "window",
+        "all",
+        tuple(WINDOWS),
+        "What fills the picture: the clean and the corrupted input with both paths, or GradPath alone, which can be "
+        "short beside the distance between the two.",
+    ),
+    choice(
+        "near",
+        "0.01",
+        tuple(NEAR_ZERO),
+        "When a gradient counts as near zero: below this share of the edge's largest gradient along the same path.",
+    ),
+    text(
+        "follow",
+        "",
+        "The edge that is followed along both paths. Type to search; any edge of the graph can be typed, as in "
+        "a0.h1->m3 or m0->a3.h1<v>.",
+        pattern=r"[\w.<>\-]{1,80}",
+        expected="the name of an edge",
+    ),
+    choice("tab", "curves", tuple(TABS), "Which view is open below the path."),
+)
+
+
+def heading(card: RunInfo, records: Records) -> None:
+    """What the page shows."""
+    from eapgp.tasks import TASKS
+
+    task = TASKS[card.task].title.lower() if card.task in TASKS else card.task
+    drawn = " and ".join(KINDS.get(kind, kind) for kind in records)
+    st.title("The path through input space", anchor=False)
+    st.caption(
+        f"{plain(' · '.join(card.told))} · {plain(task)} · {plain(card.model_title)} · "
+        f"{plain(card.pairs_told)} · showing {drawn}"
+    )
+
+
+def overshoot(session: Session, card: RunInfo, source: RunInfo, record: PathRecord) -> None:
+    """Warn where the first step moved away from the corrupted output; what mends it is one click away.
+
+    source: the run that GradPath comes from, where that is not the run on screen.
+    """
+    rose = record.rose()[0]
+    before, after = record.output_distance[0].mean(), record.output_distance[1].mean()
+    if not rose.any():
+        return
+    told = (
+        f"The first GradPath step raised the distance to the corrupted output on {int(rose.sum())} of {rose.size} "
+        f"pairs (mean over all pairs: {after / before:.2g} times the start)."
+    )
+    if after <= before:
+        st.caption(told)
+        return
+    step = source.options.get("step")
+    rule = {"unit": "unit step", "relative": "relative step"}.get(str(step), f"step of length {step}")
+    st.warning(
+        f"{told} Its points lie beyond what the gradient can vouch for.",
+        icon=":material/warning:",
+        title=f"The {rule} overshoots",
+    )
+    if step != "relative":
+        st.button(
+            "Show the relative step instead",
+            key="use-relative",
+            icon=":material/straighten:",
+            on_click=lambda: _follow_anew(session, step="relative"),
+            help="Changes the step length on the left to relative, ‖x − x′‖ / k for every pair, and computes what is "
+            "not there yet.",
+        )
+    elif source.id == card.id and session["steps"] <= 50:
+        st.button(
+            "Take twice as many steps of half the length",
+            key="use-more-steps",
+            icon=":material/straighten:",
+            on_click=lambda: _follow_anew(session, steps=2 * int(card.options["steps"])),
+            help="Doubles k on the left, so that the relative step ‖x − x′‖ / k halves, and computes GradPath and the "
+            "straight line of as many steps in the background. That takes twice the time; where the first step still "
+            "overshoots, this page says so again.",
+        )
+
+
+def _follow_anew(session: Session, **changes: Any) -> None:
+    """Change settings of GradPath and start what is not there yet: its run, and the straight line beside it."""
+    session.later(**changes, run="")
+    asked = {name: session[name] for name in NAMES} | changes
+    for values in (asked, {**asked, "method": "eap-ig", "points": "left"}):
+        spec, key = settings.question(values)
+        if results.shelf().find(key) is None and consent.at_hand(spec.model):
+            measure.submit_run(spec, f"{variant(spec.method, spec.options)} on {spec.task}")
+
+
+def choose_pair(session: Session, card: RunInfo, records: Records) -> int | None:
+    """The pair that is drawn (from 0), or None for the average."""
+    n_pairs = min(record.output_distance.shape[1] for record in records.values())
+    session.settle("pair", min(session["pair"], n_pairs), f"a pair from 1 to {n_pairs}, or 0 for their mean")
+    left, right = st.columns([1, 3], vertical_alignment="bottom")
+    with left:
+        session.widget("pair", st.number_input, "Prompt pair", min_value=0, max_value=n_pairs, step=1)
+    with right:
+        if session["pair"] == 0:
+            st.caption(f"Averaged over all {n_pairs} pairs. Type 1 to {n_pairs} to see a single pair and its prompts.")
+            return None
+        pair = card.run.prompts().pairs[session["pair"] - 1]
+        st.markdown(f"**Clean** {plain(pair.clean)}  \n**Corrupted** {plain(pair.corrupted)}")
+    return int(session["pair"]) - 1
+
+
+def picture(session: Session, card: RunInfo, records: Records, pair: int | None) -> None:
+    """Both paths in one plane, over what the model does there; a step slider marks a step everywhere."""
+    from eapgp.figures.path import path_projection
+
+    missing = [kind for kind in KINDS if kind not in records or records[kind].points is None]
+    if missing:
+        _offer_points(card, missing, left_out=any(kind in records for kind in missing))
+    if "straight" in missing or len(missing) == 2:
+        _step(session, records)
+        return
+    drawn = {kind: record for kind, record in records.items() if kind not in missing}
+    focus = _choose_view(session, drawn)
+    _step(session, records)
+    background = _background(session, card, drawn, pair, focus)
+    figure = path_projection(
+        drawn,
+        pair=pair,
+        background=background,
+        current=session["at"],
+        play=True,
+        focus=focus,
+        width=PHONE if phone() else None,
+        dark=dark(),
+    )
+    if pair is not None:  # the library counts pairs from 0, the page from 1
+        title = figure.layout.title.subtitle
+        title.text = title.text.replace(f"pair {pair}:", f"pair {pair + 1}:")
+    chart(figure, "projection")
+    _reading(records, int(session["at"]), pair)
+
+
+def _choose_view(session: Session, records: Records) -> str | None:
+    with st.container(horizontal=True, gap="medium", key="path-view"):
+        session.widget(
+            "background",
+            st.segmented_control,
+            "Background",
+            options=list(BACKGROUNDS),
+            format_func=BACKGROUNDS.__getitem__,
+            required=True,
+            width="content",
+        )
+        if "gradpath" not in records:
+            return None
+        session.widget(
+            "window",
+            st.segmented_control,
+            "Zoom to",
+            options=list(WINDOWS),
+            format_func=WINDOWS.__getitem__,
+            required=True,
+            width="content",
+        )
+    return None if session["window"] == "all" else str(session["window"])
+
+
+def _step(session: Session, records: Records) -> None:
+    last = max(record.n_points for record in records.values()) - 1
+    session.settle("at", min(session["at"], last), f"a step from 0 to {last}")
+    session.widget("at", st.slider, "Step", min_value=0, max_value=last, step=1)
+
+
+def _reading(records: Records, at: int, pair: int | None) -> None:
+    """What was measured at the chosen step."""
+    lines = []
+    for kind, record in records.items():
+        step = min(at, record.n_points - 1)
+
+        def of(values: Any, step: int = step) -> float:
+            return float(values[step].mean() if pair is None else values[step, pair])
+
+        times = of(record.output_distance) / max(of(record.output_distance, 0), 1e-12)
+        lines.append(
+            f"**{KINDS.get(kind, kind)}** at step {step}: distance to the corrupted output "
+            f"{_large(of(record.output_distance))} ({times:.2g} times the start), metric {of(record.metric):.3g}, "
+            f"‖γ − x‖ {of(record.to_clean):.3g}, ‖γ − x′‖ {of(record.to_corrupted):.3g}."
+        )
+    st.caption("  \n".join(lines))
+
+
+def _large(value: float) -> str:
+    """Squared distances of logits reach tens of thousands: never as 1.082e+04."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def _offer_points(card: RunInfo, missing: list[str], *, left_out: bool) -> None:
+    """Say what the picture lacks, and compute it at a click. left_out: a run is there, without its points."""
+    spec = card.run.spec
+    own = {"eap-ig": "straight", "eap-gp": "gradpath"}.get(card.method)
+    if own in missing and not card.example:
+        st.info(
+            "The points of this path were too large to keep (over 64 MB), so there is no picture of it; the views "
+            "below need no points. Fewer prompt pairs on the left keep them.",
+            icon=":material/info:",
+        )
+        return
+    lines = " and ".join(
+        {"gradpath": "GradPath (EAP-GP)", "straight": "the straight line (EAP-IG)"}[m] for m in missing
+    )
+    why = " Bundled results of most tasks leave points out to stay small." if left_out else ""
+    st.info(
+        f"The picture also needs the points of {lines} on the same prompts, in as many steps.{why} The views "
+        "below do not need them.",
+        icon=":material/info:",
+    )
+    if spec is None:
+        return
+    steps = {"steps": card.options.get("steps", 5)}
+    wanted = []
+    if "straight" in missing:
+        given = {**steps, "points": "left"}
+        wanted.append(spec if own == "straight" else settings.with_method(spec, "eap-ig", given))
+    if "gradpath" in missing:
+        given = {**steps, "step": "relative", "objective": "all"}
+        wanted.append(spec if own == "gradpath" else settings.with_method(spec, "eap-gp", given))
+    live = [job for job in (server.job(f"run-{asked.key()}") for asked in wanted) if job is not None and job.live]
+    if live:
+        for job in live:
+            follow(job.id, lambda _: None, waiting=f"{plain(job.label)} ·", cancel=True)
+    elif st.button(
+        "Compute them",
+        key="add-points",
+        type="primary",
+        icon=":material/play_arrow:",
+        help="Runs in the background on the same prompts; the picture appears when it is done.",
+    ):
+        for asked in wanted:
+            measure.submit_run(asked, f"{variant(asked.method, asked.options)} on {card.task}")
+        st.rerun()
+
+
+def _background(session: Session, card: RunInfo, records: Records, pair: int | None, focus: str | None) -> Any:
+    if session["background"] == "none":
+        return None
+    job_id = jobs.submit_plane(card, records, pair, focus=focus)
+    found: list[Any] = []
+
+    def show(job: JobView) -> None:
+        found.append(job.result[session["background"]])
+
+    follow(job_id, show, waiting="The model on a grid of this plane ·", cancel=True)
+    return found[0] if found else None
+
+
+def no_path(session: Session, shown: Panel) -> None:
+    """What the page says when the run on screen followed no path."""
+    st.title("The path through input space", anchor=False)
+    name = variant(shown.card.method, shown.card.options) if shown.card else "This method"
+    st.info(
+        f"{plain(name)} follows no path. EAP-GP follows GradPath, EAP-IG the straight line.", icon=":material/timeline:"
+    )
+    st.button(
+        "Show EAP-GP",
+        key="show-gp",
+        type="primary",
+        on_click=lambda: session.later(method="eap-gp", run=""),
+        help="Sets the method on the left to EAP-GP, with the same model, task and prompts.",
+    )

@@ -1,0 +1,193 @@
+"""What the model does on the plane in which a path is drawn. Runs in a job's thread.
+
+1. `plane_of` lays a grid over the picture: in the plane of one pair, or (averaged) in the planes of
+   several pairs, each in units of its own ‖x − x′‖.
+2. The grid's points are inputs `[point, pos, d_model]`; they run through the model in batches,
+   without gradient.
+3. Each gives the metric and ‖G − G(x′)‖² over the positions of the path's objective; the slope of the
+   metric within the plane follows from its values on the grid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eapgp.attribution.result import PathRecord
+from eapgp.errors import ModelError
+from eapgp.figures.inputs import Background
+from eapgp.figures.projection import WIDE, Projection, grid_of, mean_projection, project_record
+from eapgp.runs.run import Run
+from eapgp.types import Floats
+from eapgp.ui.jobs.manager import Progress
+from eapgp.ui.jobs.workshop import Workshop, with_gradients
+
+GRID, MEAN_GRID = 25, 17  # points along one side, for one pair and for the average
+MEAN_PAIRS = 8  # pairs over which the background of the average is taken
+BATCH = 125
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A grid to be evaluated. x `[nx]`, y `[ny]` in the picture's units; parts: (pair, its plane, its unit)."""
+
+    x: Floats
+    y: Floats
+    parts: tuple[tuple[int, Projection, float], ...]
+
+    @property
+    def key(self) -> str:
+        """Hash of where the grid lies."""
+        digest = hashlib.sha256(self.x.tobytes() + self.y.tobytes())
+        for pair, projection, unit in self.parts:
+            digest.update(f"{pair}:{unit!r}".encode() + projection.origin.tobytes() + projection.axes.tobytes())
+        return digest.hexdigest()[:20]
+
+
+def plane_of(records: Mapping[str, PathRecord], pair: int | None, focus: str | None) -> Plane:
+    """The grid behind one pair's picture, or behind the average; `focus` names a path that fills it.
+
+    Errors: OptionError as in `project_record`.
+    """
+    if pair is not None:
+        projection = project_record(records, pair)
+        x, y = projection.grid(GRID, kinds=[focus], margin=0.3) if focus else projection.grid(GRID)
+        return Plane(x, y, ((pair, projection, 1.0),))
+    n_pairs = min(record.output_distance.shape[1] for record in records.values())
+    planes = [project_record(records, i) for i in range(n_pairs)]
+    mean = mean_projection(planes).mean
+    ends = [] if focus else [np.zeros((1, 2)), np.array([[1.0, 0.0]])]
+    drawn = np.concatenate([*ends, *([mean[focus]] if focus else mean.values())])
+    x, y = grid_of(drawn, MEAN_GRID, margin=0.3 if focus else 0.15, wide=WIDE if focus else 0.0)
+    usable = [(i, plane, plane.distance) for i, plane in enumerate(planes) if plane.distance > 0]
+    return Plane(x, y, tuple(usable[:MEAN_PAIRS]))
+
+
+def plane_work(
+    shop: Workshop, lane: str, run: Run, plane: Plane, *, objective: str
+) -> Callable[[Progress], dict[str, Background]]:
+    """Metric, its slope, and the distance to the corrupted output on a grid, mean over the plane's pairs."""
+
+    def work(progress: Progress) -> dict[str, Background]:
+        progress("loading the model", 0.0)
+        model = checked_model(shop, lane, run)
+        grid = np.stack(np.meshgrid(plane.x, plane.y), axis=-1).reshape(-1, 2)
+        shape = (len(plane.y), len(plane.x))
+        metric, distance = np.zeros(shape), np.zeros(shape)
+        for done, (pair, projection, unit) in enumerate(plane.parts):
+
+            def inside(phase: str, fraction: float, done: int = done) -> None:
+                progress(phase, (done + fraction) / len(plane.parts))
+
+            points = projection.to_space(grid * unit).astype(np.float32)
+            values = _evaluate(model, run, pair, points, objective, inside)
+            metric += values[0].reshape(shape) / len(plane.parts)
+            distance += values[1].reshape(shape) / len(plane.parts)
+        return _backgrounds(plane, metric, distance)
+
+    return with_gradients(work)
+
+
+def _backgrounds(plane: Plane, metric: Floats, distance: Floats) -> dict[str, Background]:
+    down, across = np.gradient(metric, plane.y, plane.x)
+    single = len(plane.parts) == 1 and plane.parts[0][2] == 1.0
+    unit = "embedding unit" if single else "‖x − x′‖"
+    over = "" if single else f", mean of {len(plane.parts)} pairs"
+    return {
+        "metric": Background(plane.x, plane.y, metric, f"metric M{over}"),
+        "distance": Background(plane.x, plane.y, distance, f"‖G − G(x′)‖² (logits²){over}"),
+        "slope": Background(plane.x, plane.y, np.hypot(across, down), f"slope of M (per {unit}){over}"),
+    }
+
+
+def checked_model(shop: Workshop, lane: str, run: Run) -> Any:
+    """The model a run was made with.
+
+    Errors: ModelError where the model of that name now has other weights.
+    """
+    model = shop.model_of(lane, run)
+    wanted = run.request["model"]["weights_hash"]
+    if model.weights_hash != wanted:
+        raise ModelError(
+            f"model {run.request['model']['id']!r}: expected weights {wanted[:12]} as in this run, got "
+            f"{model.weights_hash[:12]}; the model has changed: compute the run again."
+        )
+    return model
+
+
+def _evaluate(
+    model: Any, run: Run, pair: int, points: Floats, objective: str, progress: Progress
+) -> tuple[Floats, Floats]:
+    """`[point]` metric and distance of inputs `[point, pos, d_model]` of one pair."""
+    import torch
+
+    from eapgp.attribution.api import prepare
+    from eapgp.engine.batches import make_batch
+    from eapgp.engine.distance import output_distance, position_mask
+    from eapgp.engine.passes import capture
+    from eapgp.metrics import get_metric
+
+    encoded, name = prepare(model, run.prompts(), str(run.request["metric"]))
+    batch = make_batch(model, encoded, np.array([pair]))
+    metric = get_metric(name)
+    metrics, distances = [], []
+    with torch.no_grad():
+        reference = capture(model, batch.corrupted).hidden
+        for start in range(0, len(points), BATCH):
+            progress("running the model on the plane", start / len(points))
+            value = torch.from_numpy(points[start : start + BATCH]).to(model.device, reference.dtype)
+            size = len(value)
+            tokens = batch.clean.repeat(size)
+            seen = capture(model, tokens, value=value)
+            mask = position_mask(tokens, objective)  # type: ignore[arg-type]
+            metrics.append(metric.compute(seen.logits, batch.targets.repeat(size)).float().cpu().numpy())
+            distances.append(
+                output_distance(model, seen.hidden, reference.expand(size, -1, -1), mask).float().cpu().numpy()
+            )
+    return np.concatenate(metrics), np.concatenate(distances)
+
+
+def point_work(
+    shop: Workshop, lane: str, run: Run, record: PathRecord, pair: int | None, destination: int | None
+) -> Callable[[Progress], Floats]:
+    """`[point, src, dst]` what each point of a run's path adds to the scores; NaN where it is not used.
+
+    destination: keep this column alone, `[point, src, 1]` (large graphs).
+    """
+
+    def work(progress: Progress) -> Floats:
+        from eapgp.attribution.per_point import point_scores
+
+        progress("loading the model", 0.0)
+        model = checked_model(shop, lane, run)
+        options = {name: value for name, value in run.record["options"].items() if name != "keep_points"}
+        metric, method = str(run.request["metric"]), str(run.record["method"])
+        parts = point_scores(
+            model, run.prompts(), method=method, metric=metric, pair=pair, progress=progress, **options
+        )
+        kept = parts if destination is None else parts[:, :, destination : destination + 1]
+        full = np.full((record.n_points, *kept.shape[1:]), np.nan, dtype=np.float32)
+        full[record.used] = kept
+        return full
+
+    return with_gradients(work)
+
+
+def tokens_work(shop: Workshop, lane: str, run: Run, pair: int) -> Callable[[Progress], list[str]]:
+    """The clean prompt's tokens of one pair, as text pieces."""
+
+    def work(progress: Progress) -> list[str]:
+        from eapgp.prompts.encode import encode
+
+        progress("loading the model", 0.0)
+        model = shop.model_of(lane, run)
+        prompts = run.prompts()
+        encoded = encode(prompts, model.tokenizer, prepend_bos=model.prepend_bos)
+        ids = encoded.clean[pair, : int(encoded.lengths[pair])].tolist()
+        return [str(token) for token in model.tokenizer.convert_ids_to_tokens(ids)]
+
+    return with_gradients(work)

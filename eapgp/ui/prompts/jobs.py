@@ -1,0 +1,258 @@
+"""What the model says to the prompts: tokens side by side, top answers, right or wrong. Runs in a job."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eapgp.errors import PromptError
+from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
+from eapgp.ui.jobs.manager import Progress
+from eapgp.ui.jobs.workshop import Workshop, with_gradients
+
+TOP = 6
+ALIKE = 5
+Position = tuple[str, str, bool]  # clean token, corrupted token, whether they differ
+Likely = tuple[str, float, str]  # token, probability, "right", "wrong" or ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The model on a prompt set.
+
+    used: which pairs of the set could be encoded (positions in it); ready: these pairs, as a run
+    can take them; problems: (position, reason) of the others. clean, corrupted `[used]`: the
+    metric; right `[used]`: whether the right answers win on the clean prompt. tokens: of every
+    pair, by position. top_clean, top_corrupted: per used pair the likeliest next tokens. mended:
+    the set with answers respelt where a space more or less makes them one token; None where
+    nothing is to mend.
+    """
+
+    model: str
+    weights: str
+    used: tuple[int, ...]
+    ready: PromptSet
+    problems: tuple[tuple[int, str], ...]
+    tokens: tuple[tuple[Position, ...], ...]
+    clean: NDArray[np.float64]
+    corrupted: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    top_clean: tuple[tuple[Likely, ...], ...] = ()
+    top_corrupted: tuple[tuple[Likely, ...], ...] = ()
+    mended: PromptSet | None = field(default=None, repr=False)
+
+
+def see_work(
+    shop: Workshop, lane: str, model_name: str, prompts: PromptSet, metric: str, **how: Any
+) -> Callable[[Progress], Seen]:
+    """Run a model on every pair of a prompt set; how: as `load_model`."""
+
+    def work(progress: Progress) -> Seen:
+        progress("loading the model", 0.0)
+        model = shop.model(lane, model_name, **{"device": "auto", "dtype": "float32"} | how)
+        return see(model, prompts, metric, progress)
+
+    return with_gradients(work)
+
+
+def see(model: Any, prompts: PromptSet, metric: str, progress: Progress) -> Seen:
+    """Encode what can be encoded and run it; pairs that cannot be are told with the reason."""
+    from eapgp.prompts.encode import encode, fitting
+
+    progress("reading the tokens", 0.0)
+    fit, reasons = fitting(prompts, model.tokenizer)
+    kept = {id(pair) for pair in fit.pairs}
+    others = [i for i, pair in enumerate(prompts.pairs) if id(pair) not in kept]
+    problems = dict(zip(others, reasons, strict=True))
+    tokens = _tokens(prompts, model.tokenizer)
+    room = model.n_context - bool(model.prepend_bos)
+    for i, rows in enumerate(tokens):
+        if i not in problems and len(rows) > room:
+            problems[i] = f"pair {i + 1}: {len(rows)} tokens, but the model reads at most {room}. Shorten both prompts."
+    used = tuple(i for i in range(len(prompts)) if i not in problems)
+    usable = replace(prompts, pairs=tuple(prompts.pairs[i] for i in used))
+    seen = Seen(
+        str(model.id),
+        str(model.weights_hash),
+        used,
+        _ready(usable, model.tokenizer),
+        tuple(sorted(problems.items())),
+        tokens,
+        *(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool)),
+        mended=_mended(prompts, others, model.tokenizer),
+    )
+    if not used:
+        return seen
+    return _run(model, encode(usable, model.tokenizer, prepend_bos=model.prepend_bos), metric, seen, progress)
+
+
+def _run(model: Any, encoded: Any, metric: str, seen: Seen, progress: Progress) -> Seen:
+    import torch
+
+    from eapgp.engine.batches import make_batch, split_batches
+    from eapgp.engine.passes import capture
+    from eapgp.metrics import accuracy, get_metric
+
+    chosen, n = get_metric(metric), encoded.n
+    values = {side: np.zeros(n) for side in ("clean", "corrupted")}
+    right = np.zeros(n, dtype=bool)
+    top: dict[str, list[Any]] = {side: [()] * n for side in values}
+    with torch.no_grad():
+        parts = split_batches(model, encoded, None)
+        for done, part in enumerate(parts):
+            progress("running the prompts", done / len(parts))
+            batch = make_batch(model, encoded, part)
+            for side in values:
+                logits = capture(model, getattr(batch, side), sources=False).logits
+                values[side][batch.index] = chosen.compute(logits, batch.targets).float().cpu().numpy()
+                if side == "clean":
+                    right[batch.index] = accuracy(logits, batch.targets).cpu().numpy()
+                for pair, row in zip(batch.index.tolist(), _likeliest(logits), strict=True):
+                    top[side][pair] = row
+    named = {side: _named(model.tokenizer, rows, encoded) for side, rows in top.items()}
+    return replace(
+        seen,
+        clean=values["clean"],
+        corrupted=values["corrupted"],
+        right=right,
+        top_clean=named["clean"],
+        top_corrupted=named["corrupted"],
+    )
+
+
+def _likeliest(logits: Any) -> list[list[tuple[int, float]]]:
+    chance, ids = logits.softmax(-1).topk(min(TOP, logits.shape[-1]), dim=-1)
+    return [
+        list(zip(row_ids, row, strict=True))
+        for row, row_ids in zip(chance.cpu().tolist(), ids.cpu().tolist(), strict=True)
+    ]
+
+
+def _named(tokenizer: Any, rows: Sequence[Sequence[tuple[int, float]]], encoded: Any) -> tuple[tuple[Likely, ...], ...]:
+    names = _names(tokenizer, (token for row in rows for token, _ in row))
+    found = []
+    for i, row in enumerate(rows):
+        sides = {**dict.fromkeys(encoded.incorrect[i], "wrong"), **dict.fromkeys(encoded.correct[i], "right")}
+        found.append(tuple((names[token], float(chance), sides.get(token, "")) for token, chance in row))
+    return tuple(found)
+
+
+def _names(tokenizer: Any, ids: Iterable[int]) -> dict[int, str]:
+    from eapgp.prompts.align import display_tokens
+
+    distinct = list(dict.fromkeys(ids))
+    return dict(zip(distinct, display_tokens(tokenizer, distinct), strict=True))
+
+
+def _tokens(prompts: PromptSet, tokenizer: Any) -> tuple[tuple[Position, ...], ...]:
+    """Both sides of every pair, token by token; the shorter side of an unequal pair ends in empty texts."""
+    from eapgp.prompts.answers import tokenise
+
+    clean = tokenise([pair.clean for pair in prompts], tokenizer)
+    corrupted = tokenise([pair.corrupted for pair in prompts], tokenizer)
+    names = _names(tokenizer, (token for side in (clean, corrupted) for ids in side for token in ids))
+    rows = []
+    for left, right in zip(clean, corrupted, strict=True):
+        width = max(len(left), len(right))
+        pairs = zip(left + [-1] * (width - len(left)), right + [-1] * (width - len(right)), strict=True)
+        rows.append(tuple((names.get(a, ""), names.get(b, ""), a != b) for a, b in pairs))
+    return tuple(rows)
+
+
+def _ready(usable: PromptSet, tokenizer: Any) -> PromptSet:
+    """The pairs with their answers as they count: a list of word forms is cut to those of one token."""
+    from eapgp.prompts.answers import ONE_TOKEN_PAIRS, AnswerReader
+
+    if usable.origin.get("answers") != ONE_TOKEN_PAIRS:
+        return usable
+    reader = AnswerReader(tokenizer)
+    pairs = []
+    for pair in usable:
+        correct, incorrect = reader.one_token_pairs(pair.correct, pair.incorrect)
+        pairs.append(replace(pair, correct=correct, incorrect=incorrect))
+    return replace(usable, pairs=tuple(pairs), origin={**usable.origin, "answers": "one token each"})
+
+
+def _mended(prompts: PromptSet, others: Sequence[int], tokenizer: Any) -> PromptSet | None:
+    from eapgp.prompts.answers import AnswerReader
+
+    reader = AnswerReader(tokenizer)
+    pairs = list(prompts.pairs)
+    for i in others:
+        pairs[i] = _respelt(pairs[i], reader)
+    return replace(prompts, pairs=tuple(pairs)) if pairs != list(prompts.pairs) else None
+
+
+def _respelt(pair: PromptPair, reader: Any) -> PromptPair:
+    def one(answer: Answer) -> Answer:
+        if isinstance(answer, str) and not _is_one(reader, answer):
+            other = answer[1:] if answer.startswith(" ") else f" {answer}"
+            return other if other and _is_one(reader, other) else answer
+        return answer
+
+    return replace(pair, correct=tuple(map(one, pair.correct)), incorrect=tuple(map(one, pair.incorrect)))
+
+
+def _is_one(reader: Any, answer: str) -> bool:
+    try:
+        reader.ids((answer,))
+    except PromptError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Word:
+    """How a tokenizer reads a word. forms: (text, its tokens, whether it can be an answer), as typed first.
+
+    advice: what to do; alike: one-token words that are spelt alike.
+    """
+
+    forms: tuple[tuple[str, tuple[str, ...], bool], ...]
+    advice: str
+    alike: tuple[str, ...]
+
+
+def word_work(shop: Workshop, lane: str, model_name: str, word: str) -> Callable[[Progress], Word]:
+    """Ask a model's tokenizer about one word."""
+
+    def work(progress: Progress) -> Word:
+        progress("loading the model", 0.0)
+        return read_word(shop.model(lane, model_name, device="auto", dtype="float32").tokenizer, word)
+
+    return with_gradients(work)
+
+
+def read_word(tokenizer: Any, word: str) -> Word:
+    """The word with and without a space in front, and what to write as an answer."""
+    from eapgp.prompts.align import display_tokens
+    from eapgp.prompts.answers import AnswerReader, tokenise
+
+    reader = AnswerReader(tokenizer)
+    bare = word.strip()
+    forms = []
+    for text in dict.fromkeys([word, f" {bare}", bare]):
+        pieces = tuple(display_tokens(tokenizer, tokenise([text], tokenizer)[0]))
+        forms.append((text, pieces, _is_one(reader, text)))
+    good = [text for text, _, fits in forms if fits]
+    if forms[0][2]:
+        advice = f"Write {word!r}: it is one token."
+    elif good:
+        advice = f"Write {good[0]!r} instead: that is one token."
+    else:
+        advice = "Choose another word, or one of those below: an answer must be exactly one token."
+    return Word(tuple(forms), advice, () if good else _alike(tokenizer, bare))
+
+
+def _alike(tokenizer: Any, word: str) -> tuple[str, ...]:
+    from eapgp.prompts.align import SPACE, display_tokens
+
+    names = display_tokens(tokenizer, range(len(tokenizer)))
+    first = word[:1].casefold()
+    known = {name[1:]: None for name in names if name[:1] == SPACE and name[1:2].casefold() == first}
+    return tuple(f" {name}" for name in difflib.get_close_matches(word, known, n=ALIKE, cutoff=0.5))

@@ -1,0 +1,280 @@
+"""Pairs of one's own on the Prompts page: typed or pasted into a table, pasted as text, or read from a file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from eapgp.errors import EapgpError, FormatError, one_line
+from eapgp.prompts.columns import join_answers
+from eapgp.prompts.files import MAX_PAIRS, VERBS_FILE, parse_prompts, read_prompts
+from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
+from eapgp.ui.base.draw import plain
+
+COLUMNS = ("clean", "corrupted", "correct", "incorrect")
+MOST_ANSWERS = 60  # per side; sets with longer lists of answers are not put into the table
+_ROWS, _VERSION, _ABOUT, _FILE = "own-rows", "own-version", "own-about", "own-file"
+_EXAMPLE = (
+    PromptPair(
+        "When Mary and John went to the store, John gave a drink to",
+        "When Mary and John went to the store, Paul gave a drink to",
+        (" Mary",),
+        (" John",),
+    ),
+    PromptPair(
+        "When Anna and Peter went to the park, Anna gave a book to",
+        "When Anna and Peter went to the park, Laura gave a book to",
+        (" Peter",),
+        (" Anna",),
+    ),
+)
+_HEADER = ",".join(COLUMNS)
+
+
+@dataclass(frozen=True)
+class Read:
+    """Pairs as they were read, and what was left out of them, in one line."""
+
+    prompts: PromptSet
+    remark: str = ""
+
+
+def own_pairs() -> PromptSet | None:
+    """The editor and the upload; the pairs that they hold, or None while there are none."""
+    left, right = st.columns([2, 1], gap="large")
+    with right, st.container(key="own-upload"):
+        from_file = _upload()
+        _paste()
+    with left:
+        if from_file is not None:
+            return _of_file(from_file)
+        return _of_table()
+
+
+# -- a file ------------------------------------------------------------------------------------
+
+
+def _upload() -> Read | None:
+    files = st.file_uploader(
+        "From a file",
+        type=["csv", "tsv", "txt"],
+        accept_multiple_files=True,
+        key=f"own-files-{st.session_state.get(_VERSION, 0)}",
+        help="A CSV in UTF-8 with the columns clean, corrupted, correct, incorrect; commas, semicolons or tabs; "
+        f"several answers are joined by |. Up to {MAX_PAIRS:,} pairs. The six published formats are read too; "
+        f"subject–verb agreement needs its {VERBS_FILE} beside it: choose both files at once.",
+    )
+    if not files:
+        st.session_state.pop(_FILE, None)
+        return None
+    key = tuple(file.file_id for file in files)
+    known = st.session_state.get(_FILE)
+    if known is None or known[0] != key:
+        known = (key, _tried([(file.name, file.getvalue()) for file in files]))
+        st.session_state[_FILE] = known
+    if isinstance(known[1], str):
+        st.error(plain(known[1]), icon=":material/error:")
+        return None
+    assert isinstance(known[1], Read)
+    return known[1]
+
+
+def _tried(files: Sequence[tuple[str, bytes]]) -> Read | str:
+    try:
+        return read_upload(files)
+    except EapgpError as error:
+        return one_line(error)
+
+
+def read_upload(files: Sequence[tuple[str, bytes]]) -> Read:
+    """The pairs of an uploaded file, with the list of verbs beside it where that came too.
+
+    Errors: FormatError or PromptError, one line that names row and column.
+    """
+    named = {Path(name).name: data for name, data in files}
+    texts = [name for name in named if name != VERBS_FILE]
+    if len(texts) != 1:
+        raise FormatError(
+            f"expected one file of pairs (and {VERBS_FILE} beside it), got {len(texts)}; remove the others."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in named.items():
+            (Path(folder) / name).write_bytes(data)
+        prompts = read_prompts(Path(folder) / texts[0], limit=MAX_PAIRS + 1)
+    if prompts.task == "custom":
+        prompts = replace(prompts, task=Path(texts[0]).stem)
+    return _capped(prompts, texts[0])
+
+
+def _capped(prompts: PromptSet, name: str) -> Read:
+    if len(prompts) <= MAX_PAIRS:
+        return Read(prompts)
+    remark = f"{name} holds more than {MAX_PAIRS:,} pairs; the first {MAX_PAIRS:,} are used."
+    return Read(prompts.take(MAX_PAIRS), remark)
+
+
+def _of_file(read: Read) -> PromptSet:
+    origin = read.prompts.origin
+    st.markdown(
+        f"**{plain(origin.get('name', 'The file'))}** · {len(read.prompts):,} pairs · format {origin.get('format')}"
+    )
+    if read.remark:
+        st.warning(plain(read.remark), icon=":material/warning:")
+    fits = all(len(side) <= MOST_ANSWERS for pair in read.prompts for side in (pair.correct, pair.incorrect))
+    if fits:
+        st.button(
+            "Edit in the table",
+            key="own-edit",
+            icon=":material/edit:",
+            on_click=put_into_table,
+            args=(read.prompts,),
+            help="Puts these pairs into the table, where they can be changed. The file itself stays as it is.",
+        )
+    st.caption("Remove the file on the right to go back to the table.")
+    return read.prompts
+
+
+# -- text --------------------------------------------------------------------------------------
+
+
+def _paste() -> None:
+    with st.expander("Paste text", icon=":material/content_paste:"):
+        text = st.text_area(
+            "Rows with a header line",
+            key="own-text",
+            placeholder=f"{_HEADER}\n…",
+            height=110,
+            help="A block copied from a spreadsheet (tabs) or CSV. Without a header line the columns are taken as "
+            "clean, corrupted, correct, incorrect. It replaces what is in the table.",
+        )
+        pressed = st.button(
+            "Put into the table",
+            key="own-put",
+            icon=":material/table:",
+            help="Reads the text above; what is wrong with it is told by row and column.",
+        )
+    if pressed:
+        try:
+            read = read_text(text)
+        except EapgpError as error:
+            st.error(plain(one_line(error)), icon=":material/error:")
+            return
+        put_into_table(read.prompts)
+        st.session_state["own-remark"] = read.remark
+        st.rerun()
+
+
+def read_text(text: str) -> Read:
+    """Pasted rows, with or without a header line. Errors as `parse_prompts`."""
+    text = text.replace("\r\n", "\n").strip("\n")
+    first = text.partition("\n")[0]
+    if "clean" not in first.lower():
+        mark = "\t" if "\t" in first else ";" if ";" in first and "," not in first else ","
+        text = f"{mark.join(COLUMNS)}\n{text}"
+    return _capped(parse_prompts(text, limit=MAX_PAIRS + 1, name="pasted text"), "The pasted text")
+
+
+# -- the table ---------------------------------------------------------------------------------
+
+
+def put_into_table(prompts: PromptSet) -> None:
+    """Replace what the table holds and let go of an uploaded file, from the next run of the script on."""
+    st.session_state[_ROWS] = frame_of(prompts)
+    st.session_state[_ABOUT] = (prompts.task, prompts.metric)
+    st.session_state[_VERSION] = st.session_state.get(_VERSION, 0) + 1
+    st.session_state.pop("own-remark", None)
+
+
+def frame_of(prompts: PromptSet) -> pd.DataFrame:
+    """Pairs as a table of texts that `pairs_of` reads back; answers are joined by `|`."""
+    ids = all(isinstance(answer, int) for pair in prompts for answer in (*pair.correct, *pair.incorrect))
+
+    def cell(side: Sequence[Answer]) -> str:
+        texts = [str(answer) for answer in side]
+        return "|".join(texts) if ids else join_answers(texts)
+
+    rows = [(pair.clean, pair.corrupted, cell(pair.correct), cell(pair.incorrect)) for pair in prompts]
+    return pd.DataFrame(rows, columns=list(COLUMNS), dtype=str, index=range(1, len(rows) + 1))
+
+
+def pairs_of(table: pd.DataFrame, task: str, metric: str) -> tuple[PromptSet | None, list[str]]:
+    """The pairs of the table's whole rows, and one line for each row that has an empty cell.
+
+    task, metric: of the set that was put into the table.
+    Errors: FormatError or PromptError where a cell cannot be read.
+    """
+    whole, problems = [], []
+    for number, row in enumerate(table.to_dict("records"), start=1):
+        cells = {name: "" if pd.isna(row[name]) else str(row[name]) for name in COLUMNS}
+        empty = [name for name in COLUMNS if not cells[name].strip()]
+        if len(empty) == len(COLUMNS):
+            continue
+        if empty:
+            problems.append(f"The table: row {number}, column {empty[0]}: a text was expected, the cell is empty.")
+        else:
+            whole.append(cells)
+    if len(whole) > MAX_PAIRS:
+        problems.append(f"The table holds {len(whole):,} pairs; the first {MAX_PAIRS:,} are used.")
+    if not whole:
+        return None, problems
+    return replace(parse_prompts(whole[:MAX_PAIRS], name="the table"), task=task, metric=metric), problems
+
+
+def _of_table() -> PromptSet | None:
+    start = st.session_state.setdefault(_ROWS, frame_of(PromptSet("custom", _EXAMPLE, "logit-diff")))
+    edited = st.data_editor(
+        start,
+        key=f"own-table-{st.session_state.get(_VERSION, 0)}",
+        num_rows="dynamic",
+        hide_index=False,
+        width="stretch",
+        height=min(40 + 36 * max(3, len(start) + 1), 330),
+        column_config={
+            "_index": st.column_config.NumberColumn("Row", width=45),
+            "clean": st.column_config.TextColumn("Clean", width="medium", help="The prompt, up to the answer."),
+            "corrupted": st.column_config.TextColumn(
+                "Corrupted", width="medium", help="Its twin of as many tokens, for which another answer is right."
+            ),
+            "correct": st.column_config.TextColumn("Right answers", help="One token each; several are joined by |."),
+            "incorrect": st.column_config.TextColumn("Wrong answers", help="One token each; several are joined by |."),
+        },
+    )
+    _table_buttons()
+    if st.session_state.get("own-remark"):
+        st.warning(plain(st.session_state["own-remark"]), icon=":material/warning:")
+    try:
+        prompts, problems = pairs_of(edited, *st.session_state.get(_ABOUT, ("custom", "logit-diff")))
+    except EapgpError as error:
+        st.error(plain(one_line(error)), icon=":material/error:")
+        return None
+    if problems:
+        more = f" And {len(problems) - 1} more such row{'s' if len(problems) > 2 else ''}." if len(problems) > 1 else ""
+        st.warning(plain(problems[0] + more), icon=":material/warning:")
+    if prompts is None:
+        st.info("Type a pair into the table, paste rows, or press **Example**.", icon=":material/edit:")
+    return prompts
+
+
+def _table_buttons() -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        for label, icon, pairs, help in (
+            ("Example", "lightbulb", _EXAMPLE, "Two pairs to start from; they replace what is in the table."),
+            ("Clear", "delete_sweep", (), "Empties the table."),
+        ):
+            st.button(
+                label,
+                key=f"own-{label.lower()}",
+                icon=f":material/{icon}:",
+                on_click=put_into_table,
+                args=(PromptSet("custom", pairs, "logit-diff"),),
+                help=help,
+            )
+    st.caption(
+        "A block copied from a spreadsheet can be pasted into the cells. Clean and corrupted need as many tokens; each "
+        "answer is one token. Words of most tokenizers begin with a space: “\u00a0Mary”, not “Mary”."
+    )

@@ -1,0 +1,296 @@
+"""The Prompts page: its fields, which pairs it shows, what the model makes of them, and the way to Explore."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import streamlit as st
+
+from eapgp.errors import EapgpError, one_line
+from eapgp.prompts.pairs import PromptSet
+from eapgp.runs.spec import RunSpec
+from eapgp.ui.base.draw import plain
+from eapgp.ui.base.fields import choice, flag, integer, text
+from eapgp.ui.base.names import metric_title, variant
+from eapgp.ui.base.routes import page_file
+from eapgp.ui.base.session import Session
+from eapgp.ui.jobs import server
+from eapgp.ui.jobs.follow import follow
+from eapgp.ui.library import consent, measure, results
+from eapgp.ui.library.own_prompts import PromptStore, safe_name
+from eapgp.ui.prompts.jobs import Seen, see_work
+from eapgp.ui.sidebar import settings
+from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
+from eapgp.ui.sidebar.settings import NAMES, metric_of, own_prompts
+
+SOURCES = {"task": "As set on the left", "own": "My own pairs"}
+TABS = {
+    "pairs": "Pairs",
+    "problems": "Cannot be used",
+    "word": "Is it one token?",
+    "metrics": "Metrics",
+    "made": "How it was made",
+}
+FIELDS = (
+    *FIELDS_OF_RUN,
+    choice(
+        "source",
+        "task",
+        tuple(SOURCES),
+        "The pairs that the settings on the left name (a task's, or kept ones of your own), or pairs that you type, "
+        "paste or upload here.",
+    ),
+    integer("row", 1, 1, 1_000_000, "Which prompt pair is shown token by token. Selecting a row below sets it too."),
+    flag(
+        "right",
+        False,
+        "Leave out pairs that the model gets wrong on the clean prompt. A circuit explains a behaviour the model has; "
+        "pairs it fails dilute it, but leaving them out makes the set easier than the task.",
+    ),
+    text(
+        "name",
+        "",
+        "A name for pairs of your own; runs show it as their task.",
+        pattern=r"[^\x00-\x1f]{0,60}",
+        expected="a name of at most 60 characters",
+    ),
+    text(
+        "word",
+        "",
+        "A word you want as an answer. With GPT-2's tokenizer most words are one token only with a space in front.",
+        pattern=r"[^\x00-\x1f]{0,80}",
+        expected="a short word",
+    ),
+    choice("tab", "pairs", tuple(TABS), "Which view is open below the numbers."),
+)
+
+
+def tab_labels(seen: Seen | None) -> dict[str, str]:
+    """The tabs; the one of pairs that cannot be used says how many there are."""
+    count = len(seen.problems) if seen is not None else 0
+    return TABS | ({"problems": f"{TABS['problems']} ({count:,})"} if count else {})
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The pairs on screen. own: whether they are typed, pasted or uploaded, and kept nowhere yet."""
+
+    spec: RunSpec
+    prompts: PromptSet
+    metric: str
+    own: bool
+    digest: str
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _generated(task: str, n: int, seed: int, split: str, options: tuple[tuple[str, str], ...]) -> PromptSet:
+    from eapgp.tasks import make_prompts
+
+    return make_prompts(task, n, seed=seed, split=split, **dict(options))
+
+
+def pairs_on_the_left(session: Session, spec: RunSpec) -> Shown:
+    """The pairs that the settings on the left name."""
+    kept = own_prompts(session["task"])
+    if kept is not None:
+        prompts = kept.read()
+    else:
+        n, options = spec.n_pairs or 64, tuple(sorted(spec.task_options.items()))
+        prompts = _generated(str(spec.task), n, spec.seed, spec.split, options)
+    metric = metric_of({"task": session["task"], "metric": session["metric"]})
+    return Shown(spec, prompts, metric, False, _digest(prompts))
+
+
+def own(session: Session, spec: RunSpec, prompts: PromptSet) -> Shown:
+    """Pairs that were typed, pasted or uploaded."""
+    metric = prompts.metric if session["metric"] == "task" else str(session["metric"])
+    return Shown(spec, prompts, metric, True, _digest(prompts))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _digest_of(key: int, _prompts: PromptSet) -> tuple[str, PromptSet]:
+    return _prompts.hash, _prompts  # the set is held, so that its id stays its own
+
+
+def _digest(prompts: PromptSet) -> str:
+    return _digest_of(id(prompts), prompts)[0]
+
+
+def loaded_with(spec: RunSpec) -> dict[str, Any]:
+    """How the model of the settings is loaded, where that is not usual."""
+    drawn: dict[str, Any] = {"random_weights": True, "seed": spec.seed} if spec.random_weights else {}
+    return drawn | ({"dtype": spec.dtype} if spec.dtype != RunSpec().dtype else {})
+
+
+def see(shown: Shown) -> str:
+    """Start (or join) the running of the model on these pairs; the job's id."""
+    model = shown.spec.model
+    how = loaded_with(shown.spec)
+    key = f"{model}|{how}|{shown.metric}|{shown.digest}|{shown.prompts.origin.get('answers', '')}"
+    lane = consent.live_lane(model)
+    work = see_work(server.workshop(), lane, model, shown.prompts, shown.metric, **how)
+    job = f"prompts-{hashlib.sha256(key.encode()).hexdigest()[:20]}"
+    return server.manager().submit(job, f"{len(shown.prompts)} prompt pairs", work, lane=lane)
+
+
+def seen_by_the_model(shown: Shown) -> Seen | None:
+    """What the model makes of the pairs; None, with its progress drawn, until that is known."""
+    found: list[Seen] = []
+    follow(
+        see(shown),
+        lambda job: found.append(job.result),
+        waiting="Running the model on these prompts ·",
+        cancel=True,
+    )
+    return found[0] if found else None
+
+
+def about(task: str) -> None:
+    """What the task asks of a model."""
+    from eapgp.tasks import TASKS
+
+    if task in TASKS:
+        st.markdown(plain(TASKS[task].explanation))
+
+
+def metric_line(metric: str) -> None:
+    """The metric and its formula in one line."""
+    from eapgp.metrics import METRICS
+
+    one = METRICS[metric]
+    st.markdown(f"**{one.title}** &nbsp; {plain(one.formula)}", help=f"{one.explanation} It is chosen on the left.")
+
+
+def readout(seen: Seen, metric: str, n: int) -> None:
+    """How well the model does, in four numbers."""
+    if not seen.used:
+        st.warning(
+            f"None of the {n:,} pairs can be used with this model. {plain(seen.problems[0][1])}",
+            icon=":material/warning:",
+        )
+        return
+    title = metric_title(metric)
+    with st.container(horizontal=True, gap="medium", key="prompts-readout"):
+        for label, value, help in (
+            (
+                "Right on the clean prompts",
+                f"{seen.right.mean():.1%}",
+                f"Share of pairs whose right answers are likelier than the wrong ones: {seen.right.sum():,} of "
+                f"{len(seen.used):,}.",
+            ),
+            (f"{title}, clean", f"{seen.clean.mean():.3f}", "Mean over the pairs that can be used."),
+            (f"{title}, corrupted", f"{seen.corrupted.mean():.3f}", "Mean over the pairs that can be used."),
+            (
+                "Pairs",
+                f"{len(seen.used):,} of {n:,}",
+                "Pairs that this model's tokenizer can use. The others are listed under Cannot be used.",
+            ),
+        ):
+            st.metric(label, value, help=help, width="content")
+
+
+def chosen_pairs(seen: Seen, *, right: bool) -> PromptSet:
+    """The pairs that a run would take: usable ones, and with `right` only those the model gets right."""
+    if not right:
+        return seen.ready
+    keep = [pair for pair, good in zip(seen.ready.pairs, seen.right, strict=True) if good]
+    return replace(seen.ready, pairs=tuple(keep))
+
+
+def use(session: Session, shown: Shown, seen: Seen) -> None:
+    """The row that leads on: which pairs, under which name, scored by what."""
+    if not seen.used:
+        return
+    wanted = chosen_pairs(seen, right=session["right"])
+    as_they_are = not shown.own and len(wanted) == len(shown.prompts)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="prompts-use"):
+        session.widget("right", st.toggle, "Keep only pairs it gets right", width="content")
+        if not as_they_are:
+            session.widget("name", st.text_input, "Name", placeholder=safe_name(_usual_name(shown)), width=200)
+        pressed = st.button(
+            f"Use {'this pair' if len(wanted) == 1 else f'these {len(wanted):,} pairs'}",
+            key="use-pairs",
+            type="primary",
+            icon=":material/hub:",
+            disabled=not len(wanted),
+            help=f"Scores every edge on these pairs with {variant(shown.spec.method, shown.spec.options)}, in the "
+            "background, and opens Explore, which shows the circuit when it is done.",
+        )
+        keep = not as_they_are and st.button(
+            "Keep",
+            key="keep-pairs",
+            icon=":material/bookmark:",
+            disabled=not len(wanted),
+            help="Keeps these pairs on this machine, so that the settings on the left list them and a link to this "
+            "page brings them back.",
+        )
+    if not len(wanted):
+        st.info("No pair is left: switch off the filter, or change the pairs.", icon=":material/filter_alt_off:")
+    if pressed or keep:
+        try:
+            changed = {} if as_they_are else _keep(session, shown, wanted)
+            if pressed:
+                _start(session, changed)
+        except EapgpError as error:
+            st.error(plain(one_line(error)), icon=":material/error:")
+            return
+        session.later(**changed, source="task", run="")
+        if pressed:
+            st.switch_page(page_file("explore"))
+        st.rerun()
+
+
+def _usual_name(shown: Shown) -> str:
+    return shown.prompts.task if shown.prompts.task != "custom" else ""
+
+
+def _keep(session: Session, shown: Shown, wanted: PromptSet) -> dict[str, Any]:
+    """Keep the pairs; the settings that name them."""
+    name = session["name"] or _usual_name(shown)
+    if session["right"] and not session["name"]:
+        name = f"{safe_name(name)}-right"
+    kept = PromptStore(results.shelf().library.home).add(wanted, name=name)
+    return {"task": kept.id, "right": False, "row": 1, "name": ""}
+
+
+def _start(session: Session, changed: Mapping[str, Any]) -> None:
+    """Queue the run that the settings ask for with these changes, unless it is there already."""
+    values = {name: session[name] for name in NAMES} | {name: changed[name] for name in changed if name in NAMES}
+    spec, key = settings.question(values)
+    if results.shelf().find(key) is None:
+        measure.submit_run(spec, f"{variant(spec.method, spec.options)} on {spec.task}")
+
+
+def kept_sets(session: Session) -> None:
+    """The kept set that is on screen: edit a copy, or remove it."""
+    kept = own_prompts(session["task"])
+    gone = st.session_state.get("prompts-removed")
+    store = PromptStore(results.shelf().library.home)
+    if gone:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.info("The kept pairs were removed; runs that used them keep their own copy.", icon=":material/delete:")
+            if st.button("Undo", key="prompts-undo", icon=":material/undo:", help="Bring the pairs back."):
+                store.restore(gone)
+                del st.session_state["prompts-removed"]
+                session.later(task=gone)
+                st.rerun()
+    if kept is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="prompts-kept"):
+        st.markdown(f"**{plain(kept.title)}**", width="content")
+        if st.button(
+            "Edit a copy", key="prompts-edit", icon=":material/edit:", help="Puts these pairs into the table."
+        ):
+            from eapgp.ui.prompts.own import put_into_table
+
+            put_into_table(kept.read())
+            session.later(source="own", name=kept.name)
+            st.rerun()
+        if st.button("Remove", key="prompts-remove", icon=":material/delete:", help="Can be undone."):
+            store.remove(kept.id)
+            st.session_state["prompts-removed"] = kept.id
+            session.later(task="ioi")
+            st.rerun()

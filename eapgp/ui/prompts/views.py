@@ -1,0 +1,374 @@
+"""What the Prompts page draws: the pairs, one of them token by token, problems, words, metrics, and how it was made."""
+
+from __future__ import annotations
+
+import html
+import shlex
+import tempfile
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from eapgp.prompts.pairs import Answer, PromptSet
+from eapgp.ui.base.draw import dark, plain
+from eapgp.ui.base.session import Session
+from eapgp.ui.jobs import server
+from eapgp.ui.jobs.follow import follow
+from eapgp.ui.jobs.manager import JobView
+from eapgp.ui.library import consent
+from eapgp.ui.parts import provenance
+from eapgp.ui.prompts.jobs import Likely, Position, Seen, Word, word_work
+from eapgp.ui.prompts.own import put_into_table
+from eapgp.ui.prompts.page import Shown, loaded_with
+
+FEW = 6  # answers of one side that a table shows
+LISTED = 200  # problems that are listed
+
+
+def counted(n: int, noun: str) -> str:
+    """A number and its noun: `1 pair`, `1,200 pairs`."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def visible(text: str) -> str:
+    """Text in which control characters and marks that turn the writing direction can be seen."""
+    return "".join(_shown(char) for char in text)
+
+
+def _shown(char: str) -> str:
+    kind = unicodedata.category(char)
+    if kind == "Cc":
+        return chr(0x2400 + ord(char)) if ord(char) < 0x20 else "␡"
+    return f"[U+{ord(char):04X}]" if kind == "Cf" else char
+
+
+def pairs_and_one(session: Session, shown: Shown, seen: Seen | None) -> None:
+    """The list of pairs and, beside it, one of them."""
+    count = len(shown.prompts)
+    session.settle("row", min(session["row"], count), f"a pair from 1 to {count}")
+    left, right = st.columns([1.35, 1], gap="large")
+    with right:
+        session.widget("row", st.number_input, "Pair", min_value=1, max_value=count, step=1, width=140)
+        index = int(session["row"]) - 1
+        if seen is None:
+            pair = shown.prompts.pairs[index]
+            st.markdown(f"Clean: {plain(visible(pair.clean))}  \nCorrupted: {plain(visible(pair.corrupted))}")
+            st.caption("Tokens and the model's answers appear when it has run.")
+        else:
+            _one(index, seen)
+    with left:
+        _list(session, shown.prompts, seen)
+
+
+def _list(session: Session, prompts: PromptSet, seen: Seen | None) -> None:
+    used = list(seen.used) if seen is not None else list(range(len(prompts)))
+    if seen is not None and session["right"]:
+        used = [i for i, good in zip(used, seen.right, strict=True) if good]
+    table = _table(prompts, used, seen)
+
+    def chosen() -> None:
+        rows = st.session_state["pair-table"]["selection"]["rows"]
+        if rows:
+            session.later(row=used[int(rows[0])] + 1)
+
+    st.dataframe(
+        table,
+        key="pair-table",
+        hide_index=True,
+        height=min(40 + 36 * max(2, len(table)), 470),
+        on_select=chosen,
+        selection_mode="single-row",
+        column_config={
+            "pair": st.column_config.NumberColumn("Pair", width=50),
+            "clean": st.column_config.TextColumn("Clean", width=290),
+            "right": st.column_config.CheckboxColumn(
+                "Right", width=58, help="On the clean prompt the right answers are likelier than the wrong ones."
+            ),
+            "metric": st.column_config.NumberColumn(
+                "Metric", format="%+.2f", width=68, help="The metric of this pair on the clean prompt."
+            ),
+            "correct": "Right answers",
+            "incorrect": "Wrong answers",
+            "corrupted": st.column_config.TextColumn("Corrupted", width="large"),
+        },
+    )
+    st.caption(f"{counted(len(table), 'pair')}. Select a row to see that pair token by token; click a column to sort.")
+
+
+def _table(prompts: PromptSet, used: Sequence[int], seen: Seen | None) -> pd.DataFrame:
+    rows = []
+    place = {index: at for at, index in enumerate(seen.used)} if seen is not None else {}
+    for index in used:
+        pair = prompts.pairs[index]
+        row: dict[str, object] = {"pair": index + 1, "clean": visible(pair.clean)}
+        if seen is not None:
+            row |= {"right": bool(seen.right[place[index]]), "metric": float(seen.clean[place[index]])}
+        row |= {"correct": _few(pair.correct), "incorrect": _few(pair.incorrect)}
+        rows.append({**row, "corrupted": visible(pair.corrupted)})
+    return pd.DataFrame(rows)
+
+
+def _few(answers: Sequence[Answer]) -> str:
+    more = f" … ({len(answers)})" if len(answers) > FEW else ""
+    return visible(" | ".join(str(answer) for answer in answers[:FEW])) + more
+
+
+def _one(index: int, seen: Seen) -> None:
+    rows = seen.tokens[index]
+    st.html(alignment_html(rows, dark=dark()))
+    differing = sum(row[2] for row in rows)
+    st.caption(
+        f"{differing} of {len(rows)} positions differ (framed). Above: clean, below: corrupted; ␣ marks a space before "
+        "the word."
+    )
+    problem = dict(seen.problems).get(index)
+    if problem is not None:
+        st.warning(plain(visible(problem)), icon=":material/warning:")
+        return
+    at = seen.used.index(index)
+    for column, side, top in zip(
+        st.columns(2), ("clean", "corrupted"), (seen.top_clean[at], seen.top_corrupted[at]), strict=True
+    ):
+        with column:
+            _likeliest(side, top)
+    st.caption(
+        f"The likeliest next tokens. Metric of this pair: {seen.clean[at]:+.3f} clean, {seen.corrupted[at]:+.3f} "
+        "corrupted."
+    )
+
+
+def _likeliest(side: str, top: Sequence[Likely]) -> None:
+    rows = [(f"{visible(token)} · {kind}" if kind else visible(token), chance) for token, chance, kind in top]
+    st.dataframe(
+        pd.DataFrame(rows, columns=["token", "p"]),
+        hide_index=True,
+        row_height=28,
+        column_config={
+            "token": st.column_config.TextColumn(
+                f"After {side}", help="right, wrong: it is among the right or the wrong answers of this pair."
+            ),
+            "p": st.column_config.NumberColumn("p", format="%.3f", width=58, help="Probability."),
+        },
+    )
+
+
+_LIGHT = {"text": "#1c2529", "muted": "#5f6d74", "line": "#d5dcdf", "back": "#fdeedd", "mark": "#b85c00"}
+_DARK = {"text": "#e4eaec", "muted": "#9aa8af", "line": "#354148", "back": "#43301b", "mark": "#f0a04b"}
+
+
+def alignment_html(rows: Sequence[Position], *, dark: bool) -> str:
+    """Clean above corrupted, one box per position, numbered; boxes of differing positions are framed."""
+    look = _DARK if dark else _LIGHT
+    boxes = "".join(_box(place, *row) for place, row in enumerate(rows, start=1))
+    return (
+        "<style>"
+        f"ol.eapgp-align{{display:flex;flex-wrap:wrap;gap:4px;margin:0!important;padding:0!important;list-style:none;color:{look['text']};"
+        "font-size:0.9rem;line-height:1.35}"
+        f".eapgp-align li{{display:flex;flex-direction:column;border:1px solid {look['line']};border-radius:4px;"
+        "padding:1px 5px 2px;margin:0!important;max-width:100%;overflow-wrap:anywhere;min-width:1.6rem}"
+        f".eapgp-align small{{color:{look['muted']};font-size:0.68rem}}"
+        f".eapgp-align li.same span+span{{color:{look['muted']}}}"
+        f".eapgp-align li.differs{{background:{look['back']};border:2px solid {look['mark']}}}"
+        "</style>"
+        f'<ol class="eapgp-align" aria-label="Tokens of clean and corrupted, position by position">{boxes}</ol>'
+    )
+
+
+def _box(place: int, clean: str, corrupted: str, differs: bool) -> str:
+    left, right = (html.escape(visible(text)) or "–" for text in (clean, corrupted))
+    kind = "differs" if differs else "same"
+    return f'<li class="{kind}"><small>{place}</small><span>{left}</span><span>{right}</span></li>'
+
+
+def problems(session: Session, seen: Seen, *, own: bool) -> None:
+    """Pairs that cannot be used, with the reason and what to do."""
+    if not seen.problems:
+        st.success("Every pair can be used with this model.", icon=":material/check:")
+        return
+    if own and seen.mended is not None:
+        st.button(
+            "Write the answers so that each is one token",
+            key="mend-answers",
+            type="primary",
+            icon=":material/auto_fix_high:",
+            on_click=put_into_table,
+            args=(seen.mended,),
+            help="Adds or removes the space in front of answers where that makes them one token. The pairs go into the "
+            "table; a file stays as it is.",
+        )
+    rows = [(index + 1, visible(reason.partition(": ")[2])) for index, reason in seen.problems[:LISTED]]
+
+    def chosen() -> None:
+        picked = st.session_state["problem-table"]["selection"]["rows"]
+        if picked:
+            session.later(row=rows[int(picked[0])][0], tab="pairs")
+
+    st.dataframe(
+        pd.DataFrame(rows, columns=["pair", "reason"]),
+        key="problem-table",
+        hide_index=True,
+        on_select=chosen,
+        selection_mode="single-row",
+        row_height=64,
+        column_config={
+            "pair": st.column_config.NumberColumn("Pair", width=60),
+            "reason": st.column_config.TextColumn("Why it cannot be used, and what to do", width=900),
+        },
+    )
+    more = f" The first {LISTED} are listed." if len(seen.problems) > LISTED else ""
+    st.caption(
+        f"{counted(len(seen.problems), 'pair')} cannot be used.{more} Select a row to see that pair token by token."
+    )
+
+
+def word(session: Session, model: str) -> None:
+    """Is a word one token, what does it split into, and what to write instead?"""
+    session.widget("word", st.text_input, "Word", placeholder=" Mary", width=320)
+    asked = str(session["word"])
+    if not asked.strip():
+        st.caption("Type a word to see how the model's tokenizer reads it: an answer must be exactly one token.")
+        return
+    lane = consent.live_lane(model)
+    work = word_work(server.workshop(), lane, model, asked)
+    job_id = server.manager().submit(f"word-{model}-{asked!r}", f"the word {asked!r}", work, lane=lane)
+    follow(job_id, _show_word, waiting="Asking the tokenizer ·")
+
+
+def _show_word(job: JobView) -> None:
+    found = job.result
+    assert isinstance(found, Word)
+    rows = [
+        (plain(repr(visible(text))), len(pieces), plain("   ".join(map(visible, pieces))), "yes" if fits else "no")
+        for text, pieces, fits in found.forms
+    ]
+    st.table(
+        pd.DataFrame(rows, columns=["written", "tokens", "they are", "can be an answer"]).set_index("written"),
+        border="horizontal",
+    )
+    st.markdown(plain(visible(found.advice)))
+    if found.alike:
+        st.markdown("One-token words that are spelt alike: " + plain(", ".join(map(repr, found.alike))))
+
+
+def metrics(current: str) -> None:
+    """Every metric with its formula."""
+    from eapgp.metrics import METRICS
+
+    for name, one in METRICS.items():
+        if one.formula:
+            mark = "▶ " if name == current else ""
+            st.markdown(f"{mark}**{plain(one.title)}** \u2003 {plain(one.formula)}  \n{plain(one.explanation)}")
+    st.caption("▶ marks the metric in use; it is chosen in the settings on the left.")
+
+
+def made(shown: Shown, seen: Seen) -> None:
+    """What decided these numbers, and how to get them again."""
+    from eapgp.ui.parts.provenance import versions
+
+    left, right = st.columns(2, gap="large")
+    with left:
+        rows = [
+            ("Model", f"{seen.model}, weights {seen.weights[:12]}"),
+            ("Prompts", f"{shown.prompts.task}, {len(shown.prompts):,} pairs, hash {shown.prompts.hash}"),
+            ("Made by", ", ".join(f"{key} {value}" for key, value in shown.prompts.origin.items()) or "typed here"),
+            ("Metric", shown.metric),
+            ("Versions", versions()),
+        ]
+        rows = [(name, plain(value)) for name, value in rows]
+        st.markdown("**What decided these numbers**")
+        st.table(
+            pd.DataFrame(rows, columns=["", "value"]).set_index(""),
+            border="horizontal",
+            hide_header=True,
+        )
+        download(shown.prompts)
+    with right:
+        if shown.own:
+            st.caption(
+                "These pairs are kept nowhere yet: the lines below read the file that the download gives; press "
+                "**Keep** to have them on this machine under a name."
+            )
+        st.markdown("**Get these numbers again in Python**")
+        st.code(python_snippet(shown), language="python")
+        st.markdown("**… or on the command line**")
+        st.code(shell_snippet(shown), language="bash", wrap_lines=True)
+
+
+def python_snippet(shown: Shown) -> str:
+    """Python that makes the pairs and the numbers of the readout."""
+    spec = shown.spec
+    if shown.own or spec.prompts_file:
+        lines = [
+            "from eapgp.prompts import fitting, read_prompts\n",
+            f"prompts = read_prompts({file_of(shown)!r})",
+        ]
+    else:
+        options = "".join(f", {name}={value!r}" for name, value in spec.task_options.items())
+        lines = [
+            "from eapgp.prompts import fitting",
+            "from eapgp.tasks import make_prompts\n",
+            f"prompts = make_prompts({spec.task!r}, {spec.n_pairs or 64}, seed={spec.seed}, split={spec.split!r}"
+            f"{options})",
+        ]
+    head = ["from eapgp.circuits import Circuit", "from eapgp.evaluation import CircuitRunner"]
+    head += ["from eapgp.models import load_model"]
+    how = "".join(f", {name}={value!r}" for name, value in loaded_with(spec).items())
+    body = [
+        f"model = load_model({spec.model!r}{how})",
+        "usable, reasons = fitting(prompts, model.tokenizer)",
+        f"runner = CircuitRunner(model, usable, metric={shown.metric!r})",
+        "whole = runner.run([Circuit.full(model.graph)])",
+        'print("right", whole.correct.mean())',
+        'print("clean", runner.metric_clean.mean(), "corrupted", runner.metric_corrupted.mean())',
+    ]
+    return "\n".join([*head, *lines, *body, ""])
+
+
+def shell_snippet(shown: Shown) -> str:
+    """The commands that make or check the pairs, and score the edges on them."""
+    spec = shown.spec
+    if shown.own or spec.prompts_file:
+        file = file_of(shown)
+        first = ["eapgp", "prompts", "check", file, "--model", spec.model]
+    else:
+        file = f"{spec.task}.csv"
+        first = ["eapgp", "prompts", "generate", str(spec.task), "--pairs", str(spec.n_pairs or 64)]
+        first += ["--seed", str(spec.seed), "--split", spec.split]
+        first += [word for name, value in spec.task_options.items() for word in ("--option", f"{name}={value}")]
+        first += ["--out", file]
+    on_file: dict[str, Any] = {"task": None, "task_options": {}, "prompts_file": file, "n_pairs": None, "split": "all"}
+    second = provenance.shell_snippet(replace(spec, **on_file, metric=shown.metric))
+    return f"{' '.join(shlex.quote(word) for word in first)}\n{second}"
+
+
+def file_of(shown: Shown) -> str:
+    """The file that the snippets read: the kept one, or the one that the download gives."""
+    return shown.spec.prompts_file if shown.spec.prompts_file and not shown.own else f"{shown.prompts.task}.csv"
+
+
+def download(prompts: PromptSet) -> None:
+    """The pairs as a CSV that the command line reads."""
+
+    def text() -> bytes:
+        from eapgp.prompts import write_prompts
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "pairs.csv"
+            write_prompts(prompts, path)
+            return path.read_bytes()
+
+    st.download_button(
+        "These pairs (CSV)",
+        text,
+        file_name=f"{prompts.task}.csv",
+        mime="text/csv",
+        key="download-pairs",
+        icon=":material/download:",
+        on_click="ignore",
+        help="The file works with eapgp attribute --prompts, and can be uploaded here again.",
+    )

@@ -1,0 +1,252 @@
+"""The Runs page: its fields, the lists of runs and imported files, and what is being computed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from eapgp.runs.run import META_FILE
+from eapgp.ui.base.fields import choice, names, text
+from eapgp.ui.base.session import Session
+from eapgp.ui.jobs import polling, server
+from eapgp.ui.library import results
+from eapgp.ui.library.score_files import ScoreFile, ScoreFiles
+from eapgp.ui.library.shelf import RunInfo
+
+MOST_PICKED = 8
+POLL = 4.0  # seconds between two looks for runs that other processes made
+KINDS = {"all": "All", "own": "Mine", "examples": "Examples"}
+TABS = {"made": "How it was made", "files": "Download"}
+FIELDS = (
+    text(
+        "find",
+        "",
+        "Every word must occur in the run's name, note, model, task, method or id; method=eap asks one field.",
+    ),
+    choice("show", "all", tuple(KINDS), "Your own runs and imported files, the bundled examples, or both."),
+    names("picked", (), "The runs that are selected; the details of a single one are open.", most=MOST_PICKED),
+    choice("tab", "made", tuple(TABS), "Which part of a run's details is open."),
+)
+
+
+def score_files() -> ScoreFiles:
+    """The files of scores that were imported."""
+    return ScoreFiles(results.shelf().library.home)
+
+
+def controls(session: Session) -> tuple[str, str]:
+    """Search and filter."""
+    left, right = st.columns([3, 1.2], vertical_alignment="bottom")
+    with left:
+        query = session.widget("find", st.text_input, "Search", placeholder="ioi eap-gp, or method=exact", live=True)
+    with right:
+        show = session.widget(
+            "show",
+            st.segmented_control,
+            "Show",
+            options=list(KINDS),
+            format_func=KINDS.__getitem__,
+            required=True,
+        )
+    return str(query or ""), str(show)
+
+
+def matching(cards: Sequence[RunInfo], query: str, show: str) -> list[RunInfo]:
+    """The runs that the search and the filter leave."""
+    from eapgp.runs.summary import summarise
+
+    kept = [card for card in cards if show == "all" or card.example == (show == "examples")]
+    if not query.strip():
+        return kept
+    return [card for card in kept if summarise(card.run.path).matches(query)]
+
+
+def files_matching(query: str, show: str) -> list[ScoreFile]:
+    """The imported files that the search and the filter leave."""
+    if show == "examples":
+        return []
+    words = query.lower().split()
+    return [file for file in score_files().all() if all(word in f"{file.name} {file.id}".lower() for word in words)]
+
+
+def table(cards: Sequence[RunInfo]) -> pd.DataFrame:
+    """One line per run."""
+    rows = []
+    for card in cards:
+        meta, record, known = card.run.meta, card.record, not card.imported
+        rows.append(
+            {
+                "model": card.model_title,
+                "task": ", ".join((card.task, *card.prompt_conditions)),
+                "method": " · ".join(card.told),
+                "name": meta["name"],
+                "pairs": card.n_pairs if known else None,
+                "seed": record["request"]["seed"] if known else None,
+                "clean": record["metric_clean"]["mean"],
+                "corrupted": record["metric_corrupted"]["mean"],
+                "edges": record["n_edges"],
+                "seconds": record["seconds"] if known else None,
+                "created": str(record["created"])[:16].replace("T", " "),
+                "size": card.run.size() / 1e6,
+                "note": meta["note"],
+                "id": card.id[:8],
+            }
+        )
+    frame = pd.DataFrame(rows)
+    empty = [name for name in ("name", "note") if not frame[name].any()]
+    return frame.drop(columns=empty)
+
+
+def listings(session: Session, cards: Sequence[RunInfo], files: Sequence[ScoreFile], show: str, query: str) -> None:
+    """The lists: the user's runs, imported scores, and apart from them the bundled examples."""
+    own = [card for card in cards if not card.example]
+    examples = [card for card in cards if card.example]
+    lists: list[tuple[str, list[str]]] = [
+        ("own", [card.id for card in own]),
+        ("files", [file.id for file in files]),
+        ("examples", [card.id for card in examples]),
+    ]
+    if show != "examples":
+        st.subheader(f"Your runs · {len(own)}", anchor=False)
+        if own:
+            _runs(session, own, "own", lists)
+        else:
+            _nothing_of_ones_own(query)
+        if files:
+            st.subheader(f"Imported scores · {len(files)}", anchor=False)
+            _files(session, files, lists)
+    if show != "own":
+        st.subheader(f"Bundled examples · {len(examples)}", anchor=False)
+        if examples:
+            _runs(session, examples, "examples", lists)
+        else:
+            st.caption("No example fits the search. Clear it to see them all.")
+
+
+def _nothing_of_ones_own(query: str) -> None:
+    if query.strip():
+        st.info("No run of your own fits. Clear the search to see them all.", icon=":material/search_off:")
+        return
+    st.info(
+        "You have computed nothing yet. Open **Explore**, change a setting on the left and press **Run**; or import "
+        "runs and scores below. Runs of the command line (eapgp attribute) appear here too.",
+        icon=":material/play_arrow:",
+    )
+
+
+def list_key(kind: str, ids: Sequence[str]) -> str:
+    """Key of a list's table. Ticks stand for places, so a list of other rows is another table."""
+    return f"runs-{kind}-{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:12]}"
+
+
+def _picked(session: Session, kind: str, lists: Sequence[tuple[str, list[str]]]) -> Any:
+    """A callback for one list's selection: what is selected in all of them becomes the field."""
+
+    def chosen() -> None:
+        found: list[str] = []
+        for name, ids in lists:
+            state = st.session_state.get(list_key(name, ids))
+            rows = state["selection"]["rows"] if state else []
+            found += [ids[row] for row in rows if row < len(ids)]
+        session.later(picked=tuple(found[:MOST_PICKED]))
+
+    return chosen
+
+
+def _preset(session: Session, ids: Sequence[str]) -> Any:
+    """What is selected in a list when the page is opened by a link, or when its rows have changed."""
+    rows = [place for place, one in enumerate(ids) if any(one.startswith(picked) for picked in session["picked"])]
+    return {"selection": {"rows": rows, "columns": [], "cells": []}}
+
+
+def _runs(session: Session, cards: Sequence[RunInfo], kind: str, lists: Sequence[tuple[str, list[str]]]) -> None:
+    frame = table(cards)
+    st.dataframe(
+        frame,
+        key=list_key(kind, [card.id for card in cards]),
+        hide_index=True,
+        height=min(40 + 36 * len(cards), 330),
+        on_select=_picked(session, kind, lists),
+        selection_mode="multi-row",
+        selection_default=_preset(session, [card.id for card in cards]),
+        column_config={
+            "name": st.column_config.TextColumn("Name", width=_width(frame.get("name"), most=200)),
+            "model": st.column_config.TextColumn("Model", width=_width(frame["model"], most=150)),
+            "task": "Task",
+            "method": st.column_config.TextColumn("Method", width="medium"),
+            "pairs": "Pairs",
+            "seed": "Seed",
+            "edges": "Edges",
+            "note": "Note",
+            "id": "Id",
+            "clean": st.column_config.NumberColumn("M clean", format="%.3f", help="The metric on the clean prompts."),
+            "corrupted": st.column_config.NumberColumn(
+                "M corrupted", format="%.3f", help="The metric on the corrupted prompts."
+            ),
+            "seconds": st.column_config.NumberColumn("Seconds", format="%.2f", help="Time of scoring."),
+            "size": st.column_config.NumberColumn("MB", format="%.2f", help="Space on the disk."),
+            "created": st.column_config.TextColumn("Computed", help="Date and time, UTC."),
+        },
+    )
+
+
+def _width(texts: pd.Series[str] | None, *, most: int) -> int:
+    """Pixels that the longest of the texts needs in a table, within bounds."""
+    longest = 0 if texts is None else int(texts.str.len().max())
+    return min(max(75, 20 + 8 * longest), most)
+
+
+def _files(session: Session, files: Sequence[ScoreFile], lists: Sequence[tuple[str, list[str]]]) -> None:
+    rows = [
+        {"name": file.name, "task": file.task or "not told by its name", "size": file.path.stat().st_size / 1e6}
+        for file in files
+    ]
+    st.dataframe(
+        pd.DataFrame(rows),
+        key=list_key("files", [file.id for file in files]),
+        hide_index=True,
+        height=min(40 + 36 * len(files), 260),
+        on_select=_picked(session, "files", lists),
+        selection_mode="multi-row",
+        selection_default=_preset(session, [file.id for file in files]),
+        column_config={
+            "name": st.column_config.TextColumn("File", width="large"),
+            "task": "Task",
+            "size": st.column_config.NumberColumn("MB", format="%.2f"),
+        },
+    )
+
+
+def live_jobs() -> None:
+    """What is being computed now, with progress and cancel."""
+    from eapgp.ui.compare.page import watch_runs
+
+    if any(job.id.startswith("run-") for job in server.manager().live()):
+        st.markdown("**Being computed**")
+        watch_runs()
+
+
+def watch() -> None:
+    """Show what another process adds, takes away, names or notes, without a click."""
+    library = results.shelf().library
+    known = listing(library.runs)
+    polling.watch(lambda: None, lambda: listing(library.runs) != known, every=POLL)
+
+
+def listing(folder: Path) -> frozenset[tuple[str, int]]:
+    """The runs of a library's folder, and when each was last named or noted (0: never)."""
+    with contextlib.suppress(OSError):
+        return frozenset((path.name, _changed(path / META_FILE)) for path in folder.iterdir())
+    return frozenset()
+
+
+def _changed(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime_ns
+    return 0

@@ -1,0 +1,334 @@
+"""The sidebar that Explore, Compare and Path share: what to compute, and how far it is.
+
+The run on screen is the one that answers the settings. Where none does yet, the last one stays and
+the panel offers to compute the new one, so no page is ever empty and nothing is computed unasked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import streamlit as st
+
+from eapgp.errors import EapgpError
+from eapgp.runs.spec import RunSpec
+from eapgp.ui.base.draw import plain
+from eapgp.ui.base.fields import Field, text
+from eapgp.ui.base.names import STEPS, blurb, draws_noise, metric_title, option_names, short_name, usual_steps, variant
+from eapgp.ui.base.session import Session
+from eapgp.ui.jobs import server
+from eapgp.ui.jobs.manager import JobView
+from eapgp.ui.jobs.polling import poll
+from eapgp.ui.jobs.progress import progress_text, stop_button
+from eapgp.ui.library import consent, measure, results
+from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.sidebar import settings
+from eapgp.ui.sidebar.settings import (
+    FIELDS,
+    NAMES,
+    SPLITS,
+    dtype_names,
+    intervention_names,
+    method_names,
+    metric_names,
+    metric_of,
+    model_problem,
+    own_prompts,
+    prompt_names,
+    prompts_title,
+    settings_of,
+)
+
+_LAST = "eapgp-last-run"
+_OPENED = "eapgp-opened"
+OWN_JOB = "eapgp-own-job"  # key of the session's state: the job whose progress the panel shows
+
+RUN_FIELDS: tuple[Field, ...] = (
+    text("run", "", "The run that was opened by its id.", pattern=r"[0-9a-f]{4,64}", expected="a run's id"),
+    text("job", "", "The computation that this page waits for.", pattern=r"run-[0-9a-f]{8,64}", expected="a job's id"),
+)
+FIELDS_OF_RUN = (*FIELDS, *RUN_FIELDS)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What the sidebar says. card: the run on screen (None: no run exists at all).
+
+    answers: whether the card is what the settings ask for.
+    """
+
+    spec: RunSpec
+    card: RunInfo | None
+    answers: bool
+    job: JobView | None
+
+
+def open_panel(session: Session) -> Panel:
+    """Draw the sidebar and find the run to show."""
+    _adopt_run(session)
+    with st.sidebar:
+        values = _settings(session)
+        spec, key = settings.question(values)
+        card = results.shelf().find(key)
+        opened = results.shelf().get(session["run"]) if session["run"] else None
+        shown = opened or card or _last_shown(values)
+        answers = shown is not None and (opened is not None or card is not None)
+        with st.container(key="run-foot"):  # stays in sight below the settings (brand.STYLE)
+            job = _run_controls(session, spec, answered=card is not None and opened in (None, card))
+    if shown is not None:
+        st.session_state[_LAST] = shown.id
+    return Panel(spec, shown, answers, job)
+
+
+def _last_shown(values: Mapping[str, Any]) -> RunInfo | None:
+    """What this session showed last; where it is new, the run that is nearest to the settings."""
+    shelf = results.shelf()
+    last = st.session_state.get(_LAST)
+    card = shelf.get(last) if last else None
+    if card is None:
+        card = max(shelf.cards(), key=lambda one: nearness(one, values), default=None)
+    return card
+
+
+def nearness(card: RunInfo, values: Mapping[str, Any]) -> tuple[bool, ...]:
+    """How much of the settings a run shares, what matters most first; to be compared."""
+    shared = [str(getattr(card, name)) == str(values[name]) for name in ("task", "model", "method")]
+    return (*shared, card.method == "eap-gp" and card.options.get("step") == "relative")
+
+
+def _adopt_run(session: Session) -> None:
+    """Bring the settings to the run that the link names; let go of it once a setting is changed."""
+    run_id = session["run"]
+    if not run_id:
+        return
+    card = results.shelf().get(run_id)
+    if card is None:
+        session.complain(f"The link names run {run_id}, which is not in this library. Showing another one.")
+        session["run"] = ""
+        return
+    values = {name: session[name] for name in NAMES}
+    if st.session_state.get(_OPENED) != run_id:
+        st.session_state[_OPENED] = run_id
+        spec = spec_to_ask_again(card)
+        if spec is not None:
+            for name, value in settings_of(spec, metric=card.metric, options=card.options).items():
+                session[name] = value
+        st.session_state["eapgp-opened-values"] = {name: session[name] for name in NAMES}
+    elif st.session_state.get("eapgp-opened-values") != values:
+        session["run"] = ""
+        st.session_state.pop(_OPENED, None)
+
+
+def spec_to_ask_again(card: RunInfo) -> RunSpec | None:
+    """What a run was asked with; prompts that came with it are kept as a file that can be named."""
+    spec = card.run.spec
+    if spec is None or (not spec.prompts and not spec.prompts_file):
+        return spec
+    try:
+        kept = results.kept_prompts(card)
+    except EapgpError:
+        return None
+    return replace(spec, prompts=None, prompts_file=str(kept.path), task=kept.name, n_pairs=None)
+
+
+def _settings(session: Session) -> Mapping[str, Any]:
+    from eapgp.models.catalogue import CATALOGUE
+
+    titles = {entry.name: entry.title for entry in CATALOGUE} | {"demo": "Demo model (bundled)"}
+    models = [entry.name for entry in CATALOGUE]
+    if session["model"] not in models:
+        models.append(session["model"])
+    st.subheader("What to compute", anchor=False)
+    session.widget(
+        "model",
+        st.selectbox,
+        "Model",
+        options=models,
+        format_func=lambda name: titles.get(name, name),
+        accept_new_options=True,
+    )
+    session.widget("task", st.selectbox, "Task", options=prompt_names(), format_func=prompts_title)
+    _prompt_settings(session)
+    session.widget("method", st.selectbox, "Method", options=method_names(), format_func=short_name)
+    st.caption(blurb(session["method"]))
+    _method_options(session, option_names(session["method"]))
+    session.widget(
+        "metric",
+        st.selectbox,
+        "Metric",
+        options=metric_names(),
+        format_func=lambda name: (
+            f"Of the task: {metric_title(metric_of({'task': session['task'], 'metric': 'task'})).lower()}"
+            if name == "task"
+            else metric_title(name)
+        ),
+    )
+    _more_settings(session)
+    return {name: session[name] for name in NAMES}
+
+
+def _prompt_settings(session: Session) -> None:
+    """Which pairs a task makes; pairs of one's own are used as they are."""
+    from eapgp.tasks import TASKS
+
+    if own_prompts(session["task"]) is not None:
+        st.caption("Pairs of your own; the Prompts page shows them.")
+        if session["seed"] or draws_noise(session["method"]):
+            session.widget("seed", st.number_input, "Seed", min_value=0, max_value=2**31 - 1, step=1)
+        return
+    if TASKS[session["task"]].options:
+        session.widget(
+            "corruption",
+            st.segmented_control,
+            "Corruption",
+            options=["third-name", "hard"],
+            format_func={"third-name": "Third name", "hard": "Names swapped"}.__getitem__,
+            required=True,
+        )
+    left, right = st.columns(2)
+    with left:
+        session.widget("pairs", st.number_input, "Prompt pairs", min_value=1, max_value=5000, step=1)
+    with right:
+        session.widget("seed", st.number_input, "Seed", min_value=0, max_value=2**31 - 1, step=1)
+    if session.page == "prompts" or session["split"] != "all":
+        session.widget("split", st.selectbox, "Drawn from", options=list(SPLITS), format_func=SPLITS.__getitem__)
+
+
+def _method_options(session: Session, options: tuple[str, ...]) -> None:
+    left, right = st.columns(2)
+    if "steps" in options:
+        with left:
+            session.widget("steps", st.number_input, "Steps k", min_value=1, max_value=100, step=1)
+            usual = usual_steps(session["method"])
+            if usual not in (session["steps"], STEPS):
+                st.caption(f"Usual for it: k = {usual}")
+    if "step" in options:
+        given = session["step"]
+        with right:
+            session.widget(
+                "step",
+                st.selectbox,
+                "Step length",
+                options=["relative", "unit", *([given] if given not in ("relative", "unit") else [])],
+                format_func=lambda rule: {"relative": "Relative", "unit": "Unit (paper)"}.get(rule, rule),
+                accept_new_options=True,
+            )
+    if "points" in options:
+        with right:
+            session.widget(
+                "points",
+                st.selectbox,
+                "Points",
+                options=["left", "right", "midpoint"],
+                format_func=str.capitalize,
+            )
+    if "objective" in options:
+        session.widget(
+            "objective",
+            st.segmented_control,
+            "Path follows",
+            options=["all", "last"],
+            format_func={"all": "All positions", "last": "Answer only"}.__getitem__,
+            required=True,
+        )
+    if "nodes" in options:
+        with right:
+            session.widget(
+                "nodes",
+                st.selectbox,
+                "Mixtures",
+                options=["midpoints", "calibrated"],
+                format_func=str.capitalize,
+            )
+    if "edges" in options:
+        session.widget("edges", st.text_input, "Only these edges", placeholder="all")
+
+
+def _more_settings(session: Session) -> None:
+    """What is seldom changed; open where something of it is not usual."""
+    interventions = intervention_names(session["method"])
+    unusual = (session["dtype"], session["weights"]) != ("float32", "trained")
+    unusual = unusual or (len(interventions) > 1 and session["intervention"] != "patching")
+    with st.expander("More settings", expanded=unusual):
+        if len(interventions) > 1:
+            session.widget(
+                "intervention",
+                st.selectbox,
+                "Intervention",
+                options=interventions,
+                format_func=lambda name: name.replace("-", ", ").capitalize(),
+            )
+        session.widget("dtype", st.selectbox, "Number format", options=dtype_names())
+        session.widget(
+            "weights",
+            st.segmented_control,
+            "Weights",
+            options=["trained", "random"],
+            format_func=str.capitalize,
+            required=True,
+        )
+
+
+def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView | None:
+    job_id = f"run-{spec.key()}"
+    job = server.job(job_id)
+    waiting = job is not None and job.live
+    if not waiting:
+        pressed = st.button(
+            "Computed" if answered else "Run",
+            key="run-button",
+            type="primary",
+            width="stretch",
+            icon=":material/check:" if answered else ":material/play_arrow:",
+            disabled=answered,
+            help="This result is in the library and on screen. Change a setting to compute another."
+            if answered
+            else "Compute this in the background. You can go on browsing; closing the tab loses nothing.",
+        )
+        if pressed:
+            label = f"{variant(spec.method, spec.options)} on {spec.task}"
+            job = server.job(measure.submit_run(spec, label))
+            session["job"], session["run"] = job_id, ""  # a run that was opened by its id gives way to the new one
+            st.session_state.pop(_OPENED, None)
+            waiting = True
+    st.session_state[OWN_JOB] = job_id if waiting else ""
+    if waiting:
+        poll(job_id, _progress, every=0.5)
+    elif session["job"]:
+        session["job"] = ""
+    return job
+
+
+def _progress(job: JobView) -> None:
+    st.progress(job.fraction, text=progress_text(job))
+    stop_button(job, key="cancel-button", width="stretch")
+
+
+def say_problems(session: Session, panel: Panel | None = None) -> None:
+    """What was wrong with the link, what failed, and whether the picture lags behind the settings."""
+    session.tell()
+    if panel is None:
+        return
+    if panel.job is not None and panel.job.state == "failed":
+        st.error(panel.job.message, icon=":material/error:", title="The computation failed")
+    elif panel.job is not None and panel.job.state == "cancelled" and not panel.answers:
+        st.info("Cancelled. Press Run to start again.", icon=":material/cancel:")
+    model = panel.spec.model
+    if problem := model_problem(model):
+        st.warning(f"Model {plain(repr(model))}: {plain(problem)}.", icon=":material/error:")
+    if panel.card is not None and not panel.answers:
+        fetched = "" if consent.at_hand(model) else " (its model is fetched from Hugging Face first)"
+        pairs = f" with {panel.card.n_pairs:,} pairs" if panel.card.n_pairs else ""
+        if problem:
+            state = "have no result."
+        elif panel.job is not None and panel.job.live:
+            state = f"are being computed{fetched}; the bar on the left tells how far."
+        else:
+            state = f"have no result yet: press **Run** to compute it{fetched}."
+        st.info(
+            f"The settings on the left {state} "
+            f"Meanwhile this shows {' · '.join(panel.card.told)} on {panel.card.task}{pairs}.",
+            icon=":material/hourglass_empty:",
+        )

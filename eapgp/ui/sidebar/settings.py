@@ -1,0 +1,340 @@
+"""What to compute: the settings in the sidebar, shared by the pages that show a run.
+
+Each setting is a `Field`, so it lives in the URL; `spec_of` turns them into the `RunSpec` that the
+command line and the library take too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from eapgp.runs.spec import RunSpec
+from eapgp.ui.base.fields import Field, choice, integer, text
+from eapgp.ui.base.names import edge_names, option_names
+from eapgp.ui.library.own_prompts import KeptPrompts, PromptStore
+from eapgp.ui.library.shelf import asked_key
+
+MAX_PAIRS = 5000
+STEP_RULES = ("relative", "unit")
+_PATH_STARTS = ("/", "~", ".")
+_HUB_ID = re.compile(r"[\w.\-]{1,96}/[\w.\-]{1,96}")
+_ONE_LINE = re.compile(r"[^\x00-\x1f]{1,300}")
+SPLITS = {"all": "All prompts", "train": "Trained on", "test": "Held out"}
+
+
+def task_names() -> list[str]:
+    """Tasks with a generator."""
+    from eapgp.tasks import TASKS
+
+    return list(TASKS)
+
+
+def prompt_names() -> list[str]:
+    """What the prompts may come from: the tasks, then the pairs of one's own by their ids."""
+    return [*task_names(), *(kept.id for kept in PromptStore().all())]
+
+
+def own_prompts(task: str) -> KeptPrompts | None:
+    """The kept pairs that the setting `task` names, or None where it names a task."""
+    return PromptStore().get(task)
+
+
+def prompts_title(task: str) -> str:
+    """How lists show a task or a set of own pairs."""
+    from eapgp.tasks import TASKS
+
+    kept = own_prompts(task)
+    return kept.title if kept is not None else TASKS[task].title if task in TASKS else task
+
+
+def method_names() -> list[str]:
+    """Methods that give edge scores."""
+    from eapgp.attribution.registry import METHODS
+
+    return list(METHODS)
+
+
+def metric_names() -> list[str]:
+    """`task` (the task's own), then every metric."""
+    from eapgp.metrics import METRICS
+
+    return ["task", *METRICS]
+
+
+def intervention_names(method: str | None = None) -> list[str]:
+    """The interventions that a method allows; all of them without one."""
+    from eapgp.attribution.method import ALL_INTERVENTIONS
+    from eapgp.attribution.registry import METHODS
+
+    return list(METHODS[method].interventions if method is not None else ALL_INTERVENTIONS)
+
+
+def dtype_names() -> list[str]:
+    """The number formats that a model can be loaded in."""
+    from eapgp.models.load import DTYPES
+
+    return list(DTYPES)
+
+
+def model_problem(name: str) -> str:
+    """Why a name can be no model here, or "": it is listed, a folder, or of a Hugging Face id's form.
+
+    A folder that is gone is told too, though its runs may still be in the library.
+    """
+    from eapgp.models.catalogue import CATALOGUE, find_model
+
+    if find_model(name) is not None or Path(name).expanduser().is_dir():
+        return ""
+    if name.startswith(_PATH_STARTS):
+        return "expected a folder in Hugging Face layout, there is none"
+    if _HUB_ID.fullmatch(name):
+        return ""
+    near = difflib.get_close_matches(name, [entry.name for entry in CATALOGUE], n=1)
+    guess = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"expected a model of the list{guess}, a Hugging Face id such as owner/name, or a folder"
+
+
+def _model(value: str) -> str:
+    if not _ONE_LINE.fullmatch(value):
+        raise ValueError("expected a model name, Hugging Face id or folder")
+    problem = model_problem(value)
+    if problem and not value.startswith(_PATH_STARTS):
+        raise ValueError(problem)
+    return value
+
+
+def _step(value: str) -> str:
+    if value in STEP_RULES:
+        return value
+    try:
+        if 0 < float(value) < 1e6:
+            return value
+    except ValueError:
+        pass
+    raise ValueError("expected relative, unit or a positive number")
+
+
+FIELDS: tuple[Field, ...] = (
+    Field(
+        "model",
+        "demo",
+        _model,
+        "The language model whose edges are scored. “demo” is bundled and runs in seconds on a laptop; the others "
+        "are fetched from Hugging Face when you press Run. You can also type any Hugging Face id or a local folder.",
+    ),
+    choice(
+        "task",
+        "ioi",
+        prompt_names,
+        "The behaviour to explain. Each task makes pairs of a clean prompt and a corrupted one that changes the "
+        "right answer. Pairs of your own, made on the Prompts page, are listed below the tasks.",
+    ),
+    choice(
+        "corruption",
+        "third-name",
+        ("third-name", "hard"),
+        "What replaces the repeated name in the corrupted prompt: a third name, or (hard) the other name, so that "
+        "the corrupted prompt asks for the wrong answer.",
+    ),
+    integer(
+        "pairs",
+        64,
+        1,
+        MAX_PAIRS,
+        "How many prompt pairs the scores are averaged over. More pairs take longer and give steadier scores; "
+        "16 is enough for a first look.",
+    ),
+    integer(
+        "seed",
+        0,
+        0,
+        2**31 - 1,
+        "Which prompts are drawn. The same seed gives the same prompts; compare two seeds to see how much the "
+        "scores depend on them.",
+    ),
+    choice(
+        "split",
+        "all",
+        tuple(SPLITS),
+        "Which of a task's prompts are drawn: all, those whose words and templates the demo model was trained on, or "
+        "those that were held out from its training.",
+    ),
+    choice(
+        "method",
+        "eap-gp",
+        method_names,
+        "How edges are scored. EAP takes one gradient at the clean prompt; EAP-IG averages gradients on the straight "
+        "line to the corrupted prompt; EAP-GP follows the model's own gradient (GradPath); exact patches every edge "
+        "for real and is slow on large models.",
+    ),
+    integer(
+        "steps",
+        5,
+        1,
+        100,
+        "Number of points k on the path. Time grows with k; the papers use 5. More points follow the path more "
+        "closely, they do not always make a better circuit.",
+    ),
+    Field(
+        "step",
+        "relative",
+        _step,
+        "Length of one GradPath step. relative: the distance between clean and corrupted input divided by k. "
+        "unit: 1, as in the paper; on models with small embeddings it overshoots. Or a length of your own.",
+    ),
+    choice(
+        "objective",
+        "all",
+        ("all", "last"),
+        "Which outputs GradPath moves towards the corrupted run's: the logits at all positions, or only at the "
+        "position of the answer.",
+    ),
+    choice(
+        "points",
+        "left",
+        ("left", "right", "midpoint"),
+        "Where EAP-IG takes its gradients on the straight line: as its reference code does (left, from the corrupted "
+        "end, without the clean one), as its paper says (right), or at midpoints.",
+    ),
+    choice(
+        "metric",
+        "task",
+        metric_names,
+        "What the scores explain: one number per prompt, higher when the behaviour is stronger. “task” uses the "
+        "metric this task is usually measured with.",
+    ),
+    choice(
+        "nodes",
+        "midpoints",
+        ("midpoints", "calibrated"),
+        "Which mixtures of clean and corrupted Mask-IG takes its gradients at: evenly spaced, or (calibrated) where "
+        "each pair's metric has made 20, 50 and 80 % of its way.",
+    ),
+    text(
+        "edges",
+        "",
+        "Patch these edges alone, which takes a moment even on large models; empty patches every edge. Names with "
+        "commas between them, such as input->a0.h1<q>, m3->logits.",
+        pattern=r"[\w.<>\-, ]{0,400}",
+        expected="names of edges with commas between them",
+    ),
+    choice(
+        "intervention",
+        "patching",
+        intervention_names,
+        "What an edge that is cut carries: the corrupted run's activation (patching), zero, or the mean over the "
+        "corrupted prompts, at all positions together or one by one. Methods that follow a path need patching. The "
+        "circuit's faithfulness is measured the same way.",
+    ),
+    choice(
+        "dtype",
+        "float32",
+        dtype_names,
+        "The model's number format. Half precision takes half the memory and is coarser; scores stay float32 or wider.",
+    ),
+    choice(
+        "weights",
+        "trained",
+        ("trained", "random"),
+        "Random: the model's shape with weights drawn from the seed, a control in which there is nothing to find.",
+    ),
+)
+NAMES = tuple(field.name for field in FIELDS)
+
+
+def spec_of(values: Mapping[str, Any]) -> RunSpec:
+    """The run that the settings ask for."""
+    from eapgp.tasks import TASKS
+
+    task, method = str(values["task"]), str(values["method"])
+    offered = {option.name for option in TASKS[task].options} if task in TASKS else set()
+    kept = own_prompts(task)
+    prompts: dict[str, Any] = {
+        "task": task,
+        "task_options": {"corruption": values["corruption"]} if "corruption" in offered else {},
+        "n_pairs": int(values["pairs"]),
+        "split": str(values["split"]),
+    }
+    if kept is not None:
+        prompts = {"task": kept.name, "prompts_file": str(kept.path)}
+    return RunSpec(
+        model=str(values["model"]),
+        **prompts,
+        seed=int(values["seed"]),
+        metric=None if values["metric"] == "task" else str(values["metric"]),
+        method=method,
+        options=method_options(method, values),
+        intervention=values["intervention"] if values["intervention"] in intervention_names(method) else "patching",
+        dtype=str(values["dtype"]),
+        random_weights=values["weights"] == "random",
+    )
+
+
+def method_options(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that this method takes, as its options."""
+    options: dict[str, Any] = {}
+    for name in option_names(method):
+        if name == "edges":
+            options |= {"edges": chosen} if (chosen := edge_names(values)) else {}
+        elif name in NAMES:
+            options[name] = values[name]
+    if "step" in options and options["step"] not in STEP_RULES:
+        options["step"] = float(options["step"])
+    return options
+
+
+def settings_of(spec: RunSpec, *, metric: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Inverse of `spec_of`, for a run whose metric and options are known in full."""
+    from eapgp.tasks import TASKS
+
+    kept = PromptStore().at(spec.prompts_file) if spec.prompts_file else None
+    usual = kept.read().metric if kept is not None else TASKS[spec.task].metric if spec.task in TASKS else None
+    values: dict[str, Any] = {
+        "model": spec.model,
+        "task": kept.id if kept is not None else spec.task,
+        "split": spec.split,
+        "pairs": spec.n_pairs if spec.n_pairs is not None else 64,
+        "seed": spec.seed,
+        "method": spec.method,
+        "metric": "task" if metric == usual else metric,
+        "corruption": spec.task_options.get("corruption", "third-name"),
+        "intervention": spec.intervention,
+        "dtype": spec.dtype,
+        "weights": "random" if spec.random_weights else "trained",
+        "edges": ", ".join(edge_names(options)),
+    }
+    for name in ("steps", "step", "objective", "points", "nodes"):
+        if name in options:
+            value = options[name]
+            values[name] = f"{value:g}" if name == "step" and not isinstance(value, str) else value
+    return values
+
+
+def metric_of(values: Mapping[str, Any]) -> str:
+    """Name of the metric that the settings mean."""
+    from eapgp.tasks import TASKS
+
+    if values["metric"] != "task":
+        return str(values["metric"])
+    kept = own_prompts(str(values["task"]))
+    return kept.read().metric if kept is not None else TASKS[str(values["task"])].metric
+
+
+def question(values: Mapping[str, Any]) -> tuple[RunSpec, str]:
+    """The spec that the settings ask for, and the key under which its answer is found."""
+    from eapgp.runs.compute import resolve_options
+
+    spec = spec_of(values)
+    return spec, asked_key(spec, metric=metric_of(values), options=resolve_options(spec))
+
+
+def with_method(spec: RunSpec, method: str, options: Mapping[str, Any]) -> RunSpec:
+    """The same question with another method, by patching where the method allows nothing else."""
+    usual = RunSpec().intervention
+    intervention = spec.intervention if spec.intervention in intervention_names(method) else usual
+    return replace(spec, method=method, options=dict(options), intervention=intervention)
