@@ -7,10 +7,11 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.compare import agreement as compare_agreement
 from eapgp.ui.compare import choice as compare_choice
 from eapgp.ui.compare import curves as compare_curves
-from eapgp.ui.compare import page as compare
+from eapgp.ui.compare import fields as compare
 from eapgp.ui.compare import views as compare_views
-from eapgp.ui.explore.views import nothing_yet
+from eapgp.ui.parts import run_choice
 from eapgp.ui.parts.bound_view import picker, size_in
+from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.shell import frame
 from eapgp.ui.sidebar import panel
 
@@ -29,7 +30,7 @@ if context is None:
     nothing_yet()
 else:
     with guard("The comparison"):
-        compare.adopt_finished(session)
+        run_choice.adopt_finished(session)
         cards = compare_choice.choose(session, compare_choice.base(session, shown), context)
         if len(cards) < 2:
             compare.nothing_to_compare()

@@ -11,6 +11,7 @@ from eapgp.ui.parts import edge as edge_details
 from eapgp.ui.parts import edit_panel, inspector, provenance
 from eapgp.ui.parts import node as node_details
 from eapgp.ui.parts.bound_view import chosen_in, groups_of, picker, size_in
+from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.parts.exports import downloads
 from eapgp.ui.parts.readout import readout
 from eapgp.ui.shell import frame
@@ -23,7 +24,7 @@ shown = panel.open_panel(session)
 card = shown.card
 
 if card is None:
-    explore.nothing_yet()
+    nothing_yet()
 else:
     with guard("This run"):
         result = results.attribution(card)

@@ -4,12 +4,12 @@ import streamlit as st
 
 from eapgp.ui.base.draw import guard
 from eapgp.ui.base.session import Session
-from eapgp.ui.compare import page as compare
-from eapgp.ui.explore.views import nothing_yet
 from eapgp.ui.faithfulness import page as faithfulness
 from eapgp.ui.faithfulness import views
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import circuit_of
+from eapgp.ui.parts import run_choice
+from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.shell import frame
 from eapgp.ui.sidebar import panel
 
@@ -26,12 +26,12 @@ else:
     panel.say_problems(session, shown)
     with guard("The measurement"):
         faithfulness.follow_context(session, context)
-        compare.adopt_finished(session)
-        compare.say_lost(session, context)
+        run_choice.adopt_finished(session)
+        run_choice.say_lost(session, context)
         with st.container(horizontal=True, vertical_alignment="bottom", key="faith-choice"):
-            chosen = compare.choose(session, context) or [context]
-            compare.offer_more(session, shown.spec, context)
-        cards = compare.named(chosen, context)
+            chosen = run_choice.choose(session, context) or [context]
+            run_choice.offer_more(session, shown.spec, context)
+        cards = run_choice.named(chosen, context)
         k = faithfulness.controls(session, chosen[0].graph.n_edges)
         closely = faithfulness.look_closely(session, cards, shown.card, __file__)
         with guard("The circuits of this size"):

@@ -2,8 +2,8 @@
 
 from eapgp.ui.base.draw import guard
 from eapgp.ui.base.session import Session
-from eapgp.ui.explore.views import nothing_yet
 from eapgp.ui.library import results
+from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.path import edge as path_edge
 from eapgp.ui.path import page as path
 from eapgp.ui.path import views as path_views

@@ -15,9 +15,10 @@ from eapgp.runs import RunLibrary, RunSpec, make_request
 from eapgp.runs.compute import resolve_options
 from eapgp.tasks import TASKS, make_prompts
 from eapgp.ui.compare import choice as compare_choice
-from eapgp.ui.compare import page as compare
+from eapgp.ui.compare import fields as compare
 from eapgp.ui.library import results
 from eapgp.ui.library.shelf import RunInfo, Shelf
+from eapgp.ui.parts import run_choice
 from eapgp.ui.sidebar import settings
 
 ENTRY = find_model("demo")
@@ -40,9 +41,9 @@ Save = Callable[..., RunInfo]
 def test_runs_of_as_many_steps_are_proposed_first(save: Save) -> None:
     ten, five = (save(RunSpec(task="ioi", method="eap-ig", options={"steps": steps})) for steps in (10, 5))
     eap = save(RunSpec(task="ioi", method="eap"))
-    assert compare.default_runs(five)[-1] == ten.id
-    assert set(compare.default_runs(five)) == {eap.id, five.id, ten.id}
-    assert compare.default_runs(ten)[-1] == five.id
+    assert run_choice.default_runs(five)[-1] == ten.id
+    assert set(run_choice.default_runs(five)) == {eap.id, five.id, ten.id}
+    assert run_choice.default_runs(ten)[-1] == five.id
 
 
 @pytest.fixture
@@ -116,34 +117,34 @@ def test_a_random_twin_is_not_taken_for_the_trained_model(save: Save) -> None:
     assert compare_choice.answer(spec_of(), trained).id == trained.id  # type: ignore[union-attr]
     assert compare_choice.answer(spec_of(random_weights=True), trained).id == twin.id  # type: ignore[union-attr]
     assert [card.id for card in results.comparable(trained)] == [trained.id]
-    assert compare.differences([trained, twin]) == ["model"]
-    assert compare.label_of(twin, trained).endswith("untrained")
+    assert run_choice.differences([trained, twin]) == ["model"]
+    assert run_choice.label_of(twin, trained).endswith("untrained")
 
 
 def test_what_differs_is_named_and_forbids_pairing(save: Save) -> None:
     base = save(spec_of())
     method, seed, task = save(spec_of(method="eap", options={})), save(spec_of(seed=3)), save(spec_of(task="ioi"))
     steps = save(spec_of(options={"steps": 9}))
-    assert compare.differences([base, method]) == ["method"] and compare.unpaired(base, method) == ""
-    assert compare.differences([base, steps]) == ["step settings"]
-    assert compare.differences([base, seed]) == ["prompts"]
-    assert compare.differences([base, task]) == ["task", "prompts", "metric"]
-    assert compare.unpaired(base, task) == "they have different prompts and metric"
+    assert run_choice.differences([base, method]) == ["method"] and run_choice.unpaired(base, method) == ""
+    assert run_choice.differences([base, steps]) == ["step settings"]
+    assert run_choice.differences([base, seed]) == ["prompts"]
+    assert run_choice.differences([base, task]) == ["task", "prompts", "metric"]
+    assert run_choice.unpaired(base, task) == "they have different prompts and metric"
 
 
 def test_scores_by_another_intervention_are_told_apart_and_never_paired(save: Save) -> None:
     eap: dict[str, Any] = {"method": "eap", "options": {}}
     patched, zero = save(spec_of(**eap)), save(spec_of(**eap, intervention="zero"))
     half = save(spec_of(**eap, dtype="bfloat16"))
-    assert compare.differences([patched, zero]) == ["intervention"]
-    assert compare.unpaired(patched, zero) == "they have different intervention"
+    assert run_choice.differences([patched, zero]) == ["intervention"]
+    assert run_choice.unpaired(patched, zero) == "they have different intervention"
     assert [card.id for card in results.comparable(zero)] == [zero.id]
     assert zero.id not in {card.id for card in results.comparable(patched)}
-    assert list(compare.named([patched, zero, half], patched)) == ["EAP", "EAP · zero", "EAP · bfloat16"]
-    assert list(compare.named([patched, zero], zero)) == ["EAP · patching", "EAP"]
+    assert list(run_choice.named([patched, zero, half], patched)) == ["EAP", "EAP · zero", "EAP · bfloat16"]
+    assert list(run_choice.named([patched, zero], zero)) == ["EAP · patching", "EAP"]
     ioi = {**eap, "task": "ioi"}
     easy, hard = save(spec_of(**ioi)), save(spec_of(**ioi, task_options={"corruption": "hard"}))
-    assert list(compare.named([easy, hard], easy)) == ["EAP", "EAP · 4 pairs, corruption hard, seed 0"]
+    assert list(run_choice.named([easy, hard], easy)) == ["EAP", "EAP · 4 pairs, corruption hard, seed 0"]
     assert zero.run.spec is not None
     path = settings.with_method(zero.run.spec, "eap-gp", {})
     assert path.intervention == "patching" and settings.with_method(zero.run.spec, "relp", {}).intervention == "zero"
@@ -152,7 +153,7 @@ def test_scores_by_another_intervention_are_told_apart_and_never_paired(save: Sa
 def test_two_runs_of_one_label_both_stay(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = save(spec_of(method="eap", options={})), save(spec_of(method="eap", options={}, seed=1))
     monkeypatch.setattr(compare, "label_of", lambda card, context: "EAP")
-    found = compare.named([one, two], one)
+    found = run_choice.named([one, two], one)
     assert list(found.values()) == [one, two] and all(name.startswith("EAP · ") for name in found)
 
 

@@ -13,7 +13,7 @@ from eapgp.evaluation.agreement import Agreement, agreement
 from eapgp.ui.base.draw import chart, dark, downloads, plain
 from eapgp.ui.base.names import every_edge
 from eapgp.ui.base.session import Session
-from eapgp.ui.compare import page as compare
+from eapgp.ui.compare import fields as compare
 from eapgp.ui.compare.choice import answer
 from eapgp.ui.compare.views import Pair
 from eapgp.ui.jobs import server
@@ -23,6 +23,7 @@ from eapgp.ui.jobs.polling import poll_all
 from eapgp.ui.jobs.progress import progress_bars
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.parts import run_choice
 from eapgp.ui.sidebar import settings
 
 EXACT = "Exact patching"
@@ -51,7 +52,7 @@ def _reference(session: Session, cards: Mapping[str, RunInfo], pair: Pair) -> tu
     first = pair.cards[0]
     spec = first.run.spec
     exact = next((name for name, card in cards.items() if every_edge(card.method, card.options)), "")
-    alike = not any(compare.unpaired(first, card) for card in cards.values())
+    alike = not any(run_choice.unpaired(first, card) for card in cards.values())
     asked = settings.with_method(spec, "exact", {}) if spec is not None else None
     stored = next((card for card in results.comparable(first) if every_edge(card.method, card.options)), None)
     if stored is None and asked is not None:

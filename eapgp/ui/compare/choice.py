@@ -19,11 +19,11 @@ from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import edge_names, option_names, short_name, variant
 from eapgp.ui.base.session import Session
-from eapgp.ui.compare import page as compare
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.polling import poll_all
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.shelf import RunInfo, asked_key
+from eapgp.ui.parts import run_choice
 from eapgp.ui.sidebar import settings
 from eapgp.ui.sidebar.panel import Panel
 
@@ -83,7 +83,7 @@ Offered = list[tuple[str, str, RunSpec]]
 
 
 def _methods(spec: RunSpec, context: RunInfo) -> Offered:
-    offers = [(method, dict(options)) for method, options in compare.OFFERS]
+    offers = [(method, dict(options)) for method, options in run_choice.OFFERS]
     offers.append((spec.method, dict(spec.options)))
     offers += [(card.method, dict(card.options)) for card in results.comparable(context)]
     made = []
@@ -151,7 +151,7 @@ def _tasks(spec: RunSpec, context: RunInfo) -> Offered:
 def _seeds(spec: RunSpec, context: RunInfo) -> Offered:
     return [
         (f"seed {seed}", f"{short_name(spec.method)} · seed {seed}", replace(spec, seed=seed))
-        for seed in range(spec.seed, spec.seed + compare.MOST_RUNS)
+        for seed in range(spec.seed, spec.seed + run_choice.MOST_RUNS)
     ]
 
 
@@ -195,11 +195,11 @@ def choose(session: Session, spec: RunSpec, context: RunInfo) -> dict[str, RunIn
     axis = str(session["by"])
     if axis == "runs":
         session["runs"] = session["runs"] or st.session_state.get(SHOWN, ())
-        compare.say_lost(session, context)
+        run_choice.say_lost(session, context)
         with st.container(horizontal=True, vertical_alignment="bottom", key="compare-choice"):
-            cards = compare.choose(session, context)
-            compare.offer_more(session, spec, context)
-        return compare.named(cards, context)
+            cards = run_choice.choose(session, context)
+            run_choice.offer_more(session, spec, context)
+        return run_choice.named(cards, context)
     session["runs"] = ()
     offered = {one.key: one for one in proposals(axis, spec, context)}
     picked = _pick(session, axis, offered)
@@ -218,7 +218,7 @@ def usual(offered: Sequence[Proposal]) -> tuple[str, ...]:
     """What is shown before a choice: those that have a result, filled up with others to at least two."""
     known = [one.key for one in offered if one.card is not None and one.card.method not in ("exact", "random")]
     others = [one.key for one in offered if one.key not in known]
-    first = (known + others)[: max(2, min(len(known), compare.MOST_RUNS))]
+    first = (known + others)[: max(2, min(len(known), run_choice.MOST_RUNS))]
     return tuple(first)
 
 
@@ -236,7 +236,7 @@ def _pick(session: Session, axis: str, offered: dict[str, Proposal]) -> tuple[st
         f"{AXES[axis]} side by side",
         options=list(offered),
         format_func=name,
-        max_selections=compare.MOST_RUNS,
+        max_selections=run_choice.MOST_RUNS,
         placeholder="Pick two to four",
     )
     return tuple(chosen)
@@ -252,7 +252,7 @@ def _compute(missing: Sequence[Proposal]) -> None:
         if job is not None and job.state == "failed":
             st.error(plain(f"{one.label}: {job.message}"), icon=":material/error:", title="Could not be computed")
     if live:
-        poll_all([one.job_id for one in live], compare.job_rows, every=0.5)
+        poll_all([one.job_id for one in live], run_choice.job_rows, every=0.5)
     if not idle:
         return
     listed = ", ".join(one.label for one in idle)

@@ -11,13 +11,13 @@ import streamlit as st
 from eapgp.evaluation.areas import area_shares, is_mib
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.session import Session
-from eapgp.ui.compare import page as compare
 from eapgp.ui.compare.views import Pair
 from eapgp.ui.faithfulness import jobs as work
 from eapgp.ui.faithfulness import page as faithfulness
 from eapgp.ui.faithfulness.jobs import Measured
 from eapgp.ui.library import results
 from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.parts import run_choice
 
 
 def curves(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int) -> None:
@@ -65,7 +65,7 @@ def _difference(measured: Mapping[str, Measured], pair: Pair, n_edges: int, k: i
     from eapgp.figures.adapt import band_line
     from eapgp.figures.curves import faithfulness_difference
 
-    reason = compare.unpaired(*pair.cards)
+    reason = run_choice.unpaired(*pair.cards)
     a, b = pair.names
     if reason:
         st.caption(f"No paired difference of {plain(a)} and {plain(b)}: {reason}, so there are no pairs to resample.")

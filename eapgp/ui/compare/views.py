@@ -13,9 +13,9 @@ import streamlit as st
 from eapgp.attribution.result import EdgeScores
 from eapgp.ui.base.draw import chart, dark, downloads, plain, points_clicked
 from eapgp.ui.base.session import Session
-from eapgp.ui.compare import page as compare
 from eapgp.ui.library import results
 from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.parts import run_choice
 from eapgp.ui.parts.bound_view import bound_view, chosen_in, whole_view
 from eapgp.ui.parts.circuit_view import build_payload, largest
 
@@ -267,5 +267,5 @@ def costs(cards: Mapping[str, RunInfo]) -> None:
             "× cheapest": st.column_config.NumberColumn(format="%.1f", help="Passes over the fewest passes here."),
         },
     )
-    if compare.differences(list(cards.values())) and len({card.n_pairs for card in cards.values()}) > 1:
+    if run_choice.differences(list(cards.values())) and len({card.n_pairs for card in cards.values()}) > 1:
         st.caption("The runs saw different numbers of pairs: compare milliseconds per pair.")

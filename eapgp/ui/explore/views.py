@@ -70,15 +70,6 @@ FIELDS = (
 )
 
 
-def nothing_yet() -> None:
-    """What the page says when there is no run at all."""
-    st.title("Explore a circuit", anchor=False)
-    st.info(
-        "There is no result to show yet. Press **Run** on the left: the demo model takes a few seconds.",
-        icon=":material/play_arrow:",
-    )
-
-
 def estimates_note(session: Session) -> None:
     """What scores are, for those who see the page for the first time, and the way to check them."""
     left, right = st.columns([2.6, 1], vertical_alignment="center")

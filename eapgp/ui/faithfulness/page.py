@@ -18,7 +18,6 @@ from eapgp.ui.base.draw import plain
 from eapgp.ui.base.fields import choice, flag, integer, names, text
 from eapgp.ui.base.names import carried
 from eapgp.ui.base.session import Session
-from eapgp.ui.compare import page as compare
 from eapgp.ui.faithfulness import jobs as work
 from eapgp.ui.faithfulness.jobs import Baseline, Evidence, Measured
 from eapgp.ui.jobs import server
@@ -29,6 +28,7 @@ from eapgp.ui.jobs.progress import progress_row, progress_text
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.circuits import DEFAULT_EDGES, circuit_of
 from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.parts import run_choice
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
 
 Cards = Mapping[str, RunInfo]
@@ -46,7 +46,7 @@ TABS = {
 }
 FIELDS = (
     *FIELDS_OF_RUN,
-    names("runs", (), "The runs whose circuits are measured, up to four of one model size.", most=compare.MOST_RUNS),
+    names("runs", (), "The runs whose circuits are measured, up to four of one model size.", most=run_choice.MOST_RUNS),
     integer(
         "k",
         DEFAULT_EDGES,

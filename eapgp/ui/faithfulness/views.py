@@ -19,12 +19,11 @@ from eapgp.evaluation.statistics import Band
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
-from eapgp.ui.compare import page as compare
 from eapgp.ui.faithfulness import jobs as work
 from eapgp.ui.faithfulness.jobs import Baseline, Evidence, Measured
 from eapgp.ui.faithfulness.page import QUANTITIES, Cards
 from eapgp.ui.library.shelf import RunInfo
-from eapgp.ui.parts import provenance
+from eapgp.ui.parts import provenance, run_choice
 
 Curves = Mapping[str, Measured]
 AREAS = {True: ("CPR", "CMD"), False: ("Area", "Area to 1")}
@@ -167,7 +166,7 @@ def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -
         name: measured
         for name, measured in curves.items()
         if name != closely
-        and not compare.unpaired(cards[name], cards[closely])
+        and not run_choice.unpaired(cards[name], cards[closely])
         and first is not None
         and measured.selected == first.selected
     }

@@ -9,8 +9,8 @@ import streamlit as st
 from eapgp.prompts.pairs import Answer, PromptPair
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import metric_title
+from eapgp.ui.base.text import visible
 from eapgp.ui.library.shelf import RunInfo
-from eapgp.ui.prompts.views import visible
 
 KEY = "primer"
 _FEW = 3  # answers that are written out

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import shlex
 import tempfile
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import streamlit as st
 from eapgp.prompts.pairs import Answer, PromptSet
 from eapgp.ui.base.draw import dark, plain
 from eapgp.ui.base.session import Session
+from eapgp.ui.base.text import counted, visible
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
@@ -28,23 +28,6 @@ from eapgp.ui.prompts.page import Shown, loaded_with
 
 FEW = 6  # answers of one side that a table shows
 LISTED = 200  # problems that are listed
-
-
-def counted(n: int, noun: str) -> str:
-    """A number and its noun: `1 pair`, `1,200 pairs`."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
-def visible(text: str) -> str:
-    """Text in which control characters and marks that turn the writing direction can be seen."""
-    return "".join(_shown(char) for char in text)
-
-
-def _shown(char: str) -> str:
-    kind = unicodedata.category(char)
-    if kind == "Cc":
-        return chr(0x2400 + ord(char)) if ord(char) < 0x20 else "␡"
-    return f"[U+{ord(char):04X}]" if kind == "Cf" else char
 
 
 def pairs_and_one(session: Session, shown: Shown, seen: Seen | None) -> None:

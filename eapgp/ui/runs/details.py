@@ -15,7 +15,6 @@ from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import metric_title, variant
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
-from eapgp.ui.compare.page import MOST_RUNS
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import DEFAULT_EDGES, circuit_of
 from eapgp.ui.library.own_prompts import PromptStore
@@ -23,6 +22,7 @@ from eapgp.ui.library.score_files import PREFIX, ScoreFile
 from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import provenance
 from eapgp.ui.parts.exports import downloads, folder_zip
+from eapgp.ui.parts.run_choice import MOST_RUNS
 from eapgp.ui.runs.page import TABS, score_files
 
 _GONE, _IMPORT, _UNSAVED = "runs-deleted", "runs-import", "runs-unsaved"

@@ -225,7 +225,7 @@ def _files(session: Session, files: Sequence[ScoreFile], lists: Sequence[tuple[s
 
 def live_jobs() -> None:
     """What is being computed now, with progress and cancel."""
-    from eapgp.ui.compare.page import watch_runs
+    from eapgp.ui.parts.run_choice import watch_runs
 
     if any(job.id.startswith("run-") for job in server.manager().live()):
         st.markdown("**Being computed**")

@@ -1,0 +1,95 @@
+"""What the Compare page keeps in its link, and what it says of runs that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from eapgp.ui.base.fields import choice, integer, names, text
+from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.parts.bound_view import VIEW_FIELDS
+from eapgp.ui.parts.run_choice import MOST_RUNS, differences
+from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
+
+TABS = {
+    "scatter": "Score against score",
+    "overlap": "Agreement",
+    "sets": "Shared and not",
+    "curves": "Faithfulness",
+    "costs": "Costs",
+}
+MEASURES = {
+    "spearman": "Spearman",
+    "pearson": "Pearson",
+    "kendall": "Kendall",
+    "sign_agreement": "Equal signs",
+}
+FIELDS = (
+    *FIELDS_OF_RUN,
+    choice(
+        "by",
+        "methods",
+        ("methods", "steps", "tasks", "seeds", "models", "runs"),
+        "What differs from the settings on the left: the method, its steps, the task, the prompts drawn, the model "
+        "(of the same number of layers and heads), or any stored runs that you pick.",
+    ),
+    names("these", (), "Two to four of them. What has no result yet is computed at a click.", most=MOST_RUNS),
+    names("runs", (), "Two to four runs to compare. All must be of the same model size.", most=MOST_RUNS),
+    integer("a", 1, 1, MOST_RUNS, "The first of the two that are compared edge by edge, in one picture and below."),
+    integer("b", 2, 1, MOST_RUNS, "The second of the two that are compared edge by edge, in one picture and below."),
+    integer("k", 50, 1, 10_000_000, "How many of the strongest edges each circuit takes; the same for all."),
+    text("sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"),
+    *VIEW_FIELDS,
+    choice(
+        "picture",
+        "panes",
+        ("panes", "sets"),
+        "One circuit beside the other, or both in one picture with shared edges told apart.",
+    ),
+    choice(
+        "quantity",
+        "scores",
+        ("scores", "ranks"),
+        "Compare the scores themselves, or each edge's place in the ranking (when units differ).",
+    ),
+    choice(
+        "agree",
+        "spearman",
+        tuple(MEASURES),
+        "The measure of agreement in the bars: correlations of scores or of ranks, or how many signs are the same.",
+    ),
+    choice("group", "types", ("types", "layers"), "Bars by the kind of input that edges enter, or by its layer."),
+    choice(
+        "reference",
+        "auto",
+        ("auto", "exact", "a"),
+        "What the others are held against: exact patching (the real effect of every edge) or A. Automatic takes exact "
+        "patching where it was computed.",
+    ),
+    choice("grid", "quick", ("quick", "mib"), "Which sizes are measured: eleven from 0.5 % up, or MIB's ten shares."),
+    choice("tab", "scatter", tuple(TABS), "Which view is open below the circuits."),
+)
+
+
+def say_unlike(cards: Sequence[RunInfo]) -> None:
+    """Say plainly what else than the method differs, and what is left out for that reason."""
+    apart = [name for name in differences(cards) if name not in ("method", "step settings")]
+    if not apart:
+        return
+    left_out = ["the paired difference of faithfulness"]
+    if "metric" in apart:
+        left_out.append("one scale for all panes and scores on common axes (their units differ)")
+    st.info(
+        f"These runs differ in {', '.join(apart)}: part of what differs below comes from that. "
+        f"Left out: {'; '.join(left_out)}.",
+        icon=":material/info:",
+    )
+
+
+def nothing_to_compare() -> None:
+    """What the page says when fewer than two results are there."""
+    st.info(
+        "A comparison needs two results: pick two to four above; what is not computed yet is computed at a click.",
+        icon=":material/compare_arrows:",
+    )
