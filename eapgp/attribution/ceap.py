@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from eapgp.attribution.context import Context
 from eapgp.attribution.increments import bare, ending
-from eapgp.attribution.method import Outcome
-from eapgp.attribution.straight import outcome, record_point, record_run, straight_part
+from eapgp.attribution.outcome import Outcome
+from eapgp.attribution.straight import record_point, record_run, straight_part
 
 
 def run(ctx: Context) -> Outcome:
@@ -37,4 +37,4 @@ def run(ctx: Context) -> Outcome:
     record_run(ctx, part, clean, corrupted)
     part.reverse()
     assert scores is not None
-    return outcome(ctx, scores, ctx.values(clean), end, [part])
+    return Outcome.of_inputs(scores, ctx.values(clean), end, [part])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eapgp.attribution.context import Context
-from eapgp.attribution.method import Outcome
+from eapgp.attribution.outcome import Outcome
 
 
 def run(ctx: Context) -> Outcome:

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from eapgp.attribution.context import Context, Point
-from eapgp.attribution.method import Outcome
-from eapgp.attribution.straight import outcome
+from eapgp.attribution.outcome import Outcome
 from eapgp.engine.distance import Objective
 from eapgp.engine.gradients import GradientSum
 from eapgp.engine.passes import Capture
@@ -100,7 +99,7 @@ class ComponentScores:
         """The finished result."""
         assert self.scores is not None
         ctx = self.ctx
-        return outcome(ctx, self.scores, ctx.values(self.clean), ctx.values(self.corrupted), [])
+        return Outcome.of_inputs(self.scores, ctx.values(self.clean), ctx.values(self.corrupted))
 
 
 def between(component: Component, alpha: float) -> Tensor:

@@ -31,6 +31,10 @@ class Passes:
     backward: float = 0
     reference: float = 0
 
+    def plus(self, other: Passes) -> Passes:
+        """Both together."""
+        return Passes(self.forward + other.forward, self.backward + other.backward, self.reference + other.reference)
+
 
 @dataclass(frozen=True)
 class Point:
@@ -215,8 +219,3 @@ def _two_gradients(first: Tensor, second: Tensor, inputs: list[Tensor]) -> list[
         metric_filled = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, metric, strict=True)]
         return [g.unsqueeze(0) for g in metric_filled[:-1]] + [torch.stack([metric_filled[-1], path])]
     return [x.new_zeros((2, *x.shape)) if g is None else g for x, g in zip(inputs, found, strict=True)]
-
-
-def rows(values: Tensor) -> Tensor:
-    """Per-pair numbers on the CPU, float32 or wider."""
-    return widen(values.detach()).cpu()

@@ -11,8 +11,7 @@ k+1 forward and 2k backward passes, and one corrupted pass without gradient.
 from __future__ import annotations
 
 from eapgp.attribution.context import Context
-from eapgp.attribution.method import Outcome
-from eapgp.attribution.straight import outcome
+from eapgp.attribution.outcome import Outcome
 from eapgp.attribution.walk import start_walk
 
 
@@ -28,4 +27,4 @@ def run(ctx: Context) -> Outcome:
         total.add(point.run, point.gradients, 1 / ctx.options["steps"])
         del point  # its tensors, before the next point's are made
     scores = ctx.contract(ctx.difference(walk.clean, walk.corrupted), total)
-    return outcome(ctx, scores, walk.metric, ctx.values(walk.corrupted), [walk.part])
+    return Outcome.of_inputs(scores, walk.metric, ctx.values(walk.corrupted), [walk.part])

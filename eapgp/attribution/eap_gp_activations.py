@@ -8,7 +8,7 @@ from __future__ import annotations
 from eapgp.attribution.components import Component, ComponentScores, components, reference_components
 from eapgp.attribution.context import Context
 from eapgp.attribution.gradpath import advance, step_sizes
-from eapgp.attribution.method import Outcome
+from eapgp.attribution.outcome import Outcome
 from eapgp.engine.distance import gram_pays
 from eapgp.engine.gradients import GradientSum
 from eapgp.engine.passes import Capture

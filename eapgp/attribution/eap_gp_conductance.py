@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from eapgp.attribution.context import Context
 from eapgp.attribution.increments import bare
-from eapgp.attribution.method import Outcome
-from eapgp.attribution.straight import input_sum
+from eapgp.attribution.outcome import Outcome, input_sum
 from eapgp.attribution.walk import start_walk
 
 

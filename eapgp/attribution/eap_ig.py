@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from eapgp.attribution.context import Context
-from eapgp.attribution.method import Outcome
+from eapgp.attribution.outcome import Outcome
 from eapgp.attribution.quadrature import fractions
-from eapgp.attribution.straight import outcome, record_point, record_run, reference_runs, straight_part
+from eapgp.attribution.straight import record_point, record_run, reference_runs, straight_part
 
 
 def run(ctx: Context) -> Outcome:
@@ -27,4 +27,4 @@ def run(ctx: Context) -> Outcome:
     if alphas[-1] > 0:
         record_run(ctx, part, corrupted, corrupted)
     scores = ctx.contract(ctx.difference(clean, corrupted), total)
-    return outcome(ctx, scores, ctx.values(clean), ctx.values(corrupted), [part])
+    return Outcome.of_inputs(scores, ctx.values(clean), ctx.values(corrupted), [part])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eapgp.attribution.components import ComponentScores, between, components, reference_components
 from eapgp.attribution.context import Context
-from eapgp.attribution.method import Outcome
+from eapgp.attribution.outcome import Outcome
 from eapgp.attribution.quadrature import fractions
 
 

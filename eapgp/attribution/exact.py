@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from eapgp.attribution.context import Context
-from eapgp.attribution.method import Outcome
+from eapgp.attribution.outcome import Outcome
 from eapgp.engine.patching import patch
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from eapgp.attribution.context import Context
-from eapgp.attribution.method import Outcome
+from eapgp.attribution.outcome import Outcome
 from eapgp.engine.differences import source_values
 from eapgp.models.adapter import widen
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from eapgp.attribution.context import Context
-from eapgp.attribution.method import Outcome
+from eapgp.attribution.outcome import Outcome
 from eapgp.attribution.quadrature import fractions
 from eapgp.engine.passes import Capture, Hook, hooked
 from eapgp.models.model import Model

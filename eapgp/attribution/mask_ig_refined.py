@@ -7,21 +7,19 @@
 
 Circuits are judged with most edges cut, so the ranking is corrected where it will be used. Each round
 goes through all pairs, since the circuits are those of the whole prompt set: no pair's scores depend
-on its batch. acc is scaled by Σ|S| over the number of rounds, which changes no ranking and
+on its batch. acc is scaled by Σ|S| over the number of rounds (see `rounds`), which changes no ranking and
 keeps the unit of the metric. Ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from eapgp.attribution import mask_ig
 from eapgp.attribution.context import Context
-from eapgp.attribution.method import Outcome
+from eapgp.attribution.outcome import Outcome
+from eapgp.attribution.rounds import accumulated
 from eapgp.engine.weighted_pass import strongest, weighted_run, weighted_scores
 
 FRACTIONS = (0.5, 0.2, 0.1, 0.05)
@@ -47,18 +45,3 @@ def run(ctx: Context) -> Outcome:
     ctx.tick()
     scores = weighted_scores(ctx.model, weighted, gradients, ctx.mask)
     return Outcome(scores, values.detach(), ctx.values(corrupted))
-
-
-def accumulated(found: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
-    """`[src, dst]` Σ over rounds of a / Σ|a|; a round without any score adds nothing."""
-    total = np.zeros(found[0].shape)
-    for scores in found:
-        size = float(np.abs(scores).sum())
-        total += scores / size if size > 0 else 0.0
-    return total
-
-
-def shares(found: Sequence[NDArray[np.floating]]) -> list[float]:
-    """What each round's scores count in the sum: Σ|S| / Σ|a| / number of rounds."""
-    sizes = [float(np.abs(scores).sum()) for scores in found]
-    return [sizes[0] / size / len(found) if size > 0 else 0.0 for size in sizes]

@@ -1,8 +1,7 @@
-"""What a method is: its place in the registry, and what it gives back for one batch."""
+"""What a method is: its row in the registry, and what its options may be."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 from eapgp.errors import OptionError, UnknownNameError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from eapgp.attribution.context import Context
-    from eapgp.attribution.recorder import PathPart
+    from eapgp.attribution.outcome import Outcome
 
 MOST_STEPS = 10_000
 ALL_INTERVENTIONS = ("patching", "zero", "mean", "mean-positional")
@@ -50,32 +47,14 @@ POINTS = Option(
 )
 
 
-@dataclass
-class Outcome:
-    """Result of a method on one batch.
-
-    scores `[pair, src, dst]`; metric_clean, metric_corrupted `[pair]`; parts: path kind → record.
-    complete: (sum `[pair]`, gap `[pair]`) where the contributions should add up to a change of
-    the metric, else None. nodes `[pair, src]`: the attribution of each node's output, where it is not
-    the sum over the node's outgoing edges.
-    """
-
-    scores: Tensor
-    metric_clean: Tensor
-    metric_corrupted: Tensor
-    parts: dict[str, PathPart] = field(default_factory=dict)
-    complete: tuple[Tensor, Tensor] | None = None
-    nodes: Tensor | None = None
-
-
 @dataclass(frozen=True)
 class Method:
     """One row of the registry.
 
-    cost: passes per prompt pair in words. interventions: where z′ may come from. path: whether a
+    run: scores one batch. cost: passes per prompt pair in words. interventions: where z′ may come from. path: whether a
     path record comes with the result. evidence: "paper", "second-hand" (the formula was read from
     re-implementations, since no reference code exists) or "ours". rounds: how often all pairs are gone
-    through; a later round knows the earlier ones' mean scores, and the result is their weighted sum.
+    through; a later round knows the earlier ones' mean scores, and `rounds` says how they are summed.
     """
 
     name: str
@@ -83,28 +62,15 @@ class Method:
     paper: str
     cost: str
     explanation: str
-    module: str
+    run: Callable[[Context], Outcome]
     interventions: tuple[str, ...] = ("patching",)
     options: tuple[Option, ...] = ()
     path: bool = False
     evidence: str = "paper"
-    needs_metric: bool = True
     rounds: int = 1
     passes: Callable[[int, int], tuple[float, float]] = field(
         default=lambda steps, layers: (1, 1), repr=False, compare=False
     )
-
-    def run(self, ctx: Context) -> Outcome:
-        """Score one batch."""
-        outcome: Outcome = importlib.import_module(f"eapgp.attribution.{self.module}").run(ctx)
-        return outcome
-
-    def shares(self, found: Sequence[Any]) -> list[float]:
-        """Weight of each round, from the rounds' mean scores `[src, dst]`."""
-        if self.rounds == 1:
-            return [1.0]
-        weights: list[float] = importlib.import_module(f"eapgp.attribution.{self.module}").shares(found)
-        return weights
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the command line and the interface."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from eapgp.attribution.context import Context
-from eapgp.attribution.method import Outcome
+from eapgp.attribution.outcome import Outcome
 
 
 def run(ctx: Context) -> Outcome:

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eapgp.attribution.context import rows
 from eapgp.attribution.gradpath import pair_norm
 from eapgp.attribution.result import PathRecord
 from eapgp.models.adapter import widen
@@ -47,17 +46,17 @@ class PathPart:
         """Write one point down; gradients that were not taken are NaN."""
         value = widen(value)
         pairs = value.shape[0]
-        self.output_distance.append(rows(distance))
-        self.metric.append(rows(metric))
-        self.to_corrupted.append(rows(pair_norm(value - self.corrupted)))
-        self.to_clean.append(rows(pair_norm(value - self.clean)))
+        self.output_distance.append(_rows(distance))
+        self.metric.append(_rows(metric))
+        self.to_corrupted.append(_rows(pair_norm(value - self.corrupted)))
+        self.to_clean.append(_rows(pair_norm(value - self.clean)))
         nan = torch.full((pairs,), float("nan"))
-        self.gradient_norm.append(nan if input_gradient is None else rows(pair_norm(input_gradient)))
+        self.gradient_norm.append(nan if input_gradient is None else _rows(pair_norm(input_gradient)))
         empty = torch.full((pairs, self.n_destinations), float("nan"))
-        self.destination_gradient.append(empty if norms is None else rows(norms))
+        self.destination_gradient.append(empty if norms is None else _rows(norms))
         self.used.append(used)
         if self.keep_points:
-            self.points.append(rows(value))
+            self.points.append(_rows(value))
 
     def reverse(self) -> None:
         """Turn the record round: the first point becomes the last."""
@@ -100,3 +99,8 @@ def _pad(points: NDArray[np.floating], length: int) -> NDArray[np.floating]:
     """`[point, pair, pos, d_model]` filled with zeros up to `length` positions."""
     missing = length - points.shape[2]
     return np.pad(points, ((0, 0), (0, 0), (0, missing), (0, 0))) if missing else points
+
+
+def _rows(values: Tensor) -> Tensor:
+    """Per-pair numbers on the CPU, float32 or wider."""
+    return widen(values.detach()).cpu()

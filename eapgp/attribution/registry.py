@@ -1,15 +1,20 @@
 """Every method by name, with what the command line and the interface say about it.
 
-This module imports no torch; a method's own module is imported when it is run.
+This module imports no torch: the functions below import a method's own module, which does, when it is run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from eapgp.attribution.method import ALL_INTERVENTIONS, OBJECTIVE, POINTS, STEP, STEPS, Method, Option
 from eapgp.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from eapgp.attribution.context import Context
+    from eapgp.attribution.outcome import Outcome
 
 MASK_STEPS = Option("steps", 3, (), "k: how many mixtures of clean and corrupted the gradient is taken at.")
 NODES = Option(
@@ -18,6 +23,97 @@ NODES = Option(
     ("midpoints", "calibrated"),
     "Which mixtures: evenly spaced (midpoints), or where each pair's metric has made 20, 50 and 80 % of its way.",
 )
+
+
+def _eap(ctx: Context) -> Outcome:
+    from eapgp.attribution import eap
+
+    return eap.run(ctx)
+
+
+def _clean_corrupted(ctx: Context) -> Outcome:
+    from eapgp.attribution import clean_corrupted
+
+    return clean_corrupted.run(ctx)
+
+
+def _eap_ig(ctx: Context) -> Outcome:
+    from eapgp.attribution import eap_ig
+
+    return eap_ig.run(ctx)
+
+
+def _eap_gp(ctx: Context) -> Outcome:
+    from eapgp.attribution import eap_gp
+
+    return eap_gp.run(ctx)
+
+
+def _eap_ig_activations(ctx: Context) -> Outcome:
+    from eapgp.attribution import eap_ig_activations
+
+    return eap_ig_activations.run(ctx)
+
+
+def _eap_gp_activations(ctx: Context) -> Outcome:
+    from eapgp.attribution import eap_gp_activations
+
+    return eap_gp_activations.run(ctx)
+
+
+def _ceap(ctx: Context) -> Outcome:
+    from eapgp.attribution import ceap
+
+    return ceap.run(ctx)
+
+
+def _eap_gp_conductance(ctx: Context) -> Outcome:
+    from eapgp.attribution import eap_gp_conductance
+
+    return eap_gp_conductance.run(ctx)
+
+
+def _ifr(ctx: Context) -> Outcome:
+    from eapgp.attribution import ifr
+
+    return ifr.run(ctx)
+
+
+def _atp_graddrop(ctx: Context) -> Outcome:
+    from eapgp.attribution import atp_graddrop
+
+    return atp_graddrop.run(ctx)
+
+
+def _relp(ctx: Context) -> Outcome:
+    from eapgp.attribution import relp
+
+    return relp.run(ctx)
+
+
+def _mask_ig(ctx: Context) -> Outcome:
+    from eapgp.attribution import mask_ig
+
+    return mask_ig.run(ctx)
+
+
+def _mask_ig_refined(ctx: Context) -> Outcome:
+    from eapgp.attribution import mask_ig_refined
+
+    return mask_ig_refined.run(ctx)
+
+
+def _exact(ctx: Context) -> Outcome:
+    from eapgp.attribution import exact
+
+    return exact.run(ctx)
+
+
+def _random(ctx: Context) -> Outcome:
+    from eapgp.attribution import random
+
+    return random.run(ctx)
+
 
 _ALL = (
     Method(
@@ -30,7 +126,7 @@ _ALL = (
             "taken at the clean input. It is the cheapest method. Where the output is saturated there, the gradient "
             "vanishes and edges that matter score near zero."
         ),
-        module="eap",
+        run=_eap,
         interventions=ALL_INTERVENTIONS,
     ),
     Method(
@@ -42,7 +138,7 @@ _ALL = (
             "Averages EAP's gradient at the clean input with the one at the corrupted input. Two passes see both ends "
             "of the line that EAP-IG integrates over, and nothing between."
         ),
-        module="clean_corrupted",
+        run=_clean_corrupted,
         passes=lambda steps, layers: (2, 2),
     ),
     Method(
@@ -55,7 +151,7 @@ _ALL = (
             "corrupted and the clean embedding. Sums over the input's edges approach M(clean) − M(corrupted) as k "
             "grows. Part of the line can run through a region where the output no longer moves."
         ),
-        module="eap_ig",
+        run=_eap_ig,
         options=(STEPS, POINTS, OBJECTIVE),
         path=True,
         passes=lambda steps, layers: (steps, steps),
@@ -71,7 +167,7 @@ _ALL = (
             "is saturated. Its points are other inputs with similar outputs; they need not reach the corrupted "
             "embedding. The authors released no code; this follows the paper."
         ),
-        module="eap_gp",
+        run=_eap_gp,
         options=(STEPS, STEP, OBJECTIVE),
         path=True,
         evidence="paper without code",
@@ -87,7 +183,7 @@ _ALL = (
             "from its corrupted to its clean value while every other layer stays clean. Each edge is scored with the "
             "gradients of its own source's path. Costs about L times as much as EAP-IG on inputs."
         ),
-        module="eap_ig_activations",
+        run=_eap_ig_activations,
         options=(STEPS,),
         passes=lambda steps, layers: (steps * (1 + 2 * layers), steps * (1 + 2 * layers)),
     ),
@@ -100,7 +196,7 @@ _ALL = (
             "A GradPath in each layer's own output space, all other layers clean: the literal per-node reading of "
             "the paper. Slow, and the closest to what its text describes."
         ),
-        module="eap_gp_activations",
+        run=_eap_gp_activations,
         options=(STEPS, STEP, OBJECTIVE),
         evidence="paper without code",
         passes=lambda steps, layers: ((steps + 1) * (1 + 2 * layers), 2 * steps * (1 + 2 * layers)),
@@ -114,7 +210,7 @@ _ALL = (
             "Walks the straight line and multiplies each gradient with the change of the source over that step "
             "alone, so that curved activations are followed. Costs what EAP-IG costs."
         ),
-        module="ceap",
+        run=_ceap,
         options=(STEPS, OBJECTIVE),
         path=True,
         evidence="second-hand",
@@ -129,7 +225,7 @@ _ALL = (
             "GradPath with per-step increments instead of one multiplier. Its sum is the metric's change along the "
             "path, which is M(clean) − M(corrupted) only where the path arrives."
         ),
-        module="eap_gp_conductance",
+        run=_eap_gp_conductance,
         options=(STEPS, STEP, OBJECTIVE),
         path=True,
         evidence="second-hand",
@@ -144,8 +240,7 @@ _ALL = (
             "Scores an edge by how much of what its destination reads comes from its source, by the L1 norm. It knows "
             "no metric and no corruption: it shows where information flows, not what it is used for."
         ),
-        module="ifr",
-        needs_metric=False,
+        run=_ifr,
         passes=lambda steps, layers: (0, 0),
     ),
     Method(
@@ -157,7 +252,7 @@ _ALL = (
             "EAP once per layer with that layer's gradient dropped; absolute values are averaged. Effects that "
             "cancel between layers no longer hide each other. Scores carry no sign."
         ),
-        module="atp_graddrop",
+        run=_atp_graddrop,
         interventions=ALL_INTERVENTIONS,
         evidence="second-hand",
         passes=lambda steps, layers: (1, layers),
@@ -171,7 +266,7 @@ _ALL = (
             "EAP with relevance rules in place of derivatives: norm scales and attention patterns are constants, the "
             "MLP's non-linearity is replaced by its input-output ratio. Edges into queries and keys score zero."
         ),
-        module="relp",
+        run=_relp,
         interventions=ALL_INTERVENTIONS,
         evidence="second-hand",
     ),
@@ -186,7 +281,7 @@ _ALL = (
             "add up to M(clean) − M(corrupted) as k grows. On small models its circuits were slightly better than "
             "EAP-IG's where the metric saturates, and as good elsewhere."
         ),
-        module="mask_ig",
+        run=_mask_ig,
         options=(MASK_STEPS, NODES),
         evidence="ours",
         passes=lambda steps, layers: (steps, steps),
@@ -201,7 +296,7 @@ _ALL = (
             "10 and 5 % of the edges). The ranking is corrected at the states in which circuits are judged. Scores are "
             "normalised per round and then scaled to Mask-IG's size."
         ),
-        module="mask_ig_refined",
+        run=_mask_ig_refined,
         options=(MASK_STEPS, NODES),
         evidence="ours",
         rounds=5,
@@ -217,7 +312,7 @@ _ALL = (
             "the true effect of a single edge, and slow. It is not the truth about circuits: of two redundant edges "
             "each alone is worth nothing."
         ),
-        module="exact",
+        run=_exact,
         interventions=ALL_INTERVENTIONS,
         options=(
             Option(
@@ -232,7 +327,7 @@ _ALL = (
         paper="baseline",
         cost="1 clean and 1 corrupted pass (only for the metric)",
         explanation="Seeded noise. A method that is no better than this has found nothing.",
-        module="random",
+        run=_random,
         interventions=ALL_INTERVENTIONS,
         options=(Option("seed", 0, (), "Seed of the noise."),),
         passes=lambda steps, layers: (0, 0),

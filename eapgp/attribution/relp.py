@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from eapgp.attribution.context import Context
-from eapgp.attribution.method import Outcome
+from eapgp.attribution.outcome import Outcome
 from eapgp.engine.passes import Hook
 from eapgp.errors import ModelError
 from eapgp.models.adapter import Norm, norm_of

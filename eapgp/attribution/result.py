@@ -169,3 +169,18 @@ class Attribution:
         from eapgp.figures.notebook import attribution_html
 
         return attribution_html(self)
+
+
+def path_remarks(paths: dict[str, PathRecord]) -> list[str]:
+    """What a reader of the path should know."""
+    record = paths.get("gradpath")
+    if record is None:
+        return []
+    first = int(record.rose()[0].sum())
+    if not first:
+        return []
+    pairs = record.output_distance.shape[1]
+    return [
+        f"the first GradPath step raised the distance to the corrupted output on {first} of {pairs} pairs; "
+        "the step overshoots. Try a shorter one: step 'relative' with more steps, or a number."
+    ]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from eapgp.attribution.context import Context, Point
-from eapgp.attribution.method import Outcome
 from eapgp.attribution.recorder import PathPart
 from eapgp.engine.distance import output_distance, position_mask
 from eapgp.engine.passes import Capture
@@ -37,14 +34,6 @@ def straight_part(ctx: Context, clean: Capture, corrupted: Capture) -> PathPart:
     )
 
 
-def along_line(
-    ctx: Context, clean: Capture, corrupted: Capture, alphas: Sequence[float], *, sources: bool = False
-) -> list[tuple[float, Point]]:
-    """Run every point x′ + α (x − x′) with gradient, in order."""
-    x, x_prime = clean.input, corrupted.input
-    return [(alpha, ctx.point(x_prime + alpha * (x - x_prime), sources=sources)) for alpha in alphas]
-
-
 def record_point(ctx: Context, part: PathPart, point: Point, corrupted: Capture, *, used: bool = True) -> None:
     """Write a point down, with its gradients."""
     part.add(
@@ -60,19 +49,3 @@ def record_point(ctx: Context, part: PathPart, point: Point, corrupted: Capture,
 def record_run(ctx: Context, part: PathPart, run: Capture, corrupted: Capture) -> None:
     """Write a run without gradient down."""
     part.add(run.input, ctx.values(run), distance_of(ctx, run, corrupted), used=False)
-
-
-def input_sum(scores: Tensor) -> Tensor:
-    """`[pair]` Σ over the edges that leave `input`: what the whole input is worth."""
-    return scores[:, 0].sum(-1)
-
-
-def outcome(ctx: Context, scores: Tensor, clean: Tensor, corrupted: Tensor, parts: list[PathPart]) -> Outcome:
-    """Outcome whose input edges should add up to M(clean) − M(corrupted)."""
-    return Outcome(
-        scores,
-        clean,
-        corrupted,
-        {part.kind: part for part in parts},
-        (input_sum(scores).to(clean.device), clean - corrupted),
-    )

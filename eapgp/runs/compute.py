@@ -22,7 +22,7 @@ from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
 from eapgp.types import Progress
 
 if TYPE_CHECKING:
-    from eapgp.attribution.api import Pool
+    from eapgp.attribution.scoring import Pool
 
 ModelLoader = Callable[..., Any]
 CUSTOM_TASK = "custom"

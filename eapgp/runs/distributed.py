@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapgp.attribution.result import Attribution, PathRecord
+from eapgp.attribution.result import Attribution, PathRecord, path_remarks
 from eapgp.errors import OptionError
 from eapgp.runs.arrays import ARRAY_FIELDS, Arrays, path_arrays, score_arrays
 from eapgp.runs.compute import SPLIT, ModelLoader, Resolved, load_for, resolve, run_attribution
@@ -197,16 +197,12 @@ def _attribution(resolved: Resolved, model: Any, pool: Processes, progress: Prog
 
 def _without_remarks(result: Attribution) -> Iterator[str]:
     """What was said on the way, without what is said about the paths of this share alone."""
-    from eapgp.attribution.api import path_remarks
-
     remarks = path_remarks(result.paths)
     return (message for message in result.messages if message not in remarks)
 
 
 def join(first: Attribution, parts: Sequence[Arrays]) -> Attribution:
     """One result from the parts of all processes, in the order of the prompts. Scores are shared already."""
-    from eapgp.attribution.api import path_remarks
-
     plain = [json.loads(part[PLAIN].tobytes()) for part in parts]
     sizes = np.array([len(part["metric_clean"]) for part in parts])
     passes = np.average([entry["passes"] for entry in plain], axis=0, weights=sizes)
