@@ -137,12 +137,12 @@ def test_a_difference_is_paired_and_a_tie_is_zero(curve: work.Measured) -> None:
     assert float(work.difference_of(curve, curve, shares).value) == 0.0
 
 
-def test_another_model_of_the_same_name_is_refused(run: Run, shop: Workshop) -> None:
+def test_another_model_of_the_same_name_is_refused(run: Run) -> None:
     record = json.loads(json.dumps(run.provenance))
     record["request"]["model"]["weights_hash"] = "0" * 16
     changed = Run(run.path, record)
-    with pytest.raises(ModelError, match=r"expected weights 0{12} as in this run, got .*compute the run again"):
-        work.checked_runner(shop, "t", changed, quiet)
+    with pytest.raises(ModelError, match=r"expected weights_hash 0{16} as in run .*, got .*compute the run again"):
+        work.curve_work(Workshop(), "t", changed, select_many(run.scores(), [3]))(quiet)
 
 
 def test_a_cancelled_measurement_keeps_nothing(run: Run, shop: Workshop) -> None:

@@ -5,8 +5,8 @@
 Reading runs needs NumPy and safetensors only; `compute_run` and `evaluate_run` import the engine when they are called.
 """
 
-from eapgp.runs.compute import compute_run
-from eapgp.runs.evaluate import Question, evaluate_run, load_run_model
+from eapgp.runs.compute import compute_run, load_run_model
+from eapgp.runs.evaluate import Question, evaluate_run
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.request import make_request, request_key
 from eapgp.runs.run import Run, copy_run, open_run, write_run

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from eapgp.attribution.result import Attribution
-from eapgp.errors import OptionError, PromptError
+from eapgp.errors import ModelError, OptionError, PromptError
 from eapgp.metrics import DEFAULT_METRIC
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.runs.identity import recall, remember
@@ -118,6 +118,26 @@ def load_for(spec: RunSpec, model_loader: ModelLoader | None = None) -> Any:
     given: dict[str, Any] = {"random_weights": True, "seed": spec.seed} if spec.random_weights else {}
     given |= {"device": "auto", "device_map": "auto"} if spec.device == SPLIT else {"device": spec.device}
     return loader(spec.model, dtype=spec.dtype, **given)
+
+
+def load_run_model(
+    run: Run, *, device: str | None = None, progress: Progress | None = None, model_loader: ModelLoader | None = None
+) -> Any:
+    """The model that a run was made with; whatever is measured of a run is measured on it. device None: the run's.
+
+    Errors: ModelError if the model of that name now has other weights or another tokenizer.
+    """
+    _report(progress, "loading the model", 0.0)
+    wanted = run.request["model"]
+    spec = run.spec or RunSpec(model=wanted["id"], dtype=wanted["dtype"], seed=run.request["seed"])
+    model = load_for(spec if device is None else replace(spec, device=device), model_loader)
+    for what in ("weights_hash", "tokenizer_hash"):
+        if getattr(model, what) != wanted[what]:
+            raise ModelError(
+                f"model {wanted['id']!r}: expected {what} {wanted[what]} as in run {run.id[:12]}, "
+                f"got {getattr(model, what)}; the model has changed: compute the run again."
+            )
+    return model
 
 
 def make_prompt_set(spec: RunSpec) -> PromptSet:

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 from eapgp.attribution.method import ALL_INTERVENTIONS
 from eapgp.attribution.result import EdgeScores, Floats
 from eapgp.circuits import Circuit, select, select_many
-from eapgp.errors import ModelError, OptionError, RunError, UnknownNameError
+from eapgp.errors import OptionError, RunError, UnknownNameError
 from eapgp.evaluation.areas import with_area_names
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.bundled import is_bundled
 from eapgp.runs.canonical import content_key
-from eapgp.runs.compute import ModelLoader, Progress, load_for
+from eapgp.runs.compute import ModelLoader, load_run_model
 from eapgp.runs.imported import METHOD as IMPORTED
 from eapgp.runs.run import Run
-from eapgp.runs.spec import RunSpec
 from eapgp.runs.stable_edges import check_per_pair, edge_stability
 from eapgp.runs.version import RESULT_VERSION
+from eapgp.types import Progress
 
 if TYPE_CHECKING:
     from eapgp.evaluation.curves import Curve
@@ -179,27 +179,6 @@ def _stored(run: Run, name: str, answer: dict[str, Any]) -> dict[str, Any] | Non
 
 def _told(answer: dict[str, Any], pairs: bool) -> dict[str, Any]:
     return answer if pairs else {key: value for key, value in answer.items() if key != "pairs"}
-
-
-def load_run_model(
-    run: Run, *, device: str = "auto", progress: Progress | None = None, model_loader: ModelLoader | None = None
-) -> Any:
-    """The model that a run was made with.
-
-    Errors: ModelError if the model of that name now has other weights or another tokenizer.
-    """
-    if progress is not None:
-        progress("loading the model", 0.0)
-    wanted = run.request["model"]
-    spec = run.spec or RunSpec(model=wanted["id"], dtype=wanted["dtype"], seed=run.request["seed"])
-    model = load_for(replace(spec, device=device), model_loader)
-    for what in ("weights_hash", "tokenizer_hash"):
-        if getattr(model, what) != wanted[what]:
-            raise ModelError(
-                f"model {wanted['id']!r}: expected {what} {wanted[what]} as in run {run.id[:12]}, "
-                f"got {getattr(model, what)}; the model has changed: compute the run again."
-            )
-    return model
 
 
 def evaluate_circuits(

@@ -10,6 +10,7 @@ Hub models are not recognised this way; they are loaded.
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -70,6 +71,20 @@ def _fingerprint(spec: RunSpec) -> str | None:
         return None
     seed = spec.seed if spec.random_weights else None
     return content_key({"id": spec.model, "files": hashes, "dtype": spec.dtype, "seed": seed, **library_versions()})
+
+
+def folder_stamp(name: str) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of every file of a local model's folder: another one says that the model has changed.
+
+    Empty for hub models, whose files are named by their content.
+    """
+    folder = _folder(name)
+    if folder is None:
+        return ()
+    with contextlib.suppress(OSError):
+        about = ((entry.name, entry.stat()) for entry in os.scandir(folder))
+        return tuple(sorted((file, stat.st_size, stat.st_mtime_ns) for file, stat in about))
+    return ()
 
 
 def _folder(name: str) -> Path | None:

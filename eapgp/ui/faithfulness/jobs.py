@@ -22,7 +22,6 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.ops import add_edges, complement
 from eapgp.circuits.select import select_many
-from eapgp.errors import ModelError
 from eapgp.evaluation.curves import Minimality, minimality
 from eapgp.evaluation.runner import CircuitRuns
 from eapgp.evaluation.statistics import (
@@ -219,21 +218,6 @@ def _band(values: Mapping[str, Any]) -> Band:
     return Band(arrays["value"], arrays["low"], arrays["high"], *rest)
 
 
-def checked_runner(shop: Workshop, lane: str, run: Run, progress: Progress) -> Any:
-    """A circuit runner on the run's model and prompts.
-
-    Errors: ModelError where the model of that name now has other weights.
-    """
-    runner = shop.runner(lane, run, progress)
-    wanted, came = run.request["model"]["weights_hash"], runner.model.weights_hash
-    if came != wanted:
-        raise ModelError(
-            f"model {run.request['model']['id']!r}: expected weights {wanted[:12]} as in this run, got {came[:12]}; "
-            "the model has changed: compute the run again."
-        )
-    return runner
-
-
 def keeping(run: Run, name: str, kind: Any, compute: Work, *, keep: bool) -> Work:
     """The work that answers from evaluation.json, else computes and (with `keep`) stores there.
 
@@ -256,7 +240,7 @@ def curve_work(shop: Workshop, lane: str, run: Run, circuits: Sequence[Circuit])
     """Run circuits of growing size; the result is a `Measured`."""
 
     def work(progress: Progress) -> Measured:
-        runs = checked_runner(shop, lane, run, progress).run(circuits, progress=progress)
+        runs = shop.runner(lane, run, progress).run(circuits, progress=progress)
         selected = tuple(circuit.n_selected for circuit in circuits)
         return Measured(selected, tuple(circuit.n_kept for circuit in circuits), runs)
 
@@ -273,7 +257,7 @@ def baseline_work(shop: Workshop, lane: str, run: Run, sizes: Sequence[int], *, 
     """Run random circuits; the result is a `Baseline`."""
 
     def work(progress: Progress) -> Baseline:
-        runner = checked_runner(shop, lane, run, progress)
+        runner = shop.runner(lane, run, progress)
         drawn: dict[str, list[Floats]] = {name: [] for name in QUANTITIES}
         for seed in range(seeds):
             progress(f"random circuits, draw {seed + 1} of {seeds}", seed / seeds)
@@ -290,7 +274,7 @@ def evidence_work(shop: Workshop, lane: str, run: Run, circuit: Circuit) -> Work
     """Look at one circuit closely; the result is an `Evidence`."""
 
     def work(progress: Progress) -> Evidence:
-        runner = checked_runner(shop, lane, run, progress)
+        runner = shop.runner(lane, run, progress)
         own = minimality(runner, circuit, sample=SAMPLE, progress=_phase(progress, "each kept edge taken away"))
         rest = complement(circuit)
         joined = [add_edges(circuit, [name]) for name in outside_edges(circuit)]

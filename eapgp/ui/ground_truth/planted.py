@@ -12,6 +12,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +93,12 @@ def planted_work(shop: Workshop, lane: str, library: RunLibrary) -> Work:
         folder = built(library.home / "models" / "planted", progress)
         specs, ids = planted_specs(folder), []
 
-        def load(name: str, **options: Any) -> Any:
-            return shop.model(lane, name, **options)
-
         for place, (label, spec) in enumerate(specs):
             at = place / len(specs)
             progress(f"scoring with {label}", at)
-            run = compute_run(spec, library=library, progress=_within(progress, label, at), model_loader=load)
+            run = compute_run(
+                spec, library=library, progress=_within(progress, label, at), model_loader=partial(shop.model, lane)
+            )
             if not run.name:
                 run.set_meta(name=TITLE)
             ids.append(run.id)

@@ -12,12 +12,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eapgp.circuits.circuit import Circuit
+from eapgp.runs.compute import compute_run, load_run_model
+from eapgp.runs.identity import folder_stamp
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run
 from eapgp.runs.spec import RunSpec
@@ -75,7 +77,7 @@ class Workshop:
         self._runners: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
     def model(self, lane: str, name: str, **options: Any) -> Any:
-        """The loaded model, kept for the next job of this lane."""
+        """The loaded model, kept for the next job of this lane until a file of its folder changes."""
 
         def load() -> Any:
             with _LOADING:
@@ -86,7 +88,7 @@ class Workshop:
 
                 return load_model(name, **options)
 
-        return self._kept(self._models, (lane, name, *sorted(options.items())), load)
+        return self._kept(self._models, (lane, name, folder_stamp(name), *sorted(options.items())), load)
 
     def runner(self, lane: str, run: Run, progress: Progress) -> Any:
         """A circuit runner on the model and prompts of a run."""
@@ -108,12 +110,8 @@ class Workshop:
         return self._kept(self._runners, (lane, run.id), build)
 
     def model_of(self, lane: str, run: Run) -> Any:
-        """The model that a run was made with."""
-        spec = run.spec
-        name = spec.model if spec else str(run.request["model"]["id"])
-        dtype = str(run.request["model"]["dtype"])
-        drawn = {"random_weights": True, "seed": spec.seed} if spec and spec.random_weights else {}
-        return self.model(lane, name, device=spec.device if spec else "auto", dtype=dtype, **drawn)
+        """The model that a run was made with. Errors: ModelError where it has changed since."""
+        return load_run_model(run, model_loader=partial(self.model, lane))
 
     def _kept(self, kept: OrderedDict[tuple[Any, ...], Any], key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         if key not in kept:
@@ -169,12 +167,7 @@ def attribution_work(shop: Workshop, lane: str, spec: RunSpec, library: RunLibra
     """Compute and store a run; the result is its id."""
 
     def work(progress: Progress) -> str:
-        from eapgp.runs.compute import compute_run
-
-        def load(name: str, **options: Any) -> Any:
-            return shop.model(lane, name, **options)
-
-        return compute_run(spec, library=library, progress=progress, model_loader=load).id
+        return compute_run(spec, library=library, progress=progress, model_loader=partial(shop.model, lane)).id
 
     return with_gradients(work)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from eapgp.runs.library import RunLibrary
 from eapgp.study.estimate import estimate
@@ -36,9 +36,6 @@ def reproduce_work(shop: Workshop, lane: str, asked: Asked, library: RunLibrary)
         from eapgp.study.reproduce_result import save_reproduction
         from eapgp.study.worker import Worker
 
-        def load(name: str, **how: Any) -> Any:
-            return shop.model(lane, name, **how)
-
         result = reproduce(
             asked.model,
             library,
@@ -47,7 +44,7 @@ def reproduce_work(shop: Workshop, lane: str, asked: Asked, library: RunLibrary)
             exact=asked.exact,
             seed=asked.seed,
             progress=progress,
-            worker=Worker(library, model_loader=load),
+            worker=Worker(library, model_loader=partial(shop.model, lane)),
         )
         if result.ran:
             save_reproduction(result, result_file(asked, library))

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from eapgp.attribution.result import PathRecord
-from eapgp.errors import ModelError
 from eapgp.figures.inputs import Background
 from eapgp.figures.projection import WIDE, Projection, grid_of, mean_projection, project_record
 from eapgp.runs.run import Run
@@ -74,7 +73,7 @@ def plane_work(
 
     def work(progress: Progress) -> dict[str, Background]:
         progress("loading the model", 0.0)
-        model = checked_model(shop, lane, run)
+        model = shop.model_of(lane, run)
         grid = np.stack(np.meshgrid(plane.x, plane.y), axis=-1).reshape(-1, 2)
         shape = (len(plane.y), len(plane.x))
         metric, distance = np.zeros(shape), np.zeros(shape)
@@ -102,21 +101,6 @@ def _backgrounds(plane: Plane, metric: Floats, distance: Floats) -> dict[str, Ba
         "distance": Background(plane.x, plane.y, distance, f"‖G − G(x′)‖² (logits²){over}"),
         "slope": Background(plane.x, plane.y, np.hypot(across, down), f"slope of M (per {unit}){over}"),
     }
-
-
-def checked_model(shop: Workshop, lane: str, run: Run) -> Any:
-    """The model a run was made with.
-
-    Errors: ModelError where the model of that name now has other weights.
-    """
-    model = shop.model_of(lane, run)
-    wanted = run.request["model"]["weights_hash"]
-    if model.weights_hash != wanted:
-        raise ModelError(
-            f"model {run.request['model']['id']!r}: expected weights {wanted[:12]} as in this run, got "
-            f"{model.weights_hash[:12]}; the model has changed: compute the run again."
-        )
-    return model
 
 
 def _evaluate(
@@ -163,7 +147,7 @@ def point_work(
         from eapgp.attribution.per_point import point_scores
 
         progress("loading the model", 0.0)
-        model = checked_model(shop, lane, run)
+        model = shop.model_of(lane, run)
         options = {name: value for name, value in run.record["options"].items() if name != "keep_points"}
         metric, method = str(run.request["metric"]), str(run.record["method"])
         parts = point_scores(
