@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup app test e2e check bench axe load shots format clean
+.PHONY: setup app test e2e check bench axe load shots demo examples reproduction results format clean
 
 setup: $(STAMP)
 
@@ -46,6 +46,19 @@ load: setup
 # `make bench ARGS=--full` measures growth and GPT-2 XL's shape too.
 bench: setup
 	$(BIN)/eapgp bench --report docs/benchmarks.md $(ARGS)
+
+# What is bundled or stands in docs/, made again; each takes minutes.
+demo: setup
+	$(BIN)/python -m tools.training.demo --out assets/demo --threads 2
+
+examples: setup
+	$(BIN)/python -m tools.training.examples
+
+reproduction: setup
+	$(BIN)/python -m tools.reproduction
+
+results: setup
+	$(BIN)/python -m tools.results
 
 clean:
 	rm -rf $(VENV) dist build

@@ -99,7 +99,6 @@ def test_model_folders_that_cannot_be_read_and_pickles_that_are_not(
         (["attribute", "--home", "file"], "--home file: expected a folder"),
         (["runs", "list", "--home", "file"], "file/runs"),
         (["reproduce", "--out", "file"], "expected a folder"),
-        (["train-demo", "--out", "file"], "expected a folder"),
         (["sweep", "file", "--out", "file"], "expected a folder"),
         (["attribute", "--method", "random", "--option", "seed=abc"], "seed must be a whole number"),
         (["attribute", "--method", "random", "--option", "seed=-1"], "seed must be a whole number"),

@@ -14,7 +14,7 @@ from eapgp.errors import Cancelled, OptionError
 from eapgp.metrics import METRICS, accuracy, targets_of
 from eapgp.prompts import encode
 from eapgp.tasks import TASKS, make_prompts
-from eapgp.training.demo import Recipe, build_tokenizer, learning_rate, train_demo
+from tools.training.demo import Recipe, build_tokenizer, learning_rate, main, train_demo
 
 DEMO = Path(__file__).resolve().parent.parent / "assets" / "demo"
 SMALL = Recipe(n_layers=2, n_heads=2, d_model=16, batch_per_task=4, pairs_per_task=20, test_pairs=12)
@@ -145,6 +145,14 @@ def test_training_leaves_the_global_state_alone(tmp_path):
 def test_bad_training_options(options, tmp_path):
     with pytest.raises(OptionError, match="at least 1"):
         train_demo(tmp_path, **options)
+
+
+def test_the_command_refuses_a_place_before_it_trains(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for words, message in ((["--out", str(tmp_path / "file")], "expected a folder"), (["--steps", "0"], "at least 1")):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, *([] if "--out" in words else ["--out", str(tmp_path)])])
+        assert ended.value.code == 2 and message in capsys.readouterr().err
 
 
 def test_learning_rate_warms_up_and_decays_to_zero():

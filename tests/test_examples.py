@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from eapgp.runs import open_run
-from eapgp.training.examples import MEASURED, N_PAIRS, WITH_POINTS, default_folder, example_specs, make_example
+from eapgp.runs.bundled import MEASURED
+from tools.training.examples import FOLDER, N_PAIRS, WITH_POINTS, example_specs, make_example
 
 SPECS = example_specs()
-pytestmark = pytest.mark.skipif(not default_folder().is_dir(), reason="no bundled examples: run the command first")
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no bundled examples: run the command first")
 
 
 @pytest.mark.parametrize("name", list(SPECS))
 def test_every_example_is_there_whole_and_says_how_it_was_made(name: str) -> None:
-    run = open_run(default_folder() / name)
+    run = open_run(FOLDER / name)
     run.verify()
     assert run.spec == SPECS[name]
     result = run.attribution()
@@ -33,7 +34,7 @@ def test_every_example_is_there_whole_and_says_how_it_was_made(name: str) -> Non
 
 
 def test_all_examples_together_are_small() -> None:
-    size = sum(path.stat().st_size for path in default_folder().rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file())
     assert size < 10_000_000
 
 
@@ -41,7 +42,7 @@ def test_all_examples_together_are_small() -> None:
 def test_an_example_recomputed_is_the_same(name: str, tmp_path: Path) -> None:
     from eapgp.runs.compute import load_for
 
-    stored = open_run(default_folder() / name)
+    stored = open_run(FOLDER / name)
     again = make_example(SPECS[name], tmp_path / name, load_for(SPECS[name]))
     assert again.id == stored.id, "the model, the prompts or the method's options changed: make the examples again"
     old, new = stored.scores().values, again.scores().values

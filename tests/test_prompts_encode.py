@@ -12,7 +12,7 @@ from eapgp.errors import PairLengthError, PromptError
 from eapgp.prompts import PromptPair, PromptSet, align, display_tokens, encode, fitting
 from eapgp.prompts.answers import ONE_TOKEN_PAIRS
 from eapgp.tasks import make_prompts
-from eapgp.training.vocabulary import build_tokenizer
+from tools.training.vocabulary import build_tokenizer
 
 GOOD = PromptPair(
     "When Mary and John went to the store, John gave a drink to",

@@ -15,7 +15,19 @@ from eapgp.evaluation.curves import mib_curve
 from eapgp.evaluation.runner import CircuitRunner
 from eapgp.evaluation.statistics import MIB_FRACTIONS, cpr_cmd
 from eapgp.models import load_model
-from eapgp.study.results import (
+from eapgp.tasks import TASKS, make_prompts
+from tools.results.__main__ import main
+from tools.results.measure import (
+    AREA_FRACTIONS,
+    Estimate,
+    Variant,
+    clipped_area,
+    mean_of,
+    measure_task,
+    over_cells,
+    over_seeds,
+)
+from tools.results.study import (
     COMPARISONS,
     HELD_OUT_SEEDS,
     HELD_OUT_TASKS,
@@ -26,24 +38,12 @@ from eapgp.study.results import (
     VARIANTS,
     Results,
     Settings,
-    main,
     measure,
     shared_models,
 )
-from eapgp.study.results_measure import (
-    AREA_FRACTIONS,
-    Estimate,
-    Variant,
-    clipped_area,
-    mean_of,
-    measure_task,
-    over_cells,
-    over_seeds,
-)
-from eapgp.study.results_text import report
-from eapgp.study.results_verdicts import PROTOCOL, differences
-from eapgp.study.results_words import flips, number, verdict
-from eapgp.tasks import TASKS, make_prompts
+from tools.results.text import report
+from tools.results.verdicts import PROTOCOL, differences
+from tools.results.words import flips, number, verdict
 
 one_thread()
 

@@ -11,7 +11,7 @@ from eapgp.errors import OptionError, UnknownNameError
 from eapgp.prompts import encode
 from eapgp.tasks import TASKS, make_prompts
 from eapgp.tasks.words import CAPITALS, KINDS, NAMES, VERBS
-from eapgp.training.vocabulary import UNKNOWN, build_tokenizer
+from tools.training.vocabulary import UNKNOWN, build_tokenizer
 
 N = 400
 VARIANTS = [*((name, {}) for name in TASKS), ("ioi", {"corruption": "hard"})]

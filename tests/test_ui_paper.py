@@ -11,10 +11,18 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from eapgp.errors import Cancelled
+from eapgp.places import bundled
 from eapgp.runs import RunLibrary
 from eapgp.study.reproduce import Asked, not_run, protocol
-from eapgp.study.reproduce_bundled import bundled_file
-from eapgp.study.reproduce_result import NOT_RUN, REPRODUCED, UNPUBLISHED, Reproduction, Row, read_reproduction
+from eapgp.study.reproduce_result import (
+    BUNDLED_FILE,
+    NOT_RUN,
+    REPRODUCED,
+    UNPUBLISHED,
+    Reproduction,
+    Row,
+    read_reproduction,
+)
 from eapgp.ui.jobs.workshop import Workshop
 from eapgp.ui.paper import jobs as paper_work
 
@@ -151,13 +159,13 @@ def test_the_bundled_outcome_is_what_the_protocol_gives(tmp_path: Path) -> None:
     """One task by one method, computed again."""
     from eapgp.study.worker import Worker
 
-    path = bundled_file()
+    path = bundled(BUNDLED_FILE)
     assert path is not None and path.stat().st_size < 100_000
     stored = read_reproduction(path)
     assert stored.asked == Asked() and stored.made["pairs"] == 64 and len(stored.made["runs"]) == 6
     (cell,) = [c for c in protocol().cells if (c.spec.task, c.spec.method) == ("hypernymy", "eap-gp")]
     record = Worker(RunLibrary(tmp_path)).compute(cell)
-    assert record["run"] == stored.made["runs"]["hypernymy"]["eap-gp"], "run eapgp.study.reproduce_bundled again"
+    assert record["run"] == stored.made["runs"]["hypernymy"]["eap-gp"], "run tools.reproduction again"
     (answer,) = record["evaluations"].values()
     again = {entry["edges_selected"]: entry["faithfulness"] for entry in answer["curve"]}
     rows = [row for row in stored.rows if (row.task, row.method) == ("hypernymy", "eap-gp")]

@@ -1,4 +1,4 @@
-"""`eapgp bench` and `eapgp train-demo`: for those who work on the project."""
+"""`eapgp bench`: for those who work on the project."""
 
 from __future__ import annotations
 
@@ -9,19 +9,13 @@ import typer
 
 from eapgp.cli.command import command
 from eapgp.cli.output import Output, Reply, number, table
-from eapgp.cli.places import check_folder
 from eapgp.errors import UnknownNameError
 
 PANEL = "Make"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    _bench(app)
-    _train(app)
-
-
-def _bench(app: typer.Typer) -> None:
+    """Add the command to the command line."""
     examples = (
         "eapgp bench",
         "eapgp bench --json",
@@ -79,33 +73,3 @@ def _flat(values: dict[str, Any]) -> list[tuple[str, Any]]:
         else:
             rows.append((name, ", ".join(map(number, value)) if isinstance(value, list) else value))
     return rows
-
-
-def _train(app: typer.Typer) -> None:
-    examples = ("eapgp train-demo", "eapgp train-demo --out my-model --steps 500 --seed 1")
-
-    @command(app, "train-demo", examples=examples, panel=PANEL)
-    def train(
-        out: Output,
-        folder: Annotated[Path, typer.Option("--out", help="Folder to write the model to.")] = Path("demo-model"),
-        steps: Annotated[int | None, typer.Option(help="Optimiser steps.", show_default="2000")] = None,
-        seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
-        threads: Annotated[int | None, typer.Option(help="CPU threads.", show_default="all")] = None,
-    ) -> Reply:
-        """Train the bundled model from scratch on prompts of all six tasks."""
-        from eapgp.training.demo import DEFAULT_STEPS, train_demo
-
-        check_folder(folder, "--out")
-        with out.progress() as progress:
-            figures = train_demo(
-                folder,
-                steps=DEFAULT_STEPS if steps is None else steps,
-                seed=seed,
-                threads=threads,
-                progress=progress,
-            )
-        payload = {"folder": str(folder), **figures}
-        tasks = figures.get("tasks", {})
-        names = sorted({key for values in tasks.values() for key in values})
-        rows = [(task, *(values.get(name) for name in names)) for task, values in tasks.items()]
-        return Reply(payload, table(("task", *names), rows, right=names))

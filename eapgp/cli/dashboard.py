@@ -18,6 +18,7 @@ import typer
 from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply
 from eapgp.errors import ComputationError, InputError
+from eapgp.places import bundled
 from eapgp.runs.library import HOME_VARIABLE
 
 DEFAULT_PORT = 8501
@@ -54,11 +55,10 @@ def app_file() -> Path:
 
     Errors: InputError if neither is there.
     """
-    package = Path(__file__).resolve().parent.parent
-    for candidate in (package / "_dashboard" / "app.py", package.parent / "app.py"):
-        if candidate.is_file():
-            return candidate
-    raise InputError(f"the dashboard's files are missing: expected {package / '_dashboard' / 'app.py'}; install again.")
+    file = bundled("app.py")
+    if file is None:
+        raise InputError("the dashboard's files are missing: expected app.py beside the package; install again.")
+    return file
 
 
 def app_command(*, port: int, address: str, browser: bool) -> list[str]:

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapgp.evaluation.statistics import MIB_FRACTIONS, mib_sizes
+from eapgp.types import Floats
 
 MIB_NAMES = {"area": "cpr", "area_to_one": "cmd"}
 """Area → what MIB calls it on its grid."""
-
-Floats = NDArray[np.floating[Any]]
 
 
 def on_mib_grid(selected: Sequence[int] | NDArray[np.int64], n_edges: int) -> bool:

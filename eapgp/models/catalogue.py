@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from eapgp.errors import ModelError
 from eapgp.graph import Graph
+from eapgp.places import bundled
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,10 @@ def demo_folder() -> Path:
 
     Errors: ModelError if neither is there.
     """
-    from eapgp.errors import ModelError
-
-    package = Path(__file__).resolve().parent.parent
-    candidates = (package.parent / "assets" / "demo", package / "_dashboard" / "assets" / "demo")
-    for folder in candidates:
-        if (folder / "model.safetensors").is_file():
-            return folder
-    raise ModelError(f"the bundled model is missing: expected {candidates[0]}. Reinstall, or run 'eapgp train-demo'.")
+    weights = bundled("assets/demo/model.safetensors")
+    if weights is None:
+        raise ModelError(
+            "the bundled model is missing: expected assets/demo/model.safetensors. Reinstall, or in a checkout run "
+            "'make demo'."
+        )
+    return weights.parent

@@ -8,16 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from eapgp.errors import RunError
+from eapgp.places import bundled
 from eapgp.runs.run import RUN_FILE, Run, open_run
+
+MEASURED = "circuits"
+"""Where a bundled run's evaluation.json holds the metric of its circuits at `curve_sizes`."""
 
 
 def examples_folder() -> Path | None:
     """Folder of the bundled runs, or None where they were left out."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package.parent / "assets" / "examples", package / "_dashboard" / "assets" / "examples"):
-        if folder.is_dir():
-            return folder
-    return None
+    return bundled("assets/examples")
 
 
 def is_bundled(folder: Path) -> bool:

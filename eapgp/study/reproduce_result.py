@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+BUNDLED_FILE = "assets/reproduction/demo.json"
 TASKS = ("ioi", "greater-than", "gender-bias", "sva", "country-capital", "hypernymy")
 METHODS: dict[str, dict[str, Any]] = {
     "eap": {},

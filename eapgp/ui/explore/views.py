@@ -10,6 +10,7 @@ import streamlit as st
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
+from eapgp.evaluation.sizes import curve_sizes
 from eapgp.figures.circuit_view.payload import largest
 from eapgp.figures.style import theme
 from eapgp.ui.base.draw import chart, dark, plain, points_clicked
@@ -259,8 +260,6 @@ def spread(scores: EdgeScores, n: int) -> None:
 
 def curve(card: RunInfo, scores: EdgeScores, n: int, edited_circuit: Circuit | None = None) -> None:
     """Faithfulness over circuit sizes, computed when the tab is opened; an edited circuit is marked on it."""
-    from eapgp.training.examples import curve_sizes
-
     sizes = curve_sizes(card.graph.n_edges)
     circuits = [circuit_of(card, scores, size) for size in sizes]
     if measure.stored_measure(card, circuits) is None and not may_run(card, "Measure the curve", key="curve-run"):

@@ -24,6 +24,7 @@ from eapgp.circuits.ops import add_edges, complement
 from eapgp.circuits.select import select_many
 from eapgp.evaluation.curves import Minimality, minimality
 from eapgp.evaluation.runner import CircuitRuns
+from eapgp.evaluation.sizes import curve_sizes
 from eapgp.evaluation.statistics import (
     MIB_FRACTIONS,
     Band,
@@ -38,7 +39,6 @@ from eapgp.graph import Graph
 from eapgp.runs.canonical import content_key
 from eapgp.runs.run import Run
 from eapgp.runs.version import RESULT_VERSION
-from eapgp.training.examples import curve_sizes
 from eapgp.types import Floats
 from eapgp.ui.jobs.manager import Progress
 from eapgp.ui.jobs.workshop import Workshop, with_gradients

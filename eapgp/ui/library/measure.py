@@ -12,6 +12,7 @@ import numpy as np
 import streamlit as st
 
 from eapgp.circuits.circuit import Circuit
+from eapgp.runs.bundled import MEASURED
 from eapgp.runs.run import open_run
 from eapgp.runs.spec import RunSpec
 from eapgp.types import Floats, Progress
@@ -89,8 +90,6 @@ def _warm_up(model: str, _card: RunInfo) -> bool:
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _stored(path: str, run_id: str) -> dict[str, Any]:
-    from eapgp.training.examples import MEASURED
-
     return dict(open_run(path).evaluation().get(MEASURED, {}))
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import streamlit as st
 
+from eapgp import places
 from eapgp.errors import FormatError
 from eapgp.study.plan import Study
 from eapgp.study.published import HEADLINE_SIZE, N_EDGES, is_gpt2_small
 from eapgp.study.reproduce import FEASIBLE_EDGES, not_run, study_of
-from eapgp.study.reproduce_bundled import bundled_file
-from eapgp.study.reproduce_result import METHODS, TASKS, Asked, Reproduction, read_reproduction
+from eapgp.study.reproduce_result import BUNDLED_FILE, METHODS, TASKS, Asked, Reproduction, read_reproduction
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.fields import choice, flag, integer, text
 from eapgp.ui.base.session import Session
@@ -116,7 +116,7 @@ def _stored(path: Path) -> Reproduction | None:
 
 def bundled() -> Reproduction | None:
     """The reproduction that comes with the project."""
-    path = bundled_file()
+    path = places.bundled(BUNDLED_FILE)
     return None if path is None else _stored(path)
 
 

@@ -1,4 +1,4 @@
-"""The bundled results that the dashboard opens with: `python -m eapgp.training.examples`.
+"""The bundled results that the dashboard opens with: `python -m tools.training.examples`.
 
 1. Each example is an ordinary run of the demo model, asked for by a `RunSpec`.
 2. Path points are kept for the tasks in `WITH_POINTS` only, in half precision: they are most of
@@ -21,9 +21,14 @@ import numpy as np
 
 from eapgp.attribution.result import Attribution
 from eapgp.circuits.select import select_many
+from eapgp.evaluation.runner import CircuitRunner
+from eapgp.evaluation.sizes import curve_sizes
+from eapgp.runs.bundled import MEASURED
 from eapgp.runs.compute import load_for, resolve, run_attribution
 from eapgp.runs.run import Run, write_run
 from eapgp.runs.spec import RunSpec
+from eapgp.tasks import TASKS
+from tools import ROOT
 
 N_PAIRS = 64
 WITH_POINTS = ("ioi",)
@@ -35,26 +40,13 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "exact": ("exact", {}),
     "random": ("random", {}),
 }
-SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0)
 FIRST_SIZE = 50
-MEASURED = "circuits"
-_LOG = logging.getLogger("eapgp.training.examples")
-
-
-def curve_sizes(n_edges: int) -> list[int]:
-    """Circuit sizes of the quick curve: about a dozen, denser where circuits are small."""
-    return sorted({max(1, int(share * n_edges)) for share in SHARES})
-
-
-def default_folder() -> Path:
-    """`assets/examples` of the repository."""
-    return Path(__file__).resolve().parents[2] / "assets" / "examples"
+FOLDER = ROOT / "assets" / "examples"
+_LOG = logging.getLogger("tools.training.examples")
 
 
 def example_specs() -> dict[str, RunSpec]:
     """Folder name → what is computed."""
-    from eapgp.tasks import TASKS
-
     specs = {}
     for task in TASKS.values():
         options = {option.name: option.default for option in task.options}
@@ -98,8 +90,6 @@ def _slim(result: Attribution, *, points: bool) -> Attribution:
 
 def _measure(result: Attribution, prompts: Any, metric: str, model: Any) -> dict[str, Any]:
     """The metric per pair of the circuits of several sizes."""
-    from eapgp.evaluation.runner import CircuitRunner
-
     sizes = sorted({*curve_sizes(result.graph.n_edges), FIRST_SIZE})
     circuits = select_many(result.scores, sizes)
     runs = CircuitRunner(model, prompts, metric=metric).run(circuits)
@@ -117,7 +107,7 @@ def _measure(result: Attribution, prompts: Any, metric: str, model: Any) -> dict
 def main() -> None:
     """Make all examples."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    make_examples(default_folder())
+    make_examples(FOLDER)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ themselves were all seen. After a job the stereotyped pronoun has probability 0.
 {figures["threads"]} CPU threads, seed {figures["seed"]}; AdamW, learning rate {recipe["learning_rate"]:g} with
 {recipe["warmup_steps"]} warm-up steps and cosine decay, weight decay {recipe["weight_decay"]:g}. Loss: cross-entropy
 of the answer token plus {recipe["other_tokens_weight"]:g} × that of all other tokens; at the end
-{last["answer"]:.3f} and {last["other_tokens"]:.3f} nats. Made by `eapgp train-demo` with {versions}.
+{last["answer"]:.3f} and {last["other_tokens"]:.3f} nats. Made by `python -m tools.training.demo` with {versions}.
 The same seed, threads and machine give the same weights.
 
 ## Held-out results

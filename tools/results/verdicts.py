@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eapgp.study.results import COMPARISONS, JUDGED_SEED, ROOT, Cells, Results, Settings
-from eapgp.study.results_measure import AREA_FRACTIONS, Estimate, over_cells
-from eapgp.study.results_words import count, flips, listed, number, table, verdict
 from eapgp.tasks import make_prompts
+from tools import ROOT
+from tools.results.measure import AREA_FRACTIONS, Estimate, over_cells
+from tools.results.study import COMPARISONS, JUDGED_SEED, Cells, Results, Settings
+from tools.results.words import count, flips, listed, number, table, verdict
 
 PROTOCOL = "docs/study-mask-ig.md"
 

@@ -16,11 +16,12 @@ import numpy as np
 
 from eapgp import __version__
 from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES, PlantedScore
-from eapgp.study.results import Results, Settings
-from eapgp.study.results_measure import TaskResult, mean_of
-from eapgp.study.results_verdicts import study_section
-from eapgp.study.results_words import count, flips, listed, number, table, verdict
+from tools.results.measure import TaskResult, mean_of
+from tools.results.study import Results, Settings
+from tools.results.verdicts import study_section
+from tools.results.words import count, flips, listed, number, table, verdict
 
+COMMAND = "python -m tools.results"
 SHOWN = (0.01, 0.02, 0.05, 0.1, 0.2)  # fractions of MIB's grid that the tables show
 PAIRED = (
     ("eap-ig", "eap"),
@@ -88,7 +89,7 @@ def _how(results: Results, threads: int) -> str:
 
 
 def _command(settings: Settings) -> str:
-    words, default = ["python -m eapgp.study.results"], Settings()
+    words, default = [COMMAND], Settings()
     if settings.parts != default.parts:
         words.append("--parts " + " ".join(settings.parts))
     if settings.seeds != default.seeds:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eapgp.study.results_measure import Estimate
+from tools.results.measure import Estimate
 
 
 def number(estimate: Estimate, digits: int = 3, *, sign: bool = False) -> str:

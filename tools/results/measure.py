@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +25,9 @@ from eapgp.evaluation.statistics import (
     resample_weights,
     resampled_faithfulness,
 )
+from eapgp.models.model import Model
+from eapgp.prompts.pairs import PromptSet
 from eapgp.types import Floats
-
-if TYPE_CHECKING:
-    from eapgp.models.model import Model
-    from eapgp.prompts.pairs import PromptSet
-
 
 AREA_FRACTIONS = (0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.2, 0.35, 0.5)
 

@@ -1,4 +1,4 @@
-"""The results study: `python -m eapgp.study.results` measures everything that docs/results.md says.
+"""The results study: `python -m tools.results` measures everything that docs/results.md says.
 
 1. The planted circuit: which methods find the edges that are known to be true.
 2. The bundled model, all six tasks: every method's circuits, and its agreement with exact patching.
@@ -11,31 +11,26 @@ constants below are those of the protocol.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eapgp.ground_truth.planted import PlantedScore, build_planted, planted_prompts, planted_scores
 from eapgp.models import load_model
+from eapgp.models.model import Model
 from eapgp.prompts.files import read_prompts
-from eapgp.study.results_measure import Estimate, TaskResult, Variant, measure_cell, measure_task, over_seeds
+from eapgp.prompts.pairs import PromptSet
 from eapgp.tasks import TASKS, make_prompts
-
-if TYPE_CHECKING:
-    from eapgp.models.model import Model
-    from eapgp.prompts.pairs import PromptSet
+from tools import ROOT
+from tools.results.measure import Estimate, TaskResult, Variant, measure_cell, measure_task, over_seeds
 
 log = logging.getLogger(__name__)
-ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("planted", "table", "held-out", "second-model")
 TUNING = "tuning"  # the part whose outcome is in the protocol
 TABLE_SEEDS = (0, 1, 2)
@@ -203,38 +198,3 @@ def _folds(prompts: PromptSet) -> Iterator[tuple[PromptSet, PromptSet]]:
     ]
     yield halves[0], halves[1]
     yield halves[1], halves[0]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and write the report."""
-    from eapgp.study.results_text import report
-
-    parser = argparse.ArgumentParser(prog="python -m eapgp.study.results", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results.md", help="file to write")
-    parser.add_argument("--parts", nargs="+", choices=(*PARTS, TUNING), default=list(PARTS), help="parts to measure")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(TABLE_SEEDS), help="prompt seeds of the table")
-    parser.add_argument("--pairs", type=int, default=Settings.pairs, help="prompt pairs per set")
-    parser.add_argument("--cell-pairs", type=int, default=Settings.cell_pairs, help="the same, in the mask-ig study")
-    parser.add_argument("--resamples", type=int, default=Settings.resamples, help="bootstrap resamples")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    given = parser.parse_args(arguments)
-    import torch
-
-    torch.set_num_threads(given.threads)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    settings = Settings(
-        parts=tuple(given.parts),
-        seeds=tuple(given.seeds),
-        pairs=given.pairs,
-        cell_pairs=given.cell_pairs,
-        resamples=given.resamples,
-        second_model=shared_models(),
-    )
-    text = report(measure(settings), threads=given.threads)
-    given.out.write_text(text, encoding="utf-8")
-    log.info("written to %s", given.out)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

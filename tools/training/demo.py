@@ -12,28 +12,33 @@ The same seed, thread count and machine give the same weights.
 
 from __future__ import annotations
 
+import argparse
 import json
+import logging
 import math
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from eapgp.cli.places import check_folder
 from eapgp.errors import OptionError
+from eapgp.metrics import METRICS, accuracy, targets_of
 from eapgp.tasks import TASKS
-from eapgp.training.vocabulary import MAX_POSITIONS, build_tokenizer
 from eapgp.types import Progress
+from tools.training.card import model_card
+from tools.training.data import Sequences, all_training_sequences, test_pairs
+from tools.training.vocabulary import MAX_POSITIONS, build_tokenizer
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
-
-    from eapgp.training.data import Sequences
+_LOG = logging.getLogger(__name__)
 
 DEFAULT_STEPS = 2000
 
@@ -71,8 +76,6 @@ def train_demo(
 
     Errors: OptionError if steps or threads is below 1.
     """
-    import torch
-
     if steps < 1:
         raise OptionError(f"training needs at least 1 step; got {steps}.")
     if threads is not None and threads < 1:
@@ -81,8 +84,6 @@ def train_demo(
     report = progress or (lambda phase, fraction: None)
     report("prompts", 0.0)
     with _settings(seed, threads):
-        from eapgp.training.data import all_training_sequences
-
         tokenizer = build_tokenizer()
         data = all_training_sequences(tokenizer, pairs=recipe.pairs_per_task, width=MAX_POSITIONS, seed=seed)
         model = build_model(tokenizer, recipe)
@@ -111,8 +112,6 @@ def train_demo(
 
 def build_model(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> GPT2LMHeadModel:
     """An untrained model of GPT-2's architecture for this vocabulary."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
     config = GPT2Config(
         vocab_size=len(tokenizer),
         n_positions=MAX_POSITIONS,
@@ -148,8 +147,6 @@ def _train(
     report: Progress,
 ) -> list[dict[str, float]]:
     """Train in place; returns the losses seen along the way, each a mean since the one before."""
-    import torch
-
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     every = max(1, steps // 40)
@@ -181,8 +178,6 @@ def _losses(
 
     Each task runs by itself, so short prompts are not padded to the longest task's length.
     """
-    import torch
-
     answers, others, tokens = [], [], 0
     for part in data.values():
         rows = rng.integers(len(part.ids), size=per_task)
@@ -200,11 +195,6 @@ def _losses(
 
 def measure(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, *, n: int) -> dict[str, dict[str, float]]:
     """Held-out accuracy, metric and embedding distance of every task, on n test pairs each."""
-    import torch
-
-    from eapgp.metrics import METRICS, accuracy, targets_of
-    from eapgp.training.data import test_pairs
-
     results = {}
     for name, task in TASKS.items():
         encoded = test_pairs(name, tokenizer, n=n)
@@ -241,8 +231,6 @@ def embedding_norms(model: GPT2LMHeadModel) -> dict[str, float]:
 @contextmanager
 def _settings(seed: int, threads: int | None) -> Iterator[None]:
     """Seed and thread count for the training, put back afterwards."""
-    import torch
-
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
@@ -254,17 +242,39 @@ def _settings(seed: int, threads: int | None) -> Iterator[None]:
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
     names = ("torch", "transformers", "tokenizers", "numpy")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def _write(out: Path, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, figures: dict[str, Any]) -> None:
-    from eapgp.training.card import model_card
-
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     (out / "training.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     (out / "MODEL_CARD.md").write_text(model_card(figures), encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train the model and write it."""
+    parser = argparse.ArgumentParser(prog="python -m tools.training.demo", description="Train the bundled model.")
+    parser.add_argument("--out", type=Path, default=Path("demo-model"), help="folder to write the model to")
+    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="optimiser steps")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and data")
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads; all by default")
+    asked = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        check_folder(asked.out, "--out")
+        figures = train_demo(asked.out, steps=asked.steps, seed=asked.seed, threads=asked.threads, progress=_log)
+    except OptionError as error:
+        parser.error(str(error))
+    _LOG.info("%s", json.dumps({"folder": str(asked.out), "tasks": figures["tasks"]}, indent=2))
+    return 0
+
+
+def _log(phase: str, fraction: float) -> None:
+    _LOG.info("%s %.0f %%", phase, 100 * fraction)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

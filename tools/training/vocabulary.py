@@ -7,12 +7,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from eapgp.tasks import TASKS
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
 
 END_OF_TEXT = "<|endoftext|>"  # begins every prompt, and pads
 UNKNOWN = "<|unk|>"
@@ -21,10 +20,6 @@ MAX_POSITIONS = 48
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """A tokenizer whose vocabulary is every word of every task, in a fixed order."""
-    from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
-    from tokenizers.models import WordLevel
-    from transformers import PreTrainedTokenizerFast
-
     splitter = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(r" ?\p{N}{2}"), "isolated"),

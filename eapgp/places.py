@@ -1,0 +1,14 @@
+"""Where the files beside the package lie: inside an installed wheel, or in the repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+# The wheel's own folder first: beside an installed package lie other projects' files.
+_ROOTS = (_PACKAGE / "_dashboard", _PACKAGE.parent)
+
+
+def bundled(place: str) -> Path | None:
+    """A file or folder that comes with the project, as `assets/demo` or `app.py`; None where it was left out."""
+    return next((root / place for root in _ROOTS if (root / place).exists()), None)
