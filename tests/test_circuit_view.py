@@ -19,7 +19,18 @@ import pytest
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits import Circuit, select, trace
 from eapgp.errors import InputError, OptionError
-from eapgp.figures.circuit_view import ROLE_COLORS, Role, assign_roles, build_payload, largest, view_css, view_js
+from eapgp.figures.circuit_view import (
+    ROLE_COLORS,
+    Compared,
+    Pane,
+    Ranking,
+    Role,
+    assign_roles,
+    build_payload,
+    largest,
+    view_css,
+    view_js,
+)
 from eapgp.figures.pyvis_view import node_positions, pyvis_html
 from eapgp.figures.standalone import circuit_html
 from eapgp.graph import Graph
@@ -53,7 +64,7 @@ def names_of(scores: EdgeScores, payload: dict) -> list[str]:
 @pytest.mark.parametrize("absolute", [True, False])
 def test_candidates_come_in_the_order_of_selection(absolute: bool) -> None:
     scores = seeded(3, 2, 0, holes=True)
-    payload = build_payload(scores, absolute=absolute)
+    payload = build_payload(scores, ranking=Ranking(absolute=absolute))
     expected = scores.top(10_000, absolute=absolute)
     assert names_of(scores, payload) == [name for name, _ in expected]
     assert unpacked(payload, "score", "<f4").tolist() == [np.float32(score) for _, score in expected]
@@ -64,12 +75,12 @@ def test_only_the_strongest_are_sent_and_ties_stay_in_order() -> None:
     scores = seeded(4, 3, 1, holes=True)
     full = names_of(scores, build_payload(scores))
     for count in (1, 7, 40, 100):
-        assert names_of(scores, build_payload(scores, max_candidates=count)) == full[:count]
+        assert names_of(scores, build_payload(scores, ranking=Ranking(max_candidates=count))) == full[:count]
 
 
 def test_greedy_order_is_that_of_the_greedy_rule() -> None:
     scores = seeded(3, 3, 2)
-    names = names_of(scores, build_payload(scores, rule="greedy"))
+    names = names_of(scores, build_payload(scores, ranking=Ranking("greedy")))
     for n in (1, 5, 30):
         assert set(names[:n]) == set(select(scores, n=n, rule="greedy", prune=False).edge_names())
 
@@ -87,7 +98,7 @@ def test_a_model_of_gpt2_xl_size_sends_only_its_candidates() -> None:
 def test_edges_of_a_known_circuit_are_sent_with_their_rank() -> None:
     scores = seeded(3, 2, 3)
     weakest = scores.top(10_000)[-2:]
-    payload = build_payload(scores, max_candidates=10, truth=[weakest[0][0], scores.top(3)[2][0]])
+    payload = build_payload(scores, ranking=Ranking(max_candidates=10), against=[weakest[0][0], scores.top(3)[2][0]])
     names = names_of(scores, payload)
     assert names[10:] == [weakest[0][0]]
     assert payload["extra_rank"] == [scores.graph.n_edges - 2]
@@ -97,7 +108,7 @@ def test_edges_of_a_known_circuit_are_sent_with_their_rank() -> None:
 
 def test_compared_scores_bring_their_own_ranking() -> None:
     a, b = seeded(3, 2, 4), seeded(3, 2, 5)
-    payload = build_payload(a, compare=b, labels=("EAP", "EAP-GP"), max_candidates=20)
+    payload = build_payload(a, against=Compared(b, ("EAP", "EAP-GP")), ranking=Ranking(max_candidates=20))
     names = names_of(a, payload)
     assert set(names) == {name for name, _ in a.top(20)} | {name for name, _ in b.top(20)}
     place = {name: i for i, (name, _) in enumerate(b.top(10_000))}
@@ -110,7 +121,7 @@ def test_compared_scores_bring_their_own_ranking() -> None:
 def test_compared_scores_of_other_units_keep_a_scale_each() -> None:
     a = seeded(3, 2, 4)
     b = EdgeScores(a.graph, 1000 * seeded(3, 2, 5).values)
-    payload = build_payload(a, compare=b, own_scales=True)
+    payload = build_payload(a, against=Compared(b, own_scales=True))
     assert payload["scale_max"] == pytest.approx(largest(a))
     assert payload["compare"]["scale"] == pytest.approx(largest(b))
 
@@ -133,19 +144,21 @@ def test_roles_get_colours_that_are_no_sign_colours() -> None:
 def test_payload_errors_say_what_to_do() -> None:
     scores = seeded(2, 2, 7)
     with pytest.raises(OptionError, match="compared scores need one graph; got 2×2 and 3×2"):
-        build_payload(scores, compare=seeded(3, 2, 0))
-    with pytest.raises(OptionError, match="Choose one"):
-        build_payload(scores, truth=[], sets={"x": []})
+        build_payload(scores, against=Compared(seeded(3, 2, 0)))
+    with pytest.raises(OptionError, match="another graph than the scores"):
+        build_payload(scores, circuit=Circuit.of_names(Graph(3, 2), ["input->m0"]))
+    with pytest.raises(OptionError, match="max_candidates must be at least 1; got 0"):
+        Ranking(max_candidates=0)
     with pytest.raises(OptionError, match="rules 'top-n' and 'greedy'; got 'best'"):
-        build_payload(scores, rule="best")  # type: ignore[arg-type]
+        Ranking(rule="best")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="does not exist"):
-        build_payload(scores, sets={"x": ["m1->a0.h0<q>"]})
+        build_payload(scores, against=["m1->a0.h0<q>"])
 
 
 def test_inputs_are_left_alone() -> None:
     scores = seeded(2, 2, 8, holes=True)
     before = scores.values.copy()
-    build_payload(scores, compare=seeded(2, 2, 9), n=5)
+    build_payload(scores, against=Compared(seeded(2, 2, 9)), n=5)
     np.testing.assert_array_equal(scores.values, before)
 
 
@@ -257,7 +270,9 @@ def test_the_offline_page_holds_everything_and_asks_for_nothing() -> None:
 
 def test_hostile_text_stays_text_in_the_offline_page() -> None:
     scores = EdgeScores(Graph(2, 2), seeded(2, 2, 0).values, {HOSTILE: HOSTILE})
-    document = circuit_html(scores, title=HOSTILE, roles={"a0.h0": HOSTILE}, caption=HOSTILE, legend_note=HOSTILE)
+    document = circuit_html(
+        scores, title=HOSTILE, roles={"a0.h0": HOSTILE}, pane=Pane(caption=HOSTILE, legend_note=HOSTILE)
+    )
     assert "<img" not in document
     assert document.count("</script>") == 2
     data = json.loads(scripts_of(document)[0])
@@ -267,7 +282,7 @@ def test_hostile_text_stays_text_in_the_offline_page() -> None:
 
 def test_a_payload_can_be_written_as_a_page() -> None:
     scores = seeded(2, 2, 1)
-    payload = build_payload(scores, n=3, edit=True)
+    payload = build_payload(scores, n=3, pane=Pane(edit=True))
     data = json.loads(scripts_of(circuit_html(payload, title="x"))[0])
     assert data["source"] == payload["source"]
     assert data["edit"] is False

@@ -13,7 +13,7 @@ import pytest
 from browser.conftest import PHONE, wait_ready
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits import select
-from eapgp.figures.circuit_view import build_payload, view_css, view_js
+from eapgp.figures.circuit_view import Pane, build_payload, view_css, view_js
 from eapgp.figures.pyvis_view import pyvis_html
 from eapgp.figures.standalone import circuit_html
 from eapgp.graph import Graph
@@ -609,7 +609,7 @@ def test_a_slider_move_costs_at_most_50_ms_for_32491_candidates(blank: Any) -> N
 
 def test_nothing_is_left_after_it_is_taken_away(blank: Any) -> None:
     page = blank(harness())
-    payload = {**build_payload(made(3, 3), n=20, link_group="pair"), "key": "once"}
+    payload = {**build_payload(made(3, 3), n=20, pane=Pane(link_group="pair")), "key": "once"}
     left = page.evaluate(
         """async (data) => {
           spy("receive");

@@ -24,11 +24,11 @@ Object.assign(CircuitView.prototype, {
       this.toolbar.sync();
     } else if (kind === "camera") {
       this.showCamera(detail.camera);
-    } else if (kind === "count" && this.data.link_count !== false) {
+    } else if (kind === "count") {
       this.state.n = clamp(detail.n, 0, this.made.ranked);
       this.toolbar.slider.value = countToSlider(this.state.n, this.made.ranked);
       this.preview();
-    } else if (kind === "commit" && this.data.link_count !== false) this.mark("view");
+    } else if (kind === "commit") this.mark("view");
     this.receiving = false;
   },
 

@@ -60,7 +60,7 @@ Object.assign(CircuitView.prototype, {
     stage.classList.toggle("fade-hover", mode === "hover");
     stage.classList.toggle("fade-select", mode === "select");
     const lit = edges.size ? result.visible.filter((i) => edges.has(i)) : [];
-    scene.drawEdges(scene.lit, made, lit.slice(-(this.data.max_drawn ?? DRAW_LIMIT)), (i) => this.look(i));
+    scene.drawEdges(scene.lit, made, lit.slice(-DRAW_LIMIT), (i) => this.look(i));
     const selected = state.selection?.type === "node" ? graph.index.get(state.selection.name) : -1;
     for (let i = 0; i < graph.nodes.length; i += 1) {
       const parts = ["node", graph.kindOf[i], result.used[i] || i === 0 || i === graph.nodes.length - 1 ? "used" : "unused"];

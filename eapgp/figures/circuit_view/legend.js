@@ -16,9 +16,6 @@ function edgeKinds(data) {
     kinds.set("flipped", "sign flipped");
   } else if (data.truth) {
     for (const [kind, text] of Object.entries(KIND_TEXT)) kinds.set(kind, text);
-  } else {
-    (data.sets ?? []).forEach((set, i) => kinds.set(`set-${i}`, set.label));
-    if (data.sets?.length) kinds.set("rest", data.rest_label ?? "other edges");
   }
   return kinds;
 }

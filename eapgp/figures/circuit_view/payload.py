@@ -2,7 +2,7 @@
 
 1. rank the scored edges as `select` does (or by the greedy rule), keep the first `max_candidates`;
 2. append edges that must be drawable without being candidates: those of a second method, of a
-   known circuit, of named sets, and edges added by hand, with their rank;
+   known circuit, and edges added or removed by hand, with their rank;
 3. pack indices and scores as little-endian arrays in base64: the slider then works in the browser
    alone, and the payload is one JSON string that Streamlit only sends again when it changes.
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
+from eapgp.circuits.select import greedy_order
 from eapgp.errors import OptionError
 from eapgp.graph import Graph
 from eapgp.types import Floats
@@ -52,8 +53,6 @@ class ViewPayload(TypedDict, total=False):
     roles: list[dict[str, Any]]
     compare: dict[str, Any]
     truth: dict[str, str]
-    sets: list[dict[str, str]]
-    rest_label: str
     prune: bool
     fixed: bool
     edit: bool
@@ -61,11 +60,9 @@ class ViewPayload(TypedDict, total=False):
     legend_note: str
     depends: str
     link_group: str
-    link_count: bool
     title: str
     caption: str
     filename: str
-    max_drawn: int
     height: int
     key: str
 
@@ -89,111 +86,147 @@ def assign_roles(roles: Mapping[str, str]) -> list[Role]:
     ]
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """The order in which the slider adds edges, and how many of them the browser gets.
+
+    rule: "top-n" or "greedy". absolute: by |score|, else by the score. prune: what leads nowhere is not drawn.
+    """
+
+    rule: Literal["top-n", "greedy"] = "top-n"
+    absolute: bool = True
+    prune: bool = True
+    max_candidates: int = MAX_CANDIDATES
+
+    def __post_init__(self) -> None:
+        if self.max_candidates < 1:
+            raise OptionError(f"max_candidates must be at least 1; got {self.max_candidates}.")
+        if self.rule not in ("top-n", "greedy"):
+            raise OptionError(f"the slider knows the rules 'top-n' and 'greedy'; got {self.rule!r}.")
+
+    def key(self, scores: EdgeScores) -> Floats:
+        """`[edge]` flat, by which edges are ranked; −inf where nothing can be selected."""
+        scored = scores.graph.mask & ~np.isnan(scores.values)
+        return np.where(scored, np.abs(scores.values) if self.absolute else scores.values, -np.inf).ravel()
+
+    def first(self, scores: EdgeScores, key: Floats) -> Ints:
+        """Flat positions of the candidates in selection order; key: as `key` gives it."""
+        if self.rule == "greedy":
+            return greedy_order(scores, self.max_candidates, absolute=self.absolute)[: self.max_candidates]
+        candidates, count = np.flatnonzero(key > -np.inf), self.max_candidates
+        if len(candidates) > 2 * count:
+            limit = np.partition(key[candidates], len(candidates) - count)[len(candidates) - count]
+            candidates = candidates[key[candidates] >= limit]
+        return candidates[np.argsort(-key[candidates], kind="stable")][:count]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A second method's scores on the same graph, for the set view: only A, both, only B, sign flipped.
+
+    labels: names of A (the pane's own scores) and B. own_scales: their units differ, so each side is drawn by
+    its own largest |score|.
+    """
+
+    scores: EdgeScores
+    labels: tuple[str, str] = ("A", "B")
+    own_scales: bool = False
+
+
+@dataclass(frozen=True)
+class Pane:
+    """What surrounds the circuit and how it behaves in its page.
+
+    scale_max: |score| of the widest line; give compared panes one number. depends: a CSS selector of what the page
+    says about the circuit, dimmed from the moment the circuit changes until Python has answered. Panes with one
+    `link_group` follow each other. edit: edges and nodes can be added and taken away by hand.
+    """
+
+    title: str = ""
+    caption: str = ""
+    filename: str = ""
+    legend: bool = True
+    legend_note: str = ""
+    scale_max: float | None = None
+    depends: str = ""
+    link_group: str = ""
+    edit: bool = False
+
+    def texts(self) -> dict[str, str]:
+        """The texts that are not empty."""
+        names = ("depends", "link_group", "title", "caption", "filename", "legend_note")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+
 def build_payload(
     scores: EdgeScores,
     *,
     n: int = DEFAULT_EDGES,
     circuit: Circuit | None = None,
-    max_candidates: int = MAX_CANDIDATES,
-    absolute: bool = True,
-    rule: Literal["top-n", "greedy"] = "top-n",
-    prune: bool = True,
-    scale_max: float | None = None,
+    ranking: Ranking | None = None,
+    against: Compared | EdgeNames | None = None,
     roles: Mapping[str, str] | Sequence[Role] | None = None,
-    groups: Sequence[Mapping[str, Any]] | None = None,
-    compare: EdgeScores | None = None,
-    labels: tuple[str, str] = ("A", "B"),
-    own_scales: bool = False,
-    truth: EdgeNames | None = None,
-    sets: Mapping[str, EdgeNames] | None = None,
-    rest_label: str = "other edges",
-    added: EdgeNames = (),
-    removed: EdgeNames = (),
-    excluded: Iterable[str] = (),
     view: Mapping[str, Any] | None = None,
-    edit: bool = False,
-    depends: str = "",
-    link_group: str = "",
-    link_count: bool = True,
-    title: str = "",
-    caption: str = "",
-    filename: str = "",
-    legend: bool = True,
-    legend_note: str = "",
-    max_drawn: int = MAX_DRAWN,
+    pane: Pane | None = None,
 ) -> ViewPayload:
     """The payload of one pane.
 
     n: how many edges the slider starts at. circuit: show exactly its edges, without a slider.
-    scale_max: |score| of the widest line; give compared panes one number. compare: the scores of a
-    second method on the same graph, for the set view (only A, both, only B, sign flipped), with
-    `labels`; own_scales: their units differ, so each side is drawn by its own largest |score|.
-    truth: edges of a known circuit, marked found, missed or extra as the slider moves.
-    sets: named sets of edges, told apart from the rest. added, removed, excluded: edits on top of
-    the selection. view: further state to start from, as `ViewState.view` gives it (`selection`,
-    `pins`, `zoom`, `filters`, `trace`). depends: a CSS selector of what the page says about the
-    circuit, dimmed from the moment the circuit changes until Python has answered. Panes with one
-    `link_group` follow each other.
+    against: a second method's scores, or the edges of a known circuit, which are then marked found, missed or
+    extra as the slider moves. view: further state to start from, as `ViewState.view` gives it (`selection`,
+    `pins`, `zoom`, `filters`, `trace`, `groups`, and the edits `added`, `removed`, `excluded`).
 
-    Errors: OptionError for graphs that differ or options that exclude each other; InputError for a
-    name that is no edge.
+    Errors: OptionError for graphs that differ; InputError for a name that is no edge.
     """
-    graph = scores.graph
-    _check(graph, compare, truth, sets, circuit, max_candidates)
-    key = _key(scores, absolute)
-    order = (
-        _fixed_order(scores, circuit) if circuit is not None else _ranked(scores, key, rule, absolute, max_candidates)
-    )
-    truth_edges = _positions(graph, truth or ())
-    set_edges = {label: _positions(graph, names) for label, names in (sets or {}).items()}
-    extra = [truth_edges, *set_edges.values(), _positions(graph, added), _positions(graph, removed)]
-    other_key = None if compare is None else _key(compare, absolute)
-    if compare is not None and other_key is not None:
-        extra.append(_ranked(compare, other_key, rule, absolute, max_candidates))
-    beyond = np.setdiff1d(np.concatenate(extra), order)
+    graph, view = scores.graph, view or {}
+    ranking, pane = ranking or Ranking(), pane or Pane()
+    compared = against if isinstance(against, Compared) else None
+    truth = None if against is None or isinstance(against, Compared) else _positions(graph, against)
+    _check(graph, compared, circuit)
+    key = ranking.key(scores)
+    order = ranking.first(scores, key) if circuit is None else _fixed_order(scores, circuit)
+    drawable = [_positions(graph, view.get(name, ())) for name in ("added", "removed")]
+    drawable += [truth] if truth is not None else []
+    drawable += [ranking.first(compared.scores, ranking.key(compared.scores))] if compared else []
+    beyond = np.setdiff1d(np.concatenate(drawable), order)
     edges = np.concatenate([order, beyond])
-    values = scores.values.ravel()[edges]
     packed: ViewPayload = {
         "graph": graph.to_dict(),
         **_packed_indices(graph, edges),  # type: ignore[typeddict-item]
-        "score": _pack(values, "<f4"),
+        "score": _pack(scores.values.ravel()[edges], "<f4"),
         "extra_rank": _ranks_of(key, beyond).tolist(),
         "n_total": graph.n_edges,
-        "scale_max": float(scale_max)
-        if scale_max
-        else largest(scores, *([compare] if compare and not own_scales else [])),
-        "view": _view(view, n, groups, added, removed, excluded),
+        "scale_max": float(pane.scale_max or _scale(scores, compared)),
+        "view": {**view, "n": int(n)},
         "roles": _role_list(roles),
-        "prune": prune,
+        "prune": ranking.prune,
         "fixed": circuit is not None,
-        "edit": edit,
-        "legend": legend,
-        "max_drawn": max_drawn,
-        "link_count": link_count,
+        "edit": pane.edit,
+        "legend": pane.legend,
+        **pane.texts(),  # type: ignore[typeddict-item]
     }
-    texts = {
-        "depends": depends,
-        "link_group": link_group,
-        "title": title,
-        "caption": caption,
-        "filename": filename,
-        "legend_note": legend_note,
-    }
-    packed.update({name: text for name, text in texts.items() if text})  # type: ignore[typeddict-item]
-    if compare is not None and other_key is not None:
-        packed["compare"] = {
-            "a": str(labels[0]),
-            "b": str(labels[1]),
-            "score": _pack(compare.values.ravel()[edges], "<f4"),
-            "rank": _pack(_ranks_of(other_key, edges), "<i4"),
-        }
-        if own_scales:
-            packed["compare"]["scale"] = largest(compare)
+    if compared is not None:
+        packed["compare"] = _compared(compared, ranking, edges)
     if truth is not None:
-        packed["truth"] = {"edges": _pack(_where(edges, truth_edges), "<u4")}
-    if set_edges:
-        packed["sets"] = [{"label": str(k), "edges": _pack(_where(edges, v), "<u4")} for k, v in set_edges.items()]
-        packed["rest_label"] = rest_label
+        packed["truth"] = {"edges": _pack(_where(edges, truth), "<u4")}
+    return packed
+
+
+def _scale(scores: EdgeScores, compared: Compared | None) -> float:
+    """|score| of the widest line where none is given."""
+    return largest(scores) if compared is None or compared.own_scales else largest(scores, compared.scores)
+
+
+def _compared(compared: Compared, ranking: Ranking, edges: Ints) -> dict[str, Any]:
+    """The second method's scores and ranks of the edges that are sent."""
+    packed: dict[str, Any] = {
+        "a": str(compared.labels[0]),
+        "b": str(compared.labels[1]),
+        "score": _pack(compared.scores.values.ravel()[edges], "<f4"),
+        "rank": _pack(_ranks_of(ranking.key(compared.scores), edges), "<i4"),
+    }
+    if compared.own_scales:
+        packed["scale"] = largest(compared.scores)
     return packed
 
 
@@ -203,50 +236,15 @@ def largest(*scores: EdgeScores) -> float:
     return float(max(sizes, default=0.0))
 
 
-def _check(
-    graph: Graph,
-    compare: EdgeScores | None,
-    truth: EdgeNames | None,
-    sets: Mapping[str, EdgeNames] | None,
-    circuit: Circuit | None,
-    max_candidates: int,
-) -> None:
-    if compare is not None and compare.graph != graph:
+def _check(graph: Graph, compared: Compared | None, circuit: Circuit | None) -> None:
+    if compared is not None and compared.scores.graph != graph:
+        other = compared.scores.graph
         raise OptionError(
             f"compared scores need one graph; got {graph.n_layers}×{graph.n_heads} and "
-            f"{compare.graph.n_layers}×{compare.graph.n_heads} layers and heads. Compare runs of one model."
+            f"{other.n_layers}×{other.n_heads} layers and heads. Compare runs of one model."
         )
     if circuit is not None and circuit.graph != graph:
         raise OptionError("the circuit belongs to another graph than the scores. Use a circuit of the same model.")
-    if sum(option is not None for option in (compare, truth, sets)) > 1:
-        raise OptionError("compare, truth and sets each mark the edges: expected one of them, got more. Choose one.")
-    if max_candidates < 1:
-        raise OptionError(f"max_candidates must be at least 1; got {max_candidates}.")
-
-
-def _key(scores: EdgeScores, absolute: bool) -> Floats:
-    """`[edge]` ranking key, flat; −inf where nothing can be selected."""
-    scored = scores.graph.mask & ~np.isnan(scores.values)
-    return np.where(scored, np.abs(scores.values) if absolute else scores.values, -np.inf).ravel()
-
-
-def _ranked(scores: EdgeScores, key: Floats, rule: str, absolute: bool, count: int) -> Ints:
-    """Flat positions of the first `count` edges in selection order."""
-    if rule == "greedy":
-        return _greedy(scores, absolute, count)
-    if rule != "top-n":
-        raise OptionError(f"the slider knows the rules 'top-n' and 'greedy'; got {rule!r}.")
-    candidates = np.flatnonzero(key > -np.inf)
-    if len(candidates) > 2 * count:
-        limit = np.partition(key[candidates], len(candidates) - count)[len(candidates) - count]
-        candidates = candidates[key[candidates] >= limit]
-    return candidates[np.argsort(-key[candidates], kind="stable")][:count]
-
-
-def _greedy(scores: EdgeScores, absolute: bool, count: int) -> Ints:
-    from eapgp.circuits.select import greedy_order
-
-    return greedy_order(scores, count, absolute=absolute)[:count]
 
 
 def _fixed_order(scores: EdgeScores, circuit: Circuit) -> Ints:
@@ -295,24 +293,5 @@ def _pack(values: NDArray[Any], kind: str) -> str:
 def _role_list(roles: Mapping[str, str] | Sequence[Role] | None) -> list[dict[str, Any]]:
     if not roles:
         return []
-    made = assign_roles(roles) if isinstance(roles, Mapping) else roles
-    return [{"name": role.name, "color": role.color, "nodes": list(role.nodes)} for role in made]
-
-
-def _view(
-    view: Mapping[str, Any] | None,
-    n: int,
-    groups: Sequence[Mapping[str, Any]] | None,
-    added: EdgeNames,
-    removed: EdgeNames,
-    excluded: Iterable[str],
-) -> dict[str, Any]:
-    """Starting state; keys that are absent stay as the user left them."""
-    made = {**(view or {}), "n": int(n)}
-    if groups is not None:
-        made["groups"] = [dict(group) for group in groups]
-    for name, values in (("added", added), ("removed", removed), ("excluded", excluded)):
-        chosen = list(values)
-        if chosen:
-            made[name] = chosen
-    return made
+    named = assign_roles(roles) if isinstance(roles, Mapping) else roles
+    return [{"name": role.name, "color": role.color, "nodes": list(role.nodes)} for role in named]

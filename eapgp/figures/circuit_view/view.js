@@ -119,7 +119,6 @@ class CircuitView {
       return set;
     };
     this.truth = this.data.truth ? flags(this.data.truth.edges) : null;
-    this.sets = (this.data.sets ?? []).map((set) => flags(set.edges));
   }
 
   /** Takes over what Python asks for, unless it only echoes what the user did here. */
@@ -214,8 +213,7 @@ class CircuitView {
       const type = graph.destinationType[made.destination[i]];
       if (type < 3) ports[made.target[i]] |= 1 << type;
     }
-    const limit = data.max_drawn ?? DRAW_LIMIT;
-    const drawn = visible.slice(0, limit).reverse();
+    const drawn = visible.slice(0, DRAW_LIMIT).reverse();
     this.result = { selected: countOnes(chosen), kept: countOnes(kept), other: this.other ? countOnes(this.other) : 0, visible: visible.reverse(), drawn, incoming, outgoing, ports, used };
   }
 
@@ -264,7 +262,7 @@ class CircuitView {
     return Boolean(this.other?.[i]) && !this.kept[i];
   }
 
-  /** Class of an edge: comparison, known circuit, or named set. */
+  /** Class of an edge: comparison, known circuit, or plain. */
   kindOf(i) {
     if (this.other) {
       if (!this.other[i]) return "only-a";
@@ -272,8 +270,7 @@ class CircuitView {
       return this.made.score[i] * this.made.otherScore[i] < 0 ? "flipped" : "both";
     }
     if (this.truth) return this.truth[i] ? (this.kept[i] ? "found" : "missed") : "extra";
-    const set = this.sets.findIndex((flags) => flags[i]);
-    return set >= 0 ? `set-${set}` : this.sets.length ? "rest" : "plain";
+    return "plain";
   }
 
   look(i) {

@@ -11,13 +11,13 @@ import pandas as pd
 import streamlit as st
 
 from eapgp.attribution.result import EdgeScores
+from eapgp.figures.circuit_view import Compared, Pane, build_payload, largest
 from eapgp.ui.base.draw import chart, dark, downloads, plain, points_clicked
 from eapgp.ui.base.session import Session
 from eapgp.ui.library import results
 from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import run_choice
 from eapgp.ui.parts.bound_view import bound_view, chosen_in, whole_view
-from eapgp.ui.parts.circuit_view import build_payload, largest
 
 Pick = Callable[[str], None]
 
@@ -95,11 +95,9 @@ def pictures(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int)
         payload = build_payload(
             first,
             n=k,
-            compare=second,
-            labels=pair.names,
-            own_scales=not pair.same_units,
+            against=Compared(second, pair.names, own_scales=not pair.same_units),
             view=view,
-            filename="compare",
+            pane=Pane(filename="compare"),
         )
         bound_view(session, payload, key="compare-sets", height=640)
         st.caption(
@@ -118,12 +116,8 @@ def pictures(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int)
                 payload = build_payload(
                     scores[name],
                     n=k,
-                    scale_max=scale,
                     view=view,
-                    link_group="compare",
-                    title=name,
-                    legend=False,
-                    filename=name,
+                    pane=Pane(title=name, filename=name, legend=False, scale_max=scale, link_group="compare"),
                 )
                 bound_view(session, payload, key=f"compare-{names.index(name)}", height=520)
     shared = "positions, scale, size" if one_scale else "positions and size (not scale: units differ)"

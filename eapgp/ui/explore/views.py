@@ -11,6 +11,7 @@ import streamlit as st
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.evaluation.sizes import curve_sizes
+from eapgp.figures.circuit_view import Pane, build_payload
 from eapgp.figures.circuit_view.payload import largest
 from eapgp.figures.style import theme
 from eapgp.ui.base.draw import chart, dark, plain, points_clicked
@@ -27,7 +28,6 @@ from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import edit_panel, primer
 from eapgp.ui.parts import node as node_details
 from eapgp.ui.parts.bound_view import VIEW_FIELDS, bound_view, whole_view
-from eapgp.ui.parts.circuit_view import build_payload
 from eapgp.ui.parts.edge_table import edge_page
 from eapgp.ui.parts.edit import Edits, edited
 from eapgp.ui.parts.readout import SELECTOR
@@ -157,14 +157,14 @@ def picture(
     payload = build_payload(
         scores,
         n=min(session["k"], scores.graph.n_edges),
-        added=edits.added,
-        removed=edits.removed,
         view={**whole_view(session, chosen, scores.graph.n_layers), **lists},
         roles=known_roles(card),
-        edit=session["edit"],
-        depends=SELECTOR,
-        filename=f"{card.task}-{card.method}",
-        caption=f"{' · '.join(card.told)} · {card.task} · {card.model_title}",
+        pane=Pane(
+            caption=f"{' · '.join(card.told)} · {card.task} · {card.model_title}",
+            filename=f"{card.task}-{card.method}",
+            depends=SELECTOR,
+            edit=session["edit"],
+        ),
     )
     bound_view(session, payload, key="explore-circuit", height=660, on_edit=edit_panel.on_edit(session))
 

@@ -12,6 +12,7 @@ import streamlit as st
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
+from eapgp.figures.circuit_view import Pane, Ranking, ViewPayload, build_payload
 from eapgp.ground_truth.compare import precision_recall
 from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES
 from eapgp.ui.base.draw import chart, dark, plain
@@ -19,7 +20,6 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth import planted
 from eapgp.ui.ground_truth.page import Known, Scored, circuit_at, roc_of, unlike
 from eapgp.ui.parts.bound_view import chosen_in, selection_view
-from eapgp.ui.parts.circuit_view import ViewPayload, build_payload
 from eapgp.ui.parts.inspector import Pick
 
 
@@ -28,12 +28,11 @@ def payload_of(session: Session, known: Known, scored: Scored, k: int) -> ViewPa
     return build_payload(
         scored.scores,
         n=k,
-        absolute=not session["signed"],
-        truth=known.circuit.edge_names(),
+        ranking=Ranking(absolute=not session["signed"]),
+        against=known.circuit.edge_names(),
         roles={node: role.title for node, role in known.roles.items()},
         view=selection_view(chosen_in(session, known.graph), session["pins"]),
-        filename=f"{known.name.replace('/', '-')}-overlay",
-        caption=f"{scored.label} against {known.title}",
+        pane=Pane(filename=f"{known.name.replace('/', '-')}-overlay", caption=f"{scored.label} against {known.title}"),
     )
 
 
@@ -45,9 +44,11 @@ def known_payload(session: Session, known: Known) -> ViewPayload:
         circuit=known.circuit,
         roles={node: role.title for node, role in known.roles.items()},
         view=selection_view(chosen_in(session, known.graph), session["pins"]),
-        title=known.title,
-        filename=known.name.replace("/", "-"),
-        legend_note="All edges of the known circuit, drawn alike: it has no scores.",
+        pane=Pane(
+            title=known.title,
+            filename=known.name.replace("/", "-"),
+            legend_note="All edges of the known circuit, drawn alike: it has no scores.",
+        ),
     )
 
 

@@ -14,11 +14,12 @@ from urllib.parse import quote, unquote
 
 import streamlit as st
 
+from eapgp.figures.circuit_view import ViewPayload
 from eapgp.graph import EDGE_TYPES, Graph
 from eapgp.ui.base.fields import Field, choice, flag, names, number, text
 from eapgp.ui.base.session import Session
 from eapgp.ui.library.circuits import Selected, selected
-from eapgp.ui.parts.circuit_view import ViewPayload, ViewState, circuit_view
+from eapgp.ui.parts.circuit_view import ViewState, circuit_view
 
 Group = tuple[str, tuple[str, ...], bool]
 MOST_GROUPS = 40

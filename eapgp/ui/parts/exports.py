@@ -82,7 +82,7 @@ def _html(
     from eapgp.figures.standalone import circuit_html
 
     made = dict(facts(card))
-    options: dict[str, Any] = {"roles": known_roles(card), "groups": list(groups)}
+    options: dict[str, Any] = {"roles": known_roles(card), "view": {"groups": [dict(group) for group in groups]}}
     title = _title(card) + (", edited by hand" if edited else "")
     exact = circuit if edited else None
     return circuit_html(result.scores, exact, n=circuit.n_selected, title=title, provenance=made, **options).encode()

@@ -8,8 +8,9 @@ import numpy as np
 import streamlit as st
 
 from eapgp.attribution.result import EdgeScores
+from eapgp.figures.circuit_view import Compared, Pane, build_payload
 from eapgp.graph import Graph
-from eapgp.ui.parts.circuit_view import build_payload, circuit_view
+from eapgp.ui.parts.circuit_view import circuit_view
 
 st.set_page_config(page_title="circuit", layout="wide")
 query = st.query_params
@@ -29,6 +30,7 @@ def random_scores(layers: int, heads: int, seed: int) -> EdgeScores:
 
 scores = random_scores(layers, heads, int(query.get("seed", 0)))
 options: dict = {}
+around: dict = {"link_group": "pair"} if "pair" in query else {}
 if "roles" in query:
     options["roles"] = {
         "a0.h0": "Duplicate Token",
@@ -38,28 +40,28 @@ if "roles" in query:
     }
 if "hostile" in query:
     text = "<img src=x onerror=document.title='hacked'>"
-    options |= {"roles": {"a0.h0": text, "m1": text}, "title": text, "caption": text, "legend_note": text}
-    options["groups"] = [{"name": text, "nodes": ["a0.h1", "a0.h2"]}]
+    options["roles"] = {"a0.h0": text, "m1": text}
+    options["view"] = {"groups": [{"name": text, "nodes": ["a0.h1", "a0.h2"]}]}
+    around |= {"title": text, "caption": text, "legend_note": text}
 if "compare" in query:
-    options |= {"compare": random_scores(layers, heads, 1), "labels": ("EAP", "EAP-GP")}
-    mixed = 0.7 * scores.values + 0.3 * options["compare"].values
-    options["compare"] = EdgeScores(scores.graph, float(query.get("units", 1)) * mixed)
-    options["own_scales"] = "units" in query
+    mixed = 0.7 * scores.values + 0.3 * random_scores(layers, heads, 1).values
+    second = EdgeScores(scores.graph, float(query.get("units", 1)) * mixed)
+    options["against"] = Compared(second, ("EAP", "EAP-GP"), own_scales="units" in query)
 if "truth" in query:
-    options["truth"] = [name for name, _ in scores.top(40)[::2]] + [name for name, _ in scores.top(400)[300:310]]
+    options["against"] = [name for name, _ in scores.top(40)[::2]] + [name for name, _ in scores.top(400)[300:310]]
 if "edit" in query:
-    options["edit"] = True
+    around["edit"] = True
 if "title" in query:
-    options["title"] = query["title"]
+    around["title"] = query["title"]
 
 state = circuit_view(
-    build_payload(scores, n=int(query.get("n", 100)), link_group="pair" if "pair" in query else "", **options),
+    build_payload(scores, n=int(query.get("n", 100)), pane=Pane(**around), **options),
     key="circuit",
     height=int(query.get("height", 640)),
 )
 if "pair" in query:
     other = random_scores(layers, heads, 1)
-    circuit_view(build_payload(other, n=int(query.get("n", 100)), link_group="pair"), key="second")
+    circuit_view(build_payload(other, n=int(query.get("n", 100)), pane=Pane(**around)), key="second")
 st.session_state["runs"] = st.session_state.get("runs", 0) + 1
 st.text(f"runs: {st.session_state['runs']}")
 st.text(f"selection: {state.selection.name if state.selection else 'none'}")

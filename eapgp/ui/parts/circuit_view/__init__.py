@@ -4,36 +4,9 @@
     state = circuit_view(payload, key="explore")
     state.selection, state.pins, state.n, state.kept, …
 
-The drawing itself lives in `eapgp.figures.circuit_view`.
+The drawing itself and its payload live in `eapgp.figures.circuit_view`.
 """
 
-from eapgp.figures.circuit_view import (
-    DEFAULT_EDGES,
-    MAX_CANDIDATES,
-    MAX_DRAWN,
-    ROLE_COLORS,
-    WARN_ABOVE,
-    Role,
-    ViewPayload,
-    assign_roles,
-    build_payload,
-    largest,
-)
 from eapgp.ui.parts.circuit_view.component import DEFAULT_HEIGHT, Selection, ViewState, circuit_view
 
-__all__ = [
-    "DEFAULT_EDGES",
-    "DEFAULT_HEIGHT",
-    "MAX_CANDIDATES",
-    "MAX_DRAWN",
-    "ROLE_COLORS",
-    "WARN_ABOVE",
-    "Role",
-    "Selection",
-    "ViewPayload",
-    "ViewState",
-    "assign_roles",
-    "build_payload",
-    "circuit_view",
-    "largest",
-]
+__all__ = ["DEFAULT_HEIGHT", "Selection", "ViewState", "circuit_view"]
