@@ -388,7 +388,7 @@ def test_background_is_drawn_on_the_plane() -> None:
     plane = project_record(given, 0)
     x, y = plane.grid(4)
     z = np.arange(16.0).reshape(4, 4)
-    fig = path.path_projection(given, projection=plane, background=Background(x, y, z, "metric"))
+    fig = path.path_projection(given, background=Background(x, y, z, "metric"))
     assert np.array_equal(fig.data[0].z, z) and fig.layout.xaxis.range == (x[0], x[-1])
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from eapgp.errors import ComputationError, OptionError
 from eapgp.evaluation.statistics import (
     MIB_FRACTIONS,
+    Resampling,
     bootstrap_area,
     bootstrap_difference,
     bootstrap_mean,
@@ -90,7 +91,7 @@ def test_grouped_weights_draw_groups_first() -> None:
     assert (per_group == 0).any() and per_group.max() >= 3
     # variance between groups shows in the interval; without groups it is missed
     values = np.repeat([0.0, 10.0, 0.0, 10.0], 5)
-    with_groups, without = bootstrap_mean(values, groups=groups), bootstrap_mean(values)
+    with_groups, without = bootstrap_mean(values, how=Resampling(groups=groups)), bootstrap_mean(values)
     assert with_groups.high - with_groups.low > 1.5 * (without.high - without.low)
     with pytest.raises(OptionError, match="one group for each of the 20 pairs"):
         resample_weights(20, 5, 0, groups=[1, 2])
@@ -98,7 +99,7 @@ def test_grouped_weights_draw_groups_first() -> None:
 
 def test_intervals_have_the_width_of_theory() -> None:
     values = np.random.default_rng(0).normal(3, 2, 400)
-    band = bootstrap_mean(values, resamples=4000)
+    band = bootstrap_mean(values, how=Resampling(resamples=4000))
     half = 1.96 * values.std() / 20
     assert band.value == pytest.approx(values.mean())
     assert band.low == pytest.approx(values.mean() - half, abs=0.02)
@@ -109,14 +110,16 @@ def test_intervals_cover_as_often_as_they_say() -> None:
     rng = np.random.default_rng(1)
     covered = 0
     for _ in range(300):
-        band = bootstrap_mean(rng.normal(5, 1, 60), resamples=300, level=0.9, seed=int(rng.integers(1e9)))
+        band = bootstrap_mean(
+            rng.normal(5, 1, 60), how=Resampling(resamples=300, level=0.9, seed=int(rng.integers(1e9)))
+        )
         covered += band.low <= 5 <= band.high
     assert 0.83 < covered / 300 < 0.96
 
 
 def test_ratio_equals_a_literal_loop() -> None:
     circuits, clean, corrupted = runs(0)
-    band = bootstrap_ratio(circuits, clean, corrupted, resamples=200, seed=5)
+    band = bootstrap_ratio(circuits, clean, corrupted, how=Resampling(resamples=200, seed=5))
     counts = np.round(resample_weights(30, 200, 5) * 30).astype(int)
     samples = []
     for row in counts:
@@ -150,14 +153,16 @@ def test_order_flips_by_hand() -> None:
     # two pairs: a better by 3 on the first, worse by 2 on the second; of the resamples a quarter
     # holds only the second pair and flips the order
     clean, corrupted = np.ones(2), np.zeros(2)
-    result = bootstrap_difference([[3.0, 0.0]], [[0.0, 2.0]], clean, corrupted, resamples=20_000)
+    result = bootstrap_difference([[3.0, 0.0]], [[0.0, 2.0]], clean, corrupted, how=Resampling(resamples=20_000))
     assert result.value.tolist() == [0.5]
     assert result.flips is not None and result.flips[0] == pytest.approx(0.25, abs=0.02)
-    tied = bootstrap_difference([[2.0, 0.0, 1.0]], [[0.0, 2.0, 0.0]], np.ones(3), np.zeros(3), resamples=20_000)
+    tied = bootstrap_difference(
+        [[2.0, 0.0, 1.0]], [[0.0, 2.0, 0.0]], np.ones(3), np.zeros(3), how=Resampling(resamples=20_000)
+    )
     draws = np.array(np.meshgrid([2, -2, 1], [2, -2, 1], [2, -2, 1])).reshape(3, -1).sum(axis=0)
     assert tied.flips is not None
     assert tied.flips[0] == pytest.approx((draws < 0).mean() + 0.5 * (draws == 0).mean(), abs=0.02)
-    swapped = bootstrap_difference([[0.0, 2.0]], [[3.0, 0.0]], clean, corrupted, resamples=20_000)
+    swapped = bootstrap_difference([[0.0, 2.0]], [[3.0, 0.0]], clean, corrupted, how=Resampling(resamples=20_000))
     assert swapped.flips is not None and swapped.flips[0] == result.flips[0]
 
 
@@ -214,7 +219,7 @@ def test_wrong_metrics_are_refused() -> None:
     with pytest.raises(OptionError, match="at least one pair"):
         bootstrap_mean([])
     with pytest.raises(OptionError, match="level must lie between 0 and 1; got 95"):
-        bootstrap_mean([1.0, 2.0], level=95)
+        bootstrap_mean([1.0, 2.0], how=Resampling(level=95))
     good = runs(5)
     with pytest.raises(OptionError, match="belong together"):
         bootstrap_difference(good[0], good[0], good[1], good[2], area="cpr")

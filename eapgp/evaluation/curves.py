@@ -19,6 +19,7 @@ from eapgp.evaluation.statistics import (
     RESAMPLES,
     Band,
     Difference,
+    Resampling,
     bootstrap_area,
     bootstrap_difference,
     bootstrap_mean,
@@ -148,7 +149,7 @@ def summarise(
     seed: int = 0,
 ) -> Curve:
     """Means, intervals and areas of circuits that have been run."""
-    how: dict[str, Any] = {"resamples": resamples, "level": level, "seed": seed}
+    how = Resampling(resamples, level, seed)
     selected = np.array([circuit.n_selected for circuit in circuits], dtype=np.int64)
     n_edges = circuits[0].graph.n_edges if circuits else 0
     shares = area_shares(selected, n_edges)
@@ -159,22 +160,22 @@ def summarise(
         selected=selected,
         kept=np.array([circuit.n_kept for circuit in circuits], dtype=np.int64),
         runs=runs,
-        faithfulness=bootstrap_ratio(runs.metric, runs.metric_clean, runs.metric_corrupted, **how),
-        metric=bootstrap_mean(runs.metric, **how),
-        accuracy=bootstrap_mean(runs.correct.astype(float), **how),
-        kl=bootstrap_mean(runs.kl, **how),
+        faithfulness=bootstrap_ratio(runs.metric, runs.metric_clean, runs.metric_corrupted, how=how),
+        metric=bootstrap_mean(runs.metric, how=how),
+        accuracy=bootstrap_mean(runs.correct.astype(float), how=how),
+        kl=bootstrap_mean(runs.kl, how=how),
         shares=shares,
         area=area,
         area_to_one=area_to_one,
     )
 
 
-def _areas(fractions: Floats, runs: CircuitRuns, how: dict[str, Any]) -> tuple[Band | None, Band | None]:
+def _areas(fractions: Floats, runs: CircuitRuns, how: Resampling) -> tuple[Band | None, Band | None]:
     keep = np.unique(fractions, return_index=True)[1]
     if len(keep) < 2:
         return None, None
     args = (fractions[keep], runs.metric[keep], runs.metric_clean, runs.metric_corrupted)
-    return bootstrap_area(*args, area="cpr", **how), bootstrap_area(*args, area="cmd", **how)
+    return bootstrap_area(*args, area="cpr", how=how), bootstrap_area(*args, area="cmd", how=how)
 
 
 def compare_curves(a: Curve, b: Curve, *, area: str | None = None, seed: int = 0) -> Difference:
@@ -187,9 +188,7 @@ def compare_curves(a: Curve, b: Curve, *, area: str | None = None, seed: int = 0
         a.runs.metric_corrupted,
         fractions=fractions,
         area=area,  # type: ignore[arg-type]
-        resamples=a.faithfulness.resamples,
-        level=a.faithfulness.level,
-        seed=seed,
+        how=Resampling(a.faithfulness.resamples, a.faithfulness.level, seed),
     )
 
 
@@ -255,7 +254,7 @@ def minimality(
     runs = runner.run([circuit, *without], progress=progress)
     whole = np.broadcast_to(runs.metric[0], (len(without), runs.metric.shape[1]))
     band = bootstrap_difference(
-        whole, runs.metric[1:], runs.metric_clean, runs.metric_corrupted, resamples=resamples, seed=seed
+        whole, runs.metric[1:], runs.metric_clean, runs.metric_corrupted, how=Resampling(resamples, seed=seed)
     )
     return Minimality(tuple(str(name) for name in names), band, circuit.n_kept, sampled)
 
@@ -279,5 +278,6 @@ def completeness(runner: CircuitRunner, circuit: Circuit, *, resamples: int = RE
     """
     rest = complement(circuit)
     runs = runner.run([circuit, rest])
-    band = bootstrap_ratio(runs.metric, runs.metric_clean, runs.metric_corrupted, resamples=resamples, seed=seed)
+    how = Resampling(resamples, seed=seed)
+    band = bootstrap_ratio(runs.metric, runs.metric_clean, runs.metric_corrupted, how=how)
     return Completeness(circuit, rest, band)

@@ -119,30 +119,31 @@ def resample_weights(n_pairs: int, resamples: int, seed: int, groups: ArrayLike 
     return counts / counts.sum(axis=1, keepdims=True)
 
 
-def bootstrap_mean(
-    values: ArrayLike,
-    *,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
-    groups: ArrayLike | None = None,
-) -> Band:
+@dataclass(frozen=True, eq=False)
+class Resampling:
+    """How a bootstrap draws: how often, the share of resamples its intervals hold, and from which groups of pairs."""
+
+    resamples: int = RESAMPLES
+    level: float = LEVEL
+    seed: int = 0
+    groups: ArrayLike | None = None
+
+    def weights(self, n_pairs: int) -> Floats:
+        """`[resample, pair]` as `resample_weights` draws them."""
+        return resample_weights(n_pairs, self.resamples, self.seed, self.groups)
+
+
+USUAL = Resampling()
+
+
+def bootstrap_mean(values: ArrayLike, *, how: Resampling = USUAL) -> Band:
     """Mean over pairs of `[…, pair]` with its interval. Errors: NotFiniteError for NaN in the metric."""
     array = _finite(values, "the metric")
-    weights = resample_weights(array.shape[-1], resamples, seed, groups)
-    return _band(array.mean(axis=-1), _means(array, weights), level)
+    weights = how.weights(array.shape[-1])
+    return _band(array.mean(axis=-1), _means(array, weights), how.level)
 
 
-def bootstrap_ratio(
-    circuits: ArrayLike,
-    clean: ArrayLike,
-    corrupted: ArrayLike,
-    *,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
-    groups: ArrayLike | None = None,
-) -> Band:
+def bootstrap_ratio(circuits: ArrayLike, clean: ArrayLike, corrupted: ArrayLike, *, how: Resampling = USUAL) -> Band:
     """Normalised faithfulness (mean M(circuit) − mean M(corrupted)) / (mean M(clean) − mean M(corrupted)).
 
     circuits: `[circuit, pair]` (or `[pair]`); clean, corrupted: `[pair]`. All NaN, with the reason,
@@ -151,10 +152,10 @@ def bootstrap_ratio(
     Errors: OptionError for shapes that do not fit; NotFiniteError for NaN in a metric.
     """
     runs, clean_, corrupted_ = _checked(circuits, clean, corrupted)
-    weights = resample_weights(len(clean_), resamples, seed, groups)
+    weights = how.weights(len(clean_))
     value, reason = _point_faithfulness(runs, clean_, corrupted_)
     samples = resampled_faithfulness(runs, clean_, corrupted_, weights)
-    return _band(value, samples, level, reason or _weak_gap(clean_, corrupted_, weights, level))
+    return _band(value, samples, how.level, reason or _weak_gap(clean_, corrupted_, weights, how.level))
 
 
 def bootstrap_area(
@@ -164,20 +165,17 @@ def bootstrap_area(
     corrupted: ArrayLike,
     *,
     area: Area = "cpr",
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
-    groups: ArrayLike | None = None,
+    how: Resampling = USUAL,
 ) -> Band:
     """CPR or CMD of one curve with its interval; circuits `[size, pair]` in the order of the fractions."""
     runs, clean_, corrupted_ = _checked(circuits, clean, corrupted)
-    weights = resample_weights(len(clean_), resamples, seed, groups)
+    weights = how.weights(len(clean_))
     value, reason = _point_faithfulness(runs, clean_, corrupted_)
     samples = resampled_faithfulness(runs, clean_, corrupted_, weights)
     which = _which(area)
     drawn = np.asarray(cpr_cmd(fractions, samples)[which])
-    reason = reason or _weak_gap(clean_, corrupted_, weights, level)
-    return _band(np.asarray(cpr_cmd(fractions, value)[which]), drawn, level, reason)
+    reason = reason or _weak_gap(clean_, corrupted_, weights, how.level)
+    return _band(np.asarray(cpr_cmd(fractions, value)[which]), drawn, how.level, reason)
 
 
 def bootstrap_difference(
@@ -188,10 +186,7 @@ def bootstrap_difference(
     *,
     fractions: ArrayLike | None = None,
     area: Area | None = None,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
-    groups: ArrayLike | None = None,
+    how: Resampling = USUAL,
 ) -> Difference:
     """Normalised faithfulness of a minus that of b, on the same resamples.
 
@@ -205,14 +200,14 @@ def bootstrap_difference(
         raise OptionError(f"both methods need the same circuits × pairs; got {runs_a.shape} and {runs_b.shape}.")
     if (area is None) != (fractions is None):
         raise OptionError("area and fractions belong together; got only one of them.")
-    weights = resample_weights(len(clean_), resamples, seed, groups)
+    weights = how.weights(len(clean_))
     point, reason = _point_faithfulness(np.stack([runs_a, runs_b]), clean_, corrupted_)
     samples = resampled_faithfulness(np.stack([runs_a, runs_b]), clean_, corrupted_, weights)
     if area is not None and fractions is not None:
         which = _which(area)
         point, samples = cpr_cmd(fractions, point)[which], cpr_cmd(fractions, samples)[which]
     value, drawn = np.asarray(point[0] - point[1]), samples[:, 0] - samples[:, 1]
-    band = _band(value, drawn, level, reason or _weak_gap(clean_, corrupted_, weights, level))
+    band = _band(value, drawn, how.level, reason or _weak_gap(clean_, corrupted_, weights, how.level))
     return Difference(**vars(band), flips=_flips(value, drawn))
 
 

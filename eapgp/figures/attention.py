@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from eapgp.errors import OptionError
-from eapgp.figures.style import apply, colour_bar, escape, number, theme
+from eapgp.figures.style import Theme, apply, colour_bar, escape, number, theme
 from eapgp.types import Floats
 
 Side = Literal["clean", "corrupted", "difference"]
@@ -24,6 +24,7 @@ _READ: dict[Side, str] = {
     "difference": "Blue: attended to more on the clean prompt; vermillion: more on the corrupted one.",
 }
 _PIXELS, _SMALLEST, _LARGEST = 22, 230, 760
+_FEW = 24  # tokens up to which cells are set apart and labels are large
 
 
 def attention_map(
@@ -47,48 +48,41 @@ def attention_map(
     marks = ["▸ " if changed is not None and changed[i] else "" for i in range(n)]
     labels = [f"{marks[i]}{_short(token)}" for i, token in enumerate(queries)]
     places = [f"{i} {label}" for i, label in enumerate(labels)]  # a token may come twice, a place only once
-    shown = np.where(np.tril(np.ones((n, n), dtype=bool)), values, np.nan)
-    signed = side == "difference"
-    bound = max(float(np.nanmax(np.abs(shown), initial=0.0)), 1e-6) if signed else 1.0
-    marks_at = [-bound, 0.0, bound] if signed else [0.0, 0.5, 1.0]
-    scale = (marks_at, [number(value, 2) for value in marks_at])
-    look = theme(dark)
-    sign = "+" if signed else ""
-    figure = go.Figure(
-        go.Heatmap(
-            z=shown,
-            x=places,
-            y=places,
-            zmin=-bound if signed else 0.0,
-            zmax=bound,
-            colorscale=look.diverging if signed else [list(stop) for stop in look.sequential],
-            colorbar=colour_bar("", ticks=scale, orientation="h", x=0.5, y=1.0, yanchor="bottom", thickness=8, ypad=2),
-            hovertemplate=f"%{{y}}<br>looks at %{{x}}<br>%{{z:{sign}.3f}}<extra></extra>",
-            hoverongaps=False,
-            xgap=1 if n <= 24 else 0,
-            ygap=1 if n <= 24 else 0,
-            name=side,
-            meta={"value": "attention, clean − corrupted" if signed else "attention"},
-        )
-    )
-    size = int(np.clip(_PIXELS * n, _SMALLEST, _LARGEST))
-    apply(
-        figure,
-        title=TITLES[side],
-        x="looked at (key)",
-        y="looking (query)",
-        read=_READ[side],
-        dark=dark,
-        height=size + 215,
-    )
+    past = np.where(np.tril(np.ones((n, n), dtype=bool)), values, np.nan)
+    figure = go.Figure(_cells(past, places, side, theme(dark)))
+    height = int(np.clip(_PIXELS * n, _SMALLEST, _LARGEST)) + 215
+    x, y = "looked at (key)", "looking (query)"
+    apply(figure, title=TITLES[side], x=x, y=y, read=_READ[side], dark=dark, height=height)
     ticks: dict[str, Any] = {"type": "category", "tickmode": "array", "tickvals": places, "ticktext": labels}
-    ticks |= {"showgrid": False, "zeroline": False, "tickfont": {"size": 11 if n <= 24 else 9}}
-    ticks |= {"range": [-0.5, n - 0.5]}
+    ticks |= {"showgrid": False, "zeroline": False, "tickfont": {"size": 11 if n <= _FEW else 9}}
     figure.update_layout(margin={"l": 20, "r": 8, "t": 92})
-    figure.update_xaxes(**ticks, tickangle=-90)
-    figure.update_yaxes(**ticks)
-    figure.update_yaxes(range=[n - 0.5, -0.5])
+    figure.update_xaxes(**ticks, range=[-0.5, n - 0.5], tickangle=-90)
+    figure.update_yaxes(**ticks, range=[n - 0.5, -0.5])
     return figure
+
+
+def _cells(values: Floats, places: Sequence[str], side: Side, look: Theme) -> go.Heatmap:
+    """The map itself; NaN stays blank. Probabilities have one scale for all maps, a difference its own."""
+    signed = side == "difference"
+    bound = max(float(np.nanmax(np.abs(values), initial=0.0)), 1e-6) if signed else 1.0
+    marks = [-bound, 0.0, bound] if signed else [0.0, 0.5, 1.0]
+    scale = (marks, [number(value, 2) for value in marks])
+    sign, gap = "+" if signed else "", 1 if len(places) <= _FEW else 0
+    return go.Heatmap(
+        z=values,
+        x=places,
+        y=places,
+        zmin=-bound if signed else 0.0,
+        zmax=bound,
+        colorscale=look.diverging if signed else [list(stop) for stop in look.sequential],
+        colorbar=colour_bar("", ticks=scale, orientation="h", x=0.5, y=1.0, yanchor="bottom", thickness=8, ypad=2),
+        hovertemplate=f"%{{y}}<br>looks at %{{x}}<br>%{{z:{sign}.3f}}<extra></extra>",
+        hoverongaps=False,
+        xgap=gap,
+        ygap=gap,
+        name=side,
+        meta={"value": "attention, clean − corrupted" if signed else "attention"},
+    )
 
 
 def _short(token: str, limit: int = 9) -> str:

@@ -49,7 +49,6 @@ def rank_scatter(
     quantity: Literal["scores", "ranks"] = "scores",
     current: str = "",
     correlation: tuple[float, float, int] | None = None,
-    title: str | None = None,
     dark: bool = False,
 ) -> go.Figure:
     """Scores or ranks of two methods for the edges in the n strongest of either (drawn: at most 2,500 of each).
@@ -82,7 +81,7 @@ def rank_scatter(
             _ring(fig, float(x[at]), float(y[at]), dark=dark)
         fig.add_trace(_points(which, label, x, y, edges, parts, dark=dark))
     found = correlation or correlations(first, second)
-    _correlations(fig, found, title or f"{names[0]} against {names[1]}", min(n, MOST_POINTS), dark=dark)
+    _correlations(fig, found, f"{names[0]} against {names[1]}", min(n, MOST_POINTS), dark=dark)
     if quantity == "scores":
         _score_axes(fig, scale, names)
     else:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from eapgp.attribution.result import PathRecord
 from eapgp.figures.inputs import Background
-from eapgp.figures.projection import MeanProjection, Projection, grid_of, mean_projection, project_record
+from eapgp.figures.projection import MeanProjection, grid_of, mean_projection, project_record
 from eapgp.figures.style import PATH_NAMES, PATH_STYLES, LineStyle, apply, colour_bar, fade, theme, unescape
 from eapgp.types import Floats
 
@@ -18,6 +18,7 @@ _FALLBACK = LineStyle("#CC79A7", "solid", "star")
 _BESIDE = 112  # px of a figure beside its panel: axis title, tick labels, margin
 _LOWEST, _HIGHEST = 150, 420  # px of a panel whose height follows its window
 _BAR = 46  # px of a lying colour bar with its title
+_TITLE = "The path through input space"
 _IN_TEXT = {"straight": "the straight line"}
 _READ = (
     "Each numbered point is an input on the way from the clean prompt (0); distances in this flat picture are true "
@@ -40,20 +41,17 @@ def path_projection(
     records: Mapping[str, PathRecord],
     *,
     pair: int | None = 0,
-    projection: Projection | None = None,
     background: Background | None = None,
     current: int | None = None,
     play: bool = False,
     focus: str | None = None,
     width: int | None = None,
-    title: str = "The path through input space",
     dark: bool = False,
 ) -> go.Figure:
     """Both paths of one pair in their plane, or of all pairs and their mean (`pair=None`).
 
-    projection: where it was computed already (the page evaluates the model on its grid);
-    background: the metric or the distance to the corrupted output on that grid (for the mean picture in
-    units of ‖x − x′‖, averaged over pairs).
+    background: the metric or the distance to the corrupted output on the grid of `project_record`'s plane (for
+    the mean picture in units of ‖x − x′‖, averaged over pairs).
     `current` is the step to mark; `play` adds a button that runs through the steps in the browser and
     comes back to it.
     `focus` names a path that fills the panel (GradPath can be short beside ‖x − x′‖); a background
@@ -62,10 +60,10 @@ def path_projection(
     Errors: OptionError as in `project_record`.
     """
     if pair is None:
-        fig, mean = _mean_figure(records, background=background, current=current, play=play, title=title, dark=dark)
+        fig, mean = _mean_figure(records, background=background, current=current, play=play, dark=dark)
         window = _window(mean, np.array([1.0, 0.0]), focus, background, filled=width is not None)
         return _narrowed(_isometric(fig, window), window, width)
-    plane = projection if projection is not None else project_record(records, pair)
+    plane = project_record(records, pair)
     fig = go.Figure()
     if background is not None:
         fig.add_trace(_terrain(background, dark=dark))
@@ -75,7 +73,7 @@ def path_projection(
     _ends(fig, plane.corrupted, dark=dark)
     note = f"pair {pair}: {_shares(plane.explained)} lie in this plane"
     x, y = "along x′ − x (embedding units)", "main deviation (embedding units)"
-    _dress(fig, title, x, y, note, plane.explained, play=play, dark=dark)
+    _dress(fig, x, y, note, plane.explained, play=play, dark=dark)
     window = _window(plane.coordinates, plane.corrupted, focus, background, filled=width is not None)
     return _narrowed(_isometric(fig, window), window, width)
 
@@ -86,10 +84,10 @@ def _shares(explained: Mapping[str, float]) -> str:
 
 
 def _dress(
-    fig: go.Figure, title: str, x: str, y: str, note: str, explained: Mapping[str, float], *, play: bool, dark: bool
+    fig: go.Figure, x: str, y: str, note: str, explained: Mapping[str, float], *, play: bool, dark: bool
 ) -> None:
     read = _READ.format(shares=_shares(explained))
-    apply(fig, title=title, x=x, y=y, note=note, read=read, dark=dark, height=560 if play else 540)
+    apply(fig, title=_TITLE, x=x, y=y, note=note, read=read, dark=dark, height=560 if play else 540)
     if play:
         fig.update_layout(margin={"b": 120})
 
@@ -100,7 +98,6 @@ def _mean_figure(
     background: Background | None,
     current: int | None,
     play: bool,
-    title: str,
     dark: bool,
 ) -> tuple[go.Figure, Mapping[str, Floats]]:
     """The picture of all pairs, and the mean paths in it."""
@@ -118,7 +115,7 @@ def _mean_figure(
     n = next(iter(averaged.coordinates.values())).shape[0]
     note = f"mean over {n} pairs, each in its own plane (unit: its ‖x − x′‖) with {_shares(averaged.explained)}"
     x, y = "along x′ − x (in ‖x − x′‖)", "main deviation (in ‖x − x′‖)"
-    _dress(fig, title, x, y, note, averaged.explained, play=play, dark=dark)
+    _dress(fig, x, y, note, averaged.explained, play=play, dark=dark)
     return fig, averaged.mean
 
 

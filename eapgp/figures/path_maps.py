@@ -43,7 +43,7 @@ def vanished_heatmap(
     fig.update_coloraxes(colorbar_tickformat=".0%")
     note = f"near zero: below {threshold:.0%} of the edge's largest gradient along the path; {_whose(pair)}"
     read = "Dark cells (light ones on a dark page) are steps at which most edges into that layer get no signal."
-    apply(fig, title=title, note=note, read=read, dark=dark, height=max(380, 230 + 26 * len(layers)), panel_titles=True)
+    apply(fig, title=title, note=note, read=read, dark=dark, height=max(380, 230 + 26 * len(layers)))
     fig.update_yaxes(title_text="edges into", row=1, col=1)
     return _finish(fig, len(panels), current, dark=dark)
 
@@ -93,7 +93,6 @@ def positions_heatmap(
         read=read,
         dark=dark,
         height=max(380, 220 + 24 * len(rows)),
-        panel_titles=True,
     )
     fig.update_yaxes(title_text="token of the clean prompt", row=1, col=1)
     fig.update_yaxes(autorange="reversed")
@@ -154,9 +153,9 @@ def _panels(
 
 
 def _finish(fig: go.Figure, n_panels: int, current: int | None, *, dark: bool) -> go.Figure:
-    """Axis titles on every panel, room for the scale, and the current step framed."""
-    look = theme(dark)
-    fig.update_layout(height=fig.layout.height + _ROOM, margin_b=fig.layout.margin.b + _ROOM)
+    """Axis titles on every panel, room for their titles and the scale, and the current step framed."""
+    look, margin = theme(dark), fig.layout.margin
+    fig.update_layout(height=fig.layout.height + _ROOM, margin={"t": margin.t + 30, "b": margin.b + _ROOM})
     for column in range(1, n_panels + 1):
         fig.update_xaxes(title_text="step j", dtick=1, row=1, col=column)
         if current is not None:

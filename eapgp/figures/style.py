@@ -232,14 +232,12 @@ def apply(
     note: str = "",
     dark: bool = False,
     height: int = 460,
-    panel_titles: bool = False,
 ) -> go.Figure:
     """Dress a figure in the common look; returns the same figure.
 
     title, x, y, note: plain text, escaped here. `note` stands under the title. `read` is one
     sentence on how to read the figure, kept in `fig.layout.meta["read"]`. x and y left empty
-    leave the axis titles as they are (for figures with several panels, whose own titles get room
-    with `panel_titles`).
+    leave the axis titles as they are (for figures with several panels).
     """
     look = theme(dark)
     text = _wrapped(title, 36)
@@ -248,7 +246,7 @@ def apply(
     heading["automargin"] = True
     if note:
         heading["subtitle"] = {"text": _wrapped(note, _NOTE_WIDTH), "font": {"size": 13, "color": look.muted}}
-    top = 40 + 22 * (text.count("<br>") + 1) + 30 * panel_titles
+    top = 40 + 22 * (text.count("<br>") + 1)
     top += 18 * (_wrapped(note, _NOTE_WIDTH).count("<br>") + 1) if note else 0
     fig.update_layout(
         title=heading,
