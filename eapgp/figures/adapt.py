@@ -13,6 +13,7 @@ from eapgp.errors import OptionError
 from eapgp.figures.compare import group_bars
 from eapgp.figures.evidence import minimality
 from eapgp.figures.inputs import ConfusionRow, CurveLine, PrecisionRecallLine, RocLine
+from eapgp.types import Floats
 
 if TYPE_CHECKING:
     from eapgp.evaluation.agreement import Agreement
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from eapgp.evaluation.statistics import Band
     from eapgp.ground_truth.compare import Overlap, Roc
 
-Floats = NDArray[np.floating[Any]]
 Quantity = Literal["faithfulness", "metric", "accuracy", "kl"]
 
 
