@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+NODE := node_modules
 
-.PHONY: setup app test e2e check bench axe load shots demo examples reproduction results format clean
+.PHONY: setup app test e2e check js npm bench load shots demo examples reproduction results format clean
 
 setup: $(STAMP)
 
@@ -24,18 +25,27 @@ test: setup
 e2e: setup
 	$(BIN)/python -m pytest tests/browser
 
-check: setup
+check: setup js
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Types and style of the browser code, where npm is there and its packages can be fetched.
+js:
+	@if ! command -v npm >/dev/null; then echo "the JavaScript is not checked: npm is not installed"; \
+	elif ! $(MAKE) --silent npm; then echo "the JavaScript is not checked: its checkers could not be fetched"; \
+	else set -x; $(NODE)/.bin/tsc && $(NODE)/.bin/eslint eapgp --max-warnings 0; fi
 
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The accessibility checker, for tests/browser/test_accessibility.py; the tests skip without it.
-axe:
-	npm ci --prefix tests/browser --no-audit --no-fund --silent
+# What package.json lists: the checkers of the browser code, and axe-core for tests/browser/test_accessibility.py.
+npm: $(NODE)/.package-lock.json
+
+$(NODE)/.package-lock.json: package.json package-lock.json
+	npm ci --no-audit --no-fund --silent --fetch-retries 0
+	touch $@
 
 shots: setup
 	$(BIN)/python tests/browser/shots.py docs/screenshots

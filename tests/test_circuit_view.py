@@ -180,6 +180,7 @@ def test_the_state_reads_what_the_browser_sends_and_survives_what_it_should_not(
 # ---- the same functions in JavaScript ----------------------------------------------------------
 
 NODE = shutil.which("node")
+EXPORTS = "export { makeGraph, makeCandidates, chooseCandidates, pruneCandidates, traceThrough, edgeName, parseEdge };"
 CHECK = """
 import { readFileSync } from "node:fs";
 globalThis.window = globalThis; globalThis.document = {};
@@ -211,7 +212,7 @@ console.log(JSON.stringify(answers));
 def in_node(cases: list[dict], folder: Path) -> list[dict]:
     if NODE is None:
         pytest.skip("node is not installed; the browser tests check the same")
-    (folder / "view.mjs").write_text(view_js(), encoding="utf-8")
+    (folder / "view.mjs").write_text(f"{view_js()}\n{EXPORTS}\n", encoding="utf-8")
     (folder / "check.mjs").write_text(CHECK, encoding="utf-8")
     (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
     arguments = [NODE, str(folder / "check.mjs"), str(folder / "view.mjs"), str(folder / "cases.json")]

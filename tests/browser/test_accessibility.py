@@ -1,6 +1,6 @@
 """Every page at both themes by axe-core, by keyboard alone, and at the width of a phone.
 
-axe-core comes from npm (`make axe`) and is served from this machine; without it these tests skip.
+axe-core comes from npm (`make npm`) and is served from this machine; without it these tests skip.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import pytest
 
 from eapgp.ui.base.routes import PAGES
 from tests.browser.app_helpers import LONG, settled
-from tests.browser.conftest import PHONE, wait_ready
+from tests.browser.conftest import PHONE, ROOT, wait_ready
 
-AXE = Path(os.environ.get("AXE") or Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js")
+AXE = Path(os.environ.get("AXE") or ROOT / "node_modules" / "axe-core" / "axe.min.js")
 # What stays, as (rule, CSS selector, reason); a violation elsewhere, or of another rule there, fails.
 KNOWN = (
     (
@@ -60,7 +60,7 @@ def violations(page: Any) -> list[str]:
     return list(found)
 
 
-@pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not at {AXE}: run 'make axe', or set AXE")
+@pytest.mark.skipif(not AXE.is_file(), reason=f"axe-core is not at {AXE}: run 'make npm', or set AXE")
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious_on_any_page_and_a_phone_need_not_scroll_sideways(
     app: str, open_page: Callable[..., Any], theme: str

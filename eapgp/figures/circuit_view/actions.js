@@ -1,14 +1,18 @@
+// @ts-check
 // What the user does: pointing, choosing, moving, filtering.
 
-Object.assign(CircuitView.prototype, {
+Object.assign(CircuitView.prototype, /** @satisfies {Acting & ThisType<CircuitView>} */ ({
   listen() {
     const { stage, camera, root } = this;
     const { signal } = this.abort;
     attachGestures(stage, camera, {
       tap: (event) => this.tap(event), wheelAllowed: () => this.isFull(), hint: () => this.showHint(), signal,
     });
+    /** @type {PointerEvent | null} */
     let pointer = null;
-    const point = perFrame(() => pointer && this.setHover(this.targetAt(pointer), pointer));
+    const point = perFrame(() => {
+      if (pointer) this.setHover(this.targetAt(pointer), pointer);
+    });
     stage.addEventListener("pointermove", (event) => {
       if (event.buttons || event.pointerType === "touch") return;
       pointer = event;
@@ -20,21 +24,23 @@ Object.assign(CircuitView.prototype, {
     }, { signal });
     stage.addEventListener("dblclick", (event) => {
       const target = this.targetAt(event);
-      if (target?.type === "group") this.changeGroup(this.groupNamed(target.name), { collapsed: false });
+      const group = target?.type === "group" && this.groupNamed(target.name);
+      if (group) this.changeGroup(group, { collapsed: false });
       else if (!target) this.fit();
     }, { signal });
     stage.addEventListener("focusin", (event) => this.focused(event), { signal });
     stage.addEventListener("focusout", () => this.setHover(null), { signal });
     root.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.toolbar.close()) event.preventDefault();
-      else if (stage.contains(event.target) ? handleKey(this, event) : event.key === "Escape" && this.escape()) event.preventDefault();
+      else if (event.composedPath().includes(stage) ? handleKey(this, event) : event.key === "Escape" && this.escape()) event.preventDefault();
     }, { signal });
     document.addEventListener("keydown", (event) => {
       const here = event.composedPath().includes(root);
       if (event.key === "Escape" && !here && !event.defaultPrevented && root.matches(":hover") && !this.toolbar.close()) this.escape();
     }, { signal });
-    const outside = (event) => {
-      if (!event.composedPath().some((element) => element.classList?.contains("menu"))) this.toolbar.panels.forEach((entry) => !entry.panel.hidden && this.toolbar.open(entry, false));
+    const outside = (/** @type {Event} */ event) => {
+      const inMenu = event.composedPath().some((element) => element instanceof Element && element.classList.contains("menu"));
+      if (!inMenu) this.toolbar.panels.forEach((entry) => !entry.panel.hidden && this.toolbar.open(entry, false));
     };
     document.addEventListener("pointerdown", outside, { signal });
     document.addEventListener("fullscreenchange", () => this.toolbar.full.setAttribute("aria-pressed", String(this.isFull())), { signal });
@@ -49,7 +55,7 @@ Object.assign(CircuitView.prototype, {
     const { camera, scene, made, result, graph } = this;
     const [x, y] = camera.toWorld(clientX, clientY);
     const reach = (pointerType === "touch" ? 16 : 8) / camera.k;
-    const group = (this.placed ?? []).find((box) => Math.abs(x - box.x) <= box.w / 2 && Math.abs(y - box.y) <= box.h / 2);
+    const group = this.placed.find((box) => Math.abs(x - box.x) <= box.w / 2 && Math.abs(y - box.y) <= box.h / 2);
     if (group) return { type: "group", name: group.name };
     const inside = scene.nearestNode(x, y, 0.01, () => true);
     const node = inside >= 0 ? inside : scene.nearestNode(x, y, reach * 0.75, (i) => result.used[i]);
@@ -60,20 +66,19 @@ Object.assign(CircuitView.prototype, {
 
   tap(event) {
     const target = this.targetAt(event);
-    (target?.type === "node" ? this.scene.elements[this.graph.index.get(target.name)] : this.stage).focus({ preventScroll: true });
+    (target?.type === "node" ? this.scene.elements[nodeAt(this.graph, target.name)] : this.stage).focus({ preventScroll: true });
     if (!target) {
       if (this.state.selection || this.state.trace || this.state.from >= 0) this.select(null);
       return;
     }
-    if (target.type === "node") this.setRoving(this.graph.index.get(target.name));
+    if (target.type === "node") this.setRoving(nodeAt(this.graph, target.name));
     const pin = event.ctrlKey || event.metaKey || event.shiftKey;
     if (event.pointerType === "touch") this.setHover(target, event);
     this.press(target, { pin, event });
   },
 
   /** A click, or Enter or Space, on something. */
-  press(target, { pin = false, event = null } = {}) {
-    const item = target.node === undefined ? target : { type: "node", name: this.graph.nodes[target.node] };
+  press(item, { pin = false, event = null } = {}) {
     const { tool } = this.state;
     if (this.data.edit && tool === "remove") this.remove(item);
     else if (this.data.edit && tool === "add") this.addStep(item, event);
@@ -91,7 +96,7 @@ Object.assign(CircuitView.prototype, {
     this.toolbar.sync();
     this.status.textContent = item ? `${item.name} selected` : "selection cleared";
     if (fromLink) return;
-    this.send("select", { selection: item });
+    this.send({ kind: "select", selection: item });
     this.mark("select");
     if (traced !== state.trace) this.mark("view");
   },
@@ -107,7 +112,7 @@ Object.assign(CircuitView.prototype, {
     this.toolbar.refill("Groups");
     this.status.textContent = `${name} ${state.pins.includes(name) ? "pinned" : "unpinned"}`;
     if (fromLink) return;
-    this.send("pin", { name });
+    this.send({ kind: "pin", name });
     this.mark("select");
   },
 
@@ -127,7 +132,7 @@ Object.assign(CircuitView.prototype, {
     this.relight();
     this.toolbar.sync();
     this.status.textContent = "selection cleared";
-    this.send("select", { selection: null, clear: true });
+    this.send({ kind: "select", selection: null, clear: true });
     if (chosen) this.mark("select");
     if (traced) this.mark("view");
     return true;
@@ -138,7 +143,7 @@ Object.assign(CircuitView.prototype, {
     this.state.trace = !this.state.trace;
     this.relight();
     this.toolbar.sync();
-    this.send("trace", { trace: this.state.trace });
+    this.send({ kind: "trace", trace: this.state.trace });
     this.mark("view");
   },
 
@@ -155,7 +160,7 @@ Object.assign(CircuitView.prototype, {
   },
 
   focused(event) {
-    const element = event.target.closest?.("[data-node]");
+    const element = around(event, "[data-node]");
     if (!element?.matches(":focus-visible")) return;
     const box = element.getBoundingClientRect();
     this.setHover({ type: "node", name: this.graph.nodes[Number(element.dataset.node)] }, { clientX: box.right, clientY: box.bottom });
@@ -170,18 +175,18 @@ Object.assign(CircuitView.prototype, {
       this.markStale();
       if (how === "drag") this.preview();
       else this.redraw();
-      this.send("count", { n: next });
+      this.send({ kind: "count", n: next });
     }
-    this.toolbar.number.value = next;
+    this.toolbar.number.value = String(next);
     if (how !== "drag") {
-      this.toolbar.slider.value = countToSlider(next, this.made.ranked);
+      this.toolbar.slider.value = String(countToSlider(next, this.made.ranked));
       this.commitCount();
     }
   },
 
   commitCount() {
     this.checkStale();
-    this.send("commit", {});
+    this.send({ kind: "commit" });
     this.mark("view", "now");
   },
 
@@ -194,14 +199,14 @@ Object.assign(CircuitView.prototype, {
 
   fit() {
     this.camera.fit();
-    this.send("camera", { camera: null });
+    this.send({ kind: "camera", camera: null });
     this.mark("view", "later");
   },
 
   /** Moves the camera without telling anyone. */
-  showCamera(state) {
+  showCamera(zoom) {
     this.quiet = true;
-    this.camera.state = state;
+    this.camera.state = zoom;
     this.cameraText = JSON.stringify(this.camera.state);
     this.quiet = false;
   },
@@ -210,8 +215,8 @@ Object.assign(CircuitView.prototype, {
   moved(final) {
     this.toolbar?.syncZoom();
     if (final) this.applyScale(this.camera.k);
-    if (this.quiet || !this.data) return;
-    if (this.camera.moved && !final) this.send("camera", { camera: this.camera.state });
+    if (this.quiet || !this.live) return;
+    if (this.camera.moved && !final) this.send({ kind: "camera", camera: this.camera.state });
     if (final && JSON.stringify(this.camera.state) !== this.cameraText) {
       this.cameraText = JSON.stringify(this.camera.state);
       this.mark("view", "later");
@@ -234,7 +239,7 @@ Object.assign(CircuitView.prototype, {
   },
 
   resized() {
-    if (!this.data) return;
+    if (!this.live) return;
     this.quiet = true;
     if (this.camera.moved) this.camera.apply(true);
     else this.camera.fit();
@@ -249,8 +254,9 @@ Object.assign(CircuitView.prototype, {
   },
 
   isFull() {
-    const shadow = this.root.getRootNode();
-    return Boolean(this.fallbackFull) || (document.fullscreenElement !== null && (shadow.fullscreenElement ?? document.fullscreenElement) === this.root);
+    const tree = this.root.getRootNode();
+    const inTree = tree instanceof ShadowRoot ? tree.fullscreenElement : null; // the document knows only the shadow root's host
+    return this.fallbackFull || (document.fullscreenElement !== null && (inTree ?? document.fullscreenElement) === this.root);
   },
 
   async toggleFullscreen() {
@@ -274,4 +280,4 @@ Object.assign(CircuitView.prototype, {
     this.legend.hidden = !shown;
     this.toolbar.legend.setAttribute("aria-pressed", String(shown));
   },
-});
+}));

@@ -1,34 +1,34 @@
+// @ts-check
 // Linked panes, what Python hears, looks, and the entry point.
 
-Object.assign(CircuitView.prototype, {
+Object.assign(CircuitView.prototype, /** @satisfies {Reporting & ThisType<CircuitView>} */ ({
   // ---- linked panes and Python -------------------------------------------------------------
 
-  send(kind, detail) {
-    const group = this.data?.link_group;
+  send(message) {
+    const group = this.data.link_group;
     if (!group || this.receiving) return;
-    window.dispatchEvent(new CustomEvent(BUS, { detail: { ...detail, kind, group, origin: this.id } }));
+    window.dispatchEvent(new CustomEvent(BUS, { detail: { ...message, group, origin: this.id } }));
   },
 
-  receive(detail) {
-    if (!this.data?.link_group || detail.group !== this.data.link_group || detail.origin === this.id) return;
+  receive(message) {
+    if (!this.data.link_group || message.group !== this.data.link_group || message.origin === this.id) return;
     this.receiving = true;
-    const { kind } = detail;
-    if (kind === "hover") this.setHover(this.known(detail.target), null, true);
-    else if (kind === "select") {
-      if (detail.clear) this.state.pins = [];
-      this.select(this.known(detail.selection), true);
-    } else if (kind === "pin") this.togglePin(detail.name, true);
-    else if (kind === "trace") {
-      this.state.trace = detail.trace && Boolean(this.state.selection);
+    if (message.kind === "hover") this.setHover(this.known(message.target), null, true);
+    else if (message.kind === "select") {
+      if (message.clear) this.state.pins = [];
+      this.select(this.known(message.selection), true);
+    } else if (message.kind === "pin") this.togglePin(message.name, true);
+    else if (message.kind === "trace") {
+      this.state.trace = message.trace && Boolean(this.state.selection);
       this.relight();
       this.toolbar.sync();
-    } else if (kind === "camera") {
-      this.showCamera(detail.camera);
-    } else if (kind === "count") {
-      this.state.n = clamp(detail.n, 0, this.made.ranked);
-      this.toolbar.slider.value = countToSlider(this.state.n, this.made.ranked);
+    } else if (message.kind === "camera") {
+      this.showCamera(message.camera);
+    } else if (message.kind === "count") {
+      this.state.n = clamp(message.n, 0, this.made.ranked);
+      this.toolbar.slider.value = String(countToSlider(this.state.n, this.made.ranked));
       this.preview();
-    } else if (kind === "commit") this.mark("view");
+    } else if (message.kind === "commit") this.mark("view");
     this.receiving = false;
   },
 
@@ -48,7 +48,8 @@ Object.assign(CircuitView.prototype, {
   },
 
   report() {
-    if (!this.component?.setStateValue || !this.data) return;
+    const { setStateValue } = this.component;
+    if (!setStateValue || !this.live) return;
     const { state } = this;
     this.flush.cancel();
     this.sentAt = performance.now();
@@ -60,11 +61,11 @@ Object.assign(CircuitView.prototype, {
         zoom: this.camera.state, filters: { ...state.filters, types: EDGE_TYPES.filter((_, i) => state.filters.types[i]) },
         groups: state.groups, trace: state.trace,
       },
-      edit: { added: state.added, removed: state.removed, excluded: state.excluded, last: this.lastEdit ?? null },
+      edit: { added: state.added, removed: state.removed, excluded: state.excluded, last: this.lastEdit },
     };
     for (const part of this.dirty) {
       for (const [key, value] of Object.entries(values[part])) this.reported.set(key, [...(this.reported.get(key) ?? []).slice(-30), { text: JSON.stringify(value), time: Date.now() }]);
-      this.component.setStateValue(part, values[part]);
+      setStateValue(part, values[part]);
     }
     this.dirty.clear();
   },
@@ -73,10 +74,12 @@ Object.assign(CircuitView.prototype, {
 
   /** Dims what stands elsewhere on the page about the circuit (`depends`) until it is about this one. */
   markStale(on = true) {
-    const { depends } = this.data ?? {};
-    if (!depends || Boolean(this.isStale) === on) return;
+    const { depends } = this.data;
+    if (!depends || this.isStale === on) return;
     this.isStale = on;
-    for (const element of document.querySelectorAll(depends)) {
+    /** @type {NodeListOf<HTMLElement>} */
+    const elements = document.querySelectorAll(depends);
+    for (const element of elements) {
       element.style.opacity = on ? "0.3" : "";
       element.setAttribute("aria-busy", String(on));
     }
@@ -85,20 +88,21 @@ Object.assign(CircuitView.prototype, {
   /** Not stale any more once Python's circuit is the one drawn. */
   checkStale() {
     const { state, data } = this;
-    const same = (key) => JSON.stringify(data.view?.[key] ?? []) === JSON.stringify(state[key]);
-    if (state.n === Math.min(data.view?.n ?? state.n, this.made.ranked) && ["added", "removed", "excluded"].every(same)) this.markStale(false);
+    const same = (/** @type {"added" | "removed" | "excluded"} */ key) => JSON.stringify(data.view?.[key] ?? []) === JSON.stringify(state[key]);
+    if (state.n === Math.min(data.view?.n ?? state.n, this.made.ranked) && same("added") && same("removed") && same("excluded")) this.markStale(false);
   },
 
   remember() {
-    const { key } = this.data ?? {};
+    const { key } = this.data;
     if (!key) return;
     REMEMBERED.delete(key);
     REMEMBERED.set(key, { zoom: this.camera.state, legend: !this.legend.hidden });
-    if (REMEMBERED.size > 32) REMEMBERED.delete(REMEMBERED.keys().next().value);
+    const [oldest] = REMEMBERED.keys();
+    if (REMEMBERED.size > 32) REMEMBERED.delete(oldest);
   },
 
   restore() {
-    const kept = REMEMBERED.get(this.data.key);
+    const kept = REMEMBERED.get(this.data.key ?? "");
     if (kept && this.wanted === undefined) this.wanted = kept.zoom;
     const shown = kept ? kept.legend : this.data.legend !== false;
     this.legend.hidden = !shown;
@@ -129,18 +133,22 @@ Object.assign(CircuitView.prototype, {
     clearTimeout(this.hintTimer);
     for (const task of [this.flush, this.flushLater, this.preview, this.complete, this.redraw, this.relight, this.camera?.settle]) task?.cancel();
     this.root.remove();
-    this.data = null;
+    this.live = false;
   },
-});
+}));
 
+/** @type {WeakMap<Component["parentElement"], CircuitView>} */
 const VIEWS = new WeakMap();
 
-/** Entry point: Streamlit calls it again, with the same parent, whenever the data changes. */
+/**
+ * Entry point: Streamlit calls it again, with the same parent, whenever the data changes.
+ * @param {Component} component
+ */
 export default function show(component) {
   const { parentElement } = component;
-  let view = VIEWS.get(parentElement);
-  if (!view) VIEWS.set(parentElement, (view = new CircuitView(parentElement)));
-  const turn = (view.turn = (view.turn ?? 0) + 1);
+  const view = VIEWS.get(parentElement) ?? new CircuitView(parentElement);
+  VIEWS.set(parentElement, view);
+  const turn = (view.turn += 1);
   view.update(component);
   return () => {
     // A call that was overtaken by a newer one is cleaned up first: leave the newer one's view.
@@ -151,5 +159,3 @@ export default function show(component) {
     }, 0);
   };
 }
-
-export { makeGraph, makeCandidates, chooseCandidates, pruneCandidates, traceThrough, makeLayout, edgeName, parseEdge, countOnes, CircuitView };

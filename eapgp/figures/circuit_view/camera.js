@@ -1,3 +1,4 @@
+// @ts-check
 // Zoom and pan. While a gesture lasts the compositor moves and scales finished layers; when it ends
 // the layers are drawn again at their new size. (Browsers redraw a scaled layer in every frame
 // unless it is drawn at a scale of at least one: hence real sizes, not a resting transform.)
@@ -5,9 +6,18 @@
 const ZOOM_NEAR = 1.2;
 
 class Camera {
-  /** onChange(final): the view moved; `moved` tells whether it still shows everything. */
+  /**
+   * onChange(final): the view moved; `moved` tells whether it still shows everything.
+   * @param {HTMLElement} stage
+   * @param {Scene} scene
+   * @param {Layout} layout
+   * @param {(final: boolean) => void} onChange
+   */
   constructor(stage, scene, layout, onChange) {
-    Object.assign(this, { stage, scene, layout, onChange });
+    this.stage = stage;
+    this.scene = scene;
+    this.layout = layout;
+    this.onChange = onChange;
     this.world = scene.world;
     this.drawn = 1; // scale at which the layers are drawn
     this.x = 0;
@@ -62,6 +72,7 @@ class Camera {
     this.onChange(true);
   }
 
+  /** @param {number} factor @param {number} [px] @param {number} [py] */
   zoomBy(factor, px, py) {
     const { width, height } = this.size;
     const cx = px ?? width / 2;
@@ -76,6 +87,7 @@ class Camera {
     this.apply();
   }
 
+  /** @param {number} dx @param {number} dy */
   panBy(dx, dy) {
     this.x += dx;
     this.y += dy;
@@ -84,7 +96,7 @@ class Camera {
     this.apply();
   }
 
-  /** Brings a point of the drawing onto the stage if it is outside. */
+  /** Brings a point of the drawing onto the stage if it is outside. @param {number} wx @param {number} wy */
   reveal(wx, wy) {
     const { width, height } = this.size;
     const sx = wx * this.k + this.x;
@@ -94,21 +106,25 @@ class Camera {
     if (dx || dy) this.panBy(dx, dy);
   }
 
-  /** Point of the drawing under a point of the page. */
+  /** Point of the drawing under a point of the page. @type {(clientX: number, clientY: number) => Point} */
   toWorld(clientX, clientY) {
     const box = this.stage.getBoundingClientRect();
     return [(clientX - box.left - this.x) / this.k, (clientY - box.top - this.y) / this.k];
   }
 
-  /** Zoom relative to the fitted view, and which point (as shares of the drawing) is in the middle; null while all is shown. */
+  /**
+   * Zoom relative to the fitted view, and which point (as shares of the drawing) is in the middle; null while all is shown.
+   * @returns {Zoom | null}
+   */
   get state() {
     if (!this.moved) return null;
     const { width, height } = this.size;
-    const round = (value) => Math.round(value * 1000) / 1000;
+    const round = (/** @type {number} */ value) => Math.round(value * 1000) / 1000;
     const { layout, k } = this;
     return { k: round(k / this.fitScale), x: round((width / 2 - this.x) / k / layout.width), y: round((height / 2 - this.y) / k / layout.height) };
   }
 
+  /** @param {Zoom | null} value */
   set state(value) {
     if (!value || !Number.isFinite(value.k)) {
       this.fit();
@@ -116,7 +132,7 @@ class Camera {
     }
     const { width, height } = this.size;
     this.k = clamp(value.k, 0.6, 60) * this.fitScale;
-    const share = (part) => (Number.isFinite(part) ? clamp(part, 0, 1) : 0.5);
+    const share = (/** @type {number} */ part) => (Number.isFinite(part) ? clamp(part, 0, 1) : 0.5);
     this.x = width / 2 - share(value.x) * this.layout.width * this.k;
     this.y = height / 2 - share(value.y) * this.layout.height * this.k;
     this.moved = true;
@@ -125,10 +141,15 @@ class Camera {
   }
 }
 
-/** Drag, pinch and wheel. `tap(event)` is called for a press that did not drag. */
+/**
+ * Drag, pinch and wheel. `tap(event)` is called for a press that did not drag.
+ * @type {(stage: HTMLElement, camera: Camera, gestures: Gestures) => void}
+ */
 function attachGestures(stage, camera, { tap, wheelAllowed, hint, signal }) {
+  /** @type {Map<number, { x: number, y: number }>} */
   const pointers = new Map();
   let travelled = 0;
+  /** @type {{ distance: number, x: number, y: number } | null} */
   let last = null;
   const options = { signal };
   const spread = () => {
@@ -162,7 +183,7 @@ function attachGestures(stage, camera, { tap, wheelAllowed, hint, signal }) {
       camera.panBy(dx, dy);
     }
   }, options);
-  const release = (event) => {
+  const release = (/** @type {PointerEvent} */ event) => {
     if (!pointers.delete(event.pointerId)) return;
     stage.classList.remove("dragging");
     last = null;

@@ -1,21 +1,44 @@
+// @ts-check
 // Small helpers for building elements. Text from data goes in through textContent only.
 
 const SVG_NS = "http://www.w3.org/2000/svg";
 
-function build(namespace, tag, attributes, children) {
-  const element = namespace ? document.createElementNS(namespace, tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes ?? {})) {
+/**
+ * Sets attributes, `text` and listeners (`onclick` …) of an element and appends the children that there are.
+ * @template {Element} E
+ * @param {E} element
+ * @param {Attributes} attributes
+ * @param {Child[]} children
+ */
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name === "text") element.textContent = value;
-    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else if (name === "text") element.textContent = String(value);
     else element.setAttribute(name, value === true ? "" : String(value));
   }
   for (const child of children) if (child) element.append(child);
   return element;
 }
 
-const html = (tag, attributes, ...children) => build(null, tag, attributes, children);
-const svg = (tag, attributes, ...children) => build(SVG_NS, tag, attributes, children);
+/** @type {<T extends keyof HTMLElementTagNameMap>(tag: T, attributes: Attributes, ...children: Child[]) => HTMLElementTagNameMap[T]} */
+const html = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+/** @type {<T extends keyof SVGElementTagNameMap>(tag: T, attributes: Attributes, ...children: Child[]) => SVGElementTagNameMap[T]} */
+const svg = (tag, attributes, ...children) => fill(document.createElementNS(SVG_NS, tag), attributes, children);
+
+/**
+ * The element around an event's target that a selector names.
+ * @type {(event: Event, selector: string) => HTMLElement | SVGElement | null}
+ */
+function around({ target }, selector) {
+  return target instanceof Element ? target.closest(selector) : null;
+}
+
+/** The element that has the focus in the tree (page or shadow root) of an element. @type {(element: Element) => Element | null} */
+function focusedBeside(element) {
+  const tree = element.getRootNode();
+  return tree instanceof Document || tree instanceof ShadowRoot ? tree.activeElement : null;
+}
 
 const ICONS = {
   minus: "M3 8h10",
@@ -35,6 +58,7 @@ const ICONS = {
   link: "M6.5 9.5l3-3M7 4.5l1.2-1.2a2.8 2.8 0 014 4L11 8.5M9 11.5l-1.2 1.2a2.8 2.8 0 01-4-4L5 7.5",
 };
 
+/** @type {(name: IconName) => SVGSVGElement} */
 function icon(name) {
   return svg(
     "svg",
@@ -43,7 +67,7 @@ function icon(name) {
   );
 }
 
-/** An icon button with a tooltip that is also its accessible name. */
+/** An icon button with a tooltip that is also its accessible name. @type {(options: ButtonOptions) => HTMLButtonElement} */
 function button({ name, label, title, text, pressed, className = "", onclick }) {
   const made = html("button", { type: "button", class: `button ${className}`, "aria-label": label, title: title ?? label, onclick });
   if (name) made.append(icon(name));
@@ -52,9 +76,10 @@ function button({ name, label, title, text, pressed, className = "", onclick }) 
   return made;
 }
 
+/** @type {(value: number) => string} */
 const whole = (value) => Math.round(value).toLocaleString("en-US");
 
-/** A score with its sign, four significant digits. */
+/** A score with its sign, four significant digits. @type {(value: number) => string} */
 function signed(value) {
   if (!Number.isFinite(value)) return "not scored";
   const size = Math.abs(value);
@@ -62,18 +87,18 @@ function signed(value) {
   return (value > 0 ? "+" : value < 0 ? "−" : "±") + digits;
 }
 
-/** Runs `task` once things are quiet for `delay` ms; `.cancel()` forgets it. */
+/** Runs `task` once things are quiet for `delay` ms. @type {(task: () => void, delay: number) => Deferred} */
 function debounce(task, delay) {
   let timer = 0;
-  const run = (...values) => {
+  const run = () => {
     clearTimeout(timer);
-    timer = setTimeout(task, delay, ...values);
+    timer = setTimeout(task, delay);
   };
   run.cancel = () => clearTimeout(timer);
   return run;
 }
 
-/** At most one call of `task` per frame. */
+/** At most one call of `task` per frame. @type {(task: () => void) => Deferred} */
 function perFrame(task) {
   let frame = 0;
   const run = () => {
@@ -86,6 +111,7 @@ function perFrame(task) {
   return run;
 }
 
+/** @type {(filename: string, content: string | Blob, type: string) => void} */
 function download(filename, content, type) {
   const url = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
   const anchor = html("a", { href: url, download: filename });

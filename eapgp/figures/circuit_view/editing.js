@@ -1,6 +1,7 @@
+// @ts-check
 // Named groups, downloads, and edits of the circuit.
 
-Object.assign(CircuitView.prototype, {
+Object.assign(CircuitView.prototype, /** @satisfies {Editing & ThisType<CircuitView>} */ ({
   // ---- groups ------------------------------------------------------------------------------
 
   groupNamed(name) {
@@ -46,8 +47,10 @@ Object.assign(CircuitView.prototype, {
   },
 
   groupByRole() {
+    /** @type {Map<string, string[]>} */
     const byRole = new Map();
     for (const [node, role] of this.roles) byRole.set(role.name, [...(byRole.get(role.name) ?? []), this.graph.nodes[node]]);
+    /** @type {Group[]} */
     const groups = [];
     for (const [name, nodes] of byRole) groups.push({ name: freeName(groups, name), nodes, collapsed: true });
     this.setGroups(groups);
@@ -60,7 +63,8 @@ Object.assign(CircuitView.prototype, {
 
   /** Groups from a file that `exportGroups` wrote take the place of those there are; says how that went. */
   async importGroups(file) {
-    let groups = [];
+    /** @type {Group[]} */
+    let groups;
     try {
       const content = JSON.parse(await file.text());
       groups = readGroups(this.graph, Array.isArray(content) ? content : content.groups);
@@ -95,7 +99,7 @@ Object.assign(CircuitView.prototype, {
   },
 
   remove(item) {
-    if (item.type === "node") this.removeNode(this.graph.index.get(item.name));
+    if (item.type === "node") this.removeNode(nodeAt(this.graph, item.name));
     else if (item.type === "edge") this.edit({ op: "remove", edge: item.name });
   },
 
@@ -115,7 +119,7 @@ Object.assign(CircuitView.prototype, {
   addStep(item, event) {
     const { graph, state, layout } = this;
     if (item.type !== "node") return;
-    const node = graph.index.get(item.name);
+    const node = nodeAt(graph, item.name);
     if (state.from < 0) {
       if (node === graph.nodes.length - 1) return;
       state.from = node;
@@ -136,21 +140,21 @@ Object.assign(CircuitView.prototype, {
 
   edit(change) {
     const { state } = this;
-    const without = (list, name) => list.filter((other) => other !== name);
-    if (change.op === "add") {
-      state.removed = without(state.removed, change.edge);
-      state.added = [...without(state.added, change.edge), change.edge];
-    } else if (change.op === "remove") {
+    const without = (/** @type {string[]} */ list, /** @type {string} */ name) => list.filter((other) => other !== name);
+    if ("node" in change) {
+      const others = without(state.excluded, change.node);
+      state.excluded = change.op === "exclude" ? [...others, change.node] : others;
+    } else {
       state.added = without(state.added, change.edge);
-      state.removed = [...without(state.removed, change.edge), change.edge];
-      if (state.selection?.name === change.edge) state.selection = null;
-    } else if (change.op === "exclude") state.excluded = [...without(state.excluded, change.node), change.node];
-    else state.excluded = without(state.excluded, change.node);
+      state.removed = without(state.removed, change.edge);
+      (change.op === "add" ? state.added : state.removed).push(change.edge);
+      if (change.op === "remove" && state.selection?.name === change.edge) state.selection = null;
+    }
     this.lastEdit = change;
     this.setHover(null);
     this.markStale();
     this.redraw();
-    this.status.textContent = `${change.edge ?? change.node}: ${{ add: "added", remove: "removed", exclude: "removed", restore: "put back" }[change.op]}`;
+    this.status.textContent = `${"edge" in change ? change.edge : change.node}: ${{ add: "added", remove: "removed", exclude: "removed", restore: "put back" }[change.op]}`;
     this.mark("edit");
   },
-});
+}));

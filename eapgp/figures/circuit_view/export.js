@@ -1,10 +1,11 @@
+// @ts-check
 // Pictures and tables for download. Styles are written into the picture, so that it looks the same
 // in any program that reads SVG.
 
 const PAINT = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin", "stroke-opacity", "fill-opacity",
   "opacity", "font-family", "font-size", "font-weight", "text-anchor", "dominant-baseline", "letter-spacing"];
 
-/** `color(srgb r g b / a)`, which many programs do not read, as `rgba()`. */
+/** `color(srgb r g b / a)`, which many programs do not read, as `rgba()`. @type {(value: string) => string} */
 function plainColor(value) {
   const match = /^color\(srgb ([\d.e-]+) ([\d.e-]+) ([\d.e-]+)(?: \/ ([\d.e-]+))?\)$/.exec(value);
   if (!match) return value;
@@ -12,12 +13,15 @@ function plainColor(value) {
   return match[4] === undefined ? `rgb(${r}, ${g}, ${b})` : `rgba(${r}, ${g}, ${b}, ${match[4]})`;
 }
 
-/** A copy of an SVG element with its computed style as attributes; hidden parts are left out. */
+/**
+ * A copy of an SVG element with its computed style as attributes; hidden parts are left out.
+ * @type {(element: Element) => Element | null}
+ */
 function paintedCopy(element) {
   const style = getComputedStyle(element);
   if (style.display === "none" || style.visibility === "hidden") return null;
-  const copy = element.cloneNode(false);
-  if (element.tagName === "path" && element.parentNode.matches?.("g.edge, g.casing")) return copy; // styled by its group
+  const copy = /** @type {Element} */ (element.cloneNode(false));
+  if (element.tagName === "path" && element.parentElement?.matches("g.edge, g.casing")) return copy; // styled by its group
   for (const name of [...copy.getAttributeNames()]) {
     if (/^(class|style|tabindex|role|aria-|data-)/.test(name)) copy.removeAttribute(name);
   }
@@ -27,7 +31,7 @@ function paintedCopy(element) {
   }
   for (const child of element.childNodes) {
     if (child.nodeType === Node.TEXT_NODE) copy.append(child.cloneNode());
-    else if (child.nodeType === Node.ELEMENT_NODE) {
+    else if (child instanceof Element) {
       const painted = paintedCopy(child);
       if (painted) copy.append(painted);
     }
@@ -35,7 +39,10 @@ function paintedCopy(element) {
   return copy;
 }
 
-/** The whole circuit as one SVG element, with title, counts, legend and how it was made. */
+/**
+ * The whole circuit as one SVG element, with title, counts, legend and how it was made.
+ * @type {(view: CircuitView) => { picture: SVGSVGElement, width: number, height: number }}
+ */
 function pictureOf(view) {
   const { layout, scene, stage, data } = view;
   const shown = { zoom: stage.dataset.zoom, scale: stage.style.getPropertyValue("--ks"), font: stage.style.getPropertyValue("--font") };
@@ -54,6 +61,7 @@ function pictureOf(view) {
   const rows = Math.ceil(entries.length / columns);
   const width = layout.width + 2 * margin;
   const height = head + layout.height + 24 + rows * 22 + (data.caption ? 28 : 0) + margin;
+  /** @type {(x: number, y: number, content: string, size: number, opacity?: number, weight?: number) => SVGTextElement} */
   const text = (x, y, content, size, opacity = 1, weight = 400) =>
     svg("text", { x, y, text: content, fill: ink, "fill-opacity": opacity, "font-family": font, "font-size": size, "font-weight": weight });
   const picture = svg("svg", { xmlns: SVG_NS, width, height, viewBox: `0 0 ${width} ${height}` });
@@ -83,6 +91,7 @@ function pictureOf(view) {
   return { picture, width, height };
 }
 
+/** @type {(view: CircuitView, sampled: LegendEntry[0], x: number, y: number) => SVGGElement} */
 function legendPicture(view, sampled, x, y) {
   const group = svg("g", { transform: `translate(${x} ${y - 7})` });
   if (!sampled) return group;
@@ -99,16 +108,20 @@ function legendPicture(view, sampled, x, y) {
   return group;
 }
 
+/** @type {(view: CircuitView, ending: string) => string} */
 const fileName = (view, ending) => `${(view.data.filename || view.data.title || "circuit").replace(/[^\w.-]+/g, "-").slice(0, 80)}.${ending}`;
 
+/** @type {(view: CircuitView) => string} */
 function svgText(view) {
   return new XMLSerializer().serializeToString(pictureOf(view).picture);
 }
 
+/** @type {(view: CircuitView) => void} */
 function saveSvg(view) {
   download(fileName(view, "svg"), svgText(view), "image/svg+xml");
 }
 
+/** @type {(view: CircuitView) => Promise<void>} */
 async function savePng(view) {
   const { picture, width, height } = pictureOf(view);
   const image = new Image();
@@ -116,13 +129,16 @@ async function savePng(view) {
   await image.decode();
   const factor = Math.min(2, 12000 / Math.max(width, height));
   const canvas = html("canvas", { width: Math.round(width * factor), height: Math.round(height * factor) });
-  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  canvas.getContext("2d")?.drawImage(image, 0, 0, canvas.width, canvas.height);
+  /** @type {Blob | null} */
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  download(fileName(view, "png"), blob, "image/png");
+  if (blob) download(fileName(view, "png"), blob, "image/png");
 }
 
+/** @type {(view: CircuitView) => void} */
 function saveCsv(view) {
   const { made, result, data } = view;
+  /** @type {(score: Float32Array, rank: Int32Array, i: number) => string} */
   const cells = (score, rank, i) => `${Number.isFinite(score[i]) ? score[i] : ""},${rank[i] >= 0 ? rank[i] + 1 : ""}`;
   const lines = [data.compare ? "edge,set,score_a,rank_a,score_b,rank_b" : "edge,score,rank"];
   for (let j = result.visible.length - 1; j >= 0; j -= 1) {

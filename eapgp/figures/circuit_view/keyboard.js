@@ -1,11 +1,16 @@
+// @ts-check
 // The graph by keyboard: one node is in the tab order, arrows move to its neighbours.
 
+/** @type {Record<string, Point>} */
 const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** Next node in a direction: along the row, or to the nearest in the next occupied row. */
+/**
+ * Next node in a direction: along the row, or to the nearest in the next occupied row; −1 where none is.
+ * @type {(view: CircuitView, from: number, direction: Point) => number}
+ */
 function neighbour(view, from, [dx, dy]) {
   const { layout, graph } = view;
-  const eligible = (i) => i !== from && !view.scene.groupOf?.[i] && (view.result.used[i] || view.state.tool === "add");
+  const eligible = (/** @type {number} */ i) => i !== from && !view.scene.groupOf?.[i] && (view.result.used[i] || view.state.tool === "add");
   let best = -1;
   let bestCost = Infinity;
   for (let i = 0; i < graph.nodes.length; i += 1) {
@@ -24,12 +29,16 @@ function neighbour(view, from, [dx, dy]) {
   return best;
 }
 
+/** @type {(view: CircuitView, node: number) => number[]} */
 function edgesOf(view, node) {
   const { made, result } = view;
   return [...result.drawn].filter((i) => made.source[i] === node || made.target[i] === node).reverse();
 }
 
-/** The next edge at the focused node, strongest first, becomes the selection. */
+/**
+ * The next edge at the focused node, strongest first, becomes the selection.
+ * @type {(view: CircuitView, node: number, direction: 1 | -1) => void}
+ */
 function stepEdge(view, node, direction) {
   const edges = edgesOf(view, node);
   if (!edges.length) return;
@@ -38,10 +47,13 @@ function stepEdge(view, node, direction) {
   view.select({ type: "edge", name: view.nameOf(next) });
 }
 
-/** Handles a key pressed while the drawing has the focus; true if it was one of its keys. */
+/**
+ * Handles a key pressed while the drawing has the focus; true if it was one of its keys.
+ * @type {(view: CircuitView, event: KeyboardEvent) => boolean}
+ */
 function handleKey(view, event) {
-  const node = Number(event.target.closest?.("[data-node]")?.dataset.node ?? -1);
-  const group = event.target.closest?.("[data-group]")?.dataset.group;
+  const node = Number(around(event, "[data-node]")?.dataset.node ?? -1);
+  const group = around(event, "[data-group]")?.dataset.group;
   if (event.key === "Escape") return view.escape();
   if (event.ctrlKey || event.metaKey || event.altKey) return false;
   if (DIRECTIONS[event.key]) {
@@ -50,11 +62,13 @@ function handleKey(view, event) {
     return true;
   }
   if (event.key === "Enter" || event.key === " ") {
-    if (node < 0 && group === undefined) return false;
-    const target = node >= 0 ? { type: "node", node } : { type: "group", name: group };
-    view.press(target, { pin: event.key === " " });
+    const pin = event.key === " ";
+    if (node >= 0) view.press({ type: "node", name: view.graph.nodes[node] }, { pin });
+    else if (group !== undefined) view.press({ type: "group", name: group }, { pin });
+    else return false;
     return true;
   }
+  /** @type {Record<string, () => unknown>} */
   const keys = {
     "+": () => view.camera.zoomBy(1.35), "=": () => view.camera.zoomBy(1.35), "-": () => view.camera.zoomBy(1 / 1.35),
     0: () => view.fit(), t: () => view.toggleTrace(), f: () => view.toggleFullscreen(),

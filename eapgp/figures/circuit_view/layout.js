@@ -1,11 +1,14 @@
+// @ts-check
 // Where everything stands. Positions depend on the graph's dimensions alone: no node ever moves.
 
+/** @type {(value: number, low: number, high: number) => number} */
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 /**
  * Fixed positions: `input` at the bottom, `logits` on top, heads in columns, MLPs in their own.
  *
  * `narrow` is the variant for phones, about as wide as high; otherwise the drawing is wider.
+ * @type {(graph: Graph, narrow?: boolean) => Layout}
  */
 function makeLayout(graph, narrow = false) {
   const { layers, heads, nodes } = graph;
@@ -20,8 +23,8 @@ function makeLayout(graph, narrow = false) {
   const width = mlpX + boxWidth / 2 + arcs;
   const logitsY = 16 + boxHeight / 2;
   const top = logitsY + Math.max(row * 0.9, boxHeight + 24);
-  const headY = (layer) => top + (graph.parallel ? 0 : row / 2) + (layers - 1 - layer) * row;
-  const mlpY = (layer) => headY(layer) - (graph.parallel ? 0 : row / 2);
+  const headY = (/** @type {number} */ layer) => top + (graph.parallel ? 0 : row / 2) + (layers - 1 - layer) * row;
+  const mlpY = (/** @type {number} */ layer) => headY(layer) - (graph.parallel ? 0 : row / 2);
   const inputY = headY(0) + Math.max(row * 0.95, boxHeight + 28);
   const wide = clamp(column * 2.2, 120, 220);
   const middle = (left + mlpX) / 2;
@@ -48,7 +51,10 @@ function makeLayout(graph, narrow = false) {
   };
 }
 
-/** Position of the box that stands for a node: its own, or that of the collapsed group it is in. */
+/**
+ * Position of the box that stands for a node: its own, or that of the collapsed group it is in.
+ * @type {(layout: Layout, node: number, groupOf: GroupOf) => Box}
+ */
 function boxOf(layout, node, groupOf) {
   const group = groupOf?.[node];
   return group ?? { x: layout.x[node], y: layout.y[node], w: layout.w[node], h: layout.boxHeight };
@@ -59,6 +65,7 @@ function boxOf(layout, node, groupOf) {
  *
  * Edges leave at the top of a box and enter at the bottom: q left, k middle, v right at a head.
  * An edge between boxes of one column bows into the gutter, so that it does not run behind them.
+ * @type {(graph: Graph, layout: Layout, source: number, destination: number, groupOf: GroupOf) => Curve}
  */
 function curveOf(graph, layout, source, destination, groupOf) {
   const target = graph.destinationNode[destination];
@@ -67,6 +74,7 @@ function curveOf(graph, layout, source, destination, groupOf) {
   const to = boxOf(layout, target, groupOf);
   const up = to.y < from.y;
   const grouped = groupOf?.[target];
+  /** @type {(box: Box, other: Box, node: number) => number} */
   const spread = (box, other, node) =>
     graph.kindOf[node] === "head" || graph.kindOf[node] === "mlp"
       ? 0
@@ -90,10 +98,10 @@ function curveOf(graph, layout, source, destination, groupOf) {
   return { x0, y0, x1, y1, bow };
 }
 
-/** SVG path of a curve: vertical at both ends. */
+/** SVG path of a curve: vertical at both ends. @type {(curve: Curve) => string} */
 function pathOf({ x0, y0, x1, y1, bow }) {
   const half = (y1 - y0) / 2;
-  const r = (value) => Math.round(value * 10) / 10;
+  const r = (/** @type {number} */ value) => Math.round(value * 10) / 10;
   return `M${r(x0)} ${r(y0)}C${r(x0 + bow)} ${r(y0 + half)} ${r(x1 + bow)} ${r(y1 - half)} ${r(x1)} ${r(y1)}`;
 }
 
@@ -109,7 +117,10 @@ const INVERSE = (() => {
   return table;
 })();
 
-/** Distance from a point to a curve, measured across it; Infinity above or below its ends. */
+/**
+ * Distance from a point to a curve, measured across it; Infinity above or below its ends.
+ * @type {(curve: Curve, px: number, py: number) => number}
+ */
 function distanceTo(curve, px, py) {
   const dy = curve.y1 - curve.y0;
   if (Math.abs(dy) < 0.5) return Infinity;
@@ -123,12 +134,15 @@ function distanceTo(curve, px, py) {
   return (Math.abs(px - x) * Math.abs(slopeY)) / Math.hypot(slopeX, slopeY);
 }
 
-/** Middle of a curve. */
+/** Middle of a curve. @type {(curve: Curve) => Point} */
 function middleOf({ x0, y0, x1, y1, bow }) {
   return [(x0 + x1) / 2 + 0.75 * bow, (y0 + y1) / 2];
 }
 
-/** Width in px: 0.5–4, by √|score| or its logarithm over three decades, against one scale. */
+/**
+ * Width in px: 0.5–4, by √|score| or its logarithm over three decades, against one scale.
+ * @type {(score: number, scale: number, mode: Filters["width"]) => number}
+ */
 function widthOf(score, scale, mode) {
   const share = scale > 0 && Number.isFinite(score) ? Math.min(1, Math.abs(score) / scale) : 0;
   const part = mode === "log" ? Math.max(0, 1 + Math.log10(Math.max(share, 1e-3)) / 3) : Math.sqrt(share);

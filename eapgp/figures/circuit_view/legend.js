@@ -1,3 +1,4 @@
+// @ts-check
 // What colours, dashes, widths, ports and marks mean; the text also enters exported pictures.
 
 const KIND_TEXT = {
@@ -6,7 +7,7 @@ const KIND_TEXT = {
   extra: "extra: selected, not in the known circuit",
 };
 
-/** Names of the edge classes in use, in legend order. */
+/** Names of the edge classes in use, in legend order. @type {(data: Payload) => Map<string, string>} */
 function edgeKinds(data) {
   const kinds = new Map();
   if (data.compare) {
@@ -20,6 +21,7 @@ function edgeKinds(data) {
   return kinds;
 }
 
+/** @type {(className: string, look?: { width?: number, kind?: string }) => SVGSVGElement} */
 function sample(className, { width = 2.4, kind = "plain" } = {}) {
   const line = svg("path", { class: `edge ${className} is-${kind}`, d: "M1 7H33", style: `--w:${width}` });
   const picture = svg("svg", { class: "sample", viewBox: "0 0 34 14", width: 34, height: 14, "aria-hidden": "true" });
@@ -42,18 +44,19 @@ function portSample() {
   return picture;
 }
 
-/** Entries of the legend: `[picture, text]`. */
+/** Entries of the legend: `[picture, text]`. @type {(view: CircuitView) => LegendEntry[]} */
 function legendEntries(view) {
   const { data, kinds, state } = view;
   const width = `${state.filters.width === "log" ? "log" : "√"} |score|`;
-  const upTo = (scale) => `up to ${signed(scale).slice(1)}`;
-  const widths = data.compare?.scale > 0
+  const upTo = (/** @type {number} */ scale) => `up to ${signed(scale).slice(1)}`;
+  const widths = data.compare?.scale
     ? [`width of ${data.compare.a} and of both: ${width}, ${upTo(view.scale)}`, `width of only ${data.compare.b}: ${width}, ${upTo(view.otherScale)} (its own scale: units differ)`]
     : [`width: ${width}, ${upTo(view.scale)}`];
+  /** @type {LegendEntry[]} */
   const entries = [
     [sample("plus"), "supports (+)"],
     [sample("minus"), "works against (−)"],
-    ...widths.map((text) => [widthSample(), text]),
+    ...widths.map((text) => /** @type {LegendEntry} */ ([widthSample(), text])),
     [portSample(), "query, key, value input"],
   ];
   for (const [kind, text] of kinds) entries.push([sample("plus", { kind }), text]);
@@ -68,6 +71,7 @@ function legendEntries(view) {
   return entries;
 }
 
+/** @type {(element: HTMLElement, view: CircuitView) => void} */
 function fillLegend(element, view) {
   element.replaceChildren(...legendEntries(view).map(([picture, text]) => html("span", { class: "legend-entry" }, picture, html("span", { text }))));
 }

@@ -1,9 +1,11 @@
+// @ts-check
 // The drawing: three stacked SVG layers (edges, highlighted edges, nodes) in one "world" that the
 // camera moves. Edges of one look share a group that carries the style, so that 5,000 edges are 5,000
 // bare paths in a few dozen groups: cheap to style, and each is only painted where it runs.
 
 const WIDTH_STEPS = 10;
 const GLYPH_LIMIT = 600;
+/** Marks of edge classes at a point. @type {Record<string, (x: number, y: number) => string>} */
 const GLYPHS = {
   "only-a": (x, y) => `M${x - 4} ${y + 3}L${x} ${y - 4.5}L${x + 4} ${y + 3}z`,
   "only-b": (x, y) => `M${x - 4} ${y - 3}L${x} ${y + 4.5}L${x + 4} ${y - 3}z`,
@@ -13,13 +15,32 @@ const GLYPHS = {
   found: (x, y) => `M${x - 3.6} ${y + 0.2}l2.6 2.8l4.8 -5.6`,
 };
 
+/** @type {(d: string) => SVGPathElement} */
 function barePath(d) {
   const path = document.createElementNS(SVG_NS, "path");
   path.setAttribute("d", d);
   return path;
 }
 
+/** @type {(lists: Map<string, string[]>, key: string, value: string) => void} */
+function pushTo(lists, key, value) {
+  const list = lists.get(key);
+  if (list) list.push(value);
+  else lists.set(key, [value]);
+}
+
 class Scene {
+  /** @type {SVGGElement[]} */ elements;
+  /** @type {NodeParts[]} */ parts;
+  /** @type {string[]} */ classes;
+  /** @type {string[]} */ labels;
+  /** @type {SVGGElement} */ groupLayer;
+  /** @type {GroupOf} */ groupOf = null;
+  /** @type {Curve[]} */ curves = [];
+  /** @type {string[]} */ paths = [];
+  /** @type {number | undefined} */ scale;
+
+  /** @param {Graph} graph @param {Layout} layout */
   constructor(graph, layout) {
     this.graph = graph;
     this.layout = layout;
@@ -28,13 +49,11 @@ class Scene {
     this.lit = this.layer("lit");
     this.nodes = this.layer("nodes");
     this.world = html("div", { class: "world" }, this.bands, this.edges, this.lit, this.nodes);
-    this.curves = [];
-    this.paths = [];
-    this.groupOf = null;
     this.drawBands();
     this.drawNodes();
   }
 
+  /** @param {string} name */
   layer(name) {
     const { width, height } = this.layout;
     const made = svg("svg", { class: `layer ${name}`, width, height, viewBox: `0 0 ${width} ${height}` });
@@ -42,14 +61,14 @@ class Scene {
     return made;
   }
 
-  /** Draws the layers at a scale. */
+  /** Draws the layers at a scale. @param {number} scale */
   resize(scale) {
     if (this.scale === scale) return;
     this.scale = scale;
     const { width, height } = this.layout;
     for (const layer of [this.bands, this.edges, this.lit, this.nodes]) {
-      layer.setAttribute("width", width * scale);
-      layer.setAttribute("height", height * scale);
+      layer.setAttribute("width", String(width * scale));
+      layer.setAttribute("height", String(height * scale));
     }
   }
 
@@ -67,7 +86,7 @@ class Scene {
   drawNodes() {
     const { graph, layout } = this;
     this.parts = [];
-    this.elements = graph.nodes.map((name, i) => {
+    this.elements = graph.nodes.map((_, i) => {
       const kind = graph.kindOf[i];
       const w = layout.w[i];
       const h = layout.boxHeight;
@@ -83,13 +102,13 @@ class Scene {
       return element;
     });
     this.nodes.append(...this.elements);
-    this.classes = this.elements.map((element) => element.getAttribute("class"));
+    this.classes = this.elements.map((element) => element.getAttribute("class") ?? "");
     this.labels = [];
     this.groupLayer = svg("g", { class: "groups" });
     this.nodes.append(this.groupLayer);
   }
 
-  /** Short names (`9.9`) while far away, full names (`a9.h9`) when near. */
+  /** Short names (`9.9`) while far away, full names (`a9.h9`) when near. @param {boolean} full */
   setLabels(full) {
     const { graph } = this;
     graph.nodes.forEach((_, i) => {
@@ -98,13 +117,14 @@ class Scene {
     });
   }
 
+  /** @param {number} i @param {string} className @param {string} label */
   setNode(i, className, label) {
     const element = this.elements[i];
     if (this.classes[i] !== className) element.setAttribute("class", (this.classes[i] = className));
     if (this.labels[i] !== label) element.setAttribute("aria-label", (this.labels[i] = label));
   }
 
-  /** Role chip and text under a node's name; null takes them away. */
+  /** Role chip and text under a node's name; null takes them away. @param {number} i @param {Role | null} role */
   setRole(i, role) {
     const parts = this.parts[i];
     parts.chip?.remove();
@@ -123,7 +143,7 @@ class Scene {
     this.elements[i].append(parts.chip, parts.role);
   }
 
-  /** Entry tabs of a head: bit 0 query, bit 1 key, bit 2 value. */
+  /** Entry tabs of a head: bit 0 query, bit 1 key, bit 2 value. @param {number} i @param {number} bits */
   setPorts(i, bits) {
     const parts = this.parts[i];
     if (parts.bits === bits) return;
@@ -146,7 +166,7 @@ class Scene {
     this.elements[i].prepend(parts.ports);
   }
 
-  /** Boxes of collapsed groups. */
+  /** Boxes of collapsed groups. @param {PlacedGroup[]} groups @param {GroupOf} groupOf */
   setGroups(groups, groupOf) {
     this.groupOf = groupOf;
     this.curves = [];
@@ -164,25 +184,35 @@ class Scene {
     );
   }
 
+  /** @param {Candidates} made @param {number} i */
   curve(made, i) {
     this.curves[i] ??= curveOf(this.graph, this.layout, made.source[i], made.destination[i], this.groupOf);
     return this.curves[i];
   }
 
+  /** @param {Candidates} made @param {number} i */
   path(made, i) {
     this.paths[i] ??= pathOf(this.curve(made, i));
     return this.paths[i];
   }
 
-  /** Whether both ends stand in one collapsed group. */
+  /** Whether both ends stand in one collapsed group. @param {Candidates} made @param {number} i */
   inner(made, i) {
     const from = this.groupOf?.[made.source[i]];
-    return Boolean(from) && from === this.groupOf[made.target[i]];
+    return Boolean(from) && from === this.groupOf?.[made.target[i]];
   }
 
-  /** Draws edges into a layer, one group per look, the weakest first. `look(i)` → {score, kind, width}. */
+  /**
+   * Draws edges into a layer, one group per look, the weakest first.
+   * @param {SVGSVGElement} layer
+   * @param {Candidates} made
+   * @param {ArrayLike<number> & Iterable<number>} ids
+   * @param {(i: number) => Look} look
+   */
   drawEdges(layer, made, ids, look) {
+    /** @type {Map<string, string[]>} */
     const buckets = new Map();
+    /** @type {Map<string, string[]>} */
     const glyphs = new Map();
     for (const i of ids) {
       if (this.inner(made, i)) continue;
@@ -190,21 +220,17 @@ class Scene {
       const step = Math.min(WIDTH_STEPS - 1, Math.floor(((width - 0.5) / 3.5) * WIDTH_STEPS));
       const sign = score > 0 ? "plus" : score < 0 ? "minus" : "zero";
       const key = `${String(step).padStart(2, "0")} ${sign} ${kind}`;
-      const found = buckets.get(key);
-      if (found) found.push(this.path(made, i));
-      else buckets.set(key, [this.path(made, i)]);
+      pushTo(buckets, key, this.path(made, i));
       if (GLYPHS[kind] && ids.length <= GLYPH_LIMIT) {
         const [x, y] = middleOf(this.curve(made, i));
         const at = GLYPHS[kind](Math.round(x * 10) / 10, Math.round(y * 10) / 10);
-        const name = `${kind} ${sign}`;
-        if (glyphs.has(name)) glyphs.get(name).push(at);
-        else glyphs.set(name, [at]);
+        pushTo(glyphs, `${kind} ${sign}`, at);
       }
     }
     const elements = [];
-    for (const key of [...buckets.keys()].sort()) {
+    for (const [key, drawn] of [...buckets].sort(([a], [b]) => (a < b ? -1 : 1))) {
       const [step, sign, kind] = key.split(" ");
-      const paths = () => buckets.get(key).map(barePath);
+      const paths = () => drawn.map(barePath);
       const style = `--w:${(0.5 + (3.5 * (Number(step) + 0.5)) / WIDTH_STEPS).toFixed(2)}`;
       if (kind === "only-b" || kind === "flipped") elements.push(svg("g", { class: "casing", style }, ...paths()));
       elements.push(svg("g", { class: `edge ${sign} is-${kind}`, style }, ...paths()));
@@ -216,7 +242,10 @@ class Scene {
     layer.replaceChildren(...elements);
   }
 
-  /** Candidate nearest to a point among `ids`, within `reach`; −1 where none is. */
+  /**
+   * Candidate nearest to a point among `ids`, within `reach`; −1 where none is.
+   * @type {(made: Candidates, ids: ArrayLike<number>, px: number, py: number, reach: number) => number}
+   */
   nearestEdge(made, ids, px, py, reach) {
     let best = -1;
     let bestDistance = reach;
@@ -232,7 +261,13 @@ class Scene {
     return best;
   }
 
-  /** Node whose box is nearest to a point, within `reach` of its border; −1 where none is. */
+  /**
+   * Node whose box is nearest to a point, within `reach` of its border; −1 where none is.
+   * @param {number} px
+   * @param {number} py
+   * @param {number} reach
+   * @param {(i: number) => unknown} eligible
+   */
   nearestNode(px, py, reach, eligible) {
     const { layout, graph } = this;
     let best = -1;

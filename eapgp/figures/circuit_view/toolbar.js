@@ -1,20 +1,35 @@
+// @ts-check
 // Slider, filters, groups, saving: everything above the drawing.
 
 const SLIDER_STEPS = 1000;
 
+/** What can have the focus in a panel. @type {(entry: Panel) => HTMLElement[]} */
+function fieldsOf({ panel }) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const fields = panel.querySelectorAll("input, button");
+  return [...fields];
+}
+
+/** @type {(value: number, most: number) => number} */
 const sliderToCount = (value, most) => (most <= 1 ? most : Math.round(Math.exp((value / SLIDER_STEPS) * Math.log(most))));
+/** @type {(n: number, most: number) => number} */
 const countToSlider = (n, most) => (n <= 1 || most <= 1 ? 0 : Math.round((Math.log(n) / Math.log(most)) * SLIDER_STEPS));
 
 class Toolbar {
+  /** @type {Panel[]} */ panels = [];
+  /** @type {Record<Tool, HTMLButtonElement>} */ tools;
+
+  /** @param {CircuitView} view */
   constructor(view) {
     this.view = view;
-    this.panels = [];
+    /** @type {HTMLInputElement} */
     this.slider = html("input", {
       type: "range", class: "slider", min: 0, max: SLIDER_STEPS, step: 1, "aria-label": "Number of edges, logarithmic",
       title: "How many of the strongest edges to select. Drag: the picture follows at once.",
       oninput: () => view.setCount(sliderToCount(Number(this.slider.value), view.made.ranked), "drag"),
       onchange: () => view.commitCount(),
     });
+    /** @type {HTMLInputElement} */
     this.number = html("input", {
       type: "number", class: "number", min: 0, step: 1, inputmode: "numeric", "aria-label": "Number of edges",
       title: "Exact number of edges to select",
@@ -22,11 +37,13 @@ class Toolbar {
     });
     this.counts = html("span", { class: "counts" });
     this.size = html("div", { class: "size" }, html("span", { class: "size-label", text: "Edges" }), this.slider, this.number);
+    /** @type {(name: IconName, label: string, title: string, onclick: () => unknown) => HTMLButtonElement} */
     const act = (name, label, title, onclick) => button({ name, label, title, onclick });
     this.trace = button({ name: "trace", label: "Trace", text: "Trace", pressed: false, title: "Show every path through the selection, from input to logits (T)", onclick: () => view.toggleTrace() });
+    this.editing = this.editTools();
     this.zoom = html("span", { class: "zoom", "aria-hidden": "true" });
     this.full = act("full", "Full screen", "Fill the screen (F); Esc returns", () => view.toggleFullscreen());
-    this.menus = html("div", { class: "tools" }, ...this.editTools(), this.trace,
+    this.menus = html("div", { class: "tools" }, this.editing, this.trace,
       this.menu("filter", "Filter", "Show only some edges: by sign, type, layer or score", () => this.filterPanel()),
       this.menu("group", "Groups", "Name groups of nodes and collapse them into one box", () => this.groupPanel()),
       this.menu("save", "Save", "Download the picture, the groups or the edges shown", () => this.savePanel()),
@@ -45,18 +62,20 @@ class Toolbar {
 
   editTools() {
     const { view } = this;
+    /** @type {(name: IconName, label: string, id: Tool, title: string) => HTMLButtonElement} */
     const tool = (name, label, id, title) => button({ name, label, title, pressed: id === "select", className: `edit ${id}`, onclick: () => view.setTool(id) });
     this.tools = {
       select: tool("point", "Select", "select", "Select nodes and edges"),
       add: tool("add", "Add edge", "add", "Add an edge: click its source, then the input it goes to"),
       remove: tool("erase", "Remove", "remove", "Remove the edge or node you click"),
     };
-    return [html("div", { class: "tools editing" }, ...Object.values(this.tools))];
+    return html("div", { class: "tools editing" }, ...Object.values(this.tools));
   }
 
+  /** @type {(name: IconName, label: string, title: string, fill: Panel["fill"]) => HTMLElement} */
   menu(name, label, title, fill) {
     const panel = html("div", { class: "panel", role: "group", "aria-label": label, hidden: true });
-    const opener = button({ name, label, title, text: label, className: "opener", onclick: () => this.open(entry, panel.hidden) });
+    const opener = button({ name, label, title, text: label, className: "opener", onclick: () => this.open(entry, Boolean(panel.hidden)) });
     opener.setAttribute("aria-expanded", "false");
     const holder = html("div", { class: "menu" }, opener, panel);
     const entry = { panel, opener, fill };
@@ -64,6 +83,7 @@ class Toolbar {
     return holder;
   }
 
+  /** @param {Panel} entry @param {boolean} shown */
   open(entry, shown) {
     for (const other of this.panels) {
       const show = other === entry && shown;
@@ -72,12 +92,12 @@ class Toolbar {
       if (show) {
         other.panel.replaceChildren(...other.fill());
         this.place(other);
-        other.panel.querySelector("input, button")?.focus({ preventScroll: true });
+        fieldsOf(other)[0]?.focus({ preventScroll: true });
       }
     }
   }
 
-  /** Keeps an open panel inside the component. */
+  /** Keeps an open panel inside the component. @param {Panel} entry */
   place({ panel, opener }) {
     const root = this.view.root.getBoundingClientRect();
     const at = opener.getBoundingClientRect();
@@ -87,13 +107,15 @@ class Toolbar {
     panel.style.maxHeight = `${Math.max(160, root.bottom - at.bottom - 16)}px`;
   }
 
+  /** @param {string} name */
   refill(name) {
     const entry = this.panels.find(({ opener }) => opener.getAttribute("aria-label") === name);
     if (!entry || entry.panel.hidden) return;
-    const fields = () => [...entry.panel.querySelectorAll("input, button")];
-    const at = fields().indexOf(this.view.root.getRootNode().activeElement);
+    const focused = focusedBeside(this.view.root);
+    const at = fieldsOf(entry).findIndex((field) => field === focused);
     entry.panel.replaceChildren(...entry.fill());
-    if (at >= 0) (fields()[at] ?? fields().at(-1))?.focus({ preventScroll: true });
+    const fields = fieldsOf(entry);
+    if (at >= 0) (fields[at] ?? fields.at(-1))?.focus({ preventScroll: true });
   }
 
   /** Closes what is open; true if something was. */
@@ -114,23 +136,29 @@ class Toolbar {
   filterPanel() {
     const { view } = this;
     const { filters } = view.state;
-    const change = (changes) => view.setFilters(changes);
+    const change = (/** @type {Partial<Filters>} */ changes) => view.setFilters(changes);
+    /** @type {<V extends string>(name: string, values: [V, string, string][], chosen: V, apply: (value: V) => void) => HTMLElement} */
     const choice = (name, values, chosen, apply) =>
       html("div", { class: "segments", role: "group", "aria-label": name }, ...values.map(([value, text, title]) =>
         html("button", { type: "button", class: "segment", "aria-pressed": String(value === chosen), title, text,
           onclick: () => { apply(value); this.refill("Filter"); } })));
     const types = EDGE_TYPES.map((type, i) => {
+      /** @type {HTMLInputElement} */
       const box = html("input", { type: "checkbox", onchange: () => change({ types: filters.types.map((on, j) => (j === i ? box.checked : on)) }) });
       box.checked = filters.types[i];
       return html("label", { class: "check" }, box, html("span", { text: type === "mlp" ? "MLP" : type }));
     });
+    /** @type {(key: "from" | "to", label: string) => HTMLElement} */
     const layer = (key, label) => {
+      /** @type {HTMLInputElement} */
       const field = html("input", { type: "number", class: "number", min: 0, max: view.graph.layers - 1, value: filters[key], "aria-label": label,
         onchange: () => change({ [key]: clamp(Math.round(Number(field.value) || 0), 0, view.graph.layers - 1) }) });
       return field;
     };
+    /** @type {HTMLInputElement} */
     const least = html("input", { type: "number", class: "number wide", min: 0, step: "any", value: filters.least, "aria-label": "Minimum size of the score",
       onchange: () => change({ least: Math.max(0, Number(least.value) || 0) }) });
+    /** @type {(label: string, ...parts: Child[]) => HTMLElement} */
     const line = (label, ...parts) => html("div", { class: "line" }, html("span", { class: "line-label", text: label }), html("div", { class: "line-body" }, ...parts));
     return [
       line("Sign", choice("Sign", [["all", "all", "Both signs"], ["plus", "+ supports", "Edges with a positive score"], ["minus", "− against", "Edges with a negative score"]], filters.sign, (sign) => change({ sign }))),
@@ -148,6 +176,7 @@ class Toolbar {
     const rows = view.state.groups.map((group) => {
       const name = html("input", { type: "text", class: "text", value: group.name, "aria-label": `Name of group ${group.name}`, maxlength: 60,
         onchange: () => { view.changeGroup(group, { name: name.value.trim() || group.name }); this.refill("Groups"); } });
+      /** @type {HTMLInputElement} */
       const box = html("input", { type: "checkbox", onchange: () => view.changeGroup(group, { collapsed: box.checked }) });
       box.checked = group.collapsed;
       return html("div", { class: "group-row" }, name, html("span", { class: "muted", text: `${group.nodes.length}` }),
@@ -163,7 +192,11 @@ class Toolbar {
     save.disabled = !view.state.groups.length;
     save.title = "Download the groups, to load them again here or elsewhere";
     const file = html("input", { type: "file", accept: ".json,application/json", class: "sr-only", tabindex: -1, "aria-label": "File of groups",
-      onchange: async () => { if (file.files[0]) await view.importGroups(file.files[0]); this.refill("Groups"); } });
+      onchange: async () => {
+        const [picked] = file.files ?? [];
+        if (picked) await view.importGroups(picked);
+        this.refill("Groups");
+      } });
     const load = html("button", { type: "button", class: "text-button", text: "Import JSON", title: "Replace the groups by those of a file that was exported here", onclick: () => file.click() });
     const said = view.groupNote;
     view.groupNote = "";
@@ -172,11 +205,12 @@ class Toolbar {
       rows.length ? null : html("p", { class: "note", text: "No group yet. Pin two or more nodes (Ctrl-click, or Space on the keyboard), then group them." }),
       html("div", { class: "actions" }, make, view.roles.size ? byRole : null, save, load, file),
       said ? html("p", { class: "note said", role: "status", text: said }) : null,
-    ].filter(Boolean);
+    ].filter((part) => part !== null);
   }
 
   savePanel() {
     const { view } = this;
+    /** @type {(text: string, title: string, onclick: () => void) => HTMLElement} */
     const item = (text, title, onclick) => html("button", { type: "button", class: "menu-item", text, title, onclick: () => { this.close(); onclick(); } });
     return [
       item("Picture as SVG", "Vector graphics, with all labels and the legend", () => view.exportSvg()),
@@ -191,13 +225,13 @@ class Toolbar {
     const { view } = this;
     const { state, made } = view;
     const most = made.ranked;
-    const focused = view.root.getRootNode().activeElement;
-    if (focused !== this.slider) this.slider.value = countToSlider(state.n, most);
+    const focused = focusedBeside(view.root);
+    if (focused !== this.slider) this.slider.value = String(countToSlider(state.n, most));
     this.slider.setAttribute("aria-valuetext", `${whole(state.n)} of ${whole(most)} edges`);
-    this.number.max = most;
-    if (focused !== this.number) this.number.value = state.n;
+    this.number.max = String(most);
+    if (focused !== this.number) this.number.value = String(state.n);
     this.size.hidden = view.data.fixed === true;
-    this.menus.querySelector(".editing").hidden = !view.data.edit;
+    this.editing.hidden = !view.data.edit;
     for (const [id, tool] of Object.entries(this.tools)) tool.setAttribute("aria-pressed", String(id === state.tool));
     this.trace.setAttribute("aria-pressed", String(state.trace));
     this.trace.disabled = !state.selection && !state.trace;

@@ -1,11 +1,15 @@
+// @ts-check
 // What a node or edge says when pointed at. All text goes in through textContent.
 
+/** @type {(label: string, value: string, className?: string) => HTMLElement} */
 function tooltipRow(label, value, className = "") {
   return html("div", { class: "tip-row" }, html("span", { class: "tip-label", text: label }), html("span", { class: `tip-value ${className}`, text: value }));
 }
 
+/** @type {(score: number) => string} */
 const signClass = (score) => (score > 0 ? "plus" : score < 0 ? "minus" : "");
 
+/** @type {(graph: Graph, node: number) => string} */
 function describeKind(graph, node) {
   const kind = graph.kindOf[node];
   if (kind === "head") return `attention head ${graph.headOf[node]} of layer ${graph.layerOf[node]}`;
@@ -13,23 +17,28 @@ function describeKind(graph, node) {
   return kind === "input" ? "token and position embeddings" : "the model's output";
 }
 
+/** @type {(view: CircuitView, title: string, ids: number[], nameOf: (i: number) => string) => HTMLElement[]} */
 function edgeList(view, title, ids, nameOf) {
   if (!ids.length) return [];
   const rows = ids.slice(0, 3).map((i) => tooltipRow(nameOf(i), signed(view.scoreOf(i)), signClass(view.scoreOf(i))));
   return [html("div", { class: "tip-title", text: title }), ...rows];
 }
 
+/** @type {(view: CircuitView, node: number) => HTMLElement[]} */
 function nodeTooltip(view, node) {
   const { graph, made, result } = view;
   const role = view.roles.get(node);
   const name = html("div", { class: "tip-name", text: graph.nodes[node] });
+  /** @type {HTMLElement[]} */
   const parts = [name, html("div", { class: "tip-kind", text: describeKind(graph, node) })];
   if (role) {
     const chip = html("span", { class: "tip-chip" });
     chip.style.background = role.color;
     parts.push(html("div", { class: "tip-role" }, chip, html("span", { text: role.name })));
   }
+  /** @type {number[]} */
   const incoming = [];
+  /** @type {number[]} */
   const outgoing = [];
   for (let j = result.drawn.length - 1; j >= 0; j -= 1) {
     const i = result.drawn[j];
@@ -46,10 +55,13 @@ function nodeTooltip(view, node) {
   return parts;
 }
 
+/** @type {(view: CircuitView, i: number) => HTMLElement[]} */
 function edgeTooltip(view, i) {
   const { graph, made, data } = view;
   const name = edgeName(graph, made.source[i], made.destination[i]);
+  /** @type {(rank: number, of: number) => string} */
   const place = (rank, of) => (rank >= 0 ? `#${whole(rank + 1)} of ${whole(of)}` : "not ranked");
+  /** @type {HTMLElement[]} */
   const parts = [html("div", { class: "tip-name", text: name })];
   const kind = view.kindOf(i);
   const known = view.kinds.get(kind);
@@ -71,6 +83,7 @@ function edgeTooltip(view, i) {
   return parts;
 }
 
+/** @type {(view: CircuitView, group: PlacedGroup) => HTMLElement[]} */
 function groupTooltip(view, group) {
   const { graph } = view;
   const members = group.nodes.map((node) => graph.nodes[node]);
@@ -82,7 +95,10 @@ function groupTooltip(view, group) {
   ];
 }
 
-/** Places the tooltip beside a point of the page, inside the component. */
+/**
+ * Places the tooltip beside a point of the page, inside the component.
+ * @type {(tip: HTMLElement, root: HTMLElement, clientX: number, clientY: number) => void}
+ */
 function placeTooltip(tip, root, clientX, clientY) {
   const box = root.getBoundingClientRect();
   const width = tip.offsetWidth;

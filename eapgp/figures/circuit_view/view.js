@@ -1,20 +1,77 @@
+// @ts-check
 // The circuit view: holds the state, redraws in the browser, and tells Python what the user did.
 
 const BUS = "eapgp-circuit-view"; // window event by which linked panes follow each other
 const DRAW_LIMIT = 5000;
 const PREVIEW_LIMIT = 1500;
 const SETTLED = 250; // ms after which a change counts as a single one and not as one of a row
-const REMEMBERED = new Map(); // camera, filters and groups by key, for a view that is mounted again
+/** Camera and legend by key, for a view that is mounted again. @type {Map<string, { zoom: Zoom | null, legend: boolean }>} */
+const REMEMBERED = new Map();
 
 class CircuitView {
+  // From Python, by `update`.
+  /** @type {Component} */ component;
+  /** @type {Payload} */ data;
+  live = false; // between the first data and `destroy`
+  turn = 0;
+
+  // What the graph's dimensions decide, by `mount`.
+  /** @type {Graph} */ graph;
+  /** @type {Layout} */ layout;
+  /** @type {Scene} */ scene;
+  /** @type {Camera} */ camera;
+  /** @type {Toolbar} */ toolbar;
+  /** @type {HTMLElement} */ stage;
+  /** @type {HTMLElement} */ hint;
+  /** @type {HTMLElement} */ tip;
+  /** @type {HTMLElement} */ status;
+  /** @type {HTMLElement} */ legend;
+  /** @type {HTMLElement} */ heading;
+  /** @type {HTMLElement} */ help;
+  /** @type {ResizeObserver | undefined} */ observer;
+
+  // What the payload says of its edges.
+  /** @type {Candidates} */ made;
+  /** @type {Int32Array} */ byStrength;
+  /** @type {Map<number, Role>} */ roles;
+  /** @type {string | undefined} */ rolesText;
+  /** @type {Map<string, string>} */ kinds;
+  /** @type {Flags | null} */ truth;
+  largest = 0;
+  scale = 0;
+  otherScale = 0;
+
+  // What the user chose, and what follows from it, by `compute`.
+  /** @type {ViewState} */ state;
+  /** @type {Result} */ result;
+  /** @type {Flags} */ kept;
+  /** @type {Flags | null} */ other;
+  /** @type {PlacedGroup[]} */ placed = [];
+  /** @type {Target | null} */ hover = null;
+  hoverKey = "";
+  roving = 0; // the node in the tab order
+  groupNote = ""; // what the last import of groups came to
+  /** @type {string | undefined} */ said;
+  /** @type {string | null} */ zoomLevel = null;
+  cameraText = "";
+  quiet = false; // the camera is moved from here, not by the user
+  fallbackFull = false; // fills the page where the browser refuses its full screen
+  hintTimer = 0;
+  isStale = false;
+
+  // What Python and linked panes have heard.
+  /** @type {Record<string, string | undefined>} */ seenView = {};
+  /** @type {Map<string, { text: string, time: number }[]>} */ reported = new Map();
+  /** @type {Set<StatePart>} */ dirty = new Set();
+  /** @type {Edit | null} */ lastEdit = null;
+  /** @type {Zoom | null | undefined} */ wanted;
+  sentAt = -Infinity;
+  receiving = false;
+
+  /** @param {Component["parentElement"]} parent */
   constructor(parent) {
     this.abort = new AbortController();
     this.id = Math.random().toString(36).slice(2);
-    this.hover = null;
-    this.seenView = {};
-    this.reported = new Map();
-    this.dirty = new Set();
-    this.sentAt = -Infinity;
     this.flush = debounce(() => this.report(), 60);
     this.flushLater = debounce(() => this.report(), 600);
     this.redraw = perFrame(() => this.render());
@@ -27,20 +84,26 @@ class CircuitView {
 
   // ---- data from Python --------------------------------------------------------------------
 
+  /** @param {Component} component */
   update(component) {
     this.component = component;
-    const before = this.data;
+    const before = this.live ? this.data : null;
     const data = component.data;
-    if (!data || data === before) return this.retheme();
+    if (!data || data === before) {
+      this.retheme();
+      return;
+    }
     this.data = data;
-    const regraph = !before || ["n_layers", "n_heads", "parallel_attn_mlp"].some((key) => before.graph[key] !== data.graph[key]);
+    this.live = true;
+    const size = (/** @type {Payload} */ { graph }) => [graph.n_layers, graph.n_heads, graph.parallel_attn_mlp].join();
+    const regraph = !before || size(before) !== size(data);
     if (regraph) this.mount();
-    const edges = (payload) => [payload.source, payload.destination, payload.score, payload.extra_rank?.join(), payload.compare?.score, payload.compare?.rank];
-    if (regraph || edges(before).some((text, i) => text !== edges(data)[i])) this.setCandidates();
+    const edges = (/** @type {Payload} */ payload) => [payload.source, payload.destination, payload.score, payload.extra_rank?.join(), payload.compare?.score, payload.compare?.rank];
+    if (!before || regraph || edges(before).some((text, i) => text !== edges(data)[i])) this.setCandidates();
     this.readRoles();
     this.readKinds();
     this.scale = data.scale_max > 0 ? data.scale_max : this.largest;
-    this.otherScale = data.compare?.scale > 0 ? data.compare.scale : this.scale;
+    this.otherScale = data.compare?.scale || this.scale;
     this.applyView(data.view ?? {}, regraph);
     if (regraph) this.restore();
     this.style();
@@ -88,9 +151,9 @@ class CircuitView {
   order() {
     const { score, otherScore, count } = this.made;
     const { compare, scale_max: scale } = this.data;
-    const [unit, otherUnit] = compare?.scale > 0 && scale > 0 ? [scale, compare.scale] : [1, 1]; // sizes in one unit
+    const [unit, otherUnit] = compare?.scale && scale > 0 ? [scale, compare.scale] : [1, 1]; // sizes in one unit
     const size = new Float32Array(count);
-    for (let i = 0; i < count; i += 1) size[i] = Math.max((Math.abs(score[i]) || 0) / unit, (Math.abs(otherScore?.[i]) || 0) / otherUnit);
+    for (let i = 0; i < count; i += 1) size[i] = Math.max((Math.abs(score[i]) || 0) / unit, (Math.abs(otherScore[i]) || 0) / otherUnit);
     this.byStrength = Int32Array.from(size.keys()).sort((a, b) => size[b] - size[a] || a - b);
     this.largest = count ? size[this.byStrength[0]] : 0;
   }
@@ -99,11 +162,12 @@ class CircuitView {
     const text = JSON.stringify(this.data.roles ?? []);
     if (text === this.rolesText) return;
     this.rolesText = text;
+    /** @type {Map<number, Role>} */
     const roles = new Map();
     for (const role of this.data.roles ?? []) {
       for (const name of role.nodes) {
-        const node = this.graph.index.get(name);
-        if (node !== undefined) roles.set(node, role);
+        const node = nodeAt(this.graph, name);
+        if (node >= 0) roles.set(node, role);
       }
     }
     this.roles = roles;
@@ -113,7 +177,7 @@ class CircuitView {
   readKinds() {
     this.kinds = edgeKinds(this.data);
     const count = this.made.count;
-    const flags = (text) => {
+    const flags = (/** @type {string} */ text) => {
       const set = new Uint8Array(count);
       for (const i of new Uint32Array(bytesOf(text))) set[i] = 1;
       return set;
@@ -121,10 +185,14 @@ class CircuitView {
     this.truth = this.data.truth ? flags(this.data.truth.edges) : null;
   }
 
-  /** Takes over what Python asks for, unless it only echoes what the user did here. */
+  /**
+   * Takes over what Python asks for, unless it only echoes what the user did here.
+   * @param {WantedView} wanted
+   * @param {boolean} first
+   */
   applyView(wanted, first) {
     const { state, graph } = this;
-    const changed = (key) => {
+    const changed = (/** @type {keyof WantedView} */ key) => {
       const text = JSON.stringify(wanted[key]);
       if (wanted[key] === undefined || text === this.seenView[key]) return false;
       this.seenView[key] = text;
@@ -142,12 +210,16 @@ class CircuitView {
     if (changed("trace")) state.trace = Boolean(wanted.trace);
     if (changed("zoom")) {
       if (first) this.wanted = wanted.zoom;
-      else this.showCamera(wanted.zoom);
+      else this.showCamera(wanted.zoom ?? null);
     }
     if (!state.groups.length && this.scene.groupOf) this.setGroups([], false);
   }
 
-  /** Whether Python only sends back what was reported from here; reports up to it are done with. */
+  /**
+   * Whether Python only sends back what was reported from here; reports up to it are done with.
+   * @param {string} key
+   * @param {string} text
+   */
   isEcho(key, text) {
     const mine = this.reported.get(key) ?? [];
     const at = mine.findLastIndex((entry) => entry.text === text && Date.now() - entry.time < 10000);
@@ -155,28 +227,35 @@ class CircuitView {
     return at >= 0;
   }
 
+  /** @type {(value: Partial<Target> | null | undefined) => Target | null} */
   validSelection(value) {
     const { graph } = this;
-    if (value?.type === "node" && graph.index.has(value.name)) return { type: "node", name: value.name };
-    if (value?.type === "edge" && parseEdge(graph, value.name)) return { type: "edge", name: value.name };
-    return null;
+    const { type, name = "" } = value ?? {};
+    const valid = type === "node" ? graph.index.has(name) : type === "edge" && parseEdge(graph, name);
+    return type && valid ? { type, name } : null;
   }
 
+  /** @param {string[] | undefined} names */
   readEdges(names) {
     return (Array.isArray(names) ? names : []).filter((name) => parseEdge(this.graph, name));
   }
 
+  /** @returns {Filters} */
   noFilters(layers = this.graph.layers) {
     return { sign: "all", types: [true, true, true, true, true], from: 0, to: layers - 1, least: 0, width: "sqrt" };
   }
 
+  /** @type {(value: WantedView["filters"]) => Filters} */
   readFilters(value) {
     const base = this.noFilters();
     const last = this.graph.layers - 1;
-    const number = (entry, fallback) => (Number.isFinite(entry) ? entry : fallback);
+    const number = (/** @type {number | undefined} */ entry, /** @type {number} */ fallback) => (Number.isFinite(entry) ? Number(entry) : fallback);
+    /** @type {(boolean | string)[] | undefined} */
+    const types = Array.isArray(value?.types) ? value.types : undefined;
+    const flags = types?.length === 5 && typeof types[0] === "boolean";
     return {
-      sign: ["all", "plus", "minus"].includes(value?.sign) ? value.sign : base.sign,
-      types: Array.isArray(value?.types) ? (value.types.length === 5 && typeof value.types[0] === "boolean" ? value.types : EDGE_TYPES.map((type) => value.types.includes(type))) : base.types,
+      sign: value?.sign === "plus" || value?.sign === "minus" ? value.sign : base.sign,
+      types: types ? EDGE_TYPES.map((type, i) => (flags ? Boolean(types[i]) : types.includes(type))) : base.types,
       from: clamp(number(value?.from, 0), 0, last), to: clamp(number(value?.to, last), 0, last),
       least: Math.max(0, number(value?.least, 0)), width: value?.width === "log" ? "log" : "sqrt",
     };
@@ -188,7 +267,7 @@ class CircuitView {
   compute() {
     const edits = this.editSets(); // may append candidates
     const { graph, made, state, data } = this;
-    const prune = (chosen) => (data.prune === false ? chosen : pruneCandidates(graph, made, chosen));
+    const prune = (/** @type {Flags} */ chosen) => (data.prune === false ? chosen : pruneCandidates(graph, made, chosen));
     const chosen = chooseCandidates(made, data.fixed ? made.ranked : state.n, edits);
     const kept = prune(chosen);
     this.other = data.compare ? prune(chooseCandidates(made, state.n, edits, made.otherRank)) : null;
@@ -217,21 +296,23 @@ class CircuitView {
     this.result = { selected: countOnes(chosen), kept: countOnes(kept), other: this.other ? countOnes(this.other) : 0, visible: visible.reverse(), drawn, incoming, outgoing, ports, used };
   }
 
+  /** @returns {EditedEdges | null} */
   editSets() {
     const { state, graph } = this;
     if (!state.added.length && !state.removed.length && !state.excluded.length) return null;
-    const find = (name) => {
-      const [source, destination] = parseEdge(graph, name);
-      const at = candidateAt(graph, this.made, source, destination);
-      if (at >= 0) return at;
-      this.made = appendCandidate(graph, this.made, source, destination);
+    const find = (/** @type {string} */ name) => {
+      const at = candidateNamed(graph, this.made, name);
+      const ends = parseEdge(graph, name);
+      if (at >= 0 || !ends) return at;
+      this.made = appendCandidate(graph, this.made, ...ends);
       this.order();
       this.readKinds();
       return this.made.count - 1;
     };
-    return { added: state.added.map(find), removed: state.removed.map(find), excluded: new Set(state.excluded.map((name) => graph.index.get(name))) };
+    return { added: state.added.map(find), removed: state.removed.map(find), excluded: new Set(state.excluded.map((name) => nodeAt(graph, name))) };
   }
 
+  /** @param {number} i */
   passes(i) {
     const { filters } = this.state;
     const { graph, made } = this;
@@ -247,22 +328,21 @@ class CircuitView {
   }
 
   filtersActive() {
-    const { width: _, ...now } = this.state.filters;
-    const { width: __, ...none } = this.noFilters();
-    return JSON.stringify(now) !== JSON.stringify(none);
+    const { width } = this.state.filters;
+    return JSON.stringify(this.state.filters) !== JSON.stringify({ ...this.noFilters(), width });
   }
 
-  /** Score that an edge is drawn with: the second method's where only that one holds it. */
+  /** Score that an edge is drawn with: the second method's where only that one holds it. @param {number} i */
   scoreOf(i) {
     return this.onlyOther(i) ? this.made.otherScore[i] : this.made.score[i];
   }
 
-  /** Whether only the second method holds an edge. */
+  /** Whether only the second method holds an edge. @param {number} i */
   onlyOther(i) {
     return Boolean(this.other?.[i]) && !this.kept[i];
   }
 
-  /** Class of an edge: comparison, known circuit, or plain. */
+  /** Class of an edge: comparison, known circuit, or plain. @param {number} i */
   kindOf(i) {
     if (this.other) {
       if (!this.other[i]) return "only-a";
@@ -273,6 +353,7 @@ class CircuitView {
     return "plain";
   }
 
+  /** @type {(i: number) => Look} */
   look(i) {
     const score = this.scoreOf(i);
     return { score, kind: this.kindOf(i), width: widthOf(score, this.onlyOther(i) ? this.otherScale : this.scale, this.state.filters.width) };
@@ -286,7 +367,7 @@ class CircuitView {
     const partly = preview && result.drawn.length > PREVIEW_LIMIT;
     const count = result.drawn.length;
     stage.classList.toggle("many", count > PREVIEW_LIMIT);
-    scene.edges.style.setProperty("--edge-opacity", count > PREVIEW_LIMIT ? 0.42 : count > 300 ? 0.65 : 0.85);
+    scene.edges.style.setProperty("--edge-opacity", count > PREVIEW_LIMIT ? "0.42" : count > 300 ? "0.65" : "0.85");
     scene.drawEdges(scene.edges, made, partly ? result.drawn.slice(-PREVIEW_LIMIT) : result.drawn, (i) => this.look(i));
     if (partly) this.complete();
     this.light();
