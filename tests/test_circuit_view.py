@@ -25,12 +25,14 @@ from eapgp.figures.circuit_view import (
     Pane,
     Ranking,
     Role,
+    ViewPayload,
     assign_roles,
     build_payload,
     largest,
     view_css,
     view_js,
 )
+from eapgp.figures.circuit_view.source import FOLDER
 from eapgp.figures.pyvis_view import node_positions, pyvis_html
 from eapgp.figures.standalone import circuit_html
 from eapgp.graph import Graph
@@ -247,6 +249,13 @@ def test_one_slider_move_over_32491_candidates_is_computed_in_time(tmp_path: Pat
     sizes = [10, 100, 1000, 5000, 20_000, 32_491] * 5
     answer = in_node([{"payload": build_payload(scores), "sizes": sizes, "through": []}], tmp_path)[0]
     assert answer["spent"] < 50, f"{answer['spent']:.1f} ms per move"
+
+
+def test_the_browser_declares_the_fields_that_python_sends() -> None:
+    types = (FOLDER / "types.d.ts").read_text(encoding="utf-8")
+    body = re.search(r"^interface Payload \{\n(.*?)^\}", types, flags=re.DOTALL | re.MULTILINE)
+    assert body is not None
+    assert re.findall(r"^  (\w+)\??:", body[1], flags=re.MULTILINE) == list(ViewPayload.__annotations__)
 
 
 # ---- files that stand alone --------------------------------------------------------------------
