@@ -1,0 +1,52 @@
+"""What stands beside the code: the citation, and the links and commands of the documents that lead in."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+
+import eapgp
+from tests.conftest import ROOT
+
+REQUIRED = {"cff-version", "message", "title", "authors"}  # by the Citation File Format 1.2.0
+OF_A_REFERENCE = {"type", "title", "authors"}
+
+
+@pytest.fixture(scope="module")
+def citation() -> dict[str, Any]:
+    content = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert isinstance(content, dict)
+    return content
+
+
+def test_the_citation_is_of_this_version(citation: dict[str, Any]) -> None:
+    assert citation.keys() >= REQUIRED
+    assert (citation["cff-version"], citation["type"], citation["version"]) == ("1.2.0", "software", eapgp.__version__)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == eapgp.__version__
+    assert citation["license"] == project["license"]
+    assert [author["name"] for author in citation["authors"]] == [author["name"] for author in project["authors"]]
+
+
+def test_the_citation_names_the_paper(citation: dict[str, Any]) -> None:
+    (paper,) = citation["references"]
+    assert paper.keys() >= OF_A_REFERENCE
+    assert paper["title"].startswith("EAP-GP: ")
+    assert paper["doi"] == "10.48550/arXiv.2502.06852" and paper["url"].endswith("/2502.06852")
+    assert all(author.keys() == {"given-names", "family-names"} for author in paper["authors"])
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_what_a_document_names_is_there(name: str) -> None:
+    """Links and paths lead to files, and `make` knows its targets."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    paths = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    paths += re.findall(r"\b(?:docs|eapgp|tests|tools)/[\w./-]*\w", re.sub(r"\]\([^)]*\)", "", text))
+    assert paths and not [path for path in paths if not (ROOT / path).exists()]
+    rules = re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    targets = re.findall(r"(?:^|`)make ([a-z0-9]+)", text, flags=re.MULTILINE)
+    assert targets and set(targets) <= set(rules)
