@@ -152,7 +152,7 @@ def test_scores_by_another_intervention_are_told_apart_and_never_paired(save: Sa
 
 def test_two_runs_of_one_label_both_stay(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = save(spec_of(method="eap", options={})), save(spec_of(method="eap", options={}, seed=1))
-    monkeypatch.setattr(compare, "label_of", lambda card, context: "EAP")
+    monkeypatch.setattr(run_choice, "label_of", lambda card, context: "EAP")
     found = run_choice.named([one, two], one)
     assert list(found.values()) == [one, two] and all(name.startswith("EAP · ") for name in found)
 
