@@ -13,7 +13,7 @@ from eapgp.ui.parts import run_choice
 from eapgp.ui.parts.bound_view import picker, size_in
 from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.shell import frame
-from eapgp.ui.sidebar import panel
+from eapgp.ui.sidebar import panel, status
 
 frame.ensure()
 
@@ -25,7 +25,7 @@ shown = panel.open_panel(session)
 context = shown.card
 
 st.title("Compare", anchor=False)
-panel.say_problems(session, shown)
+status.say_problems(session, shown, shows="the runs chosen below.")
 if context is None:
     nothing_yet()
 else:

@@ -15,7 +15,7 @@ from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.parts.exports import downloads
 from eapgp.ui.parts.readout import readout
 from eapgp.ui.shell import frame
-from eapgp.ui.sidebar import panel
+from eapgp.ui.sidebar import panel, status
 
 frame.ensure()
 
@@ -33,7 +33,7 @@ else:
 
         explore.heading(card)
         edits = edit_panel.current(session, graph)
-        panel.say_problems(session, shown)
+        status.say_problems(session, shown)
         unedited = circuit_of(card, result.scores, k)
         circuit = explore.circuit_on_screen(card, result.scores, k, edits)
         with guard("The faithfulness of this circuit"):

@@ -11,7 +11,7 @@ from eapgp.ui.library.circuits import circuit_of
 from eapgp.ui.parts import run_choice
 from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.shell import frame
-from eapgp.ui.sidebar import panel
+from eapgp.ui.sidebar import panel, status
 
 frame.ensure()
 
@@ -23,7 +23,7 @@ if context is None:
     nothing_yet()
 else:
     faithfulness.heading(context)
-    panel.say_problems(session, shown)
+    status.say_problems(session, shown, shows="the runs chosen below.")
     with guard("The measurement"):
         faithfulness.follow_context(session, context)
         run_choice.adopt_finished(session)

@@ -10,7 +10,7 @@ from eapgp.ui.ground_truth import page as truth
 from eapgp.ui.parts.bound_view import bound_view, picker
 from eapgp.ui.parts.circuit_view import circuit_view
 from eapgp.ui.shell import frame
-from eapgp.ui.sidebar import panel
+from eapgp.ui.sidebar import panel, status
 
 frame.ensure()
 
@@ -19,7 +19,7 @@ shown = panel.open_panel(session)
 
 st.title("Ground truth", anchor=False)
 st.caption("How well scores find a circuit that is known: by hand in GPT-2 small, or by construction.")
-panel.say_problems(session)
+status.say_problems(session)
 with guard("The comparison"):
     with st.container(horizontal=True, vertical_alignment="bottom", key="truth-choice"):
         known = truth.choose_known(session)

@@ -8,7 +8,7 @@ from eapgp.ui.path import edge as path_edge
 from eapgp.ui.path import page as path
 from eapgp.ui.path import views as path_views
 from eapgp.ui.shell import frame
-from eapgp.ui.sidebar import panel
+from eapgp.ui.sidebar import panel, status
 
 frame.ensure()
 
@@ -20,12 +20,12 @@ if card is None:
     nothing_yet()
 elif not card.has_path:
     path.no_path(session, shown)
-    panel.say_problems(session, shown)
+    status.say_problems(session, shown)
 else:
     with guard("The path"):
         records = results.paths(card)
         path.heading(card, records)
-        panel.say_problems(session, shown)
+        status.say_problems(session, shown)
         if "gradpath" in records:
             path.overshoot(session, card, results.path_sources(card)["gradpath"], records["gradpath"])
         pair = path.choose_pair(session, card, records)

@@ -8,16 +8,17 @@ from eapgp.ui.prompts import own as prompts_own
 from eapgp.ui.prompts import page as prompts
 from eapgp.ui.prompts import views
 from eapgp.ui.shell import frame
-from eapgp.ui.sidebar import panel
+from eapgp.ui.sidebar import panel, status
 
 frame.ensure()
 
 session = Session("prompts", prompts.FIELDS)
+prompts.couple(session)
 spec = panel.open_panel(session).spec
 
 st.title("Prompts", anchor=False)
 st.caption("Pairs of a clean prompt and a corrupted twin: what the model reads, and what it answers.")
-panel.say_problems(session)
+status.say_problems(session)
 session.widget(
     "source",
     st.segmented_control,
@@ -34,7 +35,7 @@ with guard("The prompts"):
         shown = prompts.pairs_on_the_left(session, spec)
     else:
         pairs = prompts_own.own_pairs()
-        shown = prompts.own(session, spec, pairs) if pairs is not None else None
+        shown = prompts.own(session, spec, pairs) if pairs is not None else prompts.no_own_pairs()
 if shown is not None:
     with guard("What the model makes of these prompts"):
         prompts.metric_line(shown.metric)
@@ -42,6 +43,7 @@ if shown is not None:
         if seen is not None:
             prompts.readout(seen, shown.metric, len(shown.prompts))
             prompts.use(session, shown, seen)
+            prompts.hand_to_run(session, shown, seen)
         opened, tabs = session.tabs("tab", prompts.tab_labels(seen))
         with tabs[opened], guard(prompts.TABS[opened]):
             if opened == "word":

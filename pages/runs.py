@@ -8,7 +8,7 @@ from eapgp.ui.library import results
 from eapgp.ui.runs import details as runs_details
 from eapgp.ui.runs import page as runs
 from eapgp.ui.shell import frame
-from eapgp.ui.sidebar import panel
+from eapgp.ui.sidebar import status
 
 frame.ensure()
 
@@ -16,7 +16,7 @@ session = Session("runs", runs.FIELDS)
 
 st.title("Runs", anchor=False)
 st.caption("Everything that was computed: by this dashboard, by the command line, and the bundled examples.")
-panel.say_problems(session)
+status.say_problems(session)
 with guard("The library"):
     runs.live_jobs()
     runs_details.undo()

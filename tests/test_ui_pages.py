@@ -142,11 +142,64 @@ def test_settings_without_a_result_keep_the_last_picture_and_offer_to_run(open_a
     app = open_app(k="50")
     app.number_input(key="field-pairs").set_value(7).run()
     assert not app.exception
-    assert "have no result yet" in said(app)
+    assert "has no result yet" in said(app)
     button = app.button(key="run-button")
     assert button.label == "Run" and not button.disabled
     app.number_input(key="field-pairs").set_value(64).run()
     assert app.button(key="run-button").disabled
+
+
+def test_what_is_asked_and_what_is_shown_stand_side_by_side(open_app: Open) -> None:
+    app = open_app(model="gpt2", task="sva", pairs="32")
+    (box,) = app.info
+    asked, shown = box.value.split("  \n")
+    assert asked.startswith("**Asked:** EAP") and "**gpt2**" in asked and "**32 pairs**" in asked
+    assert shown.startswith("**Shown, dimmed because it is of another model:**") and "**demo**" in shown
+    assert "**64 pairs**" in shown and "Subject–verb agreement" in shown
+    same = open_app(task="sva", pairs="32")
+    assert "**Shown:**" in same.info[0].value and "**demo**" not in same.info[0].value, "only what differs is bold"
+
+
+def test_a_model_that_cannot_be_run_is_told_in_one_box_and_not_offered(open_app: Open) -> None:
+    app = open_app(model="/no/such/folder")
+    assert [box.value for box in app.info] == [] and len(app.warning) == 1
+    assert "cannot be computed: expected a folder in Hugging Face layout" in app.warning[0].value.replace("\\", "")
+    assert app.button(key="run-button").disabled
+
+
+def test_compare_claims_no_run_that_it_does_not_show(open_app: Open) -> None:
+    app = open_app("compare", seed="31", pairs="8")
+    assert "64 pairs" not in app.info[0].value and "the runs chosen below" in app.info[0].value
+
+
+def test_own_pairs_are_a_task_and_run_takes_the_pairs_on_screen(open_app: Open, tmp_path: Path) -> None:
+    app = open_app("prompts", source="own", method="eap")
+    assert app.selectbox(key="field-task").value == "own", "the task says what Run computes"
+    for _ in range(60):  # the model reads the example pairs
+        if not app.button(key="run-button").disabled:
+            break
+        time.sleep(0.5)
+        app.run()
+    app.button(key="run-button").click().run()
+    assert not app.exception
+    for _ in range(120):
+        if not any(job.live for job in map(server.job, [job.id for job in server.manager().live()]) if job):
+            break
+        time.sleep(0.5)
+    app.run()
+    (run,) = [card for card in results.shelf().cards() if not card.example]
+    assert run.n_pairs == 2 and run.run.prompts().pairs[0].clean.startswith("When Mary and John")
+    assert app.selectbox(key="field-task").value.startswith("own-") and app.button(key="run-button").disabled
+    app.selectbox(key="field-task").set_value("own").run()
+    assert app.session_state["eapgp-values"]["source"] == "own"
+    app.segmented_control(key="field-source").set_value("task").run()
+    assert app.selectbox(key="field-task").value.startswith("own-"), "back to what it was"
+
+
+def test_own_pairs_that_are_not_there_cannot_be_run_elsewhere(open_app: Open) -> None:
+    app = open_app(task="own")
+    assert not app.exception and app.button(key="run-button").disabled
+    assert "My own pairs" in app.info[0].value
 
 
 def test_a_method_without_a_path_says_what_to_do_and_does_it(open_app: Open) -> None:

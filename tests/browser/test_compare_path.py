@@ -36,6 +36,24 @@ def test_compare_opens_on_a_fresh_server_with_linked_panes(app: str, open_page: 
     until(page, lambda: "zoom=" in page.url, what="the zoom in the URL")
 
 
+def test_methods_that_were_picked_stay_while_they_are_computed(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, path="compare", query="seed=31&pairs=8")
+    picked = page.locator(".st-key-field-these [data-tag]")
+    for name in ("Mask-IG · k = 3", "EAP-GP · relative"):
+        page.locator(".st-key-field-these input").first.fill(name)
+        page.get_by_role("option", name=name, exact=True).click()
+        wait_ready(page)
+    page.keyboard.press("Escape")
+    wait_ready(page)
+    names = picked.all_inner_texts()
+    assert names == ["EAP", "EAP-IG", "Mask-IG · k = 3", "EAP-GP · relative"]
+    page.get_by_role("button", name="Compute 4 missing").click()
+    page.locator(".st-key-compare-3 .edges .edge").first.wait_for(state="attached", timeout=LONG)
+    until(page, lambda: page.locator(".st-key-compare-missing").count() == 0, what="nothing missing any more")
+    assert picked.all_inner_texts() == names
+    assert [page.locator(f".st-key-compare-{i} .heading").inner_text() for i in range(4)] == names
+
+
 def test_compare_any_pair_edge_by_edge_and_by_curve(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="compare", query="b=3&picture=sets")
     page.locator(".st-key-compare-sets .edges .edge").first.wait_for(state="attached")

@@ -45,7 +45,7 @@ def test_run_cancel_and_run_again(app: str, open_page: Callable[..., Any]) -> No
     page = open_page(app)
     choose(page, "method", "Exact patching")
     fill(page, "pairs", "400")
-    page.get_by_text("have no result yet").wait_for()
+    page.get_by_text("has no result yet").wait_for()
     run_button(page).click()
     bar = page.locator("[data-testid=stSidebar] [data-testid=stProgress]")
     bar.wait_for()

@@ -13,6 +13,7 @@ from typing import Any
 
 import streamlit as st
 
+from eapgp.attribution.registry import METHODS
 from eapgp.errors import EapgpError
 from eapgp.runs.canonical import content_key
 from eapgp.runs.spec import RunSpec
@@ -86,12 +87,17 @@ def _methods(spec: RunSpec, context: RunInfo) -> Offered:
     offers = [(method, dict(options)) for method, options in run_choice.OFFERS]
     offers.append((spec.method, dict(spec.options)))
     offers += [(card.method, dict(card.options)) for card in results.comparable(context)]
+    offers += [(name, _usual_options(name)) for name in METHODS if name not in {method for method, _ in offers}]
     made = []
     for method, options in offers:
         asked = settings.with_method(spec, method, _settled(method, options))
         other = f" · {asked.intervention}" if asked.intervention != spec.intervention else ""
         made.append((_slug(method, options), variant(method, options) + other, asked))
     return made
+
+
+def _usual_options(method: str) -> dict[str, Any]:
+    return {name: value for name, value in METHODS[method].settings({}).items() if value is not None}
 
 
 def _settled(method: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -227,15 +233,12 @@ def _pick(session: Session, axis: str, offered: dict[str, Proposal]) -> tuple[st
     session.settle("these", kept, f"some of {', '.join(list(offered)[:12])}")
     session.usual("these", usual(list(offered.values())))
 
-    def name(key: str) -> str:
-        return offered[key].label + ("" if offered[key].card is not None else " · not computed yet")
-
     chosen = session.widget(
         "these",
         st.multiselect,
         f"{AXES[axis]} side by side",
         options=list(offered),
-        format_func=name,
+        format_func=lambda key: offered[key].label,  # labels stay: one that changes would be another option
         max_selections=run_choice.MOST_RUNS,
         placeholder="Pick two to four",
     )

@@ -24,7 +24,7 @@ from eapgp.ui.library.own_prompts import PromptStore, safe_name
 from eapgp.ui.prompts.jobs import Seen, see_work
 from eapgp.ui.sidebar import settings
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
-from eapgp.ui.sidebar.settings import NAMES, metric_of, own_prompts
+from eapgp.ui.sidebar.settings import NAMES, OWN, metric_of, own_prompts
 
 SOURCES = {"task": "As set on the left", "own": "My own pairs"}
 TABS = {
@@ -68,10 +68,32 @@ FIELDS = (
 )
 
 
+def couple(session: Session) -> None:
+    """Make the source of the pairs and the task of the settings say one thing; what was changed last decides.
+
+    My own pairs and the task "My own pairs…" are the same, so that Run computes the pairs that are on screen.
+    """
+    before = st.session_state.get(_COUPLED, ("task", ""))
+    source, task = str(session["source"]), str(session["task"])
+    if (source == "own") != (task == OWN):
+        source_moved = source != before[0]
+        own_now = source == "own" if source_moved else task == OWN
+        session["source"] = "own" if own_now else "task"
+        if own_now != (task == OWN):
+            session["task"] = OWN if own_now else st.session_state.get(_TASK_BEFORE, "ioi")
+    if session["task"] != OWN:
+        st.session_state[_TASK_BEFORE] = session["task"]
+    st.session_state[_COUPLED] = (session["source"], session["task"])
+
+
 def tab_labels(seen: Seen | None) -> dict[str, str]:
     """The tabs; the one of pairs that cannot be used says how many there are."""
     count = len(seen.problems) if seen is not None else 0
     return TABS | ({"problems": f"{TABS['problems']} ({count:,})"} if count else {})
+
+
+_COUPLED = "eapgp-prompts-coupled"  # source and task as they were last
+_TASK_BEFORE = "eapgp-prompts-task"  # the task before it was My own pairs
 
 
 @dataclass(frozen=True)
@@ -108,6 +130,11 @@ def own(session: Session, spec: RunSpec, prompts: PromptSet) -> Shown:
     """Pairs that were typed, pasted or uploaded."""
     metric = prompts.metric if session["metric"] == "task" else str(session["metric"])
     return Shown(spec, prompts, metric, True, _digest(prompts))
+
+
+def no_own_pairs() -> None:
+    """Nothing was typed, pasted or uploaded: Run has nothing to take."""
+    settings.set_own_pairs(None)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -200,6 +227,13 @@ def chosen_pairs(seen: Seen, *, right: bool) -> PromptSet:
     return replace(seen.ready, pairs=tuple(keep))
 
 
+def hand_to_run(session: Session, shown: Shown, seen: Seen) -> None:
+    """Tell the sidebar which pairs Run takes while the task is My own pairs: those that Use takes."""
+    if shown.own:
+        wanted = chosen_pairs(seen, right=session["right"])
+        settings.set_own_pairs(replace(wanted, task=safe_name(_name_of(session, shown))) if len(wanted) else None)
+
+
 def use(session: Session, shown: Shown, seen: Seen) -> None:
     """The row that leads on: which pairs, under which name, scored by what."""
     if not seen.used:
@@ -243,15 +277,19 @@ def use(session: Session, shown: Shown, seen: Seen) -> None:
         st.rerun()
 
 
+def _name_of(session: Session, shown: Shown) -> str:
+    """The name under which pairs are kept: the one given, else one that tells where they are from."""
+    name = session["name"] or _usual_name(shown)
+    return f"{safe_name(name)}-right" if session["right"] and not session["name"] else name
+
+
 def _usual_name(shown: Shown) -> str:
     return shown.prompts.task if shown.prompts.task != "custom" else ""
 
 
 def _keep(session: Session, shown: Shown, wanted: PromptSet) -> dict[str, Any]:
     """Keep the pairs; the settings that name them."""
-    name = session["name"] or _usual_name(shown)
-    if session["right"] and not session["name"]:
-        name = f"{safe_name(name)}-right"
+    name = _name_of(session, shown)
     kept = PromptStore(results.shelf().library.home).add(wanted, name=name)
     return {"task": kept.id, "right": False, "row": 1, "name": ""}
 

@@ -14,20 +14,22 @@ import streamlit as st
 
 from eapgp.errors import EapgpError
 from eapgp.runs.spec import RunSpec
-from eapgp.ui.base.draw import plain
 from eapgp.ui.base.fields import Field, text
 from eapgp.ui.base.names import STEPS, blurb, draws_noise, metric_title, option_names, short_name, usual_steps, variant
+from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.jobs.polling import poll
 from eapgp.ui.jobs.progress import progress_text, stop_button
-from eapgp.ui.library import consent, measure, results
+from eapgp.ui.library import measure, results
+from eapgp.ui.library.own_prompts import PromptStore
 from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.sidebar import settings
 from eapgp.ui.sidebar.settings import (
     FIELDS,
     NAMES,
+    OWN,
     SPLITS,
     dtype_names,
     intervention_names,
@@ -35,6 +37,7 @@ from eapgp.ui.sidebar.settings import (
     metric_names,
     metric_of,
     model_problem,
+    own_pairs_now,
     own_prompts,
     prompt_names,
     prompts_title,
@@ -173,8 +176,10 @@ def _prompt_settings(session: Session) -> None:
     """Which pairs a task makes; pairs of one's own are used as they are."""
     from eapgp.tasks import TASKS
 
-    if own_prompts(session["task"]) is not None:
+    if session["task"] == OWN or own_prompts(session["task"]) is not None:
         st.caption("Pairs of your own; the Prompts page shows them.")
+        if session["task"] == OWN and session.page != "prompts":
+            st.page_link(page_file("prompts"), label="Make them on Prompts", icon=":material/edit_note:")
         if session["seed"] or draws_noise(session["method"]):
             session.widget("seed", st.number_input, "Seed", min_value=0, max_value=2**31 - 1, step=1)
         return
@@ -275,6 +280,7 @@ def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView
     job_id = f"run-{spec.key()}"
     job = server.job(job_id)
     waiting = job is not None and job.live
+    hindrance = _hindrance(session, spec)
     if not waiting:
         pressed = st.button(
             "Computed" if answered else "Run",
@@ -282,12 +288,13 @@ def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView
             type="primary",
             width="stretch",
             icon=":material/check:" if answered else ":material/play_arrow:",
-            disabled=answered,
-            help="This result is in the library and on screen. Change a setting to compute another."
-            if answered
-            else "Compute this in the background. You can go on browsing; closing the tab loses nothing.",
+            disabled=answered or bool(hindrance),
+            help=hindrance or (_COMPUTED if answered else _RUN),
         )
         if pressed:
+            if session["task"] == OWN:
+                spec = _kept_now(session, spec)
+                job_id = f"run-{spec.key()}"
             label = f"{variant(spec.method, spec.options)} on {spec.task}"
             job = server.job(measure.submit_run(spec, label))
             session["job"], session["run"] = job_id, ""  # a run that was opened by its id gives way to the new one
@@ -301,34 +308,28 @@ def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView
     return job
 
 
+_COMPUTED = "This result is in the library and on screen. Change a setting to compute another."
+_RUN = "Compute this in the background. You can go on browsing; closing the tab loses nothing."
+
+
+def _hindrance(session: Session, spec: RunSpec) -> str:
+    """Why nothing can be run as the settings are, or ""."""
+    if problem := model_problem(spec.model):
+        return f"This model cannot be run: {problem}."
+    if session["task"] == OWN and own_pairs_now() is None:
+        return "Type, paste or upload pairs on the Prompts page first; Run takes the ones shown there."
+    return ""
+
+
+def _kept_now(session: Session, spec: RunSpec) -> RunSpec:
+    """The spec with the pairs that the Prompts page shows, which are kept and become the task of the settings."""
+    pairs = own_pairs_now()
+    assert pairs is not None
+    kept = PromptStore(results.shelf().library.home).add(pairs)
+    session.later(task=kept.id, source="task")
+    return replace(spec, task=kept.name, task_options={}, prompts_file=str(kept.path), n_pairs=None, split="all")
+
+
 def _progress(job: JobView) -> None:
     st.progress(job.fraction, text=progress_text(job))
     stop_button(job, key="cancel-button", width="stretch")
-
-
-def say_problems(session: Session, panel: Panel | None = None) -> None:
-    """What was wrong with the link, what failed, and whether the picture lags behind the settings."""
-    session.tell()
-    if panel is None:
-        return
-    if panel.job is not None and panel.job.state == "failed":
-        st.error(panel.job.message, icon=":material/error:", title="The computation failed")
-    elif panel.job is not None and panel.job.state == "cancelled" and not panel.answers:
-        st.info("Cancelled. Press Run to start again.", icon=":material/cancel:")
-    model = panel.spec.model
-    if problem := model_problem(model):
-        st.warning(f"Model {plain(repr(model))}: {plain(problem)}.", icon=":material/error:")
-    if panel.card is not None and not panel.answers:
-        fetched = "" if consent.at_hand(model) else " (its model is fetched from Hugging Face first)"
-        pairs = f" with {panel.card.n_pairs:,} pairs" if panel.card.n_pairs else ""
-        if problem:
-            state = "have no result."
-        elif panel.job is not None and panel.job.live:
-            state = f"are being computed{fetched}; the bar on the left tells how far."
-        else:
-            state = f"have no result yet: press **Run** to compute it{fetched}."
-        st.info(
-            f"The settings on the left {state} "
-            f"Meanwhile this shows {' · '.join(panel.card.told)} on {panel.card.task}{pairs}.",
-            icon=":material/hourglass_empty:",
-        )

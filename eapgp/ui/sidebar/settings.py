@@ -13,6 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import streamlit as st
+
+from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.fields import Field, choice, integer, text
 from eapgp.ui.base.names import edge_names, option_names
@@ -24,6 +27,8 @@ STEP_RULES = ("relative", "unit")
 _PATH_STARTS = ("/", "~", ".")
 _HUB_ID = re.compile(r"[\w.\-]{1,96}/[\w.\-]{1,96}")
 _ONE_LINE = re.compile(r"[^\x00-\x1f]{1,300}")
+OWN = "own"  # the task of pairs that are being made on the Prompts page
+_OWN_PAIRS = "eapgp-own-pairs"
 SPLITS = {"all": "All prompts", "train": "Trained on", "test": "Held out"}
 
 
@@ -35,8 +40,21 @@ def task_names() -> list[str]:
 
 
 def prompt_names() -> list[str]:
-    """What the prompts may come from: the tasks, then the pairs of one's own by their ids."""
-    return [*task_names(), *(kept.id for kept in PromptStore().all())]
+    """What the prompts may come from: the tasks, then the pairs of one's own by their ids, then those being made."""
+    return [*task_names(), *(kept.id for kept in PromptStore().all()), OWN]
+
+
+def own_pairs_now() -> PromptSet | None:
+    """The pairs that the Prompts page shows under My own pairs in this session, as a run would take them."""
+    return st.session_state.get(_OWN_PAIRS)
+
+
+def set_own_pairs(pairs: PromptSet | None) -> None:
+    """Say what Run takes while the task is `OWN`; the page runs once more where that has changed."""
+    before = own_pairs_now()
+    st.session_state[_OWN_PAIRS] = pairs
+    if (before is None) != (pairs is None) or (before is not None and pairs is not None and before != pairs):
+        st.rerun()
 
 
 def own_prompts(task: str) -> KeptPrompts | None:
@@ -48,6 +66,8 @@ def prompts_title(task: str) -> str:
     """How lists show a task or a set of own pairs."""
     from eapgp.tasks import TASKS
 
+    if task == OWN:
+        return "My own pairs…"
     kept = own_prompts(task)
     return kept.title if kept is not None else TASKS[task].title if task in TASKS else task
 
@@ -321,6 +341,9 @@ def metric_of(values: Mapping[str, Any]) -> str:
 
     if values["metric"] != "task":
         return str(values["metric"])
+    if values["task"] == OWN:
+        pairs = own_pairs_now()
+        return pairs.metric if pairs is not None else "logit-diff"
     kept = own_prompts(str(values["task"]))
     return kept.read().metric if kept is not None else TASKS[str(values["task"])].metric
 
