@@ -23,6 +23,7 @@ with guard("The library"):
     query, show = runs.controls(session)
     cards = runs.matching(results.shelf().cards(), query, show)
     runs.listings(session, cards, runs.files_matching(query, show), show, query)
+    runs_details.unreadable()
 with guard("The selection"):
     runs_details.selection(session)
 with guard("The import"):

@@ -11,6 +11,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,9 +90,31 @@ def _short(error: BaseException) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    """SHA-256 of a file's bytes; "no file" where there is none."""
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except FileNotFoundError:
+        return "no file"
+
+
+def known_hash(path: Path) -> str:
+    """`file_hash`, taken once per process while the file stays as it is."""
+    return _hash_once(path, *file_stamp(path))
+
+
+def file_stamp(path: Path) -> tuple[int, ...]:
+    """What changes when a file does: inode, size and times; empty where there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return ()
+    return about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+
+
+@lru_cache(maxsize=100_000)
+def _hash_once(path: Path, *stamp: int) -> str:
+    return file_hash(path)
 
 
 def folder_size(folder: Path) -> int:

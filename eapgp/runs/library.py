@@ -29,6 +29,7 @@ from eapgp.runs.files import (
     remove_folder,
     sync_folder,
     temporary_folder,
+    twice,
 )
 from eapgp.runs.request import request_key
 from eapgp.runs.run import RUN_FILE, Run, fill_run, is_partial, open_run
@@ -88,7 +89,7 @@ class RunLibrary:
 
     def _whole(self, key: str) -> Run | None:
         try:
-            return open_run(self.runs / key)
+            return open_sound(self.runs / key)
         except RunError:
             return None
 
@@ -159,24 +160,26 @@ class RunLibrary:
     def list(self, query: str | None = None) -> Summaries:
         """Summaries of the readable runs, newest first; `query` as in `RunSummary.matches`."""
         found = []
-        for folder in self._folders():
+        for folder in self.folders():
             with contextlib.suppress(RunError):
+                open_sound(folder)
                 found.append(summarise(folder))
         if query:
             found = [summary for summary in found if summary.matches(query)]
         return sorted(found, key=lambda summary: (summary.created, summary.id), reverse=True)
 
     def problems(self) -> Problems:
-        """Run folders that cannot be read, with the reason."""
+        """Run folders that cannot be read or were altered, with the reason."""
         bad = []
-        for folder in self._folders():
+        for folder in self.folders():
             try:
-                open_run(folder)
+                open_sound(folder)
             except RunError as error:
                 bad.append((folder, str(error)))
         return bad
 
-    def _folders(self) -> Paths:
+    def folders(self) -> Paths:
+        """The folders of the library's runs, readable or not."""
         try:
             return sorted(path for path in self.runs.iterdir() if path.is_dir())
         except FileNotFoundError:
@@ -204,7 +207,7 @@ class RunLibrary:
         )
 
     def _named(self, name: str) -> Paths:
-        by_prefix = [path for path in self._folders() if len(name) >= SHORTEST_PREFIX and path.name.startswith(name)]
+        by_prefix = [path for path in self.folders() if len(name) >= SHORTEST_PREFIX and path.name.startswith(name)]
         return by_prefix or [summary.path for summary in self.list() if name and summary.name == name]
 
     def rename(self, text: str | Path, name: str) -> Run:
@@ -283,7 +286,7 @@ class RunLibrary:
 
     def _remove_partial(self, older_than: float) -> int:
         freed = 0
-        for folder in self._folders():
+        for folder in self.folders():
             for path in folder.iterdir():
                 with contextlib.suppress(OSError):
                     about = path.stat()
@@ -298,7 +301,7 @@ class RunLibrary:
         while not place.exists() and place != place.parent:
             place = place.parent
         return {
-            "runs": len(self._folders()),
+            "runs": len(self.folders()),
             "bytes": folder_size(self.runs),
             "trash_bytes": folder_size(self.trash),
             "unfinished_bytes": folder_size(self.temporary),
@@ -323,3 +326,14 @@ class RunLibrary:
             return [self.adopt(folder) for folder in read_archive(Path(source), temporary)]
         finally:
             remove_folder(temporary)
+
+
+def open_sound(folder: Path) -> Run:
+    """A run whose scores and prompts are as they were stored. Errors: RunError."""
+
+    def read() -> Run:
+        run = open_run(folder)
+        run.check()
+        return run
+
+    return twice(read)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -34,6 +34,7 @@ from eapgp.runs.files import (
     REPAIR,
     file_hash,
     folder_size,
+    known_hash,
     locked,
     read_json,
     remove_folder,
@@ -93,13 +94,13 @@ class Run:
         return self.meta["name"]
 
     def scores(self) -> EdgeScores:
-        """The edge scores alone."""
+        """The edge scores alone. Errors: as `attribution`."""
         return arrays.edge_scores(self.record, self._arrays(SCORES_FILE), self.path / SCORES_FILE)
 
     def attribution(self) -> Attribution:
         """The whole result, bit for bit as it was computed.
 
-        Errors: RunError naming the damaged file.
+        Errors: RunError naming the damaged or altered file.
         """
         paths = self._arrays(PATH_FILE) if self.record.get("paths") else {}
         try:
@@ -124,6 +125,7 @@ class Run:
         expected = self.record["request"].get("prompts", {}).get("hash")
         if expected != prompts.hash:
             raise RunError(f"{path}: expected pairs with hash {expected}, got {prompts.hash}; {REPAIR}")
+        self._check(PROMPTS_FILE, known_hash)
         return prompts
 
     def evaluation(self) -> dict[str, Any]:
@@ -153,6 +155,14 @@ class Run:
         """Bytes on disk."""
         return folder_size(self.path)
 
+    def check(self) -> None:
+        """Check scores and prompts against their stored hashes, once per process while the files stay as they are.
+
+        The paths, which may be large, are checked when they are read. Errors: RunError naming the altered file.
+        """
+        for name in (PROMPTS_FILE, SCORES_FILE):
+            self._check(name, known_hash)
+
     def verify(self) -> None:
         """Check every immutable file against its stored hash, and the name against the request.
 
@@ -163,16 +173,28 @@ class Run:
     def _verify(self) -> None:
         if request_key(self.record["request"]) != self.id:
             raise RunError(f"{self.path / RUN_FILE}: expected the request's hash {self.id}, got another; {REPAIR}")
-        for name, about in self.record["files"].items():
-            found = file_hash(self.path / name) if (self.path / name).is_file() else "no file"
-            if found != about["sha256"]:
-                raise RunError(
-                    f"{self.path / name}: expected SHA-256 {about['sha256'][:12]}…, got {found[:12]}; {REPAIR}"
-                )
+        for name in self.record["files"]:
+            self._check(name, file_hash)
+
+    def _check(self, name: str, hash_of: Callable[[Path], str]) -> None:
+        came, wanted = hash_of(self.path / name), _stored_hash(self.record, name)
+        if came == wanted:
+            return
+        now = read_json(self.path / RUN_FILE)  # another process may have replaced the run since it was opened
+        if came != _stored_hash(now, name):
+            raise RunError(
+                f"{self.path / name}: expected SHA-256 {wanted[:12]}…, got {came[:12]}; it was altered: {REPAIR}"
+            )
 
     def _arrays(self, file: str) -> arrays.Arrays:
         path = self.path / file
-        return migrate_arrays(arrays.read_arrays(path), file, self.record["read_version"], path)
+        values = migrate_arrays(arrays.read_arrays(path), file, self.record["read_version"], path)
+        self._check(file, known_hash)
+        return values
+
+
+def _stored_hash(record: Mapping[str, Any], name: str) -> str:
+    return str(record.get("files", {}).get(name, {}).get("sha256", "none"))
 
 
 def _pair(values: Mapping[str, Any]) -> PromptPair:
@@ -316,6 +338,7 @@ def copy_run(run: Run, folder: str | Path) -> Run:
     target = Path(folder).absolute()
     if target == run.path.absolute():
         return run
+    run.verify()
     check_target(target)
     temporary = temporary_folder(target.parent, f".{target.name}")
     try:

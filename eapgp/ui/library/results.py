@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from eapgp.attribution.result import Attribution, PathRecord
+from eapgp.errors import RunError
 from eapgp.runs.bundled import examples_folder
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import open_run
@@ -26,8 +27,15 @@ def _attribution(path: str, run_id: str) -> Attribution:
 
 
 def attribution(card: RunInfo) -> Attribution:
-    """The result of a run, read once and kept (32 at most)."""
-    return _attribution(str(card.run.path), card.id)
+    """The result of a run, read once and kept (32 at most).
+
+    Errors: RunError where it is damaged or was altered; the run is set aside then.
+    """
+    try:
+        return _attribution(str(card.run.path), card.id)
+    except RunError as error:
+        shelf().set_aside(card, str(error))
+        raise
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -1,27 +1,30 @@
 """The runs that can be shown without computing: the bundled examples and the user's library.
 
-A `RunInfo` is one run as the pages list it, from its run.json alone. The shelf reads every run.json
-once and looks for new folders each time it is asked, so runs made by the command line or by
-another tab appear by themselves.
+A `RunInfo` is one run as the pages list it, from its run.json alone. The shelf reads a run once, holds its scores
+against their hash, and looks for new and changed folders each time it is asked: runs made by the command line or by
+another tab appear by themselves, and altered ones are set aside.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from eapgp.errors import EapgpError, RunError
 from eapgp.graph import Graph
+from eapgp.runs.arrays import SCORES_FILE
 from eapgp.runs.canonical import content_key
 from eapgp.runs.describe import PATCHING, prompt_conditions, usual_task_options
+from eapgp.runs.files import file_stamp
 from eapgp.runs.imported import METHOD
-from eapgp.runs.library import RunLibrary
-from eapgp.runs.run import RUN_FILE, Run, open_run
+from eapgp.runs.library import RunLibrary, open_sound
+from eapgp.runs.run import RUN_FILE, Run
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+from eapgp.runs.summary import summarise
 from eapgp.ui.base.names import variant
 from eapgp.ui.library.own_prompts import PromptStore
 
@@ -182,24 +185,47 @@ def _asked_prompts(spec: RunSpec, known: str) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """A run folder as it was when it was read; `problem` says why there is no card."""
+
+    stamp: tuple[tuple[int, ...], ...]
+    card: RunInfo | None
+    problem: str = ""
+
+
 class Shelf:
-    """Examples first, then the library."""
+    """Examples first, then the library. A run that cannot be read or was altered is set aside, the others go on."""
 
     def __init__(self, library: RunLibrary, examples: Path | None) -> None:
         self.library = library
         self._examples = examples
-        self._cards: dict[Path, RunInfo] = {}
-        self._broken: set[Path] = set()
+        self._entries: dict[Path, _Entry] = {}
         self._lock = threading.Lock()
 
     def cards(self) -> list[RunInfo]:
         """All readable runs: the examples by name, then the library's, newest first."""
-        with self._lock:
-            self._refresh()
-            cards = list(self._cards.values())
+        cards = [entry.card for entry in self._refreshed().values() if entry.card is not None]
         examples = sorted((card for card in cards if card.example), key=lambda card: card.run.path.name)
         own = [card for card in cards if not card.example]
         return examples + sorted(own, key=lambda card: str(card.record["created"]), reverse=True)
+
+    def problems(self) -> list[tuple[Path, str]]:
+        """The folders that were set aside, with the reason."""
+        return sorted((folder, entry.problem) for folder, entry in self._refreshed().items() if entry.card is None)
+
+    def absence(self, run_id: str) -> str:
+        """Why there is no run of this id, to follow its name."""
+        aside = (problem for folder, problem in self.problems() if folder.name.startswith(run_id))
+        problem = next(aside, "")
+        return f"which was set aside: {problem}" if problem else "which is not in this library."
+
+    def set_aside(self, card: RunInfo, problem: str) -> None:
+        """List a run as unreadable until its files change."""
+        with self._lock:
+            entry = self._entries.get(card.run.path)
+            if entry is not None:
+                self._entries[card.run.path] = replace(entry, card=None, problem=problem)
 
     def find(self, key: str) -> RunInfo | None:
         """The run that answers a question (see `asked_key`), the user's own before an example, or None."""
@@ -212,24 +238,31 @@ class Shelf:
         exact = [card for card in found if card.id == run_id]
         return exact[0] if exact else (found[0] if len({card.id for card in found}) == 1 else None)
 
-    def _refresh(self) -> None:
-        present = {}
-        for root, example in ((self._examples, True), (self.library.runs, False)):
-            if root is None or not root.is_dir():
-                continue
-            for folder in root.iterdir():
-                if folder not in self._broken and (folder / RUN_FILE).is_file():
-                    present[folder] = example
-        self._cards = {folder: card for folder, card in self._cards.items() if folder in present}
-        for folder, example in present.items():
-            if folder not in self._cards:
-                try:
-                    self._cards[folder] = _card(open_run(folder), example)
-                except RunError:
-                    self._broken.add(folder)
+    def _refreshed(self) -> Mapping[Path, _Entry]:
+        with self._lock:
+            entries = {}
+            for folder, example in self._folders():
+                stamp = file_stamp(folder / RUN_FILE), file_stamp(folder / SCORES_FILE)
+                entry = self._entries.get(folder)
+                entries[folder] = entry if entry and entry.stamp == stamp else _read(folder, example, stamp)
+            self._entries = entries
+            return entries
+
+    def _folders(self) -> Iterator[tuple[Path, bool]]:
+        if self._examples is not None and self._examples.is_dir():
+            yield from ((file.parent, True) for file in self._examples.glob(f"*/{RUN_FILE}"))
+        yield from ((folder, False) for folder in self.library.folders())
+
+
+def _read(folder: Path, example: bool, stamp: tuple[tuple[int, ...], ...]) -> _Entry:
+    try:
+        return _Entry(stamp, _card(open_sound(folder), example))
+    except RunError as error:
+        return _Entry(stamp, None, str(error))
 
 
 def _card(run: Run, example: bool) -> RunInfo:
+    summarise(run.path)  # a record that lacks something is told here, not on a page
     spec = run.spec or RunSpec(task=str(run.request.get("task") or "custom"))
     metric, options = str(run.request["metric"]), dict(run.record["options"])
     known = str(run.request["prompts"]["hash"])

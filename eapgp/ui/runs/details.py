@@ -160,6 +160,29 @@ def _zip(cards: Sequence[RunInfo]) -> None:
     )
 
 
+def unreadable() -> None:
+    """Runs that were set aside, with the reason and a way to the trash."""
+    shelf = results.shelf()
+    problems = shelf.problems()
+    if not problems:
+        return
+    st.subheader(f"Unreadable · {len(problems)}", anchor=False)
+    for folder, problem in problems:
+        left, right = st.columns([5, 1], vertical_alignment="center")
+        left.error(plain(problem), icon=":material/error:", title=plain(folder.name))
+        own = folder.parent == shelf.library.runs
+        if own and right.button(
+            "Delete",
+            key=f"unreadable-{folder.name}",
+            icon=":material/delete:",
+            width="stretch",
+            help="Move to the trash; can be undone.",
+        ):
+            shelf.library.delete(folder.name)
+            st.session_state[_GONE] = [folder.name]
+            st.rerun()
+
+
 def _delete(cards: Sequence[RunInfo], files: Sequence[ScoreFile]) -> None:
     if not cards and not files:
         return

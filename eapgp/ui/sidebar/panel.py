@@ -108,7 +108,7 @@ def _adopt_run(session: Session) -> None:
         return
     card = results.shelf().get(run_id)
     if card is None:
-        session.complain(f"The link names run {run_id}, which is not in this library. Showing another one.")
+        session.complain(f"The link names run {run_id}, {results.shelf().absence(run_id)} Showing another one.")
         session["run"] = ""
         return
     values = {name: session[name] for name in NAMES}
