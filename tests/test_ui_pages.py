@@ -218,7 +218,7 @@ def test_an_overshooting_path_is_followed_anew_at_one_click(open_app: Open) -> N
     assert app.number_input(key="field-steps").value == 10
     jobs = server.manager().live()
     assert {job.label for job in jobs} >= {"EAP-GP · relative · k = 10 on ioi", "EAP-IG · k = 10 on ioi"}
-    assert "are being computed" in said(app) and "press" not in said(app)
+    assert "is being computed" in said(app) and "press" not in said(app)
     for job in jobs:
         server.manager().cancel(job.id)
 
