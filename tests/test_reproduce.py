@@ -14,8 +14,8 @@ from eapgp.cli import main
 from eapgp.errors import ModelError
 from eapgp.runs import RunLibrary
 from eapgp.study.published import PUBLISHED, SIZES, published
-from eapgp.study.reproduce import (
-    GRID,
+from eapgp.study.reproduce import GRID, grid, protocol, run_protocol, write_reproduction
+from eapgp.study.reproduce_rows import (
     HIGHER,
     LOWER,
     METHODS,
@@ -24,11 +24,8 @@ from eapgp.study.reproduce import (
     TASKS,
     TOLERANCE,
     UNPUBLISHED,
-    grid,
-    protocol,
-    reproduce,
+    Asked,
     verdict,
-    write_reproduction,
 )
 from eapgp.study.worker import Worker
 
@@ -80,16 +77,16 @@ def test_verdicts(low: float | None, high: float | None, known: float | None, ex
 
 
 def test_the_protocol_is_the_papers() -> None:
-    study = protocol("gpt2", exact=True)
+    study = protocol(Asked("gpt2", exact=True))
     assert {cell.spec.task for cell in study.cells} == set(TASKS)
     assert {cell.spec.method for cell in study.cells} == set(METHODS)
     (gp, *_) = [cell for cell in study.cells if cell.spec.method == "eap-gp"]
     assert dict(gp.spec.options) == {"steps": 5, "step": "unit", "objective": "all"}
     (evaluation,) = gp.evaluations
     assert evaluation.question.rule == "greedy" and evaluation.question.sizes == GRID and evaluation.manual
-    assert "exact" not in {cell.spec.method for cell in protocol("gpt2").cells}
-    assert "exact" in {cell.spec.method for cell in protocol("demo").cells}
-    assert {cell.spec.task for cell in protocol("demo", limit=2).cells} == set(TASKS[:2])
+    assert "exact" not in {cell.spec.method for cell in protocol(Asked("gpt2")).cells}
+    assert "exact" in {cell.spec.method for cell in protocol(Asked("demo")).cells}
+    assert {cell.spec.task for cell in protocol(Asked("demo", limit=2)).cells} == set(TASKS[:2])
 
 
 def test_another_graph_is_run_at_the_same_shares() -> None:
@@ -103,7 +100,7 @@ def test_without_weights_every_cell_says_not_run(tmp_path: Path, capsys: pytest.
         raise ModelError("model 'gpt2': no weights here.")
 
     library = RunLibrary(tmp_path)
-    result = reproduce("gpt2", library, worker=Worker(library, model_loader=absent))
+    result = run_protocol(Asked("gpt2"), library, worker=Worker(library, model_loader=absent))
     assert {row.verdict for row in result.rows} == {NOT_RUN} and all(row.value is None for row in result.rows)
     assert result.verdicts()[NOT_RUN] == len(result.rows) == 6 * 4 * len(GRID)
     assert "no weights here" in result.remarks[0]
@@ -160,7 +157,7 @@ def test_a_folder_of_gpt2s_shape_is_compared_only_if_it_behaves_like_gpt2(tmp_pa
     from types import SimpleNamespace
 
     from eapgp.study.published import BASELINES, behaves_like_gpt2_small, is_gpt2_small, nearest_share
-    from eapgp.study.reproduce import Asked, compare
+    from eapgp.study.reproduce import compare
 
     folder = tmp_path / "weights"
     folder.mkdir()

@@ -13,16 +13,9 @@ from streamlit.testing.v1 import AppTest
 from eapgp.errors import Cancelled
 from eapgp.places import bundled
 from eapgp.runs import RunLibrary
-from eapgp.study.reproduce import Asked, not_run, protocol
-from eapgp.study.reproduce_result import (
-    BUNDLED_FILE,
-    NOT_RUN,
-    REPRODUCED,
-    UNPUBLISHED,
-    Reproduction,
-    Row,
-    read_reproduction,
-)
+from eapgp.study.reproduce import not_run, protocol
+from eapgp.study.reproduce_result import BUNDLED_FILE, Reproduction, read_reproduction
+from eapgp.study.reproduce_rows import NOT_RUN, REPRODUCED, UNPUBLISHED, Asked, Row
 from eapgp.ui.jobs.workshop import Workshop
 from eapgp.ui.paper import jobs as paper_work
 
@@ -130,7 +123,7 @@ def test_an_own_outcome_is_found_where_the_command_line_keeps_it(open_page: Open
 
 def test_the_job_keeps_its_outcome_and_the_board_says_how_far_it_is(tmp_path: Path) -> None:
     library, asked = RunLibrary(tmp_path), Asked(limit=1, pairs=2, exact=False)
-    study = protocol("demo", limit=1, pairs=2, exact=False)
+    study = protocol(Asked("demo", limit=1, pairs=2, exact=False))
     assert study.name == asked.name == "paper-demo-1-task-2-pairs-no-exact"
     before = paper_work.board(study, library, running=True)
     assert before == {"ioi": {"eap": "running", "eap-ig": "waiting", "eap-gp": "waiting"}}
@@ -163,7 +156,7 @@ def test_the_bundled_outcome_is_what_the_protocol_gives(tmp_path: Path) -> None:
     assert path is not None and path.stat().st_size < 100_000
     stored = read_reproduction(path)
     assert stored.asked == Asked() and stored.made["pairs"] == 64 and len(stored.made["runs"]) == 6
-    (cell,) = [c for c in protocol().cells if (c.spec.task, c.spec.method) == ("hypernymy", "eap-gp")]
+    (cell,) = [c for c in protocol(Asked()).cells if (c.spec.task, c.spec.method) == ("hypernymy", "eap-gp")]
     record = Worker(RunLibrary(tmp_path)).compute(cell)
     assert record["run"] == stored.made["runs"]["hypernymy"]["eap-gp"], "run tools.reproduction again"
     (answer,) = record["evaluations"].values()

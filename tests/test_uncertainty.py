@@ -12,7 +12,8 @@ from eapgp.evaluation.statistics import bootstrap_difference
 from eapgp.runs import RunLibrary
 from eapgp.study.plan import make_study
 from eapgp.study.report import mean_line, report_html
-from eapgp.study.sweep import SweepResult, sweep
+from eapgp.study.sweep import sweep
+from eapgp.study.sweep_result import SweepResult
 from eapgp.study.uncertainty import DIFFERENCES_FILE, curve_bands, draw, method_differences, over_seeds
 from eapgp.study.worker import Worker
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 
+from eapgp.runs.files import write_text
 from eapgp.runs.library import RunLibrary
-from eapgp.study.report import write_text
 from eapgp.study.reproduce import reproduce
 from eapgp.study.reproduce_page import markdown_page
 from eapgp.study.reproduce_result import BUNDLED_FILE, save_reproduction

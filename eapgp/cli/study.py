@@ -14,8 +14,15 @@ from eapgp.cli.output import Output, Reply, number, size, stacked, table
 from eapgp.cli.places import check_folder
 from eapgp.errors import UnknownNameError
 from eapgp.runs.library import RunLibrary
+from eapgp.study.estimate import estimate
 from eapgp.study.plan import Execution, Study, read_study
+from eapgp.study.reproduce import run_protocol, write_reproduction
+from eapgp.study.reproduce_rows import Asked
 from eapgp.study.schema import EXECUTORS
+from eapgp.study.sweep import executor_parameters, study_folder, threads
+from eapgp.study.sweep import sweep as run_sweep
+from eapgp.study.table import TABLE_FILE
+from eapgp.study.worker import is_done, read_record
 
 PANEL = "Study"
 RUNNING = "Running"
@@ -69,8 +76,6 @@ def _sweep(app: typer.Typer) -> None:
         retries what failed (exit code 1 where some did). Writes table.parquet (one row per cell,
         evaluation and circuit size), times.parquet and report.html, which needs no network.
         """
-        from eapgp.study.sweep import sweep as run_sweep
-
         check_folder(folder, "--out")
         check_folder(home, "--home")
         plan = read_study(study).limited(limit)
@@ -117,25 +122,13 @@ def _reproduce(app: typer.Typer) -> None:
         runs the whole protocol offline; nothing is published for it. Without the model's weights
         every cell is "not run", and the command exits with 2.
         """
-        from eapgp.study.reproduce import Asked, write_reproduction
-        from eapgp.study.reproduce import reproduce as run_protocol
-
         check_folder(folder, "--out")
         check_folder(home, "--home")
         library, how = RunLibrary(home), chosen(Execution("in-process"), executor, workers)
-        place = folder or library.home / "studies" / Asked(model, limit, pairs, exact, seed).name
+        asked = Asked(model, limit, pairs, exact, seed)
+        place = folder or library.home / "studies" / asked.name
         with out.progress() as progress:
-            result = run_protocol(
-                model,
-                library,
-                limit=limit,
-                pairs=pairs,
-                exact=exact,
-                seed=seed,
-                folder=place,
-                execution=how,
-                progress=progress,
-            )
+            result = run_protocol(asked, library, folder=place, execution=how, progress=progress)
         if not result.ran and folder is None:
             return reproduce_reply(result, None, None)
         report, page = write_reproduction(result, place)
@@ -179,10 +172,6 @@ def chosen(execution: Execution, executor: str | None, workers: int | None) -> E
 
 def dry_reply(study: Study, how: Execution, library: RunLibrary, folder: Path | None) -> Reply:
     """The cells, what they would cost, and how they would be run."""
-    from eapgp.study.estimate import estimate
-    from eapgp.study.sweep import executor_parameters, study_folder, threads
-    from eapgp.study.worker import is_done, read_record
-
     place = study_folder(study, library, folder)
     cells = []
     for cell in study.cells:
@@ -247,13 +236,10 @@ def _passes(value: float | None) -> str:
 
 def sweep_reply(result: Any) -> Reply:
     """What a finished sweep says."""
-    from eapgp.study.sweep import counts
-    from eapgp.study.table import TABLE_FILE
-
     failed = [{"cell": r["cell"], "title": r["title"], **r["error"]} for r in result.failed]
     payload = {
         "study": result.study.name,
-        **counts(result),
+        **result.counts(),
         "rows": len(result.table),
         "folder": str(result.folder),
         "table": str(result.folder / TABLE_FILE),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from eapgp.engine.budget import default_batch_size
 from eapgp.engine.passes import Tokens
 from eapgp.errors import ComputationError, OptionError
 from eapgp.metrics import Targets, targets_of
@@ -20,8 +21,6 @@ from eapgp.prompts.encode import EncodedPairs
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-DIFFERENCE_BUDGET = 512 * 2**20  # bytes that the activation difference of one batch may take
-LARGEST_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,6 @@ class Batch:
     def size(self) -> int:
         """Number of pairs."""
         return len(self.index)
-
-
-def default_batch_size(model: Model, length: int) -> int:
-    """Pairs per batch such that the activation difference stays within its budget."""
-    per_pair = model.graph.n_sources * length * model.d_model * 4
-    return max(1, min(LARGEST_BATCH, DIFFERENCE_BUDGET // per_pair))
 
 
 def make_batch(model: Model, encoded: EncodedPairs, index: NDArray[np.int64]) -> Batch:
@@ -69,7 +62,7 @@ def split_batches(model: Model, encoded: EncodedPairs, batch_size: int | None) -
         raise OptionError(
             f"pair {which} has {longest} tokens, but model {model.id!r} reads at most {model.n_context}; shorten it."
         )
-    size = default_batch_size(model, longest) if batch_size is None else batch_size
+    size = default_batch_size(model.graph.n_sources, longest, model.d_model) if batch_size is None else batch_size
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise OptionError(f"batch size must be at least 1; got {batch_size!r}.")
     order = np.argsort(encoded.lengths, kind="stable")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import zipfile
 import zlib
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from eapgp.errors import FormatError, InputError, RunError
-from eapgp.runs.files import read_json, sync_file
+from eapgp.runs.files import read_json, sync_file, whole
 from eapgp.runs.run import EVALUATION_FILE, KNOWN_FILES, META_FILE, PROMPTS_FILE, RUN_FILE, Run, open_run
 
 MAX_FILE_BYTES = 8 * 1024**3
@@ -26,21 +25,16 @@ def write_archive(runs: Sequence[Run], target: Path) -> Path:
 
     Errors: RunError if a run is damaged or the file cannot be written.
     """
-    temporary = target.with_name(f".{target.name}-{os.getpid()}")
     try:
-        with zipfile.ZipFile(temporary, "w") as archive:
+        with whole(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             for run in runs:
                 run.verify()
                 for name in KNOWN_FILES:
                     if (run.path / name).is_file():
                         packing = zipfile.ZIP_DEFLATED if name.endswith(".json") else zipfile.ZIP_STORED
                         archive.write(run.path / name, f"{run.id}/{name}", packing)
-        sync_file(temporary)
-        temporary.replace(target)
     except OSError as error:
         raise RunError(f"{target}: expected a file that can be written, got {error.strerror}; name another.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 

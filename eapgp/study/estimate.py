@@ -7,15 +7,12 @@ forward pass per edge). Memory is a rough upper bound: the weights, the activati
 
 from __future__ import annotations
 
-import contextlib
-import json
 from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
+from eapgp.engine.budget import DIFFERENCE_BYTES, default_batch_size
 from eapgp.graph import Graph
-from eapgp.models.catalogue import find_model
+from eapgp.models.shape import Shape, model_shape
 from eapgp.runs.evaluate import Question
 from eapgp.runs.spec import DEFAULT_PAIRS
 from eapgp.study.plan import Cell
@@ -23,18 +20,9 @@ from eapgp.study.plan import Cell
 TOKENS = 20
 """Length of a prompt that estimates assume."""
 DTYPE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
-BATCH_BYTES, LARGEST_BATCH = 512 * 2**20, 64
 KEPT_PER_LAYER = 20
 """Activations of one layer that a backward pass keeps, in units of pair × pos × d_model."""
 EXACT_SHARE = 0.5
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A model's size: its graph and its number of weights."""
-
-    graph: Graph
-    parameters: int
 
 
 @dataclass(frozen=True)
@@ -89,31 +77,8 @@ def _circuits(question: Question, n_edges: int) -> int:
 
 def _memory(shape: Shape, dtype: str, pairs: int, batch_size: int | None) -> float:
     width, graph = max(shape.graph.d_model, 1), shape.graph
-    difference = graph.n_sources * TOKENS * width * 4
-    batch = batch_size or max(1, min(LARGEST_BATCH, BATCH_BYTES // difference))
-    batch = min(batch, pairs)
+    difference = graph.n_sources * TOKENS * width * DIFFERENCE_BYTES
+    batch = min(batch_size or default_batch_size(graph.n_sources, TOKENS, width), pairs)
     kept = KEPT_PER_LAYER * graph.n_layers * TOKENS * width * DTYPE_BYTES.get(dtype, 4)
     scores = graph.n_sources * graph.n_destinations * 4
     return shape.parameters * DTYPE_BYTES.get(dtype, 4) + batch * (difference + kept + scores) + 2 * scores
-
-
-@cache
-def model_shape(name: str) -> Shape | None:
-    """A catalogue model's or a local folder's size; None where only the hub knows."""
-    entry = find_model(name)
-    if entry is not None:
-        return Shape(entry.graph, entry.parameters)
-    path = Path(name).expanduser() / "config.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        values = json.loads(path.read_text(encoding="utf-8"))
-        layers, heads, width = (
-            next(int(values[key]) for key in keys if key in values)
-            for keys in (
-                ("n_layer", "num_hidden_layers", "num_layers"),
-                ("n_head", "num_attention_heads", "num_heads"),
-                ("n_embd", "hidden_size", "d_model"),
-            )
-        )
-        weights = sum(file.stat().st_size for file in path.parent.glob("*.safetensors")) // 4
-        return Shape(Graph(layers, heads, d_model=width), weights)
-    return None

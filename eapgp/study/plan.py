@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eapgp.errors import FormatError, InputError
+from eapgp.models.shape import model_shape
 from eapgp.runs.canonical import content_key, plain
 from eapgp.runs.evaluate import Question
 from eapgp.runs.spec import PLACE_FIELDS, RunSpec
@@ -164,8 +165,6 @@ def _evaluations(mapping: Mapping[str, Any], where: str) -> Iterator[Evaluation]
 
 def _check_sizes(mapping: Mapping[str, Any], evaluations: Sequence[Evaluation], where: str) -> None:
     """Circuits larger than a model whose size is known without loading it. Errors: FormatError."""
-    from eapgp.study.estimate import model_shape
-
     for model, (index, evaluation) in itertools.product(_entries(mapping["models"]), enumerate(evaluations)):
         shape = model_shape(model["name"])
         largest = max(evaluation.question.sizes, default=0)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eapgp.figures.inputs import CurveLine
+from eapgp.runs.files import write_text
 from eapgp.study import html
+from eapgp.study.sweep_result import SweepResult
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from eapgp.study.sweep import SweepResult
 
 MOST_ROWS = 400
 MIB_ONLY = "Over MIB's grid these are its CPR and CMD; over other sizes they compare only with the same sizes."
@@ -25,16 +25,6 @@ def write_report(result: SweepResult) -> Path:
     """Write the report beside the tables, whole or not at all; its path."""
     write_text(result.report, report_html(result))
     return result.report
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def report_html(result: SweepResult) -> str:

@@ -4,7 +4,7 @@ Six tasks; EAP, EAP-IG (k = 5, left), EAP-GP (k = 5, unit step) and exact patchi
 weights; greedy selection with dead ends pruned; normalised faithfulness over the published grid of
 edges, with bootstrap intervals over prompts; precision and recall against the manual circuits.
 
-`eapgp.study.reproduce_result` holds the outcome and says how verdicts fall.
+`eapgp.study.reproduce_rows` says how verdicts fall, `reproduce_result` holds the outcome.
 
 Source: Zhang et al. 2025, arXiv:2502.06852; Hanna et al. 2024, arXiv:2403.17806.
 """
@@ -19,8 +19,9 @@ from typing import Any
 
 from eapgp.errors import FormatError, ModelError
 from eapgp.models.catalogue import find_model
+from eapgp.models.shape import model_shape
+from eapgp.runs.files import write_text
 from eapgp.runs.library import RunLibrary
-from eapgp.study.estimate import model_shape
 from eapgp.study.plan import Execution, Study, make_study
 from eapgp.study.published import (
     HEADLINE_SIZE,
@@ -32,52 +33,13 @@ from eapgp.study.published import (
     nearest_share,
     published,
 )
-from eapgp.study.reproduce_result import (
-    DEFAULT_PAIRS,
-    HIGHER,
-    JSON_FILE,
-    LOWER,
-    METHODS,
-    NOT_RUN,
-    PAIRS,
-    REPRODUCED,
-    TASKS,
-    TOLERANCE,
-    UNPUBLISHED,
-    VERDICTS,
-    Asked,
-    Reproduction,
-    Row,
-    overlaps_of,
-    read_reproduction,
-    save_reproduction,
-    verdict,
-)
-from eapgp.study.sweep import SweepResult, study_folder, sweep
+from eapgp.study.reproduce_page import html_page, markdown_page
+from eapgp.study.reproduce_result import JSON_FILE, Reproduction, read_reproduction, save_reproduction
+from eapgp.study.reproduce_rows import METHODS, NOT_RUN, TASKS, Asked, Row, overlaps_of, verdict
+from eapgp.study.sweep import study_folder, sweep
+from eapgp.study.sweep_result import SweepResult
 from eapgp.study.worker import DONE, Worker
 from eapgp.types import Progress
-
-__all__ = [
-    "DEFAULT_PAIRS",
-    "HIGHER",
-    "LOWER",
-    "METHODS",
-    "NOT_RUN",
-    "PAIRS",
-    "REPRODUCED",
-    "TASKS",
-    "TOLERANCE",
-    "UNPUBLISHED",
-    "VERDICTS",
-    "Asked",
-    "Reproduction",
-    "Row",
-    "not_run",
-    "read_reproduction",
-    "reproduce",
-    "verdict",
-    "write_reproduction",
-]
 
 GRID = (30, 50, 70, *range(100, 1000, 100), HEADLINE_SIZE, *range(1000, 2000, 100))
 SMALL_SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
@@ -87,19 +49,8 @@ FEASIBLE_EDGES = 2000
 """Exact patching is part of the protocol up to this many edges, and beyond where it is asked for."""
 
 
-def protocol(
-    model: str = "demo", *, limit: int | None = None, pairs: int | None = None, exact: bool | None = None, seed: int = 0
-) -> Study:
-    """The paper's protocol as a study.
-
-    limit: only the first tasks, for a quick pass. exact None: where the graph has at most
-    `FEASIBLE_EDGES` edges.
-    """
-    return study_of(Asked(model, limit, pairs, exact, seed))
-
-
-def study_of(asked: Asked) -> Study:
-    """The protocol's cells, before anything is computed."""
+def protocol(asked: Asked) -> Study:
+    """The paper's protocol as a study, before anything is computed."""
     shape = model_shape(asked.model)
     n_edges = None if shape is None else shape.graph.n_edges
     with_exact = (n_edges is not None and n_edges <= FEASIBLE_EDGES) if asked.exact is None else asked.exact
@@ -139,9 +90,7 @@ def reproduce(
     exact: bool | None = None,
     seed: int = 0,
     folder: str | Path | None = None,
-    execution: Execution | None = None,
     progress: Progress | None = None,
-    worker: Worker | None = None,
 ) -> Reproduction:
     """Run the EAP-GP paper's protocol (or answer it from the library) beside the published numbers.
 
@@ -155,12 +104,24 @@ def reproduce(
 
     Source: Zhang et al. 2025, arXiv:2502.06852; Hanna et al. 2024, arXiv:2403.17806.
     """
-    library = library or RunLibrary()
     asked = Asked(model, limit, pairs, exact, seed)
-    study, worker = study_of(asked), worker or Worker(library)
+    return run_protocol(asked, library or RunLibrary(), folder=folder, progress=progress)
+
+
+def run_protocol(
+    asked: Asked,
+    library: RunLibrary,
+    *,
+    folder: str | Path | None = None,
+    execution: Execution | None = None,
+    progress: Progress | None = None,
+    worker: Worker | None = None,
+) -> Reproduction:
+    """As `reproduce`. execution: where cells are computed (None: here). worker: brings a model that is loaded."""
+    study, worker = protocol(asked), worker or Worker(library)
     if progress is not None:
         progress("loading the model", 0.0)
-    reason = unavailable(model, worker)
+    reason = unavailable(asked.model, worker)
     if reason:
         known = _known(study_folder(study, library, folder) / JSON_FILE, asked)
         return known or not_run(asked, reason)
@@ -340,9 +301,6 @@ def _made(result: SweepResult) -> dict[str, Any]:
 
 def write_reproduction(result: Reproduction, folder: Path, *, name: str = "reproduction") -> tuple[Path, Path]:
     """Write the report as Markdown and as one offline HTML file, and their data as JSON; the paths of the first two."""
-    from eapgp.study.report import write_text
-    from eapgp.study.reproduce_page import html_page, markdown_page
-
     folder.mkdir(parents=True, exist_ok=True)
     paths = folder / f"{name}.md", folder / f"{name}.html"
     write_text(paths[0], markdown_page(result))

@@ -1,134 +1,35 @@
-"""What a reproduction of the paper's protocol holds: its cells beside the published numbers, and its file.
-
-Verdict of a cell: `reproduced` where the published value lies in our interval widened by `TOLERANCE`
-on both sides (the published values come from other prompts, without intervals); `higher` or
-`lower` where ours lies above or below it; `not run`; `no published number`.
+"""The outcome of the paper's protocol on one model, and its file.
 
 `reproduction.json` keeps all of it, so that a report or a page needs no model and no run library.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eapgp.errors import FormatError
-from eapgp.models.catalogue import find_model
 from eapgp.runs.canonical import plain
+from eapgp.runs.files import write_text
+from eapgp.study import html
+from eapgp.study.published import HEADLINE_SIZE, N_EDGES
+from eapgp.study.reproduce_figures import task_figure
+from eapgp.study.reproduce_rows import VERDICTS, Asked, Row
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
 BUNDLED_FILE = "assets/reproduction/demo.json"
-TASKS = ("ioi", "greater-than", "gender-bias", "sva", "country-capital", "hypernymy")
-METHODS: dict[str, dict[str, Any]] = {
-    "eap": {},
-    "eap-ig": {"steps": 5, "points": "left"},
-    "eap-gp": {"steps": 5, "step": "unit", "objective": "all"},
-    "exact": {},
-}
-LABELS = {"eap": "EAP", "eap-ig": "EAP-IG", "eap-gp": "EAP-GP (unit step)", "exact": "Exact patching"}
-"""How the protocol's methods are named in figures."""
-PAIRS = {"demo": 64}
-DEFAULT_PAIRS = 100
-TOLERANCE = 0.05
-REPRODUCED, HIGHER, LOWER, NOT_RUN, UNPUBLISHED = "reproduced", "higher", "lower", "not run", "no published number"
-VERDICTS = (REPRODUCED, HIGHER, LOWER, NOT_RUN, UNPUBLISHED)
 FORMAT, VERSION = "eapgp reproduction", 1
 JSON_FILE = "reproduction.json"
 MAX_BYTES = 32 * 2**20
 _DIGITS = 6
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is asked of the protocol.
-
-    limit: only the first tasks, None for all six. pairs: per task, None for the model's usual number
-    (64 for the demo model, else 100). exact: with exact patching; None where the graph is small.
-    """
-
-    model: str = "demo"
-    limit: int | None = None
-    pairs: int | None = None
-    exact: bool | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.limit is not None and self.limit >= len(TASKS):
-            object.__setattr__(self, "limit", None)
-        if self.pairs == self.usual_pairs:
-            object.__setattr__(self, "pairs", None)
-
-    @property
-    def usual_pairs(self) -> int:
-        """Pairs per task where nothing else is asked for."""
-        return PAIRS.get(self.model, DEFAULT_PAIRS)
-
-    @property
-    def n_pairs(self) -> int:
-        """Pairs per task."""
-        return self.pairs or self.usual_pairs
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The tasks, in the paper's order."""
-        return TASKS[: self.limit]
-
-    @property
-    def name(self) -> str:
-        """`paper-demo`, `paper-gpt2-1-task-16-pairs`: of the study, and of its folder."""
-        short = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in Path(self.model).name)[:40]
-        entry = find_model(self.model)
-        parts = ["paper", entry.name if entry else short.strip("-.") or "model"]
-        if entry is None:  # two folders may have one name
-            parts.append(hashlib.sha256(self.model.encode()).hexdigest()[:6])
-        if self.limit is not None:
-            parts.append(f"{self.limit}-task{'s' if self.limit > 1 else ''}")
-        if self.pairs is not None:
-            parts.append(f"{self.pairs}-pairs")
-        if self.exact is not None:
-            parts.append("exact" if self.exact else "no-exact")
-        if self.seed:
-            parts.append(f"seed-{self.seed}")
-        return "-".join(parts)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One cell of the protocol beside its published number.
-
-    edges, share: the size of the circuit; kept: edges left after pruning. value, low, high: normalised
-    faithfulness of ours with its 95 % interval over prompts, None where not run. published: of this
-    very model. gpt2_small, gpt2_small_edges: on another model, what is published for GPT-2 small at
-    the same share of its edges; it takes no part in the verdict. note: why, where a word is needed.
-    """
-
-    task: str
-    method: str
-    edges: int
-    share: float
-    value: float | None
-    low: float | None
-    high: float | None
-    published: float | None
-    source: str
-    verdict: str
-    note: str = ""
-    kept: int | None = None
-    gpt2_small: float | None = None
-    gpt2_small_edges: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-
+COLUMNS = ("task", "method", "edges", "share", "ours", "low", "high", "published", "verdict")
+OTHER_MODEL = "GPT-2 small (another model)"
 _FIELDS = tuple(one.name for one in fields(Row))
 
 
@@ -145,7 +46,7 @@ class Reproduction:
     n_edges: int
     rows: tuple[Row, ...]
     remarks: tuple[str, ...]
-    asked: Asked = Asked()
+    asked: Asked = field(default_factory=Asked)
     overlaps: tuple[Mapping[str, Any], ...] = ()
     made: Mapping[str, Any] = field(default_factory=dict)
 
@@ -163,6 +64,26 @@ class Reproduction:
     def tasks(self) -> tuple[str, ...]:
         """The tasks, in the paper's order."""
         return tuple(dict.fromkeys(row.task for row in self.rows))
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the published numbers are this model's, so that none of another stands beside them."""
+        return all(row.gpt2_small is None for row in self.rows)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what `cells` gives; another model's published numbers stand apart."""
+        return COLUMNS if self.is_own else (*COLUMNS, OTHER_MODEL)
+
+    def cells(self, row: Row) -> list[Any]:
+        """One row of the printed table."""
+        names = ("task", "method", "edges", "share", "value", "low", "high", "published", "verdict")
+        values = [f"{row.share:.2%}" if name == "share" else getattr(row, name) for name in names]
+        return values if self.is_own else [*values, row.gpt2_small]
+
+    def of_task(self, task: str) -> list[Row]:
+        """The cells of one task."""
+        return [row for row in self.rows if row.task == task]
 
     def table(self) -> pd.DataFrame:
         """One row per cell."""
@@ -182,14 +103,18 @@ class Reproduction:
 
     def figures(self, *, dark: bool = False) -> list[tuple[str, go.Figure]]:
         """One figure per task: our curves with their intervals, and the published points."""
-        from eapgp.study.reproduce_page import figures
-
-        return figures(self, dark=dark)
+        drawn = [
+            (title, task_figure(rows, n_edges=self.n_edges, title=title, dark=dark))
+            for title, rows in ((f"{task} on {self.model}", self.of_task(task)) for task in self.tasks)
+        ]
+        return [(title, figure) for title, figure in drawn if figure is not None]
 
     def _repr_html_(self) -> str:
-        from eapgp.study.reproduce_page import summary_html
-
-        return summary_html(self)
+        counts = "; ".join(f"{n} {verdict}" for verdict, n in self.verdicts().items() if n)
+        head = f"Protocol of the EAP-GP paper on {self.model}, {self.asked.n_pairs} pairs per task. Cells: {counts}."
+        headline = [row for row in self.rows if abs(row.share - HEADLINE_SIZE / N_EDGES) < 2e-3]
+        texts = [html.paragraph(text) for text in (head, *self.remarks[:1])]
+        return "".join([*texts, html.table(self.columns, [self.cells(row) for row in headline])])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `from_dict` reads them back. Numbers keep six decimals; rows follow `columns`."""
@@ -237,21 +162,8 @@ def _short(value: Any) -> Any:
     return round(value, _DIGITS) if isinstance(value, float) else value
 
 
-def verdict(low: float | None, high: float | None, known: float | None) -> str:
-    """Where our interval lies against a published value."""
-    if known is None:
-        return UNPUBLISHED
-    if low is None or high is None:
-        return NOT_RUN
-    if low - TOLERANCE <= known <= high + TOLERANCE:
-        return REPRODUCED
-    return HIGHER if low > known else LOWER
-
-
 def save_reproduction(result: Reproduction, path: Path) -> Path:
     """Write a reproduction as one JSON file, whole or not at all; its path."""
-    from eapgp.study.report import write_text
-
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(result.to_dict(), ensure_ascii=False, separators=(",", ":")) + "\n")
     return path
@@ -270,23 +182,3 @@ def read_reproduction(path: str | Path) -> Reproduction:
     if not isinstance(values, dict):
         raise FormatError(f"{file}: expected a JSON object, got {type(values).__name__}.")
     return Reproduction.from_dict(values, where=str(file))
-
-
-def overlaps_of(task: str, method: str, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Precision and recall of one evaluation, by variant of the manual circuit and size."""
-    sizes: Sequence[int] = [entry["edges_selected"] for entry in answer["curve"]]
-    return [
-        {
-            "task": task,
-            "method": method,
-            "circuit": variant,
-            "edges": size,
-            **{
-                f"{level}_{share}": entry[level][share]
-                for level in ("edges", "nodes")
-                for share in ("precision", "recall")
-            },
-        }
-        for variant, found in answer.get("manual", {}).items()
-        for size, entry in zip(sizes, found, strict=True)
-    ]

@@ -15,7 +15,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,44 +23,19 @@ from eapgp.runs.files import write_json
 from eapgp.runs.library import RunLibrary
 from eapgp.study.estimate import estimate
 from eapgp.study.plan import Cell, Execution, Study
+from eapgp.study.report import write_report
+from eapgp.study.sweep_result import SweepResult
 from eapgp.study.table import TABLE_FILE, TIMES_FILE, make_table, make_times, write_parquet
 from eapgp.study.uncertainty import DIFFERENCES_FILE, curve_bands, draw, method_differences
-from eapgp.study.worker import DONE, FAILED, Record, Worker, is_done, read_record, run_chunk, work
+from eapgp.study.worker import Worker, is_done, read_record, run_chunk, work
 from eapgp.types import Progress
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
-STUDY_FILE, REPORT_FILE = "study.json", "report.html"
+STUDY_FILE = "study.json"
 POLL_SECONDS = 0.3
 PHASE = "cells"
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """A study that has run. records: of every cell, in the study's order; table: see `make_table`.
-
-    bands, differences: see `curve_bands` and `method_differences`.
-    """
-
-    study: Study
-    folder: Path
-    records: tuple[Record, ...]
-    table: pd.DataFrame
-    bands: pd.DataFrame
-    differences: pd.DataFrame
-    computed: int
-    skipped: int
-
-    @property
-    def failed(self) -> list[Record]:
-        """The records of the cells that failed."""
-        return [record for record in self.records if record["status"] == FAILED]
-
-    @property
-    def report(self) -> Path:
-        """The HTML report."""
-        return self.folder / REPORT_FILE
 
 
 def study_folder(study: Study, library: RunLibrary, folder: str | Path | None = None) -> Path:
@@ -109,8 +83,6 @@ def sweep(
     write_parquet(differences, place / DIFFERENCES_FILE)
     done = len(study.cells) - len(open_cells)
     result = SweepResult(study, place, records, table, curve_bands(drawn), differences, len(open_cells), done)
-    from eapgp.study.report import write_report
-
     write_report(result)
     return result
 
@@ -286,15 +258,3 @@ def make_executor(folder: Path, how: Execution, name: str) -> Any:
         detail = " ".join(str(error).split())[:200]
         raise OptionError(f"executor {how.executor!r}: {detail}. Use --executor local or in-process.") from None
     return executor
-
-
-def counts(result: SweepResult) -> dict[str, int]:
-    """How many cells there are, were computed, were there already, and failed."""
-    done = sum(record["status"] == DONE for record in result.records)
-    return {
-        "cells": len(result.study.cells),
-        "done": done,
-        "failed": len(result.failed),
-        "computed": result.computed,
-        "skipped": result.skipped,
-    }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from eapgp.evaluation.areas import MIB_NAMES, with_area_names
 from eapgp.runs.canonical import canonical
+from eapgp.runs.files import whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,11 +181,5 @@ def make_times(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Write a table whole or not at all."""
-    import os
-
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
+    with whole(path) as temporary:
         frame.to_parquet(temporary, index=False)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -9,9 +9,11 @@ from pathlib import Path
 from eapgp.runs.library import RunLibrary
 from eapgp.study.estimate import estimate
 from eapgp.study.plan import Study
-from eapgp.study.reproduce_result import JSON_FILE, Asked, Reproduction
+from eapgp.study.reproduce import run_protocol
+from eapgp.study.reproduce_result import JSON_FILE, Reproduction, save_reproduction
+from eapgp.study.reproduce_rows import Asked
 from eapgp.study.sweep import in_order, study_folder
-from eapgp.study.worker import DONE, RECORD_FILE, cell_folder
+from eapgp.study.worker import DONE, RECORD_FILE, Worker, cell_folder
 from eapgp.ui.jobs.manager import Progress
 from eapgp.ui.jobs.workshop import Workshop, with_gradients
 
@@ -32,20 +34,8 @@ def reproduce_work(shop: Workshop, lane: str, asked: Asked, library: RunLibrary)
     """Run the protocol and keep its outcome; where the weights are not at hand nothing is kept."""
 
     def work(progress: Progress) -> Reproduction:
-        from eapgp.study.reproduce import reproduce
-        from eapgp.study.reproduce_result import save_reproduction
-        from eapgp.study.worker import Worker
-
-        result = reproduce(
-            asked.model,
-            library,
-            limit=asked.limit,
-            pairs=asked.pairs,
-            exact=asked.exact,
-            seed=asked.seed,
-            progress=progress,
-            worker=Worker(library, model_loader=partial(shop.model, lane)),
-        )
+        worker = Worker(library, model_loader=partial(shop.model, lane))
+        result = run_protocol(asked, library, progress=progress, worker=worker)
         if result.ran:
             save_reproduction(result, result_file(asked, library))
         return result

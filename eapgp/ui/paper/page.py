@@ -12,8 +12,9 @@ from eapgp import places
 from eapgp.errors import FormatError
 from eapgp.study.plan import Study
 from eapgp.study.published import HEADLINE_SIZE, N_EDGES, is_gpt2_small
-from eapgp.study.reproduce import FEASIBLE_EDGES, not_run, study_of
-from eapgp.study.reproduce_result import BUNDLED_FILE, METHODS, TASKS, Asked, Reproduction, read_reproduction
+from eapgp.study.reproduce import FEASIBLE_EDGES, not_run, protocol
+from eapgp.study.reproduce_result import BUNDLED_FILE, Reproduction, read_reproduction
+from eapgp.study.reproduce_rows import METHODS, TASKS, Asked
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.fields import choice, flag, integer, text
 from eapgp.ui.base.session import Session
@@ -173,7 +174,7 @@ def open_panel(session: Session) -> Shown:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _study(asked: Asked) -> Study:
-    return study_of(asked)
+    return protocol(asked)
 
 
 def _settings(session: Session) -> None:

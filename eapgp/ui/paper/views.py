@@ -12,7 +12,10 @@ import streamlit as st
 from eapgp.models.catalogue import find_model
 from eapgp.study.published import ABSTRACT, HANNA_2024, HEADLINE_SIZE, N_EDGES, SIZES, ZHANG_2025, is_gpt2_small
 from eapgp.study.reproduce import FEASIBLE_EDGES, GRID
-from eapgp.study.reproduce_result import (
+from eapgp.study.reproduce_figures import manual_figure, task_figure
+from eapgp.study.reproduce_page import html_page, markdown_page
+from eapgp.study.reproduce_result import Reproduction
+from eapgp.study.reproduce_rows import (
     HIGHER,
     LOWER,
     METHODS,
@@ -22,7 +25,6 @@ from eapgp.study.reproduce_result import (
     TOLERANCE,
     UNPUBLISHED,
     VERDICTS,
-    Reproduction,
     Row,
 )
 from eapgp.ui.base.draw import chart, dark, plain
@@ -215,9 +217,9 @@ def all_curves(session: Session, result: Reproduction) -> None:
 
 
 def _curve(session: Session, result: Reproduction, task: str, key: str, *, height: int | None = None) -> None:
-    from eapgp.study.reproduce_page import task_figure
-
-    figure = task_figure(result, task, title=_task_title(task), dark=dark(), beside=bool(session["gpt2"]))
+    figure = task_figure(
+        result.of_task(task), n_edges=result.n_edges, title=_task_title(task), dark=dark(), beside=bool(session["gpt2"])
+    )
     if figure is None:
         st.caption(f"{_task_title(task)}: nothing was run, and nothing is published.")
         return
@@ -254,8 +256,6 @@ def cells(session: Session, result: Reproduction) -> None:
 
 def downloads(result: Reproduction) -> None:
     """The whole outcome as CSV, JSON, Markdown and one HTML file."""
-    from eapgp.study.reproduce_page import html_page, markdown_page
-
     stem = result.asked.name
     with st.container(horizontal=True, key="paper-downloads"):
         _download("CSV", f"{stem}.csv", lambda: result.table().to_csv(index=False), "Every cell, one a row.")
@@ -280,8 +280,6 @@ def _download(label: str, file: str, make: Callable[[], str], help: str) -> None
 
 def manual(result: Reproduction) -> None:
     """Precision and recall against the manual circuits of GPT-2 small."""
-    from eapgp.study.reproduce_page import manual_figure
-
     if not result.overlaps:
         model = "the demo model" if result.model == "demo" else result.model
         why = "were not scored yet" if result.is_published else "has no manual circuit"
@@ -296,7 +294,7 @@ def manual(result: Reproduction) -> None:
     frame = result.manual()
     for task, part in frame.groupby("task", sort=False):
         variant = str(part["circuit"].iloc[0])
-        figure = manual_figure(result, str(task), variant, dark=dark())
+        figure = manual_figure(result.overlaps, str(task), variant, dark=dark())
         if figure is not None:
             chart(figure, f"paper-manual-{task}")
     shares = [name for name in frame.columns if name.endswith(("precision", "recall"))]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tempfile
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import streamlit as st
 
 from eapgp.attribution.result import Attribution
 from eapgp.circuits.circuit import Circuit
+from eapgp.runs.archive import write_archive
 from eapgp.ui.library.circuits import known_roles
 from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts.provenance import facts
@@ -100,13 +99,8 @@ def _title(card: RunInfo) -> str:
 
 def folder_zip(cards: Sequence[RunInfo]) -> bytes:
     """The runs' folders as one zip file, which Import takes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for card in cards:
-            for path in sorted(card.run.path.iterdir()):
-                if path.is_file() and not path.name.startswith("."):
-                    archive.write(path, f"{card.id}/{path.name}")
-    return buffer.getvalue()
+    with tempfile.TemporaryDirectory() as folder:
+        return write_archive([card.run for card in cards], Path(folder) / "runs.zip").read_bytes()
 
 
 def _record(card: RunInfo) -> bytes:
