@@ -121,7 +121,7 @@ def test_an_option_at_its_default_is_the_same_cell() -> None:
             r"methods\[0\]: option 'steps' is fixed and varied",
         ),
         ({"tasks": ["ioy"]}, r"tasks\[0\].*unknown task 'ioy'"),
-        ({"tasks": [{"name": "ioi", "options": {"corruption": "soft"}}]}, r"tasks\[0\].*unknown value of corruption"),
+        ({"tasks": [{"name": "ioi", "options": {"corruption": "soft"}}]}, r"tasks\[0\].*unknown corruption 'soft'"),
         ({"tasks": [{"pairs": 3}]}, r"tasks\[0\]: expected the key 'name', found none"),
         ({"seeds": [0, "one"]}, r"seeds\[1\]: expected a whole number, got 'one'"),
         ({"evaluations": [{"grid": "fine"}]}, r"evaluations\[0\]\.grid: expected one of default, mib, got 'fine'"),

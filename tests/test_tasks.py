@@ -203,7 +203,7 @@ def test_bad_arguments_are_explained():
         make_prompts("ioi", 3, split="tset")
     with pytest.raises(UnknownNameError, match="third-name, hard"):
         make_prompts("ioi", 3, corruption="harsh")
-    with pytest.raises(UnknownNameError, match="unknown option of task ioi"):
+    with pytest.raises(OptionError, match=r"task 'ioi' has no option 'corrupt'.* Did you mean 'corruption'"):
         make_prompts("ioi", 3, corrupt="hard")
-    with pytest.raises(OptionError, match="task sva has no options"):
+    with pytest.raises(OptionError, match="task 'sva' has no option 'corruption'"):
         make_prompts("sva", 3, corruption="hard")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eapgp.attribution.names import variant
 from eapgp.attribution.registry import METHODS
 from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.graph import Graph
@@ -81,22 +82,22 @@ def test_short_names_begin_with_a_registered_name_so_that_figures_know_their_col
 
     assert methods.blurb(name).endswith(".")
     if name in METHOD_STYLES:
-        assert method_of(methods.variant(name, {"step": "unit"})) == name
+        assert method_of(variant(name, {"step": "unit"})) == name
 
 
 def test_variants_are_told_apart() -> None:
     shown = {
-        methods.variant("eap-gp", {"steps": 5, "step": "relative", "objective": "all"}),
-        methods.variant("eap-gp", {"steps": 5, "step": "unit", "objective": "all"}),
-        methods.variant("eap-gp", {"steps": 9, "step": "unit", "objective": "all"}),
-        methods.variant("eap-gp", {"steps": 5, "step": "unit", "objective": "last"}),
-        methods.variant("eap-ig", {"steps": 5, "points": "right"}),
-        methods.variant("eap-ig", {"steps": 5, "points": "left"}),
-        methods.variant("mask-ig", {"steps": 5, "nodes": "midpoints"}),
-        methods.variant("mask-ig", {"steps": 5, "nodes": "calibrated"}),
-        methods.variant("exact", {"edges": None}),
-        methods.variant("exact", {"edges": ["m0->logits"]}),
-        methods.variant("exact", {"edges": "m0->logits, m1->logits"}),
+        variant("eap-gp", {"steps": 5, "step": "relative", "objective": "all"}),
+        variant("eap-gp", {"steps": 5, "step": "unit", "objective": "all"}),
+        variant("eap-gp", {"steps": 9, "step": "unit", "objective": "all"}),
+        variant("eap-gp", {"steps": 5, "step": "unit", "objective": "last"}),
+        variant("eap-ig", {"steps": 5, "points": "right"}),
+        variant("eap-ig", {"steps": 5, "points": "left"}),
+        variant("mask-ig", {"steps": 5, "nodes": "midpoints"}),
+        variant("mask-ig", {"steps": 5, "nodes": "calibrated"}),
+        variant("exact", {"edges": None}),
+        variant("exact", {"edges": ["m0->logits"]}),
+        variant("exact", {"edges": "m0->logits, m1->logits"}),
     }
     assert len(shown) == 11
 

@@ -12,28 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eapgp.errors import OptionError
-
 if TYPE_CHECKING:
     from torch import Tensor
-
-STEPS = ("relative", "unit")
-
-
-def parse_step(step: str | float) -> str | float:
-    """`relative`, `unit` or a positive number.
-
-    Errors: OptionError for anything else.
-    """
-    if isinstance(step, str) and step in STEPS:
-        return step
-    try:
-        size = float(step)
-    except (TypeError, ValueError):
-        size = -1.0
-    if not 0 < size < float("inf"):
-        raise OptionError(f"step must be 'relative', 'unit' or a positive number; got {step!r}.")
-    return size
 
 
 def step_sizes(step: str | float, clean: Tensor, corrupted: Tensor, steps: int) -> Tensor:

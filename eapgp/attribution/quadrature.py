@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from eapgp.errors import UnknownNameError
+from eapgp.attribution.options import POINTS
 
-RULES = ("left", "right", "midpoint")
+_SHIFT = {"left": 0.0, "right": 1.0, "midpoint": 0.5}
 
 
 def fractions(steps: int, rule: str = "left") -> list[float]:
@@ -15,7 +15,5 @@ def fractions(steps: int, rule: str = "left") -> list[float]:
 
     Source: Hanna et al. 2024, arXiv:2403.17806, eq. 4 and its code.
     """
-    if rule not in RULES:
-        raise UnknownNameError.of("rule for points", rule, RULES)
-    shift = {"left": 0.0, "right": 1.0, "midpoint": 0.5}[rule]
+    shift = _SHIFT[POINTS.check(rule)]
     return [(j + shift) / steps for j in range(steps)]

@@ -6,23 +6,17 @@ This module imports no torch: the functions below import a method's own module, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from eapgp.attribution.method import ALL_INTERVENTIONS, OBJECTIVE, POINTS, STEP, STEPS, Method, Option
+from eapgp.attribution.method import ALL_INTERVENTIONS, Method
+from eapgp.attribution.options import EDGES, MASK_STEPS, NODES, NOISE_SEED, OBJECTIVE, POINTS, STEP, STEPS
 from eapgp.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from eapgp.attribution.context import Context
     from eapgp.attribution.outcome import Outcome
-
-MASK_STEPS = Option("steps", 3, (), "k: how many mixtures of clean and corrupted the gradient is taken at.")
-NODES = Option(
-    "nodes",
-    "midpoints",
-    ("midpoints", "calibrated"),
-    "Which mixtures: evenly spaced (midpoints), or where each pair's metric has made 20, 50 and 80 % of its way.",
-)
 
 
 def _eap(ctx: Context) -> Outcome:
@@ -144,6 +138,7 @@ _ALL = (
     Method(
         name="eap-ig",
         title="EAP-IG (inputs)",
+        short="EAP-IG",
         paper="Hanna, Pezzelle & Belinkov 2024, arXiv:2403.17806",
         cost="k forward and k backward passes, 1 clean and 1 corrupted pass",
         explanation=(
@@ -152,13 +147,14 @@ _ALL = (
             "grows. Part of the line can run through a region where the output no longer moves."
         ),
         run=_eap_ig,
-        options=(STEPS, POINTS, OBJECTIVE),
+        options=(STEPS, POINTS, replace(OBJECTIVE, changes_scores=False)),
         path=True,
         passes=lambda steps, layers: (steps, steps),
     ),
     Method(
         name="eap-gp",
         title="EAP-GP (GradPath)",
+        short="EAP-GP",
         paper="Zhang et al. 2025 (NeurIPS), arXiv:2502.06852",
         cost="k+1 forward and 2k backward passes, 1 corrupted pass",
         explanation=(
@@ -176,6 +172,7 @@ _ALL = (
     Method(
         name="eap-ig-activations",
         title="EAP-IG (activations)",
+        short="EAP-IG-activations",
         paper="Hanna, Pezzelle & Belinkov 2024, arXiv:2403.17806",
         cost="k forward and k backward passes for the input and for each layer's attention and MLP, from there on",
         explanation=(
@@ -190,6 +187,7 @@ _ALL = (
     Method(
         name="eap-gp-activations",
         title="EAP-GP (activations)",
+        short="EAP-GP-activations",
         paper="Zhang et al. 2025 (NeurIPS), arXiv:2502.06852",
         cost="k+1 forward and 2k backward passes for the input and each layer's attention and MLP, from there on",
         explanation=(
@@ -219,6 +217,7 @@ _ALL = (
     Method(
         name="eap-gp-conductance",
         title="EAP-GP (conductance)",
+        short="EAP-GP-conductance",
         paper="Zhang et al. 2025, arXiv:2502.06852, with the multiplier of IG²",
         cost="k+1 forward and 2k backward passes, 1 corrupted pass",
         explanation=(
@@ -234,6 +233,7 @@ _ALL = (
     Method(
         name="ifr",
         title="Information flow routes",
+        short="IFR",
         paper="Ferrando & Voita 2024, arXiv:2403.00824",
         cost="1 clean pass (and 1 corrupted pass, only for the metric)",
         explanation=(
@@ -246,6 +246,7 @@ _ALL = (
     Method(
         name="atp-graddrop",
         title="AtP* GradDrop",
+        short="AtP-GradDrop",
         paper="Kramár et al. 2024, arXiv:2403.00745 (second-hand for edges)",
         cost="1 forward and L backward passes, 1 corrupted pass",
         explanation=(
@@ -289,6 +290,7 @@ _ALL = (
     Method(
         name="mask-ig-refined",
         title="Mask-IG, refined",
+        short="Mask-IG-refined",
         paper="ours",
         cost="k+4 forward and k+4 backward passes, 1 clean and 5 corrupted passes",
         explanation=(
@@ -314,11 +316,7 @@ _ALL = (
         ),
         run=_exact,
         interventions=ALL_INTERVENTIONS,
-        options=(
-            Option(
-                "edges", None, (), "Names of edges with commas between; all edges if left out. The others stay NaN."
-            ),
-        ),
+        options=(EDGES,),
         passes=lambda steps, layers: (0, 0),
     ),
     Method(
@@ -329,7 +327,7 @@ _ALL = (
         explanation="Seeded noise. A method that is no better than this has found nothing.",
         run=_random,
         interventions=ALL_INTERVENTIONS,
-        options=(Option("seed", 0, (), "Seed of the noise."),),
+        options=(NOISE_SEED,),
         passes=lambda steps, layers: (0, 0),
     ),
 )

@@ -63,7 +63,7 @@ def _task(task: Any) -> dict[str, Any]:
         "metric": task.metric,
         "explanation": task.explanation,
         "example": asdict(task.example),
-        "options": [{**asdict(option), "default": option.default} for option in task.options],
+        "options": [option.to_dict() for option in task.options],
     }
 
 

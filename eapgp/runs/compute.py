@@ -200,10 +200,8 @@ def resolve_options(spec: RunSpec) -> dict[str, Any]:
     if spec.intervention not in method.interventions:
         allowed = ", ".join(method.interventions)
         raise OptionError(f"method {spec.method!r}: expected intervention {allowed}, got {spec.intervention!r}.")
-    given = dict(spec.options)
-    if any(option.name == "seed" for option in method.options):
-        given.setdefault("seed", spec.seed)
-    return method.settings(given)
+    followed = {option.name: getattr(spec, option.follows) for option in method.options if option.follows}
+    return method.settings(followed | dict(spec.options))
 
 
 def run_attribution(

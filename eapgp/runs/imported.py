@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from eapgp.attribution.names import IMPORTED
 from eapgp.attribution.result import Attribution
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run
 from eapgp.runs.version import RESULT_VERSION
 
-METHOD = "imported"
+METHOD = IMPORTED
 UNKNOWN = "unknown"
 
 

@@ -218,10 +218,12 @@ def _variants(method: Mapping[str, Any], where: str, index: int) -> list[dict[st
     for values in itertools.product(*varied.values()):
         given = {**fixed, **dict(zip(varied, values, strict=True))}
         try:
-            settings = get_method(method["name"]).settings(given)
+            row = get_method(method["name"])
+            settings = row.settings(given)
         except InputError as error:
             raise FormatError(f"{where}: {at}: {error}") from None
-        kept = {key: value for key, value in settings.items() if key != "seed" or "seed" in given}
+        follow = {option.name for option in row.options if option.follows} - set(given)
+        kept = {key: value for key, value in settings.items() if key not in follow}
         found.setdefault(content_key(kept), kept)
     return list(found.values())
 

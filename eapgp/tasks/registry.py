@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from eapgp.errors import OptionError, UnknownNameError
+from eapgp.errors import UnknownNameError
+from eapgp.options import Choice, OneOf, Option, settle
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.tasks import country_capital, gender_bias, greater_than, hypernymy, ioi, sva
-
-
-@dataclass(frozen=True)
-class TaskOption:
-    """A choice that a task offers; the first of `choices` is the default."""
-
-    name: str
-    choices: tuple[str, ...]
-    description: str
-
-    @property
-    def default(self) -> str:
-        """The choice taken when none is given."""
-        return self.choices[0]
 
 
 @dataclass(frozen=True)
@@ -39,7 +27,11 @@ class Task:
     example: PromptPair
     generate: Callable[..., tuple[PromptPair, ...]] = field(repr=False, compare=False)
     phrases: Callable[[], list[str]] = field(repr=False, compare=False)
-    options: tuple[TaskOption, ...] = ()
+    options: tuple[Option, ...] = ()
+
+    def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Every option of this task with its value, checked. Errors: OptionError, UnknownNameError."""
+        return settle(self.options, given, f"task {self.name!r}")
 
 
 _ALL = (
@@ -63,11 +55,13 @@ _ALL = (
         generate=ioi.generate,
         phrases=ioi.phrases,
         options=(
-            TaskOption(
-                "corruption",
-                ("third-name", "hard"),
-                "What replaces the repeated name: a third name (no name is repeated), or, harder, the other name "
-                "(the roles swap, so the corrupted prompt asks for the wrong answer).",
+            OneOf(
+                name="corruption",
+                default="third-name",
+                help="What replaces the repeated name: third-name (no name is repeated any more) or hard. hard: the "
+                "other name, so that the roles swap and the corrupted prompt asks for the wrong answer.",
+                label="Corruption",
+                choices=(Choice("third-name", "Third name"), Choice("hard", "Names swapped", "names swapped")),
             ),
         ),
     ),
@@ -173,7 +167,7 @@ def get_task(name: str) -> Task:
     return TASKS[name]
 
 
-def make_prompts(task: str, n: int, *, seed: int = 0, split: str = "all", **options: str) -> PromptSet:
+def make_prompts(task: str, n: int, *, seed: int = 0, split: str = "all", **options: Any) -> PromptSet:
     """n distinct prompt pairs of a task; equal arguments give equal pairs.
 
     split: "train" (what the bundled model was trained on), "test" (combinations held out from
@@ -184,20 +178,7 @@ def make_prompts(task: str, n: int, *, seed: int = 0, split: str = "all", **opti
     above what exists.
     """
     chosen = get_task(task)
-    filled = _fill(chosen, options)
+    filled = chosen.settings(options)
     pairs = chosen.generate(n, seed=seed, split=split, **filled)
     origin: dict[str, object] = {"kind": "generated", "n": int(n), "seed": int(seed), "split": split, **filled}
     return PromptSet(task, pairs, chosen.metric, origin)
-
-
-def _fill(task: Task, options: dict[str, str]) -> dict[str, str]:
-    """The options with defaults put in and checked."""
-    known = {option.name: option for option in task.options}
-    for name, value in options.items():
-        if not known:
-            raise OptionError(f"task {task.name} has no options; got {name}={value!r}. Leave it out.")
-        if name not in known:
-            raise UnknownNameError.of(f"option of task {task.name}", name, known)
-        if value not in known[name].choices:
-            raise UnknownNameError.of(f"value of {name}", value, known[name].choices)
-    return {name: options.get(name, option.default) for name, option in known.items()}

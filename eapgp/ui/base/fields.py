@@ -41,13 +41,17 @@ def choice(name: str, default: str | None, options: Callable[[], Iterable[str]] 
     def parse(text: str) -> str:
         known = list(options() if callable(options) else options)
         if text not in known:
-            near = difflib.get_close_matches(text, known, n=1)
-            guess = f" (did you mean {near[0]!r}?)" if near else ""
             listed = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
-            raise ValueError(f"expected one of {listed}{guess}")
+            raise ValueError(f"expected one of {listed}{near(text, known)}")
         return text
 
     return Field(name, default, parse, help)
+
+
+def near(text: str, names: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` for the nearest of some names, "" where none is near."""
+    guess = difflib.get_close_matches(text, list(names), n=1)
+    return f" (did you mean {guess[0]!r}?)" if guess else ""
 
 
 def integer(name: str, default: int, low: int, high: int, help: str) -> Field:

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from eapgp.attribution.names import every_edge
 from eapgp.evaluation.agreement import Agreement, agreement
 from eapgp.ui.base.draw import chart, dark, downloads, plain
-from eapgp.ui.base.names import every_edge
 from eapgp.ui.base.session import Session
 from eapgp.ui.compare import fields as compare
 from eapgp.ui.compare.choice import answer

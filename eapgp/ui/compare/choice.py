@@ -7,18 +7,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
 
+from eapgp.attribution.names import short_name, variant
 from eapgp.attribution.registry import METHODS
 from eapgp.errors import EapgpError
+from eapgp.options import Option, WholeNumber
 from eapgp.runs.canonical import content_key
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.names import edge_names, option_names, short_name, variant
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.polling import poll_all
@@ -104,40 +105,44 @@ def _settled(method: str, options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "keep_points"}
 
 
-def _slug(method: str, options: Any) -> str:
-    parts = [method]
-    parts += [str(options[name]) for name in ("step", "points") if name in options and name in option_names(method)]
-    if options.get("steps", 5) != 5:
-        parts.append(f"k{options['steps']}")
-    if options.get("objective", "all") != "all" and "objective" in option_names(method):
-        parts.append(str(options["objective"]))
-    if options.get("nodes", "midpoints") != "midpoints":
-        parts.append(str(options["nodes"]))
-    if edges := edge_names(options):
-        parts.append(content_key(sorted(edges))[:8])
-    return " ".join(parts)
+def _slug(method: str, options: Mapping[str, Any]) -> str:
+    """The variant's name in the link; what links always say comes first."""
+    rows = METHODS[method].own_options if method in METHODS else ()
+    marks = [_mark(row, options[row.name]) for row in sorted(rows, key=_silent) if row.name in options]
+    return " ".join((method, *(mark for mark in marks if mark)))
+
+
+def _silent(row: Option) -> bool:
+    return not row.mark(row.default)
+
+
+def _mark(row: Option, value: Any) -> str:
+    names = row.check(value) if row.repeatable else None
+    return content_key(sorted(names))[:8] if names else row.mark(value)
 
 
 def _steps(spec: RunSpec, context: RunInfo) -> Offered:
-    """The method of the settings (EAP-GP where that takes no steps) with other steps."""
-    method = spec.method if "steps" in option_names(spec.method) else "eap-gp"
-    usual_options: dict[str, Any] = {"steps": 5, "step": "relative", "objective": "all"}
-    base = dict(spec.options) if method == spec.method else usual_options
-    k = int(base.get("steps", 5))
-    changes: list[dict[str, Any]] = [{}]
-    if "step" in option_names(method):
-        changes += [{"step": "relative"}, {"step": "unit"}]
-    if "points" in option_names(method):
-        changes += [{"points": "midpoint"}, {"points": "right"}]
-    changes += [{"steps": 2 * k}, {"steps": 4 * k}, {"steps": max(1, k // 2)}]
+    """The method of the settings with its options changed one by one (EAP-GP where it has none to change)."""
+    own = METHODS.get(spec.method)
+    method = own if own and any(_others(row, row.default) for row in own.own_options) else METHODS[RunSpec().method]
+    asked = spec.options if method is own else {}
+    base = {row.name: asked.get(row.name, row.default) for row in method.own_options}
+    changes = [{row.name: value} for row in method.own_options for value in _others(row, base[row.name])]
+    numbers = [row for row in method.own_options if isinstance(row, WholeNumber)]
     made = []
-    for change in changes:
-        options = {**base, **change}
-        label = variant(method, {**options, "steps": 5})
-        made.append(
-            (_slug(method, options), f"{label} · k = {options['steps']}", settings.with_method(spec, method, options))
-        )
+    for change in ({}, *changes):
+        options = base | change
+        names = method.variant({name: options[name] for name in options.keys() - {row.name for row in numbers}})
+        label = " · ".join((names, *(row.phrase(options[row.name]) for row in numbers)))
+        made.append((_slug(method.name, options), label, settings.with_method(spec, method.name, options)))
     return made
+
+
+def _others(row: Option, value: Any) -> list[Any]:
+    """Other values of an option: every other name, or twice, four times and half the number."""
+    if isinstance(row, WholeNumber):
+        return [n for n in (2 * value, 4 * value, max(row.low, value // 2)) if n != value and n <= row.high]
+    return [name for name in row.values if name != value]
 
 
 def _tasks(spec: RunSpec, context: RunInfo) -> Offered:

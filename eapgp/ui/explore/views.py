@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from eapgp.attribution.names import variant
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.evaluation.sizes import curve_sizes
@@ -16,7 +17,7 @@ from eapgp.figures.circuit_view.payload import largest
 from eapgp.figures.style import theme
 from eapgp.ui.base.draw import chart, dark, plain, points_clicked
 from eapgp.ui.base.fields import choice, integer, text
-from eapgp.ui.base.names import metric_title, variant
+from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK, follow

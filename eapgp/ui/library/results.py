@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from eapgp.attribution.names import rank
 from eapgp.attribution.result import Attribution, PathRecord
 from eapgp.errors import RunError
 from eapgp.runs.bundled import examples_folder
@@ -11,8 +12,6 @@ from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import open_run
 from eapgp.ui.library.own_prompts import KeptPrompts, PromptStore
 from eapgp.ui.library.shelf import RunInfo, Shelf
-
-_ORDER = {name: i for i, name in enumerate(("eap", "clean-corrupted", "eap-ig", "eap-gp", "exact", "random"))}
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
@@ -74,7 +73,7 @@ def comparable(card: RunInfo) -> list[RunInfo]:
         same = same and other.intervention == card.intervention
         if same and other.model == card.model and weights_of(other) == weights_of(card):
             found.setdefault((other.method, str(sorted(other.options.items()))), other)
-    return sorted(found.values(), key=lambda one: (_ORDER.get(one.method, 99), str(one.options)))
+    return sorted(found.values(), key=lambda one: (rank(one.method), str(one.options)))
 
 
 def path_sources(card: RunInfo) -> dict[str, RunInfo]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from eapgp.attribution.names import variant
 from eapgp.errors import EapgpError, RunError
 from eapgp.graph import Graph
 from eapgp.runs.arrays import SCORES_FILE
@@ -25,7 +26,6 @@ from eapgp.runs.library import RunLibrary, open_sound
 from eapgp.runs.run import RUN_FILE, Run
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
 from eapgp.runs.summary import summarise
-from eapgp.ui.base.names import variant
 from eapgp.ui.library.own_prompts import PromptStore
 
 _USUAL = RunSpec()

@@ -307,7 +307,7 @@ def _board(asked: Asked) -> None:
 
 def method_name(method: str) -> str:
     """Short name of a method of the protocol."""
-    from eapgp.ui.base.names import variant
+    from eapgp.attribution.names import variant
 
     return variant(method, METHODS[method])
 

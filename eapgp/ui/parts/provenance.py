@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from eapgp.attribution.names import short_name
 from eapgp.runs.canonical import plain as plain_values
 from eapgp.runs.imported import UNKNOWN
 from eapgp.runs.run import library_versions
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.names import metric_title, short_name
+from eapgp.ui.base.names import metric_title
 from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.sidebar.panel import spec_to_ask_again
 

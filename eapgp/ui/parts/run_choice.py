@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from eapgp.attribution.names import variant
 from eapgp.runs import describe
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.names import metric_title, variant
+from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.manager import JobView

@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
+from eapgp.attribution.names import variant
 from eapgp.attribution.result import PathRecord
 from eapgp.ui.base.draw import PHONE, chart, dark, phone, plain
 from eapgp.ui.base.fields import choice, integer, text
-from eapgp.ui.base.names import variant
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import follow

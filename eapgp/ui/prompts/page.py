@@ -9,12 +9,13 @@ from typing import Any
 
 import streamlit as st
 
+from eapgp.attribution.names import variant
 from eapgp.errors import EapgpError, one_line
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.fields import choice, flag, integer, text
-from eapgp.ui.base.names import metric_title, variant
+from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import streamlit as st
 
+from eapgp.attribution.names import variant
 from eapgp.errors import EapgpError, one_line
 from eapgp.formats import read_scores
 from eapgp.graph import Graph
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.names import metric_title, variant
+from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.library import results

@@ -12,10 +12,13 @@ from typing import Any
 
 import streamlit as st
 
+from eapgp.attribution.names import short_name, variant
+from eapgp.attribution.registry import METHODS
 from eapgp.errors import EapgpError
 from eapgp.runs.spec import RunSpec
+from eapgp.tasks import TASKS
 from eapgp.ui.base.fields import Field, text
-from eapgp.ui.base.names import STEPS, blurb, draws_noise, metric_title, option_names, short_name, usual_steps, variant
+from eapgp.ui.base.names import blurb, metric_title
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
@@ -26,6 +29,7 @@ from eapgp.ui.library import measure, results
 from eapgp.ui.library.own_prompts import PromptStore
 from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.sidebar import settings
+from eapgp.ui.sidebar.rows import draw_options
 from eapgp.ui.sidebar.settings import (
     FIELDS,
     NAMES,
@@ -156,7 +160,7 @@ def _settings(session: Session) -> Mapping[str, Any]:
     _prompt_settings(session)
     session.widget("method", st.selectbox, "Method", options=method_names(), format_func=short_name)
     st.caption(blurb(session["method"]))
-    _method_options(session, option_names(session["method"]))
+    draw_options(session, METHODS[session["method"]].own_options)
     session.widget(
         "metric",
         st.selectbox,
@@ -174,24 +178,14 @@ def _settings(session: Session) -> Mapping[str, Any]:
 
 def _prompt_settings(session: Session) -> None:
     """Which pairs a task makes; pairs of one's own are used as they are."""
-    from eapgp.tasks import TASKS
-
     if session["task"] == OWN or own_prompts(session["task"]) is not None:
         st.caption("Pairs of your own; the Prompts page shows them.")
         if session["task"] == OWN and session.page != "prompts":
             st.page_link(page_file("prompts"), label="Make them on Prompts", icon=":material/edit_note:")
-        if session["seed"] or draws_noise(session["method"]):
+        if session["seed"] or METHODS[session["method"]].draws_noise:
             session.widget("seed", st.number_input, "Seed", min_value=0, max_value=2**31 - 1, step=1)
         return
-    if TASKS[session["task"]].options:
-        session.widget(
-            "corruption",
-            st.segmented_control,
-            "Corruption",
-            options=["third-name", "hard"],
-            format_func={"third-name": "Third name", "hard": "Names swapped"}.__getitem__,
-            required=True,
-        )
+    draw_options(session, TASKS[session["task"]].options)
     left, right = st.columns(2)
     with left:
         session.widget("pairs", st.number_input, "Prompt pairs", min_value=1, max_value=5000, step=1)
@@ -199,56 +193,6 @@ def _prompt_settings(session: Session) -> None:
         session.widget("seed", st.number_input, "Seed", min_value=0, max_value=2**31 - 1, step=1)
     if session.page == "prompts" or session["split"] != "all":
         session.widget("split", st.selectbox, "Drawn from", options=list(SPLITS), format_func=SPLITS.__getitem__)
-
-
-def _method_options(session: Session, options: tuple[str, ...]) -> None:
-    left, right = st.columns(2)
-    if "steps" in options:
-        with left:
-            session.widget("steps", st.number_input, "Steps k", min_value=1, max_value=100, step=1)
-            usual = usual_steps(session["method"])
-            if usual not in (session["steps"], STEPS):
-                st.caption(f"Usual for it: k = {usual}")
-    if "step" in options:
-        given = session["step"]
-        with right:
-            session.widget(
-                "step",
-                st.selectbox,
-                "Step length",
-                options=["relative", "unit", *([given] if given not in ("relative", "unit") else [])],
-                format_func=lambda rule: {"relative": "Relative", "unit": "Unit (paper)"}.get(rule, rule),
-                accept_new_options=True,
-            )
-    if "points" in options:
-        with right:
-            session.widget(
-                "points",
-                st.selectbox,
-                "Points",
-                options=["left", "right", "midpoint"],
-                format_func=str.capitalize,
-            )
-    if "objective" in options:
-        session.widget(
-            "objective",
-            st.segmented_control,
-            "Path follows",
-            options=["all", "last"],
-            format_func={"all": "All positions", "last": "Answer only"}.__getitem__,
-            required=True,
-        )
-    if "nodes" in options:
-        with right:
-            session.widget(
-                "nodes",
-                st.selectbox,
-                "Mixtures",
-                options=["midpoints", "calibrated"],
-                format_func=str.capitalize,
-            )
-    if "edges" in options:
-        session.widget("edges", st.text_input, "Only these edges", placeholder="all")
 
 
 def _more_settings(session: Session) -> None:

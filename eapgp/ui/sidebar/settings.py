@@ -15,15 +15,18 @@ from typing import Any
 
 import streamlit as st
 
+from eapgp.attribution.method import ALL_INTERVENTIONS
+from eapgp.attribution.registry import METHODS
+from eapgp.options import Option
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.spec import RunSpec
-from eapgp.ui.base.fields import Field, choice, integer, text
-from eapgp.ui.base.names import edge_names, option_names
+from eapgp.tasks import TASKS
+from eapgp.ui.base.fields import Field, choice, integer
 from eapgp.ui.library.own_prompts import KeptPrompts, PromptStore
 from eapgp.ui.library.shelf import asked_key
+from eapgp.ui.sidebar.rows import option_fields, option_settings, option_values
 
 MAX_PAIRS = 5000
-STEP_RULES = ("relative", "unit")
 _PATH_STARTS = ("/", "~", ".")
 _HUB_ID = re.compile(r"[\w.\-]{1,96}/[\w.\-]{1,96}")
 _ONE_LINE = re.compile(r"[^\x00-\x1f]{1,300}")
@@ -34,8 +37,6 @@ SPLITS = {"all": "All prompts", "train": "Trained on", "test": "Held out"}
 
 def task_names() -> list[str]:
     """Tasks with a generator."""
-    from eapgp.tasks import TASKS
-
     return list(TASKS)
 
 
@@ -64,8 +65,6 @@ def own_prompts(task: str) -> KeptPrompts | None:
 
 def prompts_title(task: str) -> str:
     """How lists show a task or a set of own pairs."""
-    from eapgp.tasks import TASKS
-
     if task == OWN:
         return "My own pairs…"
     kept = own_prompts(task)
@@ -74,8 +73,6 @@ def prompts_title(task: str) -> str:
 
 def method_names() -> list[str]:
     """Methods that give edge scores."""
-    from eapgp.attribution.registry import METHODS
-
     return list(METHODS)
 
 
@@ -88,9 +85,6 @@ def metric_names() -> list[str]:
 
 def intervention_names(method: str | None = None) -> list[str]:
     """The interventions that a method allows; all of them without one."""
-    from eapgp.attribution.method import ALL_INTERVENTIONS
-    from eapgp.attribution.registry import METHODS
-
     return list(METHODS[method].interventions if method is not None else ALL_INTERVENTIONS)
 
 
@@ -128,15 +122,12 @@ def _model(value: str) -> str:
     return value
 
 
-def _step(value: str) -> str:
-    if value in STEP_RULES:
-        return value
-    try:
-        if 0 < float(value) < 1e6:
-            return value
-    except ValueError:
-        pass
-    raise ValueError("expected relative, unit or a positive number")
+def _task_rows() -> list[Option]:
+    return [row for task in TASKS.values() for row in task.options]
+
+
+def _method_rows() -> list[Option]:
+    return [row for method in METHODS.values() for row in method.own_options]
 
 
 FIELDS: tuple[Field, ...] = (
@@ -154,13 +145,7 @@ FIELDS: tuple[Field, ...] = (
         "The behaviour to explain. Each task makes pairs of a clean prompt and a corrupted one that changes the "
         "right answer. Pairs of your own, made on the Prompts page, are listed below the tasks.",
     ),
-    choice(
-        "corruption",
-        "third-name",
-        ("third-name", "hard"),
-        "What replaces the repeated name in the corrupted prompt: a third name, or (hard) the other name, so that "
-        "the corrupted prompt asks for the wrong answer.",
-    ),
+    *option_fields(_task_rows()),
     integer(
         "pairs",
         64,
@@ -192,56 +177,13 @@ FIELDS: tuple[Field, ...] = (
         "line to the corrupted prompt; EAP-GP follows the model's own gradient (GradPath); exact patches every edge "
         "for real and is slow on large models.",
     ),
-    integer(
-        "steps",
-        5,
-        1,
-        100,
-        "Number of points k on the path. Time grows with k; the papers use 5. More points follow the path more "
-        "closely, they do not always make a better circuit.",
-    ),
-    Field(
-        "step",
-        "relative",
-        _step,
-        "Length of one GradPath step. relative: the distance between clean and corrupted input divided by k. "
-        "unit: 1, as in the paper; on models with small embeddings it overshoots. Or a length of your own.",
-    ),
-    choice(
-        "objective",
-        "all",
-        ("all", "last"),
-        "Which outputs GradPath moves towards the corrupted run's: the logits at all positions, or only at the "
-        "position of the answer.",
-    ),
-    choice(
-        "points",
-        "left",
-        ("left", "right", "midpoint"),
-        "Where EAP-IG takes its gradients on the straight line: as its reference code does (left, from the corrupted "
-        "end, without the clean one), as its paper says (right), or at midpoints.",
-    ),
+    *option_fields(_method_rows()),
     choice(
         "metric",
         "task",
         metric_names,
         "What the scores explain: one number per prompt, higher when the behaviour is stronger. “task” uses the "
         "metric this task is usually measured with.",
-    ),
-    choice(
-        "nodes",
-        "midpoints",
-        ("midpoints", "calibrated"),
-        "Which mixtures of clean and corrupted Mask-IG takes its gradients at: evenly spaced, or (calibrated) where "
-        "each pair's metric has made 20, 50 and 80 % of its way.",
-    ),
-    text(
-        "edges",
-        "",
-        "Patch these edges alone, which takes a moment even on large models; empty patches every edge. Names with "
-        "commas between them, such as input->a0.h1<q>, m3->logits.",
-        pattern=r"[\w.<>\-, ]{0,400}",
-        expected="names of edges with commas between them",
     ),
     choice(
         "intervention",
@@ -269,14 +211,11 @@ NAMES = tuple(field.name for field in FIELDS)
 
 def spec_of(values: Mapping[str, Any]) -> RunSpec:
     """The run that the settings ask for."""
-    from eapgp.tasks import TASKS
-
     task, method = str(values["task"]), str(values["method"])
-    offered = {option.name for option in TASKS[task].options} if task in TASKS else set()
     kept = own_prompts(task)
     prompts: dict[str, Any] = {
         "task": task,
-        "task_options": {"corruption": values["corruption"]} if "corruption" in offered else {},
+        "task_options": option_values(TASKS[task].options, values) if task in TASKS else {},
         "n_pairs": int(values["pairs"]),
         "split": str(values["split"]),
     }
@@ -288,30 +227,15 @@ def spec_of(values: Mapping[str, Any]) -> RunSpec:
         seed=int(values["seed"]),
         metric=None if values["metric"] == "task" else str(values["metric"]),
         method=method,
-        options=method_options(method, values),
+        options=option_values(METHODS[method].own_options, values),
         intervention=values["intervention"] if values["intervention"] in intervention_names(method) else "patching",
         dtype=str(values["dtype"]),
         random_weights=values["weights"] == "random",
     )
 
 
-def method_options(method: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that this method takes, as its options."""
-    options: dict[str, Any] = {}
-    for name in option_names(method):
-        if name == "edges":
-            options |= {"edges": chosen} if (chosen := edge_names(values)) else {}
-        elif name in NAMES:
-            options[name] = values[name]
-    if "step" in options and options["step"] not in STEP_RULES:
-        options["step"] = float(options["step"])
-    return options
-
-
 def settings_of(spec: RunSpec, *, metric: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Inverse of `spec_of`, for a run whose metric and options are known in full."""
-    from eapgp.tasks import TASKS
-
     kept = PromptStore().at(spec.prompts_file) if spec.prompts_file else None
     usual = kept.read().metric if kept is not None else TASKS[spec.task].metric if spec.task in TASKS else None
     values: dict[str, Any] = {
@@ -322,23 +246,17 @@ def settings_of(spec: RunSpec, *, metric: str, options: Mapping[str, Any]) -> di
         "seed": spec.seed,
         "method": spec.method,
         "metric": "task" if metric == usual else metric,
-        "corruption": spec.task_options.get("corruption", "third-name"),
         "intervention": spec.intervention,
         "dtype": spec.dtype,
         "weights": "random" if spec.random_weights else "trained",
-        "edges": ", ".join(edge_names(options)),
     }
-    for name in ("steps", "step", "objective", "points", "nodes"):
-        if name in options:
-            value = options[name]
-            values[name] = f"{value:g}" if name == "step" and not isinstance(value, str) else value
+    values |= option_settings(TASKS[spec.task].options if spec.task in TASKS else (), spec.task_options)
+    values |= option_settings(METHODS[spec.method].own_options if spec.method in METHODS else (), options)
     return values
 
 
 def metric_of(values: Mapping[str, Any]) -> str:
     """Name of the metric that the settings mean."""
-    from eapgp.tasks import TASKS
-
     if values["metric"] != "task":
         return str(values["metric"])
     if values["task"] == OWN:

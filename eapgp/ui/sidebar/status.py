@@ -7,10 +7,11 @@ from pathlib import Path
 
 import streamlit as st
 
+from eapgp.attribution.names import variant
 from eapgp.runs.describe import PATCHING, prompt_conditions
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.names import metric_title, variant
+from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
 from eapgp.ui.library import consent
 from eapgp.ui.library.shelf import RunInfo
