@@ -77,11 +77,13 @@ def literal_greedy(scores: EdgeScores, n: int, absolute: bool) -> set[str]:
 
 @st.composite
 def scored_graphs(draw: st.DrawFn) -> EdgeScores:
-    """Small graphs whose scores have many ties, zeros and unscored edges."""
+    """Small graphs whose scores have many ties, zeros and unscored edges; at least one edge is scored."""
     graph = draw(GRAPHS)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     values = rng.integers(-4, 5, size=graph.mask.shape).astype(float)
     values[rng.random(values.shape) < draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))] = np.nan
+    if not np.nan_to_num(values[graph.mask]).any():
+        values[0, -1] = 1.0  # else no circuit can be selected
     return EdgeScores(graph, np.where(graph.mask, values, 0.0))
 
 
@@ -250,9 +252,47 @@ def test_unscored_edges_are_never_selected() -> None:
         assert circuit.edge_names() == ["input->logits"]
         assert circuit.n_selected == 1
     assert select(scores, n=2, by="nodes").edge_names() == ["input->logits"]
-    nothing = named_scores(TINY, {}, default=np.nan)
-    assert select(nothing, n=3).n_kept == 0
-    assert select(nothing, n=3, rule="greedy").n_kept == 0
+
+
+NO_SCORES = named_scores(Graph(2, 2), {}, default=np.nan)
+ALL_ZERO = named_scores(Graph(2, 2), {"m0->logits": math.nan, "input->m1": -0.0})
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [(NO_SCORES, r"none of the 46 edges is scored .* select by them: --nodes N"), (ALL_ZERO, r"every edge scores 0")],
+)
+def test_nothing_is_selected_from_nothing(scores: EdgeScores, message: str) -> None:
+    for rule in ("top-n", "greedy"):
+        with pytest.raises(OptionError, match=message):
+            select(scores, n=3, rule=rule)
+        with pytest.raises(OptionError, match=message):
+            select_many(scores, [0, 3], rule=rule)
+        assert select(scores, n=0, rule=rule).n_kept == 0, "an empty circuit may be asked for"
+    with pytest.raises(OptionError, match=r"is scored|no node ranks above another"):
+        select(scores, n=3, by="nodes")
+    with pytest.raises(OptionError, match=r"no node ranks above another"):
+        select(scores, n=3, by="nodes", node_scores=np.zeros(7))
+    with pytest.raises(OptionError, match=r"none of the 46 edges is scored"):
+        select(NO_SCORES, threshold=0.5, rule="threshold")
+    assert select(ALL_ZERO, threshold=0.0, rule="threshold", prune=False).n_kept == 45
+
+
+def test_scores_of_nodes_alone_select_every_edge_between_the_best() -> None:
+    """As the MIB track's reference does: `input` counts where it has a score."""
+    nodes = np.array([5.0, 1.0, -9.0, 0.5, 8.0, np.nan, 2.0])  # input, a0.h0, a0.h1, m0, a1.h0, a1.h1, m1
+    circuit = select(NO_SCORES, n=3, by="nodes", node_scores=nodes, prune=False)
+    best = ("input", "a0.h1", "a1.h0", "logits")
+    expected = {e for e in NO_SCORES.graph.edge_names() if {split(e)[0], node_of(split(e)[1])} <= set(best)}
+    assert set(circuit.edge_names()) == expected
+    unscored_input = np.where(np.arange(7) == 0, np.nan, nodes)
+    wider = select(NO_SCORES, n=3, by="nodes", node_scores=unscored_input, prune=False)
+    assert set(wider.node_names()) == {*best, "m1"}
+    assert "a1.h1" not in select(NO_SCORES, n=7, by="nodes", node_scores=nodes).node_names()
+    signed = select(NO_SCORES, n=3, by="nodes", node_scores=nodes, absolute=False, prune=False)
+    assert set(signed.node_names()) == {"input", "a1.h0", "m1", "logits"}
+    by_threshold = select(NO_SCORES, threshold=6, rule="threshold", by="nodes", node_scores=nodes, prune=False)
+    assert set(by_threshold.node_names()) == set(best)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,12 @@
 
 The key is |score|, or the score itself with `absolute=False`. Ties go to the edge that comes first
 in the graph's order (row by row). An edge whose score is NaN was not scored and is never selected.
+Where nothing is scored, or everything scores 0, nothing ranks above anything else: that is an error.
 
-`by="nodes"` ranks heads and MLPs instead and keeps every scored edge between kept nodes;
-`input` and `logits` are always kept and do not count towards n.
+`by="nodes"` ranks heads and MLPs instead and keeps every scored edge between the selected nodes;
+`input` and `logits` are always selected and do not count towards n. Where node scores are given and no edge
+is scored (node-level circuits of the MIB track), every edge between them is kept, and `input` counts like
+any node that has a score, as in the track's reference library.
 """
 
 from __future__ import annotations
@@ -56,7 +59,8 @@ def select(
     Where fewer than n edges are scored, all of those are selected.
 
     Errors: OptionError when n is negative or above the number of edges, when what the rule needs
-    is missing, or when node scores do not fit; UnknownNameError for another rule.
+    is missing, when nothing is scored or everything scores 0, or when node scores do not fit;
+    UnknownNameError for another rule.
     """
     EdgeScores.check(scores)
     graph = scores.graph
@@ -64,14 +68,17 @@ def select(
     if by == "nodes":
         edges, name = _by_nodes(scores, n, threshold, absolute, node_scores)
     elif rule == "threshold":
+        limit = _check_threshold(threshold)
+        _check_scored(scores)
         key, scored = _key(scores, absolute)
-        edges, name = scored & (key >= _check_threshold(threshold)), f"threshold {threshold:g}"
-    elif rule == "greedy":
-        n = check_size(n, graph.n_edges, "edges")
-        edges, name = _first(graph, greedy_order(scores, n, absolute=absolute), n), f"greedy {n}"
+        edges, name = scored & (key >= limit), f"threshold {limit:g}"
     else:
         n = check_size(n, graph.n_edges, "edges")
-        edges, name = _top(*_key(scores, absolute), n), f"top {n}"
+        _check_ranked(scores, n)
+        if rule == "greedy":
+            edges, name = _first(graph, greedy_order(scores, n, absolute=absolute), n), f"greedy {n}"
+        else:
+            edges, name = _top(*_key(scores, absolute), n), f"top {n}"
     return _circuit(graph, edges, name, prune)
 
 
@@ -92,6 +99,7 @@ def select_many(
     checked = [check_size(n, graph.n_edges, "edges") for n in sizes]
     if not checked:
         return []
+    _check_ranked(scores, max(checked))
     order = (
         greedy_order(scores, max(checked), absolute=absolute)
         if rule == "greedy"
@@ -139,11 +147,34 @@ def _check_rule(rule: str, by: str, *, n: int | None, threshold: float | None) -
     if by == "nodes" and rule == "greedy":
         raise OptionError("the greedy rule grows by edges: expected by='edges', got by='nodes'. Use rule='top-n'.")
     needed, other = ("threshold", "n") if rule == "threshold" else ("n", "threshold")
-    given = {"n": n, "threshold": threshold}
-    if given[needed] is None:
+    options = {"n": n, "threshold": threshold}
+    if options[needed] is None:
         raise OptionError(f"rule {rule!r} needs {needed}; got none. Give {needed}=….")
-    if given[other] is not None:
-        raise OptionError(f"rule {rule!r} takes {needed}, not {other}; got {other}={given[other]}. Leave {other} out.")
+    if options[other] is not None:
+        raise OptionError(
+            f"rule {rule!r} takes {needed}, not {other}; got {other}={options[other]}. Leave {other} out."
+        )
+
+
+def _check_scored(scores: EdgeScores) -> None:
+    """Errors: OptionError where no edge is scored."""
+    if np.isnan(scores.values[scores.graph.mask]).all():
+        raise OptionError(
+            f"none of the {scores.graph.n_edges:,} edges is scored (NaN throughout), so no circuit can be selected by "
+            "edges. Where the nodes are scored, select by them: --nodes N, or by='nodes' with node_scores."
+        )
+
+
+def _check_ranked(scores: EdgeScores, n: int) -> None:
+    """Errors: OptionError where n > 0 edges are asked for and none ranks above another."""
+    if n == 0:
+        return
+    _check_scored(scores)
+    if not np.nan_to_num(scores.values[scores.graph.mask]).any():
+        raise OptionError(
+            "every edge scores 0, so none ranks above another and no circuit can be selected. "
+            "Check that the prompts differ and that the scores are of this model and metric."
+        )
 
 
 def _check_threshold(threshold: float | None) -> float:
@@ -165,16 +196,16 @@ def _top(key: Floats, candidates: Bools, n: int) -> Bools:
     if n == 0:
         return np.zeros_like(candidates)
     limit = -np.partition(-key[candidates], n - 1)[n - 1]
-    chosen = candidates & (key > limit)
-    ties = np.flatnonzero(candidates & (key == limit))[: n - int(chosen.sum())]
-    chosen.ravel()[ties] = True
-    return chosen
+    best = candidates & (key > limit)
+    ties = np.flatnonzero(candidates & (key == limit))[: n - int(best.sum())]
+    best.ravel()[ties] = True
+    return best
 
 
 def _first(graph: Graph, order: Ints, n: int) -> Bools:
-    chosen = np.zeros(graph.mask.shape, dtype=bool)
-    chosen.ravel()[order[:n]] = True
-    return chosen
+    edges = np.zeros(graph.mask.shape, dtype=bool)
+    edges.ravel()[order[:n]] = True
+    return edges
 
 
 def _circuit(graph: Graph, edges: Bools, name: str, prune: bool) -> Circuit:
@@ -242,21 +273,30 @@ def _by_nodes(
     scores: EdgeScores, n: int | None, threshold: float | None, absolute: bool, node_scores: Floats | None
 ) -> tuple[Bools, str]:
     graph = scores.graph
+    scored = graph.mask & ~np.isnan(scores.values)
     if node_scores is None:
+        _check_scored(scores)
         values = node_ranking_scores(scores, absolute=absolute)
     elif node_scores.shape == (graph.n_sources,):
         values = np.abs(node_scores) if absolute else node_scores
     else:
         raise OptionError(f"node scores must have shape ({graph.n_sources},), one per source; got {node_scores.shape}.")
     candidates = ~np.isnan(values)
-    candidates[0] = False
+    if scored.any():
+        candidates[0] = False
+    else:
+        scored = graph.mask
     key = np.where(candidates, values, -np.inf)
     if threshold is not None:
-        kept, name = candidates & (key >= _check_threshold(threshold)), f"nodes, threshold {threshold:g}"
+        inner, name = candidates & (key >= _check_threshold(threshold)), f"nodes, threshold {threshold:g}"
     else:
-        size = check_size(n, graph.n_sources - 1, "heads and MLPs")
-        kept, name = _top(key, candidates, size), f"top {size} nodes"
-    nodes = np.append(kept, True)
+        what = "heads and MLPs, and input" if candidates[0] else "heads and MLPs"
+        size = check_size(n, graph.n_sources - 1 + int(candidates[0]), what)
+        if size and not np.nan_to_num(values).any():
+            raise OptionError(
+                "no node ranks above another (unscored, or 0 throughout), so no circuit can be selected by nodes."
+            )
+        inner, name = _top(key, candidates, size), f"top {size} nodes"
+    nodes = np.append(inner, True)
     nodes[0] = True
-    scored = graph.mask & ~np.isnan(scores.values)
     return scored & nodes[:-1, None] & nodes[graph.destination_nodes][None, :], name
