@@ -9,6 +9,7 @@
     │   │   └── PairLengthError    clean and corrupted differ in token length
     │   ├── OptionError            an option is out of its range or does not fit the others
     │   ├── FormatError            a file is not in the format it claims, or is unsafe to read
+    │   │   └── GraphNeededError   a table lists some edges only and does not say of which graph
     │   └── RunError               a run folder is missing, incomplete or of another version
     ├── ComputationError           the computation went wrong (out of memory); exit 1
     │   └── NotFiniteError         NaN in the metric: also an InputError, since model and prompts decide it
@@ -75,6 +76,10 @@ class OptionError(InputError):
 
 class FormatError(InputError):
     """A file is malformed or unsafe."""
+
+
+class GraphNeededError(FormatError):
+    """A table lists some edges only and does not say of which graph; it can be read with one."""
 
 
 class RunError(InputError):

@@ -8,6 +8,7 @@ import pickle
 import re
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits import Circuit, equal, select
-from eapgp.errors import FormatError, InputError, OptionError, UnknownNameError
+from eapgp.errors import FormatError, GraphNeededError, InputError, OptionError, UnknownNameError
 from eapgp.formats import (
     FORMATS,
     edge_table,
@@ -28,6 +29,7 @@ from eapgp.formats import (
     read_circuit,
     read_file,
     read_scores,
+    read_with,
     write_circuit,
     write_scores,
 )
@@ -590,3 +592,208 @@ def test_reading_json_imports_no_torch(tmp_path: Path) -> None:
 
 def test_every_error_is_an_input_error() -> None:
     assert issubclass(FormatError, InputError)
+
+
+# -- tables of spreadsheets and of some edges --------------------------------------------------
+
+
+@pytest.mark.parametrize(("mark", "decimal"), [(";", ","), (";", "."), ("\t", ","), (",", ".")])
+def test_tables_of_spreadsheets_are_read(tmp_path: Path, mark: str, decimal: str) -> None:
+    """Byte-order mark, semicolons with decimal commas, columns and rows that were left empty."""
+    scores = some_scores(Graph(2, 3))
+    table = pandas.read_csv(write_scores(scores, tmp_path / "plain.csv"), float_precision="round_trip")
+    table.assign(**{"": ""}).to_csv(tmp_path / "t.csv", sep=mark, decimal=decimal, index=False, encoding="utf-8-sig")
+    with (tmp_path / "t.csv").open("a") as file:
+        file.write(mark * table.shape[1] + "\n")
+    back = read_file(tmp_path / "t.csv")
+    assert back.scores.graph == scores.graph
+    assert same(back.scores.values, scores.values)
+
+
+def test_a_decimal_comma_between_commas_is_no_other_number(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("source,destination,score\ninput,m0,1,5\n")
+    with pytest.raises(FormatError, match=r"more cells than its header"):
+        read_file(tmp_path / "t.csv", graph=Graph(1, 1))
+
+
+@pytest.mark.parametrize("suffix", [f.suffixes[0] for f in READABLE if not f.every_edge])
+@pytest.mark.parametrize("parallel", [False, True])
+def test_what_is_written_of_a_circuit_alone_is_read_without_saying_its_graph(
+    tmp_path: Path, suffix: str, parallel: bool
+) -> None:
+    graph = Graph(4, 3, parallel)
+    scores = some_scores(graph, unscored=0)
+    circuit = Circuit.of_names(graph, ["input->a1.h1<q>", "a1.h1->m2", "m2->logits"])
+    back = read_file(write_scores(scores, tmp_path / f"c{suffix}", circuit=circuit, only_circuit=True))
+    assert back.scores.graph == graph
+    assert back.circuit is not None and equal(back.circuit, circuit)
+    assert same(back.scores.values[circuit.edges], scores.values[circuit.edges])
+    assert np.isnan(back.scores.values[graph.mask & ~circuit.edges]).all()
+    assert equal(select(back.scores, n=10, prune=False), circuit)
+
+
+def test_a_table_of_every_edge_has_no_columns_of_sizes(tmp_path: Path) -> None:
+    path = write_scores(some_scores(Graph(1, 1)), tmp_path / "t.csv", circuit=Circuit.empty(Graph(1, 1)))
+    assert path.read_text().splitlines()[0] == "source,destination,type,layer,score,in_graph"
+
+
+def test_a_table_of_some_edges_asks_for_its_graph_only_where_it_needs_one(tmp_path: Path) -> None:
+    graph, path = Graph(2, 2), tmp_path / "t.csv"
+    path.write_text("source,destination,score\nm0,logits,4\n")
+    with pytest.raises(GraphNeededError, match=r"t\.csv: the table has 1 rows, .* name the model"):
+        read_file(path)
+    with pytest.raises(GraphNeededError):
+        read_with(path, lambda: None)
+    assert read_with(path, lambda: graph).scores.values[graph.edge_index("m0->logits")] == 4
+    write_scores(some_scores(graph), tmp_path / "whole.csv")
+    assert read_with(tmp_path / "whole.csv", lambda: pytest.fail("asked for")).scores.graph == graph
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        (["2,2,False,0", "2,3,False,0"], r"column n_heads: expected one value in every row"),
+        (["2,two,False,0"] * 2, r"cfg\.n_heads must be a whole number of at least 1; got 'two'"),
+        (["2,9999999999999999,False,0"] * 2, r"cfg\.n_heads must be a whole number"),
+        (["99999999,2,False,0"] * 2, r"more than the 40,000,000"),
+    ],
+)
+def test_wrong_columns_of_sizes(tmp_path: Path, sizes: list[str], message: str) -> None:
+    edges = ("m0,logits,4", "input,m0,1")
+    rows = [f"{edge},{size}" for edge, size in zip(edges, sizes, strict=True)]
+    (tmp_path / "t.csv").write_text(
+        "source,destination,score,n_layers,n_heads,parallel_attn_mlp,d_model\n" + "\n".join(rows)
+    )
+    with pytest.raises(FormatError, match=message):
+        read_file(tmp_path / "t.csv")
+
+
+def test_a_file_without_any_score_is_told_from_one_of_nodes(tmp_path: Path) -> None:
+    graph = Graph(1, 1)
+    nothing = EdgeScores(graph, np.where(graph.mask, np.nan, 0.0))
+    bare = read_file(write_scores(nothing, tmp_path / "bare.json"))
+    with pytest.raises(FormatError, match=r"bare\.json: it holds no score of an edge or a node"):
+        bare.check_scored()
+    nodes = read_file(write_scores(nothing, tmp_path / "nodes.json", node_scores=np.ones(3)))
+    nodes.check_scored()
+    with pytest.raises(FormatError, match=r"nodes\.json: it scores nodes but no edge"):
+        nodes.check_scored(edges=True)
+    read_file(write_scores(some_scores(graph), tmp_path / "edges.json")).check_scored(edges=True)
+
+
+# -- small files that unpack to large ones -----------------------------------------------------
+
+
+def deflated(path: Path) -> Path:
+    """The archive with its members compressed, as torch reads it too."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_tensors_beyond_the_graph_s_are_refused_before_they_are_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    graph = Graph(4, 4, d_model=64)
+    path = write_scores(some_scores(graph), tmp_path / "s.pt")
+    good = torch.load(path, weights_only=True)
+    assert same(read_scores(deflated(path)).values, read_scores(path).values)
+    torch.save({**good, "neurons_scores": torch.zeros(graph.n_sources, 64)}, path)
+    read_file(path)
+    torch.save({**good, "big": torch.zeros(10_000_000)}, path)
+    assert deflated(path).stat().st_size < 100_000
+    monkeypatch.setattr("torch.load", lambda *_, **__: pytest.fail("unpacked"))
+    with pytest.raises(FormatError, match=r"s\.pt: refused before unpacking: 40,0\d\d,\d\d\d bytes, .* at most 1,\d"):
+        read_file(path)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(FormatError, match=r"refused: not a readable PyTorch archive"):
+        read_file(path)
+
+
+@pytest.mark.parametrize(
+    "graph", [Graph(12, 12, d_model=768), Graph(48, 25, d_model=1600), Graph(32, 32, d_model=4096)]
+)
+def test_tensors_of_true_graphs_are_within_the_limit(tmp_path: Path, graph: Graph) -> None:
+    """GPT-2 small and XL, Llama 3 8B, in the widest precision and with fields of neurons."""
+    import torch
+
+    scores = EdgeScores(graph, np.where(graph.mask, 0.5, 0.0))
+    path = write_scores(scores, tmp_path / "s.pt", node_scores=np.ones(graph.n_sources))
+    document = torch.load(path, weights_only=True)
+    torch.save({**document, "neurons_scores": torch.zeros(graph.n_sources, graph.d_model)}, path)
+    assert read_file(path).scores.graph == graph
+
+
+def refused_table(path: Path, columns: dict[str, Any], message: str) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    assert path.stat().st_size < 500_000
+    start = time.perf_counter()
+    with pytest.raises(FormatError, match=message):
+        read_file(path)
+    assert time.perf_counter() - start < 2
+
+
+def test_tables_that_unpack_to_more_than_edges_are_refused(tmp_path: Path) -> None:
+    import pyarrow
+
+    path, n = tmp_path / "t.parquet", 2000
+    scores = np.zeros(n)
+    long_name = pyarrow.DictionaryArray.from_arrays(np.zeros(n, dtype=np.int32), ["x" * 2_000_000])
+    refused_table(path, {"source": long_name, "destination": ["m0"] * n, "score": scores}, r"refused before unpacking")
+    wide = pyarrow.DictionaryArray.from_arrays(np.zeros(n, dtype=np.int32), ["x" * 2000])
+    refused_table(path, {"source": wide, "destination": ["m0"] * n, "score": scores}, r"a name of 2,000 characters")
+    refused_table(path, {"source": ["input"] * n, "destination": ["m0"] * n, "score": scores}, r"2,000 rows name fewer")
+    lists = pyarrow.array([["input"] * 1000] * n)
+    refused_table(path, {"source": lists, "destination": ["m0"] * n, "score": scores}, r"'source' holds lists")
+    many = {"source": ["input"], "destination": ["m0"], "score": [1.0], **{f"c{i}": [0] for i in range(300)}}
+    refused_table(path, many, r"303 columns are more than the 256")
+
+
+def test_more_rows_than_edges_are_refused_by_the_footer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    path = write_scores(some_scores(Graph(2, 2)), tmp_path / "s.parquet")
+    note = pyarrow.parquet.read_schema(path).metadata
+    n = 3_000_000
+    table = pyarrow.table({"source": ["input"] * n, "destination": ["m0"] * n, "score": np.zeros(n)})
+    pyarrow.parquet.write_table(table.replace_schema_metadata(note), path)
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile.read", lambda *_, **__: pytest.fail("unpacked"))
+    with pytest.raises(FormatError, match=r"3,000,000 rows are more than the 46 edges"):
+        read_file(path)
+
+
+@pytest.mark.parametrize("where", ["header", "row"])
+def test_a_csv_of_millions_of_columns_is_refused_at_once(tmp_path: Path, where: str) -> None:
+    many = "," * 3_000_000
+    head, row = ("source,destination,score", "input,m0,1")
+    (tmp_path / "t.csv").write_text(f"{head + many}\n{row}\n" if where == "header" else f"{head}\n{row + many}\n")
+    start = time.perf_counter()
+    with pytest.raises(FormatError, match=r"3,000,003 columns are more than the 256"):
+        read_file(tmp_path / "t.csv")
+    assert time.perf_counter() - start < 1
+
+
+def test_the_published_cases_of_scores(shared: Path) -> None:
+    folder = shared / "cases" / "scores"
+    if not folder.is_dir():
+        pytest.skip("the reference material holds no cases")
+    spreadsheet = read_scores(folder / "edges_semicolon.csv")
+    assert spreadsheet.graph == Graph(2, 2) and not np.isnan(spreadsheet.values).any()
+    exported = read_file(folder / "only_circuit_export.csv", graph=Graph(4, 4))
+    assert exported.circuit is not None and exported.circuit.n_kept == 19
+    for name in ("bomb_parquet.parquet", "bomb_pt.pt"):
+        with pytest.raises(FormatError, match="refused before unpacking"):
+            read_file(folder / name)
+    nodes = read_file(folder / "mib_node_level.json")
+    for n, edges in ((5, 24), (10, 118)):
+        circuit = select(nodes.scores, n=n, by="nodes", node_scores=nodes.node_scores, prune=False)
+        assert circuit.n_kept == edges

@@ -8,6 +8,7 @@ from eapgp.formats.registry import (
     read_circuit,
     read_file,
     read_scores,
+    read_with,
     write_circuit,
     write_scores,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "read_circuit",
     "read_file",
     "read_scores",
+    "read_with",
     "write_circuit",
     "write_scores",
 ]

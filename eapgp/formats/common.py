@@ -56,10 +56,33 @@ class Imported:
         scores = EdgeScores(self.scores.graph, 0.0 - self.scores.values, provenance)
         return replace(self, scores=scores, node_scores=nodes)
 
+    def check_scored(self, *, edges: bool = False) -> None:
+        """Errors: FormatError where nothing is scored; with `edges`, where no edge is."""
+        graph, name = self.scores.graph, self.scores.provenance["file"]
+        if not np.isnan(self.scores.values[graph.mask]).all():
+            return
+        if self.node_scores is None or np.isnan(self.node_scores).all():
+            raise FormatError(f"{name}: it holds no score of an edge or a node; expected numbers, got NaN throughout.")
+        if edges:
+            raise FormatError(
+                f"{name}: it scores nodes but no edge, and edges are what is needed here. "
+                "Circuits of its best nodes: eapgp evaluate --scores FILE --nodes N."
+            )
+
 
 def problem(path: Path, text: str) -> FormatError:
     """A FormatError that starts with the file's name."""
     return FormatError(f"{path.name}: {text}")
+
+
+def check_unpacked(path: Path, size: int, limit: int) -> None:
+    """Errors: FormatError where what a compressed file unpacks to is more than its graph can need."""
+    if size > limit:
+        raise problem(
+            path,
+            f"refused before unpacking: {size:,} bytes, where scores of its graph take at most {limit:,}. "
+            "Write the file anew with nothing but the scores.",
+        )
 
 
 def short(value: object, limit: int = 60) -> str:

@@ -10,7 +10,10 @@ Such files are zip archives with a pickle inside. Only tensors and plain contain
 from __future__ import annotations
 
 import io
+import pickletools
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,14 +23,21 @@ from numpy.typing import NDArray
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
-from eapgp.formats.common import Content, Floats, graph_of_cfg, problem, short
+from eapgp.formats.common import MAX_POSITIONS, Content, Floats, check_unpacked, graph_of_cfg, problem, short
 from eapgp.graph import Graph
 
 REQUIRED = ("cfg", "src_nodes", "dst_nodes", "edges_scores", "edges_in_graph", "nodes_in_graph")
+ZIP_START = b"PK\x03\x04"
+WORD = 8
+"""Bytes of the widest number."""
+INTEGERS = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4")
+OVERHEAD, MAX_PICKLE = 2**20, 2**22
+"""Room for names and headers; the largest list of node names, which is read to learn the sizes."""
 
 
 def read(path: Path, data: bytes, graph: Graph | None = None) -> Content:
     """Scores, circuit and node scores of a MIB PT file."""
+    _check_size(path, data)
     document = _load(path, data)
     if not isinstance(document, Mapping):
         raise problem(path, f"expected a dict with {', '.join(REQUIRED)}; got {short(type(document).__name__)}.")
@@ -47,6 +57,39 @@ def read(path: Path, data: bytes, graph: Graph | None = None) -> Content:
     if document.get("nodes_scores") is not None:
         nodes = _array(path, document, "nodes_scores", (own.n_sources,))[rows]
     return Content(own, np.where(own.mask, scores, 0.0), (in_graph != 0) & own.mask, nodes)
+
+
+def _check_size(path: Path, data: bytes) -> None:
+    """Errors: FormatError where the members unpack to more than a graph of the file's cfg can need."""
+    if not data.startswith(ZIP_START):
+        return  # the form before zip archives is not compressed
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            pickled = [member for member in members if member.filename.rpartition("/")[2] == "data.pkl"]
+            small = len(pickled) == 1 and pickled[0].file_size <= MAX_PICKLE
+            limit = _limit(archive.read(pickled[0])) if small else 0
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise problem(path, f"refused: not a readable PyTorch archive ({short(str(error))}).") from None
+    check_unpacked(path, sum(member.file_size for member in members), limit)
+
+
+def _limit(pickle: bytes) -> int:
+    """Bytes that the tensors of the largest graph that a pickle's cfg can mean take, with room for neuron fields."""
+    sizes = dict.fromkeys(("n_layers", "n_heads", "d_model"), 0)
+    name = ""
+    for opcode, argument, _ in pickletools.genops(pickle):
+        if isinstance(argument, str) and "UNICODE" in opcode.name:
+            name = argument
+        elif isinstance(argument, int) and opcode.name in INTEGERS:
+            if name in sizes:
+                sizes[name] = max(sizes[name], argument)
+            name = ""
+    n_sources = 1 + sizes["n_layers"] * (sizes["n_heads"] + 1)
+    positions = n_sources * (sizes["n_layers"] * (3 * sizes["n_heads"] + 1) + 1)
+    return (
+        WORD * (min(positions, MAX_POSITIONS) * 2 + min(n_sources * (sizes["d_model"] + 1), MAX_POSITIONS)) + OVERHEAD
+    )
 
 
 def _load(path: Path, data: bytes) -> object:

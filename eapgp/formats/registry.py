@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,9 @@ import numpy as np
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.ops import describe
-from eapgp.errors import FormatError, OptionError, UnknownNameError
+from eapgp.errors import FormatError, GraphNeededError, OptionError, UnknownNameError
 from eapgp.formats import dot, mib_json, mib_pt, tables, xml_graphs
-from eapgp.formats.common import Content, Floats, Imported, problem
+from eapgp.formats.common import Content, Floats, Imported, Reader, problem
 from eapgp.graph import Graph
 
 
@@ -48,6 +49,14 @@ FORMATS: dict[str, Format] = {
         Format("parquet", "Edge table, Parquet", (".parquet",), True, True, False, False),
     )
 }
+_READERS: dict[str, Reader] = {
+    "mib-json": mib_json.read,
+    "mib-pt": mib_pt.read,
+    "graphml": xml_graphs.read_graphml,
+    "gexf": xml_graphs.read_gexf,
+    "csv": tables.read_csv,
+    "parquet": tables.read_parquet,
+}
 _PICKLED = (".pkl", ".pickle", ".joblib", ".npy", ".npz", ".bin", ".ckpt", ".pth")
 
 
@@ -61,9 +70,9 @@ def format_of(path: str | Path, format: str | None = None) -> Format:
     for candidate in FORMATS.values():
         if suffix in candidate.suffixes:
             return candidate
-    known = ", ".join(s for f in FORMATS.values() for s in f.suffixes)
+    suffixes = ", ".join(s for f in FORMATS.values() for s in f.suffixes)
     why = " Pickled files could run code when they are read and are refused." if suffix in _PICKLED else ""
-    raise problem(Path(path), f"unknown suffix {suffix!r}: expected one of {known}, or name the format.{why}")
+    raise problem(Path(path), f"unknown suffix {suffix!r}: expected one of {suffixes}, or name the format.{why}")
 
 
 def read_file(path: str | Path, *, format: str | None = None, graph: Graph | None = None) -> Imported:
@@ -73,41 +82,43 @@ def read_file(path: str | Path, *, format: str | None = None, graph: Graph | Non
     Errors: FormatError (one line, starting with the file's name) for whatever is wrong with it.
     """
     path = Path(path)
-    chosen = format_of(path, format)
+    name = format_of(path, format).name
     try:
         data = path.read_bytes()
     except OSError as error:
         raise problem(path, f"cannot be read: {error.strerror or error}.") from None
-    content = _read(chosen.name, path, data, graph)
+    content = _read(name, path, data, graph)
     if graph is not None and content.graph != graph:
         raise problem(path, f"it belongs to {describe(content.graph)}; expected {describe(graph)}.")
     provenance: dict[str, Any] = {
         "file": path.name,
-        "format": chosen.name,
+        "format": name,
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     circuit = None
     if content.in_graph is not None:
         circuit = Circuit(content.graph, content.in_graph, int(content.in_graph.sum()), path.stem)
     scores = EdgeScores(content.graph, content.values, provenance)
-    return Imported(scores, circuit, content.node_scores, chosen.name)
+    return Imported(scores, circuit, content.node_scores, name)
+
+
+def read_with(path: str | Path, graph_of: Callable[[], Graph | None], *, format: str | None = None) -> Imported:
+    """As `read_file`; `graph_of` is asked for the graph only where the file does not say which it belongs to."""
+    try:
+        return read_file(path, format=format)
+    except GraphNeededError:
+        graph = graph_of()
+        if graph is None:
+            raise
+        return read_file(path, format=format, graph=graph)
 
 
 def _read(name: str, path: Path, data: bytes, graph: Graph | None) -> Content:
-    if name == "mib-json":
-        return mib_json.read(path, data, graph)
-    if name == "mib-pt":
-        return mib_pt.read(path, data, graph)
-    if name == "csv":
-        return tables.read_csv(path, data, graph)
-    if name == "parquet":
-        return tables.read_parquet(path, data, graph)
-    if name == "graphml":
-        return xml_graphs.read(path, data, "graphml")
-    if name == "gexf":
-        return xml_graphs.read(path, data, "gexf")
-    readable = ", ".join(f.name for f in FORMATS.values() if f.reads)
-    raise FormatError(f"{path.name}: the format {name} is written, not read; expected one of {readable}.")
+    if name not in _READERS:
+        raise FormatError(
+            f"{path.name}: the format {name} is written, not read; expected one of {', '.join(_READERS)}."
+        )
+    return _READERS[name](path, data, graph)
 
 
 def read_scores(path: str | Path, *, format: str | None = None, graph: Graph | None = None) -> EdgeScores:
@@ -150,13 +161,13 @@ def write_scores(
     """
     EdgeScores.check(scores)
     path, graph = Path(path), scores.graph
-    chosen = format_of(path, format)
-    _check_write(chosen, graph, circuit, node_scores, only_circuit)
+    target = format_of(path, format)
+    _check_write(target, graph, circuit, node_scores, only_circuit)
     if only_circuit is None:
-        only_circuit = chosen.drawing and circuit is not None
-    kept = circuit or Circuit.full(graph)
-    scored = graph.mask & (~np.isnan(scores.values) | kept.edges) if chosen.drawing else graph.mask
-    listed = kept.edges if only_circuit else scored
+        only_circuit = target.drawing and circuit is not None
+    marked = circuit or Circuit.full(graph)
+    scored = graph.mask & (~np.isnan(scores.values) | marked.edges) if target.drawing else graph.mask
+    listed = marked.edges if only_circuit else scored
     writers = {
         "mib-json": mib_json.write,
         "mib-pt": mib_pt.write,
@@ -167,25 +178,25 @@ def write_scores(
         "parquet": partial(tables.write_parquet, listed=listed),
     }
     try:
-        writers[chosen.name](path, scores, kept, node_scores)  # type: ignore[operator]
+        writers[target.name](path, scores, marked, node_scores)  # type: ignore[operator]
     except OSError as error:
         raise problem(path, f"cannot be written: {error.strerror or error}.") from None
     return path
 
 
 def _check_write(
-    chosen: Format, graph: Graph, circuit: Circuit | None, node_scores: Floats | None, only_circuit: bool | None
+    target: Format, graph: Graph, circuit: Circuit | None, node_scores: Floats | None, only_circuit: bool | None
 ) -> None:
     if circuit is not None and circuit.graph != graph:
         raise OptionError(
             f"scores and circuit must share a graph; got {describe(graph)} and {describe(circuit.graph)}."
         )
-    if node_scores is not None and not chosen.node_scores:
-        raise OptionError(f"the format {chosen.name} holds no node scores; choose another format or leave them out.")
+    if node_scores is not None and not target.node_scores:
+        raise OptionError(f"the format {target.name} holds no node scores; choose another format or leave them out.")
     if node_scores is not None and node_scores.shape != (graph.n_sources,):
         raise OptionError(f"node scores must have shape ({graph.n_sources},), one per source; got {node_scores.shape}.")
-    if only_circuit and (chosen.every_edge or circuit is None):
-        reason = f"{chosen.name} lists every edge" if chosen.every_edge else "no circuit is given"
+    if only_circuit and (target.every_edge or circuit is None):
+        reason = f"{target.name} lists every edge" if target.every_edge else "no circuit is given"
         raise OptionError(f"only_circuit cannot be used here: {reason}.")
 
 

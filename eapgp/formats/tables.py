@@ -4,15 +4,21 @@ Columns of the files: source, destination (`a0.h1<q>`), type (q, k, v, mlp, logi
 destination; `logits` is the number of layers), score (empty where unscored), in_graph. Source,
 destination and score are needed when reading; a destination `a0.h1` with the type q is read too.
 
-A CSV has no place for the graph's sizes: they are told from a table that lists every edge, else
-the caller gives the graph. Parquet files written here carry them, and node scores, as metadata.
+A CSV of every edge tells the graph's sizes by its rows. One of fewer edges carries them in the columns n_layers,
+n_heads, parallel_attn_mlp and d_model; where those are absent the caller gives the graph. Parquet files
+written here carry them, and node scores, as metadata.
+
+Semicolons or tabs between the cells, as spreadsheets of many countries write them, are read with decimal commas.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +27,13 @@ from numpy.typing import NDArray
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
-from eapgp.errors import FormatError
+from eapgp.errors import FormatError, GraphNeededError
 from eapgp.formats.common import (
     MAX_POSITIONS,
     Bools,
     Content,
     Floats,
+    check_unpacked,
     graph_of_cfg,
     numbers,
     positions_of,
@@ -38,9 +45,15 @@ from eapgp.graph import QKV, Graph
 
 if TYPE_CHECKING:
     import pandas
+    import pyarrow.parquet
 
 NEEDED = ("source", "destination", "score")
+SIZES = ("n_layers", "n_heads", "parallel_attn_mlp", "d_model")
 METADATA = b"eapgp"
+MAX_COLUMNS = 256
+MAX_NAME = 64
+"""Characters of the longest name of a node, and bytes per row and column that a table may unpack to."""
+OVERHEAD = 2**20
 _NODE = re.compile(r"a(\d{1,6})\.h(\d{1,6})|m(\d{1,6})")
 
 
@@ -98,7 +111,10 @@ def _file_table(scores: EdgeScores, circuit: Circuit, listed: Bools) -> pandas.D
 def write_csv(path: Path, scores: EdgeScores, circuit: Circuit, node_scores: Floats | None, *, listed: Bools) -> None:
     """Write the listed edges, row by row; scores read back to the same float64."""
     assert node_scores is None
-    _file_table(scores, circuit, listed).to_csv(path, index=False, lineterminator="\n")
+    table = _file_table(scores, circuit, listed)
+    if not np.array_equal(listed, scores.graph.mask):
+        table = table.assign(**scores.graph.to_dict())
+    table.to_csv(path, index=False, lineterminator="\n")
 
 
 def write_parquet(
@@ -119,10 +135,19 @@ def read_csv(path: Path, data: bytes, graph: Graph | None = None) -> Content:
     """Scores and, with the column in_graph, the circuit."""
     import pandas
 
+    first, second = (*itertools.islice(io.BytesIO(data), 2), b"", b"")[:2]
+    mark = next((mark for mark in (",", "\t", ";") if mark.encode() in first), ",")
+    width = 1 + max(line.count(mark.encode()) for line in (first, second))
+    if width > MAX_COLUMNS:
+        raise problem(path, f"{width:,} columns are more than the {MAX_COLUMNS} that a table may have.")
     try:
-        table = pandas.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8")
+        table = pandas.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=mark)
     except (ValueError, pandas.errors.ParserError) as error:
         raise problem(path, f"not a readable CSV table ({short(str(error).strip())}).") from None
+    if not isinstance(table.index, pandas.RangeIndex):
+        raise problem(path, f"its rows have more cells than its header; expected {', '.join(NEEDED)} and no others.")
+    if mark != "," and "score" in table.columns:
+        table["score"] = table["score"].str.replace(",", ".", regex=False)
     return _content(path, table, graph, None)
 
 
@@ -131,22 +156,55 @@ def read_parquet(path: Path, data: bytes, graph: Graph | None = None) -> Content
     import pyarrow
     import pyarrow.parquet
 
+    columns = (*NEEDED, "type", "in_graph")
     try:
-        file = pyarrow.parquet.ParquetFile(io.BytesIO(data))
-        if file.metadata.num_rows > MAX_POSITIONS:
-            raise problem(
-                path, f"{file.metadata.num_rows:,} rows are more than the {MAX_POSITIONS:,} that a table may have."
-            )
-        names = file.schema_arrow.names
-        wanted = [name for name in (*NEEDED, "type", "in_graph") if name in names]
-        table = file.read(columns=wanted).to_pandas()
-        note = (file.schema_arrow.metadata or {}).get(METADATA)
+        schema = pyarrow.parquet.read_schema(io.BytesIO(data))
+        names = [name for name in columns if name in schema.names]
+        nested = next((name for name in names if pyarrow.types.is_nested(schema.field(name).type)), None)
+        if nested is not None:
+            raise problem(path, f"column {nested!r} holds lists; expected one name or number per row.")
+        file = pyarrow.parquet.ParquetFile(io.BytesIO(data), read_dictionary=names)
+        note = (schema.metadata or {}).get(METADATA)
+        own, nodes = _metadata(path, note) if note is not None else (graph, None)
+        _check_footer(path, file, columns, own)
+        labels = file.read(columns=[name for name in names if name in ("source", "destination", "type")])
+        _check_labels(path, labels)
+        table = file.read(columns=names).to_pandas()
     except FormatError:
         raise
-    except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise problem(path, f"not a readable Parquet table ({short(str(error).strip())}).") from None
-    own, nodes = _metadata(path, note) if note is not None else (None, None)
-    return _content(path, table, own or graph, nodes)
+    return _content(path, table, own, nodes)
+
+
+def _check_footer(path: Path, file: pyarrow.parquet.ParquetFile, columns: Sequence[str], graph: Graph | None) -> None:
+    """Errors: FormatError where the footer announces more than the scores of a graph can need."""
+    footer = file.metadata
+    most = graph.n_edges if graph is not None else MAX_POSITIONS // 2  # about half of the positions are edges
+    if footer.num_rows > most:
+        raise problem(path, f"{footer.num_rows:,} rows are more than the {most:,} edges that it may list.")
+    if footer.num_columns > MAX_COLUMNS:
+        raise problem(path, f"{footer.num_columns:,} columns are more than the {MAX_COLUMNS} that a table may have.")
+    groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
+    chunks = [group.column(index) for group in groups for index in range(footer.num_columns)]
+    size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in columns)
+    check_unpacked(path, size, footer.num_rows * len(columns) * MAX_NAME + OVERHEAD)
+
+
+def _check_labels(path: Path, labels: pyarrow.Table) -> None:
+    """Errors: FormatError where names are too long, or too few for the rows to be different edges.
+
+    labels: dictionary-encoded, so that a name that stands in every row is held once.
+    """
+    distinct = []
+    for name, column in zip(labels.column_names, labels.columns, strict=True):
+        values = {value for chunk in column.chunks for value in getattr(chunk, "dictionary", chunk).to_pylist()}
+        longest = max((len(value) for value in values if isinstance(value, str)), default=0)
+        if longest > MAX_NAME:
+            raise problem(path, f"column {name!r}: a name of {longest:,} characters; nodes have at most {MAX_NAME}.")
+        distinct.append(max(1, len(values)))
+    if math.prod(distinct) < labels.num_rows:
+        raise problem(path, f"{labels.num_rows:,} rows name fewer edges; keep one row per edge.")
 
 
 def _metadata(path: Path, note: bytes) -> tuple[Graph, Floats | None]:
@@ -166,10 +224,11 @@ def _metadata(path: Path, note: bytes) -> tuple[Graph, Floats | None]:
 def _content(path: Path, table: pandas.DataFrame, graph: Graph | None, nodes: Floats | None) -> Content:
     missing = [name for name in NEEDED if name not in table.columns]
     if missing:
-        found = ", ".join(map(str, list(table.columns)[:10])) or "none"
-        raise problem(path, f"column {missing[0]!r} is missing; expected {', '.join(NEEDED)}, got {short(found)}.")
+        listed = ", ".join(map(str, list(table.columns)[:10])) or "none"
+        raise problem(path, f"column {missing[0]!r} is missing; expected {', '.join(NEEDED)}, got {short(listed)}.")
+    table = table[~(table[list(NEEDED)].astype(object) == "").all(axis=1)]  # rows that a spreadsheet left empty
     sources, destinations = table["source"].tolist(), _destinations(table)
-    graph = graph or _told_graph(path, sources, destinations)
+    graph = _own_graph(path, table) or graph or _graph_of_every_edge(path, sources, destinations)
     rows, columns = positions_of(path, graph, sources, destinations)
     flat = rows * graph.n_destinations + columns
     if len(np.unique(flat)) < len(flat):
@@ -192,24 +251,39 @@ def _destinations(table: pandas.DataFrame) -> list[str]:
     return [f"{d}<{t}>" if t in QKV and isinstance(d, str) and "<" not in d else d for d, t in pairs]
 
 
-def _told_graph(path: Path, sources: list[Any], destinations: list[Any]) -> Graph:
-    """The graph of a table that lists every edge. Errors: FormatError when it lists fewer."""
+def _own_graph(path: Path, table: pandas.DataFrame) -> Graph | None:
+    """The graph that the columns of sizes name; None where there are none, or no row."""
+    names = [name for name in SIZES if name in table.columns]
+    if not names or table.empty:
+        return None
+    cfg: dict[str, Any] = {}
+    for name in names:
+        cells = table[name].unique()
+        if len(cells) > 1:
+            raise problem(path, f"column {name}: expected one value in every row, got {short(list(cells[:3]))}.")
+        cell = str(cells[0]).strip().lower()
+        cfg[name] = int(cell) if cell.isdecimal() and len(cell) < 10 else {"true": True, "false": False}.get(cell, cell)
+    return graph_of_cfg(path, cfg)
+
+
+def _graph_of_every_edge(path: Path, sources: list[Any], destinations: list[Any]) -> Graph:
+    """The graph of a table that lists every edge. Errors: GraphNeededError when it lists fewer."""
     layers, heads = set(), set()
     for name in {*sources, *(str(d).split("<")[0] for d in destinations)}:
-        found = _NODE.fullmatch(str(name))
-        if found:
-            layers.add(int(found.group(1) or found.group(3) or 0))
-            heads.add(int(found.group(2) or 0))
+        node = _NODE.fullmatch(str(name))
+        if node:
+            layers.add(int(node.group(1) or node.group(3) or 0))
+            heads.add(int(node.group(2) or 0))
     cfg = {"n_layers": max(layers, default=0) + 1, "n_heads": max(heads, default=0) + 1}
     for parallel in (False, True):
         graph = graph_of_cfg(path, {**cfg, "parallel_attn_mlp": parallel})
         if graph.n_edges == len(sources):
             return graph
-    raise problem(
-        path,
-        f"the table has {len(sources):,} rows, but a graph with its nodes ({cfg['n_layers']} layers × "
+    raise GraphNeededError(
+        f"{path.name}: the table has {len(sources):,} rows, but a graph with its nodes ({cfg['n_layers']} layers × "
         f"{cfg['n_heads']} heads) has {Graph(cfg['n_layers'], cfg['n_heads']).n_edges:,} edges, so the graph cannot "
-        "be told from it; list every edge (empty score = unscored) or say which graph it belongs to.",
+        "be told from it; list every edge (empty score = unscored), add the columns n_layers and n_heads, or name "
+        "the model that it belongs to."
     )
 
 
@@ -228,10 +302,10 @@ def _scores(path: Path, cells: list[Any]) -> Floats:
 
 
 def _flags(path: Path, cells: list[Any]) -> list[bool]:
-    known = {"true": True, "1": True, "false": False, "0": False}
+    values = {"true": True, "1": True, "false": False, "0": False}
     flags = []
     for index, cell in enumerate(cells):
-        flag = known.get(str(cell).strip().lower())
+        flag = values.get(str(cell).strip().lower())
         if flag is None:
             raise problem(path, f"row {index + 1}, column in_graph: expected true or false, got {short(cell)}.")
         flags.append(flag)

@@ -49,9 +49,9 @@ def to_networkx(
     layers = graph.destination_layers[columns].tolist()
     for row, column, value, flag, layer in zip(rows.tolist(), columns.tolist(), values, flags, layers, strict=True):
         kind = graph.destination_types[column]
-        given = {} if value != value else {"score": value}
+        score = {} if value != value else {"score": value}
         target = graph.destinations[column].split("<")[0]
-        result.add_edge(graph.sources[row], target, key=kind, edge_type=kind, layer=layer, in_graph=flag, **given)
+        result.add_edge(graph.sources[row], target, key=kind, edge_type=kind, layer=layer, in_graph=flag, **score)
     return result
 
 
@@ -68,8 +68,17 @@ def write(
         networkx.write_gexf(document, path)
 
 
-def read(path: Path, data: bytes, kind: Kind) -> Content:
-    """Scores, circuit and node scores of a file in the form that `write` gives."""
+def read_graphml(path: Path, data: bytes, graph: Graph | None = None) -> Content:
+    """Scores, circuit and node scores of a GraphML file in the form that `write` gives."""
+    return _read(path, data, "graphml")
+
+
+def read_gexf(path: Path, data: bytes, graph: Graph | None = None) -> Content:
+    """Scores, circuit and node scores of a GEXF file in the form that `write` gives."""
+    return _read(path, data, "gexf")
+
+
+def _read(path: Path, data: bytes, kind: Kind) -> Content:
     document = _parse(path, data, kind)
     if "input" not in document:
         raise problem(path, "the node 'input', which carries n_layers and n_heads, is missing.")
