@@ -15,6 +15,7 @@ from eapgp.cli import main
 from eapgp.cli.output import number
 from eapgp.formats import read_file, write_scores
 from eapgp.graph import Graph
+from eapgp.models.catalogue import demo_folder
 from eapgp.runs import RunLibrary, RunSpec, compute_run, open_run
 from eapgp.runs.bundled import examples_folder
 from eapgp.runs.evaluate import Question, evaluate_run
@@ -158,6 +159,93 @@ def test_import_turns_the_sign_of_all_scores(capsys: pytest.CaptureFixture[str],
     assert call(capsys, "import", "a.json", "--keep", "--negate")["run"] == turned["run"]
     call(capsys, "import", "b.json", "--negate", "--to", "c.json")
     assert np.array_equal(read_file(tmp_path / "c.json").scores.values, values)
+
+
+ON_DEMO = ("--model", "demo", "--task", "ioi", "--pairs", "8", "--bootstrap", "20")
+
+
+def node_level(path: Path, graph: Graph, nodes: Any) -> None:
+    """A file that scores nodes alone, as node-level circuits of the MIB track."""
+    write_scores(EdgeScores(graph, np.where(graph.mask, np.nan, 0.0)), path, node_scores=nodes)
+
+
+def test_circuits_of_nodes_are_run_and_edges_that_no_file_scores_are_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    graph = _load("demo").graph
+    nodes = np.random.default_rng(3).random(graph.n_sources)
+    node_level(tmp_path / "nodes.json", graph, nodes)
+    said = call(capsys, "evaluate", "--scores", "nodes.json", "--nodes", "6", "--nodes", "21", "--no-prune", *ON_DEMO)
+    best = {graph.nodes[i] for i in np.argsort(-nodes)[:6]} | {"input", "logits"}
+    ends = [(edge.split("->")[0], edge.split("->")[1].split("<")[0]) for edge in graph.edge_names()]
+    assert said["curve"][0]["edges_kept"] == sum(set(pair) <= best for pair in ends)
+    assert said["curve"][1]["edges_kept"] == graph.n_edges
+    assert said["curve"][1]["faithfulness"] == pytest.approx(1, abs=1e-5)
+    assert "none of the 479 edges is scored" in refuse(
+        capsys, "evaluate", "--scores", "nodes.json", "--edges", "5", *ON_DEMO
+    )
+    assert "--nodes" in refuse(capsys, "evaluate", "--scores", "nodes.json", *ON_DEMO)
+    assert "is scored" in refuse(capsys, "export", "--scores", "nodes.json", "--edges", "5", "out.json")
+    assert call(capsys, "import", "nodes.json")["n_nodes_scored"] == 21
+    assert "scores nodes but no edge" in refuse(capsys, "import", "nodes.json", "--keep")
+    assert "0 and 0 are scored" in refuse(capsys, "compare", "--scores", "nodes.json", "--scores", "nodes.json")
+
+
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "is scored"), (0.0, "every edge scores 0")])
+def test_no_circuit_is_run_from_scores_that_say_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, value: float, message: str
+) -> None:
+    graph = _load("demo").graph
+    write_scores(EdgeScores(graph, np.where(graph.mask, value, 0.0)), tmp_path / "a.csv")
+    for sizes in (("--edges", "20"), (), ("--grid", "mib"), ("--edges", "20", "--rule", "greedy")):
+        assert message in refuse(capsys, "evaluate", "--scores", "a.csv", *sizes, *ON_DEMO)
+    refuse(capsys, "evaluate", "--scores", "a.csv", "--nodes", "5", *ON_DEMO)
+    if np.isnan(value):
+        assert "holds no score" in refuse(capsys, "import", "a.csv", "--keep")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "graphml", "gexf"])
+def test_a_circuit_that_was_exported_alone_is_evaluated_as_it_was(
+    capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    file = f"circuit.{suffix}"
+    exported = call(capsys, "export", "--run", EXAMPLE, "--edges", "20", "--only-circuit", file)
+    before = call(capsys, "evaluate", "--run", EXAMPLE, "--edges", "20", "--pairs", "8", "--bootstrap", "20")
+    after = call(capsys, "evaluate", "--scores", file, "--edges", "20", *ON_DEMO)
+    assert after["curve"][0]["edges_kept"] == exported["edges_kept"] == call(capsys, "import", file)["n_in_circuit"]
+    assert after["curve"][0]["faithfulness"] == pytest.approx(before["curve"][0]["faithfulness"], abs=1e-5)
+
+
+def test_a_table_of_some_edges_belongs_to_the_model_or_to_what_it_is_compared_with(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    lines = ["source,destination,score", "input,a1.h3<v>,2.5", "a1.h3,logits,1.5", "input,m0,-3"]
+    (tmp_path / "some.csv").write_text("\n".join(lines))
+    for model in ("demo", str(demo_folder())):
+        said = call(capsys, "evaluate", "--scores", "some.csv", "--edges", "3", *ON_DEMO[2:], "--model", model)
+        assert said["curve"][0]["edges_selected"] == 3 and said["curve"][0]["edges_kept"] == 2
+    assert "name the model" in refuse(capsys, "import", "some.csv")
+    imported = call(capsys, "import", "some.csv", "--model", "demo", "--keep")
+    assert imported["n_scored"] == 3 and RunLibrary().open(imported["run"]).scores().graph == Graph(4, 4)
+    call(capsys, "export", "--run", EXAMPLE, "whole.json")
+    for other in (("--run", EXAMPLE), ("--scores", "whole.json")):
+        assert call(capsys, "compare", *other, "--scores", "some.csv", "-k", "2")["n_edges"] == 3
+    assert "name the model" in refuse(capsys, "compare", "--scores", "some.csv", "--scores", "some.csv")
+
+
+def test_the_published_cases_of_scores(capsys: pytest.CaptureFixture[str], shared: Path) -> None:
+    folder = shared / "cases" / "scores"
+    if not folder.is_dir():
+        pytest.skip("the reference material holds no cases")
+    nodes = ("--nodes", "5", "--nodes", "10", "--no-prune")
+    curve = call(capsys, "evaluate", "--scores", str(folder / "mib_node_level.json"), *nodes, *ON_DEMO)["curve"]
+    assert [(at["edges_kept"], round(at["faithfulness"], 4)) for at in curve] == [(24, 0.0289), (118, 0.0545)]
+    (at,) = call(capsys, "evaluate", "--scores", str(folder / "only_circuit_export.csv"), "--edges", "20", *ON_DEMO)[
+        "curve"
+    ]
+    assert (at["edges_kept"], round(at["faithfulness"], 4)) == (19, 0.6974)
+    for name in ("bomb_parquet.parquet", "bomb_pt.pt"):
+        assert "refused before unpacking" in refuse(capsys, "import", str(folder / name))
 
 
 def test_everything_that_was_asked_is_said_in_words_too(capsys: pytest.CaptureFixture[str], per_pair: Path) -> None:

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from eapgp.attribution.result import EdgeScores
 from eapgp.errors import FormatError
 from eapgp.formats import write_scores
+from eapgp.graph import Graph
 from eapgp.ground_truth import GPT2_SMALL
 from eapgp.runs import RunLibrary
 from eapgp.runs.imported import keep_scores
@@ -117,4 +118,20 @@ def test_explore_shows_imported_scores_without_running_anything(
     assert "Faithfulness" not in [metric.label for metric in app.metric]
     if selected == "a9.h9":
         assert "Name mover" in said
+    st.cache_resource.clear()
+
+
+def test_explore_says_why_scores_of_zero_show_no_circuit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import streamlit as st
+
+    monkeypatch.setenv("EAPGP_HOME", str(tmp_path))
+    st.cache_resource.clear()
+    graph = Graph(2, 2)
+    write_scores(EdgeScores(graph, np.zeros(graph.mask.shape)), tmp_path / "zero.json")
+    run = keep_scores(RunLibrary(tmp_path), tmp_path / "zero.json")
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    app.query_params["run"] = run.id
+    app.run()
+    assert not app.exception
+    assert any("every edge scores 0" in str(error.value) for error in app.error)
     st.cache_resource.clear()

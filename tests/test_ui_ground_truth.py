@@ -59,6 +59,7 @@ def test_a_file_is_kept_once_and_found_again(tmp_path: Path) -> None:
         ("scores.json", b"not json", "not a readable JSON file"),
         ("scores.dot", b"digraph {}", "DOT files are written, not read"),
         ("scores", b"", "unknown suffix"),
+        ("scores.json", b'{"cfg": {"n_layers": 1, "n_heads": 1}, "edges": {}}', "holds no score of an edge or a node"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name_and_not_kept(

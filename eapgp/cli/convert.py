@@ -8,12 +8,15 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from eapgp.attribution.result import EdgeScores
 from eapgp.circuits import Circuit, select
 from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply, stacked, table
 from eapgp.cli.sources import RunOption, ScoresOption, Source, one_source
 from eapgp.errors import OptionError
+from eapgp.figures.standalone import circuit_html
+from eapgp.formats import Imported, format_of, write_scores
+from eapgp.runs.imported import keep_scores, read_of_model
+from eapgp.runs.library import RunLibrary
 
 PANEL = "Exchange"
 READ_HELP = "mib-json, mib-pt, graphml, gexf, csv or parquet; by default the suffix decides."
@@ -42,7 +45,10 @@ def _import(app: typer.Typer) -> None:
         top: Annotated[int, typer.Option(min=0, help="How many of the strongest edges to show.")] = 10,
         keep: Annotated[bool, typer.Option("--keep", help="Keep them as a run, to open in the dashboard.")] = False,
         task: Annotated[str, typer.Option(help="With --keep: the task they belong to, such as ioi.")] = "",
-        model: Annotated[str, typer.Option(help="With --keep: the model they belong to, such as gpt2.")] = "",
+        model: Annotated[
+            str,
+            typer.Option(help="The model they belong to, such as gpt2."),
+        ] = "",
         negate: Annotated[
             bool, typer.Option("--negate", help="Turn the sign of all scores: for files where negative means helpful.")
         ] = False,
@@ -52,39 +58,39 @@ def _import(app: typer.Typer) -> None:
 
         Nothing that could run code is read: pickled files are refused.
         """
-        from eapgp.formats import format_of, read_file, write_scores
-        from eapgp.runs.imported import keep_scores
-        from eapgp.runs.library import RunLibrary
-
-        read = read_file(file, format=format)
-        read = read.negated() if negate else read
+        imported = read_of_model(file, model=model, format=format)
+        imported = imported.negated() if negate else imported
         if to is not None:
-            nodes = read.node_scores if format_of(to).node_scores else None
-            write_scores(read.scores, to, circuit=read.circuit, node_scores=nodes)
+            nodes = imported.node_scores if format_of(to).node_scores else None
+            write_scores(imported.scores, to, circuit=imported.circuit, node_scores=nodes)
         named: dict[str, Any] = {"task": task, "model": model, "format": format, "negate": negate}
-        kept = keep_scores(RunLibrary(home), file, **named) if keep else None
+        run = keep_scores(RunLibrary(home), file, **named) if keep else None
         payload = {
             "file": str(file),
-            "format": read.format,
+            "format": imported.format,
             "written": str(to) if to else None,
-            "run": kept.id if kept else None,
+            "run": run.id if run else None,
             "negated": negate,
         }
-        return _about(read.scores, read.circuit, top, payload)
+        return _about(imported, top, payload)
 
 
-def _about(scores: EdgeScores, circuit: Circuit | None, top: int, payload: dict[str, Any]) -> Reply:
-    graph = scores.graph
+def _about(imported: Imported, top: int, payload: dict[str, Any]) -> Reply:
+    scores, circuit, graph = imported.scores, imported.circuit, imported.scores.graph
     n_scored = int((graph.mask & ~np.isnan(scores.values)).sum())
+    n_nodes = 0 if imported.node_scores is None else int((~np.isnan(imported.node_scores)).sum())
     edges = [{"name": name, "score": score} for name, score in scores.top(top)]
     payload |= {
         "graph": graph.to_dict(),
         "n_edges": graph.n_edges,
         "n_scored": n_scored,
+        "n_nodes_scored": n_nodes,
         "n_in_circuit": circuit.n_kept if circuit else None,
         "top_edges": edges,
     }
     head = f"{graph.n_layers} layers, {graph.n_heads} heads: {graph.n_edges:,} edges, {n_scored:,} scored"
+    if n_nodes:
+        head += f"; {n_nodes:,} nodes scored"
     if payload.get("run"):
         head += f"; kept as run {payload['run'][:8]}"
     if circuit is not None:
@@ -138,24 +144,20 @@ def _write(source: Source, circuit: Circuit | None, target: Path, format: str | 
     if (format or target.suffix.lower().lstrip(".")) in ("html", "htm"):
         _write_page(source, circuit, target)
         return "html"
-    from eapgp.formats import format_of, write_scores
-
-    chosen = format_of(target, format)
+    target_format = format_of(target, format)
     write_scores(
         source.scores,
         target,
         circuit=circuit,
-        node_scores=source.node_scores if chosen.node_scores else None,
+        node_scores=source.node_scores if target_format.node_scores else None,
         format=format,
         only_circuit=only_circuit or None,
     )
-    return chosen.name
+    return target_format.name
 
 
 def _write_page(source: Source, circuit: Circuit | None, target: Path) -> None:
     """A page of the circuit that needs no network and no other file."""
-    from eapgp.figures.standalone import circuit_html
-
     provenance = source.run.request if source.run else {"scores": source.label}
     page = circuit_html(source.scores, circuit, title=source.label, provenance=provenance)
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +24,7 @@ from eapgp.cli.options import (
     make_spec,
 )
 from eapgp.cli.output import Output, Reply
-from eapgp.cli.sources import RunOption, ScoresOption, Source, one_source
+from eapgp.cli.sources import RunOption, ScoresOption, Source, catalogue_graph, one_source
 from eapgp.errors import OptionError
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.compute import load_for, make_prompt_set
@@ -142,18 +144,25 @@ def register(app: typer.Typer) -> None:
         )
         given: dict[str, Any] = {"task": task, "prompts": prompts, "extra": option}
         given |= {"n_pairs": pairs, "seed": seed, "split": split}
-        source = one_source(run, scores, home)
-        where: dict[str, Any] = {"device": device or "auto", "batch_size": batch_size}
+        device = device or "auto"
+
+        @cache
+        def loaded() -> Any:
+            return load_for(replace(make_spec(model=model, dtype=dtype, **given), device=device))
+
+        source = one_source(run, scores, home, graph_of=lambda: catalogue_graph(model) or loaded().graph)
         with out.progress() as progress:
-            where["progress"] = progress
+            where: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
             if source.run is not None:
                 if model is not None or dtype is not None:
                     raise OptionError("--model and --dtype: expected with --scores only; a run knows its model.")
                 others = other_prompts(source.run, given)
-                answer = evaluate_run(source.run, question, prompts=others, use_cache=not no_cache, **where)
+                answer = evaluate_run(
+                    source.run, question, prompts=others, use_cache=not no_cache, device=device, **where
+                )
             else:
                 spec = make_spec(model=model, dtype=dtype, **given)
-                answer = _of_scores(source, spec, question, where)
+                answer = _of_scores(source, spec, question, loaded, where)
         payload = {**_origin(source), **answer}
         return Reply(payload, evaluation_text(payload))
 
@@ -178,12 +187,13 @@ def other_prompts(run: Run, given: dict[str, Any]) -> PromptSet | None:
     return make_prompt_set(replace(spec, **asked))
 
 
-def _of_scores(source: Source, spec: RunSpec, question: Question, where: dict[str, Any]) -> dict[str, Any]:
+def _of_scores(
+    source: Source, spec: RunSpec, question: Question, loaded: Callable[[], Any], where: dict[str, Any]
+) -> dict[str, Any]:
     if question.stability:
         raise OptionError("--stability: expected a run made with --keep-pairs; a file has no scores of single pairs.")
     circuits, prompts = question.circuits(source.scores, source.node_scores), make_prompt_set(spec)
-    model = load_for(replace(spec, device=where.pop("device")))
-    answer = evaluate_circuits(model, prompts, circuits, question, **where)
+    answer = evaluate_circuits(loaded(), prompts, circuits, question, **where)
     return {**answer, "model": spec.model, "task": prompts.task, "cached": False}
 
 

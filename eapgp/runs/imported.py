@@ -15,6 +15,8 @@ import numpy as np
 
 from eapgp.attribution.names import IMPORTED
 from eapgp.attribution.result import Attribution
+from eapgp.formats import Imported, read_with
+from eapgp.models.catalogue import find_model
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run
@@ -22,6 +24,15 @@ from eapgp.runs.version import RESULT_VERSION
 
 METHOD = IMPORTED
 UNKNOWN = "unknown"
+
+
+def read_of_model(path: str | Path, *, model: str = "", format: str | None = None) -> Imported:
+    """A file of scores; one that does not say its graph has that of the named model of the catalogue.
+
+    Errors: FormatError for what cannot be read, and where the graph is known from neither.
+    """
+    entry = find_model(model)
+    return read_with(path, lambda: entry.graph if entry else None, format=format)
 
 
 def keep_scores(
@@ -39,12 +50,11 @@ def keep_scores(
     task, model: what they belong to, as far as it is known: a manual circuit's roles are shown where
     the model is `gpt2` and the task `ioi` or `greater-than`. negate: turn the sign of all scores, for files
     in which negative means helpful. name: what the file was called, where it now lies under another name.
-    Errors: FormatError for what cannot be read, RunError where the library cannot be written.
+    Errors: FormatError for what cannot be read or scores no edge, RunError where the library cannot be written.
     """
-    from eapgp.formats import read_file
-
     path, called = Path(file), name or Path(file).name
-    read = read_file(path, format=format)
+    read = read_of_model(path, model=model, format=format)
+    read.check_scored(edges=True)
     options: dict[str, Any] = {"file": called, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
     if negate:
         read = read.negated()

@@ -76,7 +76,7 @@ class ScoreFiles:
             with tempfile.TemporaryDirectory(dir=self.folder.parent) as folder:
                 fresh = Path(folder) / safe
                 fresh.write_bytes(data)
-                read_file(fresh)
+                read_file(fresh).check_scored()
                 known = self.get(_entry(target).id)
                 if known is not None:
                     return known
