@@ -21,11 +21,18 @@ Every message is one line: which item, what was expected, what came, what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 
 class EapgpError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base of every error that this project raises on purpose.
+
+    details: plain values beyond the one-line message, which the command line adds to its JSON.
+    """
+
+    details: Mapping[str, Any] = MappingProxyType({})
 
 
 class InputError(EapgpError, ValueError):

@@ -14,7 +14,7 @@ from test_circuit_runs import literal_reference
 from eapgp.attribution import METHODS
 from eapgp.attribution.api import attribute
 from eapgp.engine import batches, patching
-from eapgp.errors import Cancelled, ComputationError, OptionError
+from eapgp.errors import Cancelled, ComputationError, OptionError, PromptError
 from eapgp.models import Model
 
 one_thread()
@@ -249,7 +249,7 @@ def test_default_batches_respect_the_budget(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_prompt_beyond_the_context() -> None:
     model = tiny_model("gpt2")
-    with pytest.raises(OptionError, match=r"pair 0 has 33 tokens, but model .* reads at most 32"):
+    with pytest.raises(PromptError, match=r"pair 1: the prompts have 33 tokens, but the model reads at most 32"):
         attribute(model, random_pairs(1, shortest=33, longest=33), method="eap")
 
 

@@ -41,7 +41,7 @@ def stories(shared: Path) -> Model:
 @pytest.fixture(scope="module")
 def gender(shared: Path, stories: Model) -> EncodedPairs:
     prompts = read_prompts(shared / "data" / "models" / "stories260K-gender.csv")
-    return encode(prompts, stories.tokenizer, prepend_bos=stories.prepend_bos)
+    return encode(prompts, stories)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_every_method_runs_on_the_sorter(method: str, sorter: Model) -> None:
 @functools.cache
 def demo_pairs(task: str, n: int) -> EncodedPairs:
     model = loaded("demo", "float64")
-    return encode(make_prompts(task, n, seed=3), model.tokenizer, prepend_bos=model.prepend_bos)
+    return encode(make_prompts(task, n, seed=3), model)
 
 
 @pytest.mark.parametrize("method", ["eap", "clean-corrupted", "eap-ig", "eap-gp", "mask-ig"])

@@ -12,7 +12,7 @@ import torch
 
 from eapgp.errors import Cancelled, OptionError
 from eapgp.metrics import METRICS, accuracy, targets_of
-from eapgp.prompts import encode
+from eapgp.prompts import TokenizerOnly, encode
 from eapgp.tasks import TASKS, make_prompts
 from tools.training.demo import Recipe, build_tokenizer, learning_rate, main, train_demo
 
@@ -39,7 +39,7 @@ def _answer_logits(model, ids, encoded):
 def test_held_out_accuracy_on_fresh_pairs(task, demo):
     model, tokenizer = demo
     prompts = make_prompts(task, 200, seed=77, split="test")
-    encoded = encode(prompts, tokenizer, prepend_bos=True)
+    encoded = encode(prompts, TokenizerOnly(tokenizer))
     targets = targets_of(encoded)
     clean, corrupted = (_answer_logits(model, ids, encoded) for ids in (encoded.clean, encoded.corrupted))
     assert accuracy(clean, targets).float().mean() >= 0.98
@@ -51,7 +51,7 @@ def test_held_out_accuracy_on_fresh_pairs(task, demo):
 def test_hard_ioi_asks_for_the_wrong_answer(demo):
     model, tokenizer = demo
     prompts = make_prompts("ioi", 100, seed=5, split="test", corruption="hard")
-    encoded = encode(prompts, tokenizer, prepend_bos=True)
+    encoded = encode(prompts, TokenizerOnly(tokenizer))
     corrupted = _answer_logits(model, encoded.corrupted, encoded)
     assert METRICS["logit-diff"].compute(corrupted, targets_of(encoded)).mean() < -3
 
@@ -62,7 +62,7 @@ def test_bridge_gives_hugging_face_logits(demo, monkeypatch):
 
     model, tokenizer = demo
     bridge = TransformerBridge.boot_transformers(str(DEMO), device="cpu")
-    encoded = encode(make_prompts("ioi", 6, seed=1), tokenizer, prepend_bos=True).take([0])
+    encoded = encode(make_prompts("ioi", 6, seed=1), TokenizerOnly(tokenizer)).take([0])
     ids = torch.from_numpy(encoded.clean)
     with torch.no_grad():
         torch.testing.assert_close(bridge(ids), model(input_ids=ids).logits, atol=1e-4, rtol=1e-4)

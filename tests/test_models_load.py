@@ -17,7 +17,7 @@ from tiny import build_folder, build_tokenizer
 
 from eapgp.attribution.api import attribute
 from eapgp.circuits.circuit import Circuit
-from eapgp.errors import InputError, ModelError, OptionError, UnknownNameError
+from eapgp.errors import InputError, ModelError, OptionError, PromptError, UnknownNameError
 from eapgp.evaluation.runner import CircuitRunner
 from eapgp.graph import Graph
 from eapgp.models import load_model
@@ -331,7 +331,7 @@ def test_prompts_as_text_reach_the_engine() -> None:
     assert np.array_equal(found.scores.values, expected.scores.values)
     assert found.provenance["task"] == "own"
     assert found.provenance["n_pairs"] == 2
-    with pytest.raises(OptionError, match="no prompt pairs"):
+    with pytest.raises(PromptError, match="no prompt pairs"):
         attribute(model, PromptSet("own", (), "logit-diff"), method="eap")
 
 

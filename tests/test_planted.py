@@ -71,7 +71,7 @@ def test_every_edge_s_exact_effect_is_what_the_construction_says(model: Model) -
 
 def test_exact_effects_by_full_passes(model: Model) -> None:
     """The true edges and as many others, each with a literal pass of its own on one pair of each kind."""
-    encoded = encode(PROMPTS, model.tokenizer, prepend_bos=model.prepend_bos)
+    encoded = encode(PROMPTS, model)
     others = [name for name in PLANTED_GRAPH.edge_names() if name not in TRUE_EDGES][::30]
     edges = [PLANTED_GRAPH.edge_index(name) for name in (*TRUE_EDGES, *others)]
     pairs = oracle.pairs_of(model, encoded.take([0, 1, 2]))
@@ -102,7 +102,7 @@ def test_the_junk_differs_between_the_prompts(model: Model) -> None:
     from eapgp.engine.differences import source_differences
     from eapgp.engine.passes import capture
 
-    batch = make_batch(model, encode(PROMPTS, model.tokenizer, prepend_bos=model.prepend_bos), np.arange(24))
+    batch = make_batch(model, encode(PROMPTS, model), np.arange(24))
     with torch.no_grad():
         difference = source_differences(model, capture(model, batch.clean), capture(model, batch.corrupted))
     size = difference.norm(dim=-1).amax(dim=(0, 2))

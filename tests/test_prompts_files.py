@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eapgp.errors import FormatError, OptionError, PromptError
-from eapgp.prompts import PromptPair, PromptSet, encode, parse_prompts, read_prompts, write_prompts
+from eapgp.prompts import PromptPair, PromptSet, TokenizerOnly, encode, parse_prompts, read_prompts, write_prompts
 from eapgp.prompts.columns import join_answers, split_answers
 from eapgp.tasks import TASKS, make_prompts
 
@@ -42,7 +42,7 @@ def test_published_files(task, shared, gpt2):
     prompts = read_prompts(path)
     rows, metric, correct, incorrect = PUBLISHED[task]
     assert (prompts.task, prompts.metric, len(prompts)) == (task, metric, rows)
-    encoded = encode(prompts, gpt2, prepend_bos=True)
+    encoded = encode(prompts, TokenizerOnly(gpt2))
     assert [gpt2.decode([i]) for i in encoded.correct[0]] == correct
     assert [gpt2.decode([i]) for i in encoded.incorrect[0]] == incorrect
     with path.open(encoding="utf-8", newline="") as file:
@@ -71,7 +71,7 @@ def test_published_agreement_file(shared, gpt2):
         read_prompts(path)
     prompts = read_prompts(path, limit=3000)
     assert (prompts.task, prompts.metric, len(prompts)) == ("sva", "prob-diff", 3000)
-    encoded = encode(prompts, gpt2, prepend_bos=True)
+    encoded = encode(prompts, TokenizerOnly(gpt2))
     first, second = ({gpt2.decode([i]) for i in encoded.correct[row]} for row in (0, 1))
     assert prompts.pairs[0].clean.split()[1] == "poems" and {" are", " were", " take"} <= first
     assert prompts.pairs[1].clean.split()[1] == "song" and {" is", " was", " takes"} <= second
@@ -104,7 +104,7 @@ def test_stories_file_by_text_and_by_id(shared, tmp_path):
         rows = [{k: v for k, v in r.items() if k not in ("correct", "incorrect")} for r in csv.DictReader(file)]
     by_id = parse_prompts(rows)
     assert by_id.pairs[0].correct == (338,)
-    encoded = [encode(prompts, tokenizer, prepend_bos=True) for prompts in (by_text, by_id)]
+    encoded = [encode(prompts, TokenizerOnly(tokenizer)) for prompts in (by_text, by_id)]
     assert encoded[0].correct == encoded[1].correct and encoded[0].incorrect == encoded[1].incorrect
 
 
@@ -134,13 +134,13 @@ def test_awkward_texts_come_back(tmp_path):
 
 @pytest.mark.parametrize("answers", [("a",), ("a|b", "c"), ("\\", "|"), ("1", "22", "333"), (" x", "\\7")])
 def test_answers_split_what_join_joined(answers):
-    assert tuple(text for text, _ in split_answers(join_answers(answers))) == answers
+    assert tuple(split_answers(join_answers(answers))) == answers
 
 
-def test_token_ids_or_years_in_the_answer_columns():
-    assert parse_prompts(HEADER + "a,b,338|5,346\n").pairs[0].correct == (338, 5)
-    assert parse_prompts(HEADER + "a,b,53|54,52\n").pairs[0].correct == ("53", "54")
-    assert parse_prompts(HEADER + "a,b,338, x\n").pairs[0].correct == ("338",)
+def test_answers_of_digits_are_texts_and_token_ids_have_their_own_columns():
+    for cell, texts in (("338|5", ("338", "5")), ("53|54", ("53", "54")), ("8", ("8",)), ("\\8", ("8",))):
+        assert parse_prompts(HEADER + f"a,b,{cell},346\n").pairs[0].correct == texts
+    assert parse_prompts("clean,corrupted,correct_idx,incorrect_idx\na,b,338|5,346\n").pairs[0].correct == (338, 5)
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t"])

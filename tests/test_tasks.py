@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eapgp.errors import OptionError, UnknownNameError
-from eapgp.prompts import encode
+from eapgp.prompts import TokenizerOnly, encode
 from eapgp.tasks import TASKS, make_prompts
 from eapgp.tasks.words import CAPITALS, KINDS, NAMES, VERBS
 from tools.training.vocabulary import UNKNOWN, build_tokenizer
@@ -45,7 +45,7 @@ def words():
 def test_every_pair_encodes(task, options, which, request):
     tokenizer = request.getfixturevalue(which)
     prompts = make_prompts(task, N, seed=11, **options)
-    encoded = encode(prompts, tokenizer, prepend_bos=True)  # raises on unequal lengths and long answers
+    encoded = encode(prompts, TokenizerOnly(tokenizer))  # raises on unequal lengths and long answers
     for i, pair in enumerate(prompts):
         clean = encoded.clean[i, 1 : encoded.lengths[i]]
         assert tokenizer.decode(clean) == pair.clean
@@ -186,7 +186,7 @@ def test_no_sentence_is_a_published_one(shared):
 def test_examples_and_phrases_are_in_the_vocabulary(task, words):
     from eapgp.prompts import PromptSet
 
-    encode(PromptSet(task.name, (task.example,), task.metric), words, prepend_bos=True)
+    encode(PromptSet(task.name, (task.example,), task.metric), TokenizerOnly(words))
     unknown = words.convert_tokens_to_ids(UNKNOWN)
     assert all(unknown not in words(text, add_special_tokens=False)["input_ids"] for text in task.phrases())
     assert len(task.explanation) > 200 and task.title

@@ -256,13 +256,13 @@ def test_usable_pairs_are_run_and_the_others_are_told_with_their_tokens(demo: An
     from eapgp.ui.prompts.jobs import see
 
     seen = see(demo, MIXED, "logit-diff", lambda phase, fraction: None)
-    assert seen.used == (0, 1) and seen.ready.pairs == MIXED.pairs[:2]
+    assert seen.fit.usable == (0, 1) and seen.ready.pairs == MIXED.pairs[:2]
     assert seen.right.tolist() == [True, False], "the second pair asks for the wrong name"
     assert seen.clean[0] == pytest.approx(-seen.clean[1], abs=1e-5)
     runner = CircuitRunner(demo, MIXED.take(2), metric="logit-diff")
     assert np.allclose(seen.clean, runner.metric_clean, atol=1e-4)
     assert np.allclose(seen.corrupted, runner.metric_corrupted, atol=1e-4)
-    reasons = dict(seen.problems)
+    reasons = {problem.pair: problem.message for problem in seen.fit.problems}
     assert sorted(reasons) == [2, 3, 4]
     assert "tokens, corrupted has" in reasons[2] and "did you mean" in reasons[3] and "reads at most" in reasons[4]
     differing = [place for place, row in enumerate(seen.tokens[0]) if row[2]]
@@ -278,7 +278,7 @@ def test_pairs_of_which_none_fits_are_told_without_an_error(demo: Any) -> None:
     from eapgp.ui.prompts.jobs import see
 
     seen = see(demo, PromptSet("x", MIXED.pairs[2:3], "logit-diff", {}), "logit-diff", lambda phase, fraction: None)
-    assert seen.used == () and len(seen.problems) == 1 and len(seen.clean) == 0 and seen.mended is None
+    assert seen.fit.usable == () and len(seen.fit.problems) == 1 and len(seen.clean) == 0 and seen.mended is None
 
 
 def test_a_word_is_read_with_and_without_its_space(demo: Any) -> None:

@@ -11,10 +11,10 @@ from eapgp.attribution.registry import get_method
 from eapgp.attribution.result import Attribution
 from eapgp.attribution.scoring import Mean, Pool, Scoring
 from eapgp.engine.interventions import make_intervention
-from eapgp.errors import OptionError, WrongTypeError
+from eapgp.errors import WrongTypeError
 from eapgp.metrics import DEFAULT_METRIC, get_metric
 from eapgp.models.model import Model
-from eapgp.prompts.encode import EncodedPairs, encode
+from eapgp.prompts.encode import EncodedPairs, encoded_for
 from eapgp.prompts.pairs import PromptSet
 from eapgp.types import Progress
 
@@ -47,7 +47,7 @@ def attribute(
     """
     row = get_method(method)
     settings = row.settings(options)
-    everything, metric_name = prepare(model, prompts, metric)
+    everything, metric_name = prepare(model, prompts, metric, contrast=row.needs_contrast(intervention))
     if keep_points is None:
         keep_points = _points_fit(model, everything, settings.get("steps", 0))
     started = time.perf_counter()
@@ -75,21 +75,17 @@ def attribute(
     if isinstance(prompts, PromptSet):
         provenance |= {"task": prompts.task, "prompts_hash": prompts.hash, "prompts_origin": prompts.origin}
     result = scoring.result(batches, provenance, seconds, keep_pairs=keep_pairs)
-    return replace(result, messages=(*messages, *result.messages))
+    return replace(result, messages=(*everything.remarks, *messages, *result.messages))
 
 
-def prepare(model: Model, prompts: PromptSet | EncodedPairs, metric: str | None) -> tuple[EncodedPairs, str]:
-    """Token ids of the prompts, and the metric's checked name."""
+def prepare(
+    model: Model, prompts: PromptSet | EncodedPairs, metric: str | None, *, contrast: bool = True
+) -> tuple[EncodedPairs, str]:
+    """Token ids of the prompts, and the metric's checked name; contrast: as in `fit`."""
     WrongTypeError.check("model", model, Model, "load it: load_model('demo')")
     WrongTypeError.check("prompts", prompts, (PromptSet, EncodedPairs), "make them: make_prompts('ioi', 64)")
-    if isinstance(prompts, PromptSet):
-        if not len(prompts):
-            raise OptionError("there are no prompt pairs: at least one is needed.")
-        encoded = encode(prompts, model.tokenizer, prepend_bos=model.prepend_bos)
-        name = metric or prompts.metric
-    else:
-        encoded, name = prompts, metric or DEFAULT_METRIC
-    return encoded, get_metric(name).name
+    usual = prompts.metric if isinstance(prompts, PromptSet) else DEFAULT_METRIC
+    return encoded_for(prompts, model, contrast=contrast), get_metric(metric or usual).name
 
 
 def _points_fit(model: Model, pairs: EncodedPairs, steps: int) -> bool:

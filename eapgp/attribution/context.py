@@ -86,7 +86,7 @@ class Context:
         if not bool(torch.isfinite(values).all()):
             which = int(self.batch.index[int((~torch.isfinite(values)).nonzero()[0])])
             raise NotFiniteError(
-                f"the metric {self.metric.name!r} of pair {which} is not a finite number; "
+                f"the metric {self.metric.name!r} of pair {which + 1} is not a finite number; "
                 "check that prompt and answers, or use dtype float32."
             )
         return values

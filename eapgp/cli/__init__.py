@@ -2,7 +2,7 @@
 
 Exit codes: 0 done; 2 what was asked for cannot be done as asked; 1 it failed; 130 interrupted.
 Standard output holds the reply and nothing else; with --json exactly one JSON object, also for
-errors: {"error": {"type": …, "message": …}}.
+errors: {"error": {"type": …, "message": …}}, and what of it a program may want beside these.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -80,9 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Cancelled, KeyboardInterrupt, typer.Abort) as error:
         return _fail(INTERRUPTED, "Cancelled", str(error) or "interrupted.", as_json)
     except InputError as error:
-        return _fail(BAD_INPUT, type(error).__name__, str(error), as_json)
+        return _fail(BAD_INPUT, type(error).__name__, str(error), as_json, error.details)
     except EapgpError as error:
-        return _fail(FAILED, type(error).__name__, str(error), as_json)
+        return _fail(FAILED, type(error).__name__, str(error), as_json, error.details)
     except PLACES as error:
         return _place(error, as_json)
     except BrokenPipeError:
@@ -125,9 +126,9 @@ def _is_usage_error(error: Exception) -> bool:
     return isinstance(error, usage_error)
 
 
-def _fail(code: int, kind: str, message: str, as_json: bool) -> int:
+def _fail(code: int, kind: str, message: str, as_json: bool, details: Mapping[str, Any] = MappingProxyType({})) -> int:
     line = " ".join(message.split())
     if as_json:
-        print_json({"error": {"type": kind, "message": line}})
+        print_json({"error": {"type": kind, "message": line, **details}})
     print(f"{PROGRAM}: {line}", file=sys.stderr)
     return code

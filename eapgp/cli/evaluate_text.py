@@ -22,7 +22,8 @@ def evaluation_text(payload: Entry) -> Any:
     kept = "" if payload.get("kept", True) else "the answer is not kept: the run's folder stays as it is."
     minimal = [part for entry in payload.get("minimality", ()) for part in _minimal(entry)]
     steady = [part for entry in payload.get("stability", ()) for part in _steady(entry)]
-    return stacked(head, _curve(payload), _areas(payload), payload["remark"], *minimal, *steady, kept)
+    remarks = "\n".join(payload.get("messages", ()))
+    return stacked(head, _curve(payload), _areas(payload), payload["remark"], *minimal, *steady, remarks, kept)
 
 
 def _curve(payload: Entry) -> Any:

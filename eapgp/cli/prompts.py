@@ -13,7 +13,7 @@ from eapgp.cli.command import command
 from eapgp.cli.options import ExtraOption, ModelOption, PairsOption, SeedOption, SplitOption, key_values
 from eapgp.cli.output import Output, Reply, stacked, table
 from eapgp.errors import OptionError
-from eapgp.prompts.pairs import PromptSet
+from eapgp.prompts import PromptSet, fit, read_prompts, write_prompts
 from eapgp.runs.spec import DEFAULT_PAIRS
 
 COLUMNS = ("clean", "corrupted", "correct", "incorrect")
@@ -70,21 +70,24 @@ def _check(prompts: typer.Typer) -> None:
         task: Annotated[str | None, typer.Option("--task", "-t", help="Task the file belongs to.")] = None,
         pairs: PairsOption = None,
     ) -> Reply:
-        """Check that a model's tokenizer can take every pair of a file: equal lengths, one-token answers.
+        """Check that a model can take every pair of a file: equal lengths, context, known words, one-token answers.
 
         Pairs that do not fit are listed, and the command exits with 2.
         """
         from eapgp.models import load_model
-        from eapgp.prompts import fitting, read_prompts
 
         read = read_prompts(file, task=task, limit=pairs)
         loaded = load_model(model or "demo", device="cpu")
-        fit, reasons = fitting(read, loaded.tokenizer)
-        if reasons:
-            rest = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-            raise OptionError(f"{file}: {len(fit)} of {len(read)} pairs fit {loaded.id}; {reasons[0]}{rest}")
-        text = f"all {len(read)} pairs fit {loaded.id}."
-        return Reply({**_payload(read), "model": loaded.id, "fitting": len(fit)}, stacked(_table(read, SHOWN), text))
+        findings = fit(read, loaded)
+        payload = {**_payload(read), "model": loaded.id, **findings.to_dict()}
+        if not findings.problems:
+            text = f"all {len(read)} pairs fit {loaded.id}."
+            return Reply(payload, stacked(_table(read, SHOWN), "\n".join(findings.remarks), text))
+        refused = f"{file}: {len(findings.usable)} of {len(read)} pairs fit {loaded.id}. {findings.summary()}"
+        rows = [(problem.pair + 1, problem.reason) for problem in findings.problems]
+        listed = table(("pair", "why it cannot be used, and what to do"), rows, right=("pair",))
+        payload["error"] = {"type": "PromptError", "message": refused}
+        return Reply(payload, stacked(listed, "\n".join(findings.remarks)), refused=refused)
 
 
 def save_prompts(prompts: PromptSet, file: Path) -> None:
@@ -92,8 +95,6 @@ def save_prompts(prompts: PromptSet, file: Path) -> None:
 
     Errors: OptionError for another suffix or a file that cannot be written.
     """
-    from eapgp.prompts import write_prompts
-
     if file.suffix.lower() != ".csv":
         raise OptionError(f"{file}: expected a .csv file, got suffix {file.suffix!r}; name another.")
     try:

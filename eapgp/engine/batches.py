@@ -52,16 +52,8 @@ def make_batch(model: Model, encoded: EncodedPairs, index: NDArray[np.int64]) ->
 
 
 def split_batches(model: Model, encoded: EncodedPairs, batch_size: int | None) -> list[NDArray[np.int64]]:
-    """Pair indices per batch, shortest prompts first.
-
-    Errors: OptionError for a batch size below 1 or a prompt longer than the model's context.
-    """
+    """Pair indices per batch, shortest prompts first. Errors: OptionError for a batch size below 1."""
     longest = int(encoded.lengths.max())
-    if longest > model.n_context:
-        which = int(encoded.lengths.argmax())
-        raise OptionError(
-            f"pair {which} has {longest} tokens, but model {model.id!r} reads at most {model.n_context}; shorten it."
-        )
     size = default_batch_size(model.graph.n_sources, longest, model.d_model) if batch_size is None else batch_size
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise OptionError(f"batch size must be at least 1; got {batch_size!r}.")
@@ -104,7 +96,7 @@ def _pieces(part: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
 def one_pair_too_large(pair: int, message: str) -> ComputationError:
     """The error for a batch that cannot be halved any more; message: what the device said, with its numbers."""
     return ComputationError(
-        f"one prompt pair does not fit in memory (pair {pair}): {message} "
+        f"one prompt pair does not fit in memory (pair {pair + 1}): {message} "
         "Use a smaller model, shorter prompts, dtype bfloat16 or another device."
     )
 

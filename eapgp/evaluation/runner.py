@@ -86,11 +86,11 @@ class CircuitRunner:
         from eapgp.engine.interventions import INTERVENTIONS, make_intervention
 
         self.model, self.graph = model, model.graph
-        encoded, name = prepare(model, prompts, metric)
+        encoded, name = prepare(model, prompts, metric, contrast=intervention == "patching")
         self.metric, self.intervention, self.n_pairs = get_metric(name), intervention, encoded.n
         self._encoded, self._means = encoded, make_intervention(intervention, model, encoded, INTERVENTIONS)
         self._budget = STORE_BUDGET
-        self.messages: list[str] = []
+        self.messages: list[str] = list(encoded.remarks)
         parts = split_batches(model, encoded, batch_size)
         self._bases = list(self._make_bases(parts, progress))
         self.metric_clean = self._per_pair(lambda base: self._value(base, base.clean_logits))

@@ -1,19 +1,25 @@
 """Prompt pairs: what they are, reading and writing them, and turning them into token ids."""
 
 from eapgp.prompts.align import align, display_tokens
-from eapgp.prompts.encode import EncodedPairs, encode, fitting
+from eapgp.prompts.encode import EncodedPairs, encode
 from eapgp.prompts.files import parse_prompts, read_prompts, write_prompts
+from eapgp.prompts.fit import Fit, Problem, fit
 from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
+from eapgp.prompts.reader import PromptReader, TokenizerOnly
 
 __all__ = [
     "Answer",
     "EncodedPairs",
+    "Fit",
+    "Problem",
     "PromptPair",
+    "PromptReader",
     "PromptSet",
+    "TokenizerOnly",
     "align",
     "display_tokens",
     "encode",
-    "fitting",
+    "fit",
     "parse_prompts",
     "read_prompts",
     "write_prompts",

@@ -25,24 +25,33 @@ class AnswerReader:
     """Reads answers with one tokenizer and remembers what it has read.
 
     Tokenizers that put a space in front by themselves (sentencepiece) give the id of " She"
-    for the text "She", so with them one leading space is dropped.
+    for the text "She", so with them one leading space is dropped. n_vocab: rows of the model's embedding,
+    where they are known.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, *, n_vocab: int | None = None) -> None:
         self._tokenizer = tokenizer
-        self._size = len(tokenizer)
+        self._size = len(tokenizer) if n_vocab is None else min(len(tokenizer), n_vocab)
         first = tokenizer.convert_ids_to_tokens(tokenise(["a"], tokenizer)[0])[0]
         self._adds_space = str(first).startswith("▁")
         self._ids: dict[str, int | None] = {}
         self._sides: dict[tuple[Answer, ...], Ids] = {}
         self._pairs: dict[Sides, Sides] = {}
 
-    def ids(self, answers: tuple[Answer, ...]) -> Ids:
-        """Token ids of one side's answers, each once. Errors: PromptError (without the pair's number)."""
+    def ids(self, answers: tuple[Answer, ...], side: str) -> Ids:
+        """Token ids of one side's answers, each once.
+
+        side: correct or incorrect, for the message. Errors: PromptError (without the pair's number).
+        """
         if answers not in self._sides:
             self._learn([answer for answer in answers if isinstance(answer, str)])
-            self._sides[answers] = tuple(dict.fromkeys(self._id(answer) for answer in answers))
+            self._sides[answers] = tuple(dict.fromkeys(self._id(answer, side) for answer in answers))
         return self._sides[answers]
+
+    def is_one_token(self, answer: str) -> bool:
+        """Whether a text can be an answer."""
+        self._learn([answer])
+        return self._is_one(answer)
 
     def one_token_pairs(self, correct: tuple[Answer, ...], incorrect: tuple[Answer, ...]) -> Sides:
         """The words whose two forms, one on each side, are one token each.
@@ -63,15 +72,15 @@ class AnswerReader:
             self._pairs[sides] = tuple(a for a, _ in both), tuple(b for _, b in both)
         return self._pairs[sides]
 
-    def _id(self, answer: Answer) -> int:
+    def _id(self, answer: Answer, side: str) -> int:
         if isinstance(answer, str):
-            found = self._ids[answer]
-            if found is None:
-                raise PromptError(self._not_one_token(answer))
-            return found
+            token = self._ids[answer]
+            if token is None:
+                raise PromptError(f"{side} answer {self._not_one_token(answer)}")
+            return token
         if not 0 <= answer < self._size:
             raise PromptError(
-                f"{answer} is no token id: the vocabulary has ids 0 to {self._size - 1:,}. "
+                f"{side} answer {answer} is no token id: the vocabulary has ids 0 to {self._size - 1:,}. "
                 "Were the ids made for another model?"
             )
         return answer
@@ -87,13 +96,20 @@ class AnswerReader:
             self._ids[text] = ids[0] if self._is_known(form, ids) else None
 
     def _is_known(self, text: str, ids: list[int]) -> bool:
-        return len(ids) == 1 and (ids[0] != self._tokenizer.unk_token_id or text == self._tokenizer.unk_token)
+        tokenizer = self._tokenizer
+        known = len(ids) == 1 and (ids[0] != tokenizer.unk_token_id or text == tokenizer.unk_token)
+        return known and ids[0] < self._size
 
     def _not_one_token(self, answer: str) -> str:
         tokenizer = self._tokenizer
         ids = tokenise([answer], tokenizer)[0]
         pieces = ", ".join(repr(text) for text in display_tokens(tokenizer, ids))
         other = answer.removeprefix(" ") if answer.startswith(" ") else " " + answer
+        if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
+            return (
+                f"{answer!r} is token {ids[0]:,}, but the model's embedding has rows for tokens 0 to "
+                f"{self._size - 1:,} only. Use another word, or the tokenizer that the model was trained with."
+            )
         if not ids:
             became = "is empty"
         elif tokenizer.unk_token_id in ids:
@@ -101,6 +117,8 @@ class AnswerReader:
         else:
             became = f"is {len(ids)} tokens ({pieces})"
         hint = "Choose a word that is one token."
+        if answer.strip().isdecimal():
+            hint = "A token id has its own column, correct_idx or incorrect_idx; in JSON it is a number."
         if other and self._is_known(other, tokenise([other], tokenizer)[0]):
             hint = f"{other!r} is one token: did you mean that?"
         return f"{answer!r} {became}, but exactly one is needed. {hint}"

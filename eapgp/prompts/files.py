@@ -1,4 +1,4 @@
-"""Reading and writing prompt pairs as CSV.
+"""Reading prompt pairs from CSV or JSON, and writing them as CSV.
 
 What comes in may be anybody's: size, encoding, columns and every cell are checked, and a
 message says which row and column, what was expected and what came.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from pathlib import Path
 
 from eapgp.errors import FormatError, OptionError, PromptError
 from eapgp.prompts.answers import ONE_TOKEN_PAIRS
-from eapgp.prompts.columns import BadCell, Layout, Row, Verbs, is_sva, join_answers, layout_of
+from eapgp.prompts.columns import CUSTOM, BadCell, Cell, Layout, Row, Verbs, is_sva, join_answers, layout_of
 from eapgp.prompts.pairs import PromptPair, PromptSet
 
 MAX_PAIRS = 5_000
@@ -24,15 +26,16 @@ EXPECTED = "clean, corrupted, correct, incorrect"
 
 
 def read_prompts(path: str | Path, *, task: str | None = None, limit: int | None = None) -> PromptSet:
-    """Prompt pairs from a CSV file.
+    """Prompt pairs from a CSV or JSON file.
 
-    Understood: clean, corrupted, correct, incorrect (texts or token ids, several separated by
-    `|`; or token ids in correct_idx, incorrect_idx), and the six published formats, told apart
-    by their columns. task: the name for a file whose columns do not tell. limit: take only the
-    first pairs; without it a file may hold up to 5,000.
+    Understood: clean, corrupted, correct, incorrect (texts, several separated by `|`) or
+    correct_idx, incorrect_idx (token ids), and the formats of `eapgp.prompts.columns`, told apart
+    by their columns. JSON: a list of objects, or an object that holds it as `prompts` or `pairs`; there
+    an answer that is a number is a token id. task: the name for a file whose columns do not tell.
+    limit: take only the first pairs; without it a file may hold up to 5,000.
 
     Errors: PromptError if the file is missing, empty or too large; FormatError if it is not
-    UTF-8, no CSV, lacks a column or has a bad cell; OptionError if limit is below 1.
+    UTF-8, neither CSV nor JSON, lacks a column or has a bad cell; OptionError if limit is below 1.
     """
     path = Path(path)
     text = _read_text(path)
@@ -49,7 +52,7 @@ def parse_prompts(
     name: str = "pasted text",
     verbs: Verbs | None = None,
 ) -> PromptSet:
-    """Prompt pairs from CSV text (commas, semicolons or tabs) or from rows that are already split.
+    """Prompt pairs from CSV text (commas, semicolons or tabs), from JSON text, or from rows that are already split.
 
     name: what messages call the source. verbs: singular and plural forms, for the published
     agreement format. Errors as `read_prompts`.
@@ -57,10 +60,11 @@ def parse_prompts(
     if limit is not None and limit < 1:
         raise OptionError(f"the number of pairs must be at least 1; got {limit}.")
     if isinstance(source, str):
-        columns, rows, more = _rows_of_text(source, name, limit)
+        read = _rows_of_json if is_json(source) else _rows_of_text
+        columns, rows, more = read(source, name, limit)
         content = source.encode()
     else:
-        columns, rows, more = _rows_given(source, name, limit)
+        columns, rows, more = _rows_of_mappings(source, name, limit)
         content = repr([sorted(row.items()) for row in rows]).encode()
     if not rows:
         raise PromptError(f"{name}: holds no pairs; expected a header line ({EXPECTED}) and at least one row.")
@@ -69,7 +73,7 @@ def parse_prompts(
             f"{name}: holds more than {MAX_PAIRS:,} pairs, the most that are read at once. "
             "Say how many of the first pairs to take, or shorten the file."
         )
-    layout = layout_of(columns, rows, verbs)
+    layout = layout_of(columns, verbs)
     if layout is None:
         raise FormatError(_missing(name, columns))
     pairs = tuple(_pair(layout, row, number, name) for number, row in enumerate(rows, start=1))
@@ -81,11 +85,11 @@ def parse_prompts(
     }
     if layout.name == "sva":
         origin["answers"] = ONE_TOKEN_PAIRS
-    labelled = layout.name != "pairs"
+    named = layout.task != CUSTOM
     return PromptSet(
-        layout.task if labelled else (_single(rows, "task") or task or layout.task),
+        layout.task if named else (_single(rows, "task") or task or layout.task),
         pairs,
-        layout.metric if labelled else (_single(rows, "metric") or layout.metric),
+        layout.metric if named else (_single(rows, "metric") or layout.metric),
         origin | {"n": len(pairs)},
     )
 
@@ -118,7 +122,7 @@ def read_verbs(path: Path) -> Verbs:
     columns, rows, _ = _rows_of_text(_read_text(path), path.name, limit=100_000)
     if not {"sing", "plur"} <= set(columns):
         raise FormatError(f"{path.name}: columns sing and plur were expected, found {_listed(columns)}. Add them.")
-    forms = dict.fromkeys((row["sing"].strip(), row["plur"].strip()) for row in rows)
+    forms = dict.fromkeys((str(row["sing"]).strip(), str(row["plur"]).strip()) for row in rows)
     both = [(f" {sing}", f" {plur}") for sing, plur in forms if sing and plur]
     return tuple(sing for sing, _ in both), tuple(plur for _, plur in both)
 
@@ -147,9 +151,19 @@ def decode(content: bytes, name: str) -> str:
         ) from None
 
 
+def is_json(text: str) -> bool:
+    """Whether a text is JSON rather than CSV, by how it begins."""
+    return text.lstrip()[:1] in ("{", "[")
+
+
 def _header(text: str) -> list[str]:
-    lines = text.splitlines()
-    return [c.strip() for c in next(csv.reader(lines[:1], delimiter=_delimiter(text)), [])] if lines else []
+    if is_json(text):
+        return []
+    first = text.partition("\n")[0].rstrip("\r")
+    try:
+        return [cell.strip() for cell in next(csv.reader([first], delimiter=_delimiter(text)), [])]
+    except csv.Error:  # told with its row when the whole text is read
+        return []
 
 
 def _delimiter(text: str) -> str:
@@ -165,35 +179,90 @@ def _rows_of_text(text: str, name: str, limit: int | None) -> tuple[list[str], l
     if "\0" in text:
         raise FormatError(f"{name}: holds NUL bytes, so it is no text file. Save it as CSV in UTF-8.")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-    rows: list[Row] = []
-    columns: list[str] = []
+    lines: list[list[str]] = []
+    names: list[str] = []
     try:
-        columns = _checked([cell.strip() for cell in next(reader)], name)
+        names = [cell.strip() for cell in next(reader)]
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
-            if len(rows) >= (limit or MAX_PAIRS):
-                return columns, rows, limit is None
-            if len(cells) != len(columns):
-                raise FormatError(
-                    f"{name}: row {len(rows) + 1} has {len(cells)} cells, the header has {len(columns)} "
-                    f"({_listed(columns)}). Put texts that hold a separator in quotes."
-                )
-            rows.append(dict(zip(columns, cells, strict=True)))
+            if len(lines) >= (limit or MAX_PAIRS):
+                return (*_columns_and_rows(names, lines, name), limit is None)
+            lines.append(_whole(cells, names, len(lines) + 1, name))
     except csv.Error as error:
-        raise FormatError(f"{name}: row {len(rows) + 1} is not valid CSV ({error}). Check its quotes.") from None
-    return columns, rows, False
+        raise FormatError(f"{name}: row {len(lines) + 1} is not valid CSV ({error}). Check its quotes.") from None
+    return (*_columns_and_rows(names, lines, name), False)
 
 
-def _rows_given(
+def _whole(cells: list[str], names: list[str], number: int, name: str) -> list[str]:
+    """A row with as many cells as the header; empty ones at the end may be missing or too many."""
+    width = max((place for place, column in enumerate(names, start=1) if column), default=0)
+    if len(cells) < width or any(cell.strip() for cell in cells[len(names) :]):
+        columns = [column for column in names if column]
+        raise FormatError(
+            f"{name}: row {number} has {len(cells)} cells, the header has {len(columns)} "
+            f"({_listed(columns)}). Put texts that hold a separator in quotes."
+        )
+    return [*cells, *[""] * (len(names) - len(cells))][: len(names)]
+
+
+def _columns_and_rows(names: list[str], lines: list[list[str]], name: str) -> tuple[list[str], list[Row]]:
+    """Columns and rows without the empty columns that spreadsheets leave behind."""
+    kept = [place for place, column in enumerate(names) if column or any(line[place].strip() for line in lines)]
+    columns = _checked([names[place] for place in kept], name)
+    return columns, [{names[place]: line[place] for place in kept} for line in lines]
+
+
+JSON_LISTS = ("prompts", "pairs")
+# Columns of texts: a bare text in JSON is one answer, whatever characters it holds.
+_TEXT_ANSWERS = ("correct", "incorrect", "answers", "wrong_answers")
+
+
+def _rows_of_json(text: str, name: str, limit: int | None) -> tuple[list[str], list[Row], bool]:
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(
+            f"{name}: begins like JSON, but is not valid ({error}). Save it again as JSON or CSV."
+        ) from None
+    entries, about = whole, {}
+    if isinstance(whole, dict):
+        entries = next((whole[key] for key in JSON_LISTS if key in whole), None)
+        about = {key: whole[key] for key in ("task", "metric") if isinstance(whole.get(key), str)}
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise FormatError(
+            f"{name}: a list of objects with {EXPECTED} was expected, or an object that holds it as prompts; "
+            "found other JSON. Write one object per pair."
+        )
+    return _rows_of_mappings(({**about, **_with_lists(entry)} for entry in entries), name, limit)
+
+
+def _with_lists(entry: dict[str, object]) -> dict[str, object]:
+    return entry | {key: [entry[key]] for key in _TEXT_ANSWERS if isinstance(entry.get(key), str) and entry[key]}
+
+
+def _rows_of_mappings(
     source: Iterable[Mapping[str, object]], name: str, limit: int | None
 ) -> tuple[list[str], list[Row], bool]:
-    given = [dict(row) for row in source]
-    columns = _checked(list(given[0]), name) if given else []
-    rows: list[Row] = [{c: "" if row.get(c) is None else str(row[c]) for c in columns} for row in given]
-    filled = [row for row in rows if any(cell.strip() for cell in row.values())]
+    entries = [dict(row) for row in source]
+    columns = _checked(list(entries[0]), name) if entries else []
+    rows: list[Row] = [{c: _cell(row.get(c)) for c in columns} for row in entries]
+    filled = [row for row in rows if any(str(cell).strip() for cell in row.values())]
     most = limit or MAX_PAIRS
     return columns, filled[:most], limit is None and len(filled) > most
+
+
+def _cell(value: object) -> Cell:
+    """Whole numbers stay numbers (as answers they are token ids), lists stay lists, all else is text."""
+    if isinstance(value, list | tuple):
+        return [_answer(item) for item in value]
+    return _answer(value)
+
+
+def _answer(value: object) -> str | int:
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    return "" if value is None else str(value)
 
 
 def _checked(columns: list[str], name: str) -> list[str]:
@@ -211,7 +280,7 @@ def _pair(layout: Layout, row: Row, number: int, name: str) -> PromptPair:
 
 
 def _missing(name: str, columns: list[str]) -> str:
-    missing = [column for column in ("clean", "corrupted", "correct", "incorrect") if column not in columns]
+    missing = [column for column in EXPECTED.split(", ") if column not in columns]
     return (
         f"{name}: column {_listed(missing)} is missing; expected {EXPECTED} "
         f"(or correct_idx, incorrect_idx), found {_listed(columns)}. Name the columns in the first line."
@@ -224,5 +293,5 @@ def _listed(names: list[str]) -> str:
 
 def _single(rows: list[Row], column: str) -> str | None:
     """The value that all rows share in an optional column, else None."""
-    values = {row.get(column) or "" for row in rows}
+    values = {str(row.get(column) or "") for row in rows}
     return values.pop() or None if len(values) == 1 else None

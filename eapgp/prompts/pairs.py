@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 Answer = str | int  # a text that must be one token, or a token id
@@ -48,6 +48,10 @@ class PromptSet:
     def take(self, n: int) -> PromptSet:
         """The first n pairs."""
         return PromptSet(self.task, self.pairs[:n], self.metric, self.origin)
+
+    def pick(self, places: Iterable[int]) -> PromptSet:
+        """The pairs at these positions, from 0."""
+        return PromptSet(self.task, tuple(self.pairs[place] for place in places), self.metric, self.origin)
 
     @property
     def hash(self) -> str:

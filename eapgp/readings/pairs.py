@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapgp.errors import OptionError
-from eapgp.prompts.encode import EncodedPairs, encode
+from eapgp.prompts.encode import EncodedPairs, encoded_for
 
 if TYPE_CHECKING:
     from eapgp.models.model import Model
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def encoded_pairs(model: Model, prompts: PromptSet | EncodedPairs) -> EncodedPairs:
     """Token ids, whatever the prompts came as. Errors: those of `encode`."""
-    if isinstance(prompts, EncodedPairs):
-        return prompts
-    return encode(prompts, model.tokenizer, prepend_bos=model.prepend_bos)
+    return encoded_for(prompts, model, contrast=False)
 
 
 def one_pair(encoded: EncodedPairs, pair: int) -> NDArray[np.int64]:

@@ -146,7 +146,7 @@ def make_prompt_set(spec: RunSpec) -> PromptSet:
     Errors: UnknownNameError, PromptError, OptionError, FormatError.
     """
     if spec.prompts is not None:
-        pairs = tuple(_inline_pair(index, values) for index, values in enumerate(spec.prompts))
+        pairs = tuple(_inline_pair(number, values) for number, values in enumerate(spec.prompts, start=1))
         if not pairs:
             raise PromptError("prompts: expected at least one pair, got none; add a pair.")
         given = PromptSet(spec.task or CUSTOM_TASK, pairs, DEFAULT_METRIC, {"kind": "inline"})
@@ -162,10 +162,10 @@ def make_prompt_set(spec: RunSpec) -> PromptSet:
     return make_prompts(spec.task, n_pairs, seed=spec.seed, split=spec.split, **spec.task_options)
 
 
-def _inline_pair(index: int, values: Mapping[str, Any]) -> PromptPair:
+def _inline_pair(number: int, values: Mapping[str, Any]) -> PromptPair:
     missing = [key for key in ("clean", "corrupted", "correct", "incorrect") if not values.get(key)]
     if missing:
-        raise PromptError(f"pair {index}: expected {missing[0]!r}, got none; fill it in or drop the pair.")
+        raise PromptError(f"pair {number}: expected {missing[0]!r}, got none; fill it in or drop the pair.")
     return PromptPair(
         str(values["clean"]),
         str(values["corrupted"]),

@@ -208,6 +208,8 @@ def evaluate_circuits(
     curve = summarise("", circuits, runs, level=question.level, **how)
     answer = {key: value for key, value in curve.to_dict().items() if key != "name"}
     answer |= {"metric": runner.metric.name, "intervention": runner.intervention}
+    if runner.messages:
+        answer["messages"] = list(runner.messages)
     if pairs:
         answer["pairs"] = _pairs(runs, curve)
     if question.baseline:

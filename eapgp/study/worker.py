@@ -107,7 +107,9 @@ class Worker:
         except Exception as error:  # whatever one cell does, the others go on
             ours = isinstance(error, EapgpError)
             message = " ".join(str(error).split())[:600] or type(error).__name__
-            record |= {"status": FAILED, "error": {"type": type(error).__name__, "message": message, "expected": ours}}
+            told = dict(error.details) if isinstance(error, EapgpError) else {}
+            kind = type(error).__name__
+            record |= {"status": FAILED, "error": {"type": kind, "message": message, "expected": ours, **told}}
         record["seconds"] = time.perf_counter() - started
         return record
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from eapgp.prompts.encode import EncodedPairs, encode
+from eapgp.prompts.reader import TokenizerOnly
 from eapgp.tasks import TASKS, make_prompts
 
 STEREOTYPE = 0.95  # share of the stereotyped pronoun after a job; after a person it is 1
@@ -37,7 +38,7 @@ def training_sequences(
 ) -> Sequences:
     """Clean and corrupted prompts of up to `pairs` training pairs, repeated ones dropped."""
     prompts = make_prompts(task, pairs, seed=seed, split="train")
-    encoded = encode(prompts, tokenizer, prepend_bos=True)
+    encoded = encode(prompts, TokenizerOnly(tokenizer))
     ids = np.concatenate([encoded.clean, encoded.corrupted])
     padded = np.full((len(ids), width), tokenizer.pad_token_id, dtype=np.int64)
     padded[:, : ids.shape[1]] = ids
@@ -67,7 +68,7 @@ def _answer_probabilities(task: str, encoded: EncodedPairs, tokenizer: PreTraine
 
 def test_pairs(task: str, tokenizer: PreTrainedTokenizerFast, *, n: int) -> EncodedPairs:
     """Pairs whose combinations the model has never seen."""
-    return encode(make_prompts(task, n, seed=TEST_SEED, split="test"), tokenizer, prepend_bos=True)
+    return encode(make_prompts(task, n, seed=TEST_SEED, split="test"), TokenizerOnly(tokenizer))
 
 
 def all_training_sequences(

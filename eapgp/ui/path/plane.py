@@ -170,7 +170,7 @@ def tokens_work(shop: Workshop, lane: str, run: Run, pair: int) -> Callable[[Pro
         progress("loading the model", 0.0)
         model = shop.model_of(lane, run)
         prompts = run.prompts()
-        encoded = encode(prompts, model.tokenizer, prepend_bos=model.prepend_bos)
+        encoded = encode(prompts, model, contrast=False)
         ids = encoded.clean[pair, : int(encoded.lengths[pair])].tolist()
         return [str(token) for token in model.tokenizer.convert_ids_to_tokens(ids)]
 

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapgp.errors import PromptError
+from eapgp.prompts.align import SPACE, display_tokens
+from eapgp.prompts.answers import ONE_TOKEN_PAIRS, AnswerReader, tokenise
+from eapgp.prompts.encode import encode
+from eapgp.prompts.fit import Fit, fit
 from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
 from eapgp.ui.jobs.manager import Progress
 from eapgp.ui.jobs.workshop import Workshop, with_gradients
@@ -25,9 +28,9 @@ Likely = tuple[str, float, str]  # token, probability, "right", "wrong" or ""
 class Seen:
     """The model on a prompt set.
 
-    used: which pairs of the set could be encoded (positions in it); ready: these pairs, as a run
-    can take them; problems: (position, reason) of the others. clean, corrupted `[used]`: the
-    metric; right `[used]`: whether the right answers win on the clean prompt. tokens: of every
+    fit: which pairs can be used, and why not the others; ready: the usable ones, as a run can take
+    them. clean, corrupted `[usable]`: the
+    metric; right `[usable]`: whether the right answers win on the clean prompt. tokens: of every
     pair, by position. top_clean, top_corrupted: per used pair the likeliest next tokens. mended:
     the set with answers respelt where a space more or less makes them one token; None where
     nothing is to mend.
@@ -35,9 +38,8 @@ class Seen:
 
     model: str
     weights: str
-    used: tuple[int, ...]
+    fit: Fit
     ready: PromptSet
-    problems: tuple[tuple[int, str], ...]
     tokens: tuple[tuple[Position, ...], ...]
     clean: NDArray[np.float64]
     corrupted: NDArray[np.float64]
@@ -48,47 +50,35 @@ class Seen:
 
 
 def see_work(
-    shop: Workshop, lane: str, model_name: str, prompts: PromptSet, metric: str, **how: Any
+    shop: Workshop, lane: str, model_name: str, prompts: PromptSet, metric: str, *, contrast: bool = True, **how: Any
 ) -> Callable[[Progress], Seen]:
-    """Run a model on every pair of a prompt set; how: as `load_model`."""
+    """Run a model on every pair of a prompt set; contrast: as in `fit`; how: as `load_model`."""
 
     def work(progress: Progress) -> Seen:
         progress("loading the model", 0.0)
         model = shop.model(lane, model_name, **{"device": "auto", "dtype": "float32"} | how)
-        return see(model, prompts, metric, progress)
+        return see(model, prompts, metric, progress, contrast=contrast)
 
     return with_gradients(work)
 
 
-def see(model: Any, prompts: PromptSet, metric: str, progress: Progress) -> Seen:
+def see(model: Any, prompts: PromptSet, metric: str, progress: Progress, *, contrast: bool = True) -> Seen:
     """Encode what can be encoded and run it; pairs that cannot be are told with the reason."""
-    from eapgp.prompts.encode import encode, fitting
-
     progress("reading the tokens", 0.0)
-    fit, reasons = fitting(prompts, model.tokenizer)
-    kept = {id(pair) for pair in fit.pairs}
-    others = [i for i, pair in enumerate(prompts.pairs) if id(pair) not in kept]
-    problems = dict(zip(others, reasons, strict=True))
-    tokens = _tokens(prompts, model.tokenizer)
-    room = model.n_context - bool(model.prepend_bos)
-    for i, rows in enumerate(tokens):
-        if i not in problems and len(rows) > room:
-            problems[i] = f"pair {i + 1}: {len(rows)} tokens, but the model reads at most {room}. Shorten both prompts."
-    used = tuple(i for i in range(len(prompts)) if i not in problems)
-    usable = replace(prompts, pairs=tuple(prompts.pairs[i] for i in used))
+    findings = fit(prompts, model, contrast=contrast)
+    usable = prompts.pick(findings.usable)
     seen = Seen(
         str(model.id),
         str(model.weights_hash),
-        used,
-        _ready(usable, model.tokenizer),
-        tuple(sorted(problems.items())),
-        tokens,
+        findings,
+        _ready(usable, model),
+        _tokens(prompts, model.tokenizer),
         *(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool)),
-        mended=_mended(prompts, others, model.tokenizer),
+        mended=_mended(prompts, [problem.pair for problem in findings.problems], model),
     )
-    if not used:
+    if not len(usable):
         return seen
-    return _run(model, encode(usable, model.tokenizer, prepend_bos=model.prepend_bos), metric, seen, progress)
+    return _run(model, encode(usable, model, contrast=False), metric, seen, progress)
 
 
 def _run(model: Any, encoded: Any, metric: str, seen: Seen, progress: Progress) -> Seen:
@@ -143,16 +133,12 @@ def _named(tokenizer: Any, rows: Sequence[Sequence[tuple[int, float]]], encoded:
 
 
 def _names(tokenizer: Any, ids: Iterable[int]) -> dict[int, str]:
-    from eapgp.prompts.align import display_tokens
-
     distinct = list(dict.fromkeys(ids))
     return dict(zip(distinct, display_tokens(tokenizer, distinct), strict=True))
 
 
 def _tokens(prompts: PromptSet, tokenizer: Any) -> tuple[tuple[Position, ...], ...]:
     """Both sides of every pair, token by token; the shorter side of an unequal pair ends in empty texts."""
-    from eapgp.prompts.answers import tokenise
-
     clean = tokenise([pair.clean for pair in prompts], tokenizer)
     corrupted = tokenise([pair.corrupted for pair in prompts], tokenizer)
     names = _names(tokenizer, (token for side in (clean, corrupted) for ids in side for token in ids))
@@ -164,13 +150,11 @@ def _tokens(prompts: PromptSet, tokenizer: Any) -> tuple[tuple[Position, ...], .
     return tuple(rows)
 
 
-def _ready(usable: PromptSet, tokenizer: Any) -> PromptSet:
+def _ready(usable: PromptSet, model: Any) -> PromptSet:
     """The pairs with their answers as they count: a list of word forms is cut to those of one token."""
-    from eapgp.prompts.answers import ONE_TOKEN_PAIRS, AnswerReader
-
     if usable.origin.get("answers") != ONE_TOKEN_PAIRS:
         return usable
-    reader = AnswerReader(tokenizer)
+    reader = AnswerReader(model.tokenizer, n_vocab=model.n_vocab)
     pairs = []
     for pair in usable:
         correct, incorrect = reader.one_token_pairs(pair.correct, pair.incorrect)
@@ -178,32 +162,22 @@ def _ready(usable: PromptSet, tokenizer: Any) -> PromptSet:
     return replace(usable, pairs=tuple(pairs), origin={**usable.origin, "answers": "one token each"})
 
 
-def _mended(prompts: PromptSet, others: Sequence[int], tokenizer: Any) -> PromptSet | None:
-    from eapgp.prompts.answers import AnswerReader
-
-    reader = AnswerReader(tokenizer)
+def _mended(prompts: PromptSet, others: Sequence[int], model: Any) -> PromptSet | None:
+    reader = AnswerReader(model.tokenizer, n_vocab=model.n_vocab)
     pairs = list(prompts.pairs)
     for i in others:
         pairs[i] = _respelt(pairs[i], reader)
     return replace(prompts, pairs=tuple(pairs)) if pairs != list(prompts.pairs) else None
 
 
-def _respelt(pair: PromptPair, reader: Any) -> PromptPair:
+def _respelt(pair: PromptPair, reader: AnswerReader) -> PromptPair:
     def one(answer: Answer) -> Answer:
-        if isinstance(answer, str) and not _is_one(reader, answer):
+        if isinstance(answer, str) and not reader.is_one_token(answer):
             other = answer[1:] if answer.startswith(" ") else f" {answer}"
-            return other if other and _is_one(reader, other) else answer
+            return other if other and reader.is_one_token(other) else answer
         return answer
 
     return replace(pair, correct=tuple(map(one, pair.correct)), incorrect=tuple(map(one, pair.incorrect)))
-
-
-def _is_one(reader: Any, answer: str) -> bool:
-    try:
-        reader.ids((answer,))
-    except PromptError:
-        return False
-    return True
 
 
 @dataclass(frozen=True)
@@ -230,15 +204,12 @@ def word_work(shop: Workshop, lane: str, model_name: str, word: str) -> Callable
 
 def read_word(tokenizer: Any, word: str) -> Word:
     """The word with and without a space in front, and what to write as an answer."""
-    from eapgp.prompts.align import display_tokens
-    from eapgp.prompts.answers import AnswerReader, tokenise
-
     reader = AnswerReader(tokenizer)
     bare = word.strip()
     forms = []
     for text in dict.fromkeys([word, f" {bare}", bare]):
         pieces = tuple(display_tokens(tokenizer, tokenise([text], tokenizer)[0]))
-        forms.append((text, pieces, _is_one(reader, text)))
+        forms.append((text, pieces, reader.is_one_token(text)))
     good = [text for text, _, fits in forms if fits]
     if forms[0][2]:
         advice = f"Write {word!r}: it is one token."
@@ -250,8 +221,6 @@ def read_word(tokenizer: Any, word: str) -> Word:
 
 
 def _alike(tokenizer: Any, word: str) -> tuple[str, ...]:
-    from eapgp.prompts.align import SPACE, display_tokens
-
     names = display_tokens(tokenizer, range(len(tokenizer)))
     first = word[:1].casefold()
     known = {name[1:]: None for name in names if name[:1] == SPACE and name[1:2].casefold() == first}

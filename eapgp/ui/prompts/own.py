@@ -12,11 +12,12 @@ import streamlit as st
 
 from eapgp.errors import EapgpError, FormatError, one_line
 from eapgp.prompts.columns import join_answers
-from eapgp.prompts.files import MAX_PAIRS, VERBS_FILE, parse_prompts, read_prompts
+from eapgp.prompts.files import MAX_PAIRS, VERBS_FILE, is_json, parse_prompts, read_prompts
 from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
 from eapgp.ui.base.draw import plain
 
 COLUMNS = ("clean", "corrupted", "correct", "incorrect")
+ID_COLUMNS = ("clean", "corrupted", "correct_idx", "incorrect_idx")
 MOST_ANSWERS = 60  # per side; sets with longer lists of answers are not put into the table
 _ROWS, _VERSION, _ABOUT, _FILE = "own-rows", "own-version", "own-about", "own-file"
 _EXAMPLE = (
@@ -62,11 +63,12 @@ def own_pairs() -> PromptSet | None:
 def _upload() -> Read | None:
     files = st.file_uploader(
         "From a file",
-        type=["csv", "tsv", "txt"],
+        type=["csv", "tsv", "txt", "json"],
         accept_multiple_files=True,
         key=f"own-files-{st.session_state.get(_VERSION, 0)}",
         help="A CSV in UTF-8 with the columns clean, corrupted, correct, incorrect; commas, semicolons or tabs; "
-        f"several answers are joined by |. Up to {MAX_PAIRS:,} pairs. The six published formats are read too; "
+        f"several answers are joined by |. Up to {MAX_PAIRS:,} pairs. JSON, the six published formats and those of "
+        f"auto-circuit and EAP-IG are read too; "
         f"subject–verb agreement needs its {VERBS_FILE} beside it: choose both files at once.",
     )
     if not files:
@@ -173,7 +175,7 @@ def read_text(text: str) -> Read:
     """Pasted rows, with or without a header line. Errors as `parse_prompts`."""
     text = text.replace("\r\n", "\n").strip("\n")
     first = text.partition("\n")[0]
-    if "clean" not in first.lower():
+    if not is_json(text) and "clean" not in first.lower():
         mark = "\t" if "\t" in first else ";" if ";" in first and "," not in first else ","
         text = f"{mark.join(COLUMNS)}\n{text}"
     return _capped(parse_prompts(text, limit=MAX_PAIRS + 1, name="pasted text"), "The pasted text")
@@ -191,15 +193,16 @@ def put_into_table(prompts: PromptSet) -> None:
 
 
 def frame_of(prompts: PromptSet) -> pd.DataFrame:
-    """Pairs as a table of texts that `pairs_of` reads back; answers are joined by `|`."""
-    ids = all(isinstance(answer, int) for pair in prompts for answer in (*pair.correct, *pair.incorrect))
+    """Pairs as a table of texts that `pairs_of` reads back; answers are joined by `|`; token ids have own columns."""
+    answers = [answer for pair in prompts for answer in (*pair.correct, *pair.incorrect)]
+    ids = bool(answers) and all(isinstance(answer, int) for answer in answers)
 
     def cell(side: Sequence[Answer]) -> str:
         texts = [str(answer) for answer in side]
         return "|".join(texts) if ids else join_answers(texts)
 
     rows = [(pair.clean, pair.corrupted, cell(pair.correct), cell(pair.incorrect)) for pair in prompts]
-    return pd.DataFrame(rows, columns=list(COLUMNS), dtype=str, index=range(1, len(rows) + 1))
+    return pd.DataFrame(rows, columns=list(ID_COLUMNS if ids else COLUMNS), dtype=str, index=range(1, len(rows) + 1))
 
 
 def pairs_of(table: pd.DataFrame, task: str, metric: str) -> tuple[PromptSet | None, list[str]]:
@@ -210,9 +213,9 @@ def pairs_of(table: pd.DataFrame, task: str, metric: str) -> tuple[PromptSet | N
     """
     whole, problems = [], []
     for number, row in enumerate(table.to_dict("records"), start=1):
-        cells = {name: "" if pd.isna(row[name]) else str(row[name]) for name in COLUMNS}
-        empty = [name for name in COLUMNS if not cells[name].strip()]
-        if len(empty) == len(COLUMNS):
+        cells = {str(name): "" if pd.isna(value) else str(value) for name, value in row.items()}
+        empty = [name for name, cell in cells.items() if not cell.strip()]
+        if len(empty) == len(cells):
             continue
         if empty:
             problems.append(f"The table: row {number}, column {empty[0]}: a text was expected, the cell is empty.")
@@ -242,6 +245,8 @@ def _of_table() -> PromptSet | None:
             ),
             "correct": st.column_config.TextColumn("Right answers", help="One token each; several are joined by |."),
             "incorrect": st.column_config.TextColumn("Wrong answers", help="One token each; several are joined by |."),
+            "correct_idx": st.column_config.TextColumn("Right token ids", help="Several are joined by |."),
+            "incorrect_idx": st.column_config.TextColumn("Wrong token ids", help="Several are joined by |."),
         },
     )
     _table_buttons()

@@ -89,7 +89,7 @@ def couple(session: Session) -> None:
 
 def tab_labels(seen: Seen | None) -> dict[str, str]:
     """The tabs; the one of pairs that cannot be used says how many there are."""
-    count = len(seen.problems) if seen is not None else 0
+    count = len(seen.fit.problems) if seen is not None else 0
     return TABS | ({"problems": f"{TABS['problems']} ({count:,})"} if count else {})
 
 
@@ -194,9 +194,11 @@ def metric_line(metric: str) -> None:
 
 def readout(seen: Seen, metric: str, n: int) -> None:
     """How well the model does, in four numbers."""
-    if not seen.used:
+    for remark in seen.fit.remarks:
+        st.warning(plain(remark), icon=":material/warning:")
+    if not seen.fit.usable:
         st.warning(
-            f"None of the {n:,} pairs can be used with this model. {plain(seen.problems[0][1])}",
+            f"None of the {n:,} pairs can be used with this model. {plain(seen.fit.problems[0].message)}",
             icon=":material/warning:",
         )
         return
@@ -207,14 +209,14 @@ def readout(seen: Seen, metric: str, n: int) -> None:
                 "Right on the clean prompts",
                 f"{seen.right.mean():.1%}",
                 f"Share of pairs whose right answers are likelier than the wrong ones: {seen.right.sum():,} of "
-                f"{len(seen.used):,}.",
+                f"{len(seen.fit.usable):,}.",
             ),
             (f"{title}, clean", f"{seen.clean.mean():.3f}", "Mean over the pairs that can be used."),
             (f"{title}, corrupted", f"{seen.corrupted.mean():.3f}", "Mean over the pairs that can be used."),
             (
                 "Pairs",
-                f"{len(seen.used):,} of {n:,}",
-                "Pairs that this model's tokenizer can use. The others are listed under Cannot be used.",
+                f"{len(seen.fit.usable):,} of {n:,}",
+                "Pairs that this model can use. The others are listed under Cannot be used.",
             ),
         ):
             st.metric(label, value, help=help, width="content")
@@ -237,7 +239,7 @@ def hand_to_run(session: Session, shown: Shown, seen: Seen) -> None:
 
 def use(session: Session, shown: Shown, seen: Seen) -> None:
     """The row that leads on: which pairs, under which name, scored by what."""
-    if not seen.used:
+    if not seen.fit.usable:
         return
     wanted = chosen_pairs(seen, right=session["right"])
     as_they_are = not shown.own and len(wanted) == len(shown.prompts)

@@ -49,7 +49,7 @@ def pairs_and_one(session: Session, shown: Shown, seen: Seen | None) -> None:
 
 
 def _list(session: Session, prompts: PromptSet, seen: Seen | None) -> None:
-    used = list(seen.used) if seen is not None else list(range(len(prompts)))
+    used = list(seen.fit.usable) if seen is not None else list(range(len(prompts)))
     if seen is not None and session["right"]:
         used = [i for i, good in zip(used, seen.right, strict=True) if good]
     table = _table(prompts, used, seen)
@@ -85,7 +85,7 @@ def _list(session: Session, prompts: PromptSet, seen: Seen | None) -> None:
 
 def _table(prompts: PromptSet, used: Sequence[int], seen: Seen | None) -> pd.DataFrame:
     rows = []
-    place = {index: at for at, index in enumerate(seen.used)} if seen is not None else {}
+    place = {index: at for at, index in enumerate(seen.fit.usable)} if seen is not None else {}
     for index in used:
         pair = prompts.pairs[index]
         row: dict[str, object] = {"pair": index + 1, "clean": visible(pair.clean)}
@@ -109,11 +109,11 @@ def _one(index: int, seen: Seen) -> None:
         f"{differing} of {len(rows)} positions differ (framed). Above: clean, below: corrupted; ␣ marks a space before "
         "the word."
     )
-    problem = dict(seen.problems).get(index)
+    problem = next((one for one in seen.fit.problems if one.pair == index), None)
     if problem is not None:
-        st.warning(plain(visible(problem)), icon=":material/warning:")
+        st.warning(plain(visible(problem.message)), icon=":material/warning:")
         return
-    at = seen.used.index(index)
+    at = seen.fit.usable.index(index)
     for column, side, top in zip(
         st.columns(2), ("clean", "corrupted"), (seen.top_clean[at], seen.top_corrupted[at]), strict=True
     ):
@@ -170,7 +170,7 @@ def _box(place: int, clean: str, corrupted: str, differs: bool) -> str:
 
 def problems(session: Session, seen: Seen, *, own: bool) -> None:
     """Pairs that cannot be used, with the reason and what to do."""
-    if not seen.problems:
+    if not seen.fit.problems:
         st.success("Every pair can be used with this model.", icon=":material/check:")
         return
     if own and seen.mended is not None:
@@ -184,7 +184,7 @@ def problems(session: Session, seen: Seen, *, own: bool) -> None:
             help="Adds or removes the space in front of answers where that makes them one token. The pairs go into the "
             "table; a file stays as it is.",
         )
-    rows = [(index + 1, visible(reason.partition(": ")[2])) for index, reason in seen.problems[:LISTED]]
+    rows = [(problem.pair + 1, visible(problem.reason)) for problem in seen.fit.problems[:LISTED]]
 
     def chosen() -> None:
         picked = st.session_state["problem-table"]["selection"]["rows"]
@@ -203,9 +203,9 @@ def problems(session: Session, seen: Seen, *, own: bool) -> None:
             "reason": st.column_config.TextColumn("Why it cannot be used, and what to do", width=900),
         },
     )
-    more = f" The first {LISTED} are listed." if len(seen.problems) > LISTED else ""
+    more = f" The first {LISTED} are listed." if len(seen.fit.problems) > LISTED else ""
     st.caption(
-        f"{counted(len(seen.problems), 'pair')} cannot be used.{more} Select a row to see that pair token by token."
+        f"{counted(len(seen.fit.problems), 'pair')} cannot be used.{more} Select a row to see that pair token by token."
     )
 
 
@@ -287,13 +287,13 @@ def python_snippet(shown: Shown) -> str:
     spec = shown.spec
     if shown.own or spec.prompts_file:
         lines = [
-            "from eapgp.prompts import fitting, read_prompts\n",
+            "from eapgp.prompts import fit, read_prompts\n",
             f"prompts = read_prompts({file_of(shown)!r})",
         ]
     else:
         options = "".join(f", {name}={value!r}" for name, value in spec.task_options.items())
         lines = [
-            "from eapgp.prompts import fitting",
+            "from eapgp.prompts import fit",
             "from eapgp.tasks import make_prompts\n",
             f"prompts = make_prompts({spec.task!r}, {spec.n_pairs or 64}, seed={spec.seed}, split={spec.split!r}"
             f"{options})",
@@ -303,7 +303,7 @@ def python_snippet(shown: Shown) -> str:
     how = "".join(f", {name}={value!r}" for name, value in loaded_with(spec).items())
     body = [
         f"model = load_model({spec.model!r}{how})",
-        "usable, reasons = fitting(prompts, model.tokenizer)",
+        "usable = prompts.pick(fit(prompts, model).usable)",
         f"runner = CircuitRunner(model, usable, metric={shown.metric!r})",
         "whole = runner.run([Circuit.full(model.graph)])",
         'print("right", whole.correct.mean())',

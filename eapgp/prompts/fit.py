@@ -1,0 +1,313 @@
+"""Which prompt pairs a model can use, and why not the others.
+
+1. Tokenise clean and corrupted without special tokens.
+2. Put the start token in front where the model has one there and the text does not hold it already.
+3. Look at every pair: known words, rows of the embedding, equal lengths, context window, answers of one token.
+4. Look at all pairs: what a reader should know of them, and whether anything differs at all.
+
+Messages count pairs from 1. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from eapgp.errors import PairLengthError, PromptError
+from eapgp.prompts.align import display_tokens
+from eapgp.prompts.answers import ONE_TOKEN_PAIRS, AnswerReader, Ids, tokenise
+from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
+from eapgp.prompts.reader import PromptReader
+
+LISTED = 5  # reasons that a message holds
+NUMBERED = 12  # pairs whose numbers a message holds
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a pair cannot be used. pair: its position in the set, from 0; reason: one line without its number.
+
+    kind: empty, words, vocabulary, length, context, answer, overlap or equal.
+    """
+
+    pair: int
+    kind: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        """The reason with the pair's number, from 1."""
+        return f"pair {self.pair + 1}: {self.reason}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; `pair` counts from 1."""
+        return {"pair": self.pair + 1, "kind": self.kind, "message": self.message}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Which pairs of a set a model can use.
+
+    usable: their positions, from 0; problems: one for every other pair, in order; remarks: what is usable
+    but was not taken as it was written, or will not do what its author expects; one line each.
+    """
+
+    n_pairs: int
+    usable: tuple[int, ...]
+    problems: tuple[Problem, ...]
+    remarks: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; pairs count from 1."""
+        return {
+            "n_pairs": self.n_pairs,
+            "fitting": len(self.usable),
+            "problems": [problem.to_dict() for problem in self.problems],
+            "remarks": list(self.remarks),
+        }
+
+    def require_all(self) -> None:
+        """Errors: PairLengthError or PromptError unless every pair can be used; `details` lists all problems."""
+        if not self.problems:
+            return
+        lengths = all(problem.kind == "length" for problem in self.problems)
+        error = (PairLengthError if lengths else PromptError)(self.summary())
+        error.details = {"problems": [problem.to_dict() for problem in self.problems]}
+        raise error
+
+    def summary(self) -> str:
+        """The problems in one line: pairs of one reason together, the first few reasons and how many more."""
+        pairs: dict[str, list[int]] = {}
+        for problem in self.problems:
+            pairs.setdefault(problem.reason, []).append(problem.pair)
+        first = list(pairs.items())[:LISTED]
+        told = " ".join(f"{numbered(which)}: {reason}" for reason, which in first)
+        rest = [pair for which in list(pairs.values())[LISTED:] for pair in which]
+        return f"{told} And {len(rest)} more: {numbered(sorted(rest))}." if rest else told
+
+
+def fit(prompts: PromptSet, model: PromptReader, *, contrast: bool = True) -> Fit:
+    """Which pairs a model can use, and why not the others; nothing is run.
+
+    contrast: whether clean and corrupted have to differ in at least one pair; they need not where the
+    corrupted run decides no score (an ablation in place of patching).
+
+    Errors: PromptError where there are no pairs, or the model wants a start token that its tokenizer lacks.
+    """
+    return examine(prompts, model, contrast=contrast)[0]
+
+
+class PairIds(NamedTuple):
+    """Token ids of one pair, start token included."""
+
+    clean: list[int]
+    corrupted: list[int]
+    correct: Ids
+    incorrect: Ids
+
+
+class Misfit(PromptError):
+    """A pair cannot be used, for a reason of this kind."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+def examine(prompts: PromptSet, model: PromptReader, *, contrast: bool = True) -> tuple[Fit, tuple[PairIds, ...]]:
+    """As `fit`, with the token ids of the usable pairs."""
+    if not prompts.pairs:
+        raise PromptError("no prompt pairs: at least one is needed. Add a pair or raise the number of pairs.")
+    examiner = _Examiner(prompts, model)
+    ids: dict[int, PairIds] = {}
+    problems: list[Problem] = []
+    for place, pair in enumerate(prompts):
+        try:
+            ids[place] = examiner.ids(place, pair)
+        except Misfit as misfit:
+            problems.append(Problem(place, misfit.kind, str(misfit)))
+    equal = [place for place, pair in ids.items() if pair.clean == pair.corrupted]
+    remarks = _remarks(prompts, list(ids), examiner.literal_starts & set(ids), examiner.start_token)
+    if equal and contrast and len(equal) == len(ids):
+        problems += [Problem(place, "equal", EQUAL) for place in equal]
+        ids = {}
+    elif equal:
+        remarks.append(f"{numbered(equal)} of {len(prompts):,}: clean and corrupted are the same prompt; {NO_PART}")
+    problems.sort(key=lambda problem: problem.pair)
+    return Fit(len(prompts), tuple(ids), tuple(problems), tuple(remarks)), tuple(ids.values())
+
+
+EQUAL = (
+    "clean and corrupted are the same prompt, so nothing is changed and every score would be 0. "
+    "Change in the corrupted prompt what decides the answer."
+)
+NO_PART = "they add nothing to the scores and draw every mean towards 0."
+
+
+class _Examiner:
+    """Token ids pair by pair; remembers which pairs hold the start token already."""
+
+    def __init__(self, prompts: PromptSet, model: PromptReader) -> None:
+        self._tokenizer, self._model = model.tokenizer, model
+        self._prompts, self._answers = prompts, AnswerReader(model.tokenizer, n_vocab=model.n_vocab)
+        self._prefix = _start(model.tokenizer) if model.prepend_bos else []
+        self._sides = {
+            "clean": tokenise([pair.clean for pair in prompts], model.tokenizer),
+            "corrupted": tokenise([pair.corrupted for pair in prompts], model.tokenizer),
+        }
+        self.literal_starts: set[int] = set()
+
+    @property
+    def start_token(self) -> str:
+        """The start token as it is written."""
+        return str(self._tokenizer.bos_token)
+
+    def ids(self, place: int, pair: PromptPair) -> PairIds:
+        """Token ids of one pair. Errors: Misfit."""
+        sides = []
+        for name, text in (("clean", pair.clean), ("corrupted", pair.corrupted)):
+            ids = self._sides[name][place]
+            if not ids:
+                raise Misfit("empty", f"{name} is empty; at least one token is needed. Write a prompt.")
+            self._check_words(name, text, ids)
+            sides.append(self._with_start(place, ids))
+        clean, corrupted = sides
+        if len(clean) != len(corrupted):
+            n_start = len(self._prefix)
+            raise Misfit(
+                "length",
+                f"clean has {len(clean) - n_start} tokens, corrupted has {len(corrupted) - n_start}; "
+                "patching needs equal lengths. Reword one prompt or drop the pair.",
+            )
+        check_context(len(clean), self._model)
+        return PairIds(clean, corrupted, *self._answer_ids(pair))
+
+    def _with_start(self, place: int, ids: list[int]) -> list[int]:
+        if self._prefix and ids[:1] == self._prefix:
+            self.literal_starts.add(place)
+            return ids
+        return self._prefix + ids
+
+    def _check_words(self, name: str, text: str, ids: list[int]) -> None:
+        tokenizer = self._tokenizer
+        unknown = _unknown_words(tokenizer, text, ids)
+        if unknown:
+            words = ", ".join(dict.fromkeys(visible_word(word) for word in unknown))
+            raise Misfit(
+                "words",
+                f"{name} holds {words}, which this model's vocabulary does not have. "
+                "Use words it knows (the task's own prompts show them) or another model.",
+            )
+        check_rows(name, ids, self._model)
+
+    def _answer_ids(self, pair: PromptPair) -> tuple[Ids, Ids]:
+        sides = {"correct": pair.correct, "incorrect": pair.incorrect}
+        for name, answers in sides.items():
+            if not answers:
+                raise Misfit("answer", f"no {name} answer; at least one is needed. Add a text or a token id.")
+        ids = []
+        try:
+            if self._prompts.origin.get("answers") == ONE_TOKEN_PAIRS:
+                sides["correct"], sides["incorrect"] = self._answers.one_token_pairs(pair.correct, pair.incorrect)
+            for name, answers in sides.items():
+                ids.append(self._answers.ids(answers, name))
+        except PromptError as error:
+            raise Misfit("answer", str(error)) from None
+        if self._prompts.metric == "logit-diff":
+            self._check_overlap(*ids)
+        return ids[0], ids[1]
+
+    def _check_overlap(self, correct: Ids, incorrect: Ids) -> None:
+        both = sorted(set(correct) & set(incorrect))
+        if both:
+            texts = ", ".join(repr(text) for text in display_tokens(self._tokenizer, both))
+            raise Misfit(
+                "overlap",
+                f"{texts} is both a correct and an incorrect answer; a logit difference needs them apart. "
+                "Remove it from one side.",
+            )
+
+
+def check_rows(name: str, ids: Sequence[int], model: PromptReader) -> None:
+    """Errors: Misfit where a token has no row in the model's embedding."""
+    outside = [token for token in ids if model.n_vocab is not None and not 0 <= token < model.n_vocab]
+    if outside:
+        token = outside[0]
+        word = f"{display_tokens(model.tokenizer, [token])[0]!r} (token {token:,})" if token >= 0 else f"token {token}"
+        raise Misfit(
+            "vocabulary",
+            f"{name} holds {word}, but the model's embedding has rows for tokens 0 to {model.n_vocab - 1:,} only. "  # type: ignore[operator]
+            "Use another word, or the tokenizer that the model was trained with.",
+        )
+
+
+def check_context(length: int, model: PromptReader) -> None:
+    """Errors: Misfit where a prompt of that many tokens, start token included, is too long for the model."""
+    if model.n_context is not None and length > model.n_context:
+        raise Misfit(
+            "context",
+            f"the prompts have {length:,} tokens, but the model reads at most {model.n_context:,}. "
+            "Shorten both or drop the pair.",
+        )
+
+
+def _start(tokenizer: Any) -> list[int]:
+    if tokenizer.bos_token_id is None:
+        raise PromptError(
+            "a BOS token was asked for, but this tokenizer has none (bos_token_id is empty). Encode without it."
+        )
+    return [int(tokenizer.bos_token_id)]
+
+
+def _unknown_words(tokenizer: Any, text: str, ids: list[int]) -> list[str]:
+    """The parts of a text for which the vocabulary has no token; the literal unknown token is none of them."""
+    unknown = tokenizer.unk_token_id
+    if unknown is None or unknown not in ids:
+        return []
+    if not getattr(tokenizer, "is_fast", False):  # cannot tell where a token came from
+        return [] if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id) else [""]
+    spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    words = (text[a:b].strip(" ") or text[a:b] for (a, b), token in zip(spans, ids, strict=True) if token == unknown)
+    return [word for word in words if word != tokenizer.unk_token]
+
+
+def visible_word(word: str) -> str:
+    """A word in quotes; characters that nobody sees are named by code point."""
+    if not word:
+        return "some words"
+    hidden = dict.fromkeys(char for char in word if char != " " and (char.isspace() or not char.isprintable()))
+    named = ", ".join(f"U+{ord(char):04X} {unicodedata.name(char, '').lower()}".strip() for char in hidden)
+    return f"{word!r} ({named})" if named else repr(word)
+
+
+def _remarks(prompts: PromptSet, usable: list[int], literal: set[int], start: str) -> list[str]:
+    remarks = []
+    if literal:
+        remarks.append(
+            f"{numbered(sorted(literal))}: the text already begins with the start token {start!r}, which the model "
+            "puts in front of every prompt; it stands there once."
+        )
+    pairs = [prompts.pairs[place] for place in usable]
+    sides = dict.fromkeys(side for pair in pairs for side in (pair.correct, pair.incorrect))  # often shared, and long
+    if sides and all(_is_number(answer) for side in sides for answer in side):
+        first = next(iter(sides))[0]
+        if not all(len(str(answer).strip()) == 2 for side in sides for answer in side):  # those are years
+            remarks.append(
+                f"all answers are digits ({first!r} …) and were taken as texts; token ids have their own columns, "
+                "correct_idx and incorrect_idx."
+            )
+    return remarks
+
+
+def _is_number(answer: Answer) -> bool:
+    return isinstance(answer, str) and answer.strip().isdecimal()
+
+
+def numbered(places: Sequence[int]) -> str:
+    """`pair 3`, or `pairs 1, 2 and 5`: positions from 0 as numbers from 1; of many the first few."""
+    numbers = [f"{place + 1:,}" for place in places[:NUMBERED]]
+    if len(places) > NUMBERED:
+        return f"pairs {', '.join(numbers)} and {len(places) - NUMBERED:,} more"
+    return f"pair {numbers[0]}" if len(numbers) == 1 else f"pairs {', '.join(numbers[:-1])} and {numbers[-1]}"
