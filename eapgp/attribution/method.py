@@ -52,6 +52,10 @@ class Method:
         default=lambda steps, layers: (1, 1), repr=False, compare=False
     )
 
+    def needs_contrast(self, intervention: str) -> bool:
+        """Whether clean and corrupted prompts must differ for the scores to be other than 0."""
+        return self.needs_metric and intervention == "patching"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the command line and the interface."""
         return {

@@ -16,6 +16,8 @@ from eapgp.errors import WrongTypeError
 from eapgp.graph import Graph
 from eapgp.types import Floats
 
+PATH_REMARK = "the first GradPath step raised the distance"  # how a message begins that is about the path
+
 
 @dataclass(frozen=True)
 class EdgeScores:
@@ -181,6 +183,6 @@ def path_remarks(paths: dict[str, PathRecord]) -> list[str]:
         return []
     pairs = record.output_distance.shape[1]
     return [
-        f"the first GradPath step raised the distance to the corrupted output on {first} of {pairs} pairs; "
+        f"{PATH_REMARK} to the corrupted output on {first} of {pairs} pairs; "
         "the step overshoots. Try a shorter one: step 'relative' with more steps, or a number."
     ]

@@ -106,6 +106,8 @@ def heading(card: RunInfo) -> None:
         f"{plain(' · '.join(card.told))} · {plain(card.model_title)} · {plain(card.pairs_told)} · "
         f"{metric_title(card.metric).lower()} · {source}"
     )
+    for remark in card.remarks:
+        st.caption(f":material/warning: {plain(remark)}")
 
 
 def say_empty(circuit: Circuit) -> None:

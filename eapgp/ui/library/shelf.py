@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from eapgp.attribution.names import variant
+from eapgp.attribution.result import PATH_REMARK
 from eapgp.errors import EapgpError, RunError
 from eapgp.graph import Graph
 from eapgp.runs.arrays import SCORES_FILE
@@ -95,6 +96,11 @@ class RunInfo:
     def metric(self) -> str:
         """Name of the metric."""
         return str(self.record["request"]["metric"])
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was said while the run was computed, about its prompts, model and memory; not about its path."""
+        return tuple(str(one) for one in self.record.get("messages", ()) if not str(one).startswith(PATH_REMARK))
 
     @property
     def n_pairs(self) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from eapgp.attribution.names import variant
+from eapgp.attribution.registry import get_method
 from eapgp.errors import EapgpError, one_line
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.spec import RunSpec
@@ -157,9 +158,10 @@ def see(shown: Shown) -> str:
     """Start (or join) the running of the model on these pairs; the job's id."""
     model = shown.spec.model
     how = loaded_with(shown.spec)
-    key = f"{model}|{how}|{shown.metric}|{shown.digest}|{shown.prompts.origin.get('answers', '')}"
+    contrast = get_method(shown.spec.method).needs_contrast(shown.spec.intervention)
+    key = f"{model}|{how}|{shown.metric}|{shown.digest}|{shown.prompts.origin.get('answers', '')}|{contrast}"
     lane = consent.live_lane(model)
-    work = see_work(server.workshop(), lane, model, shown.prompts, shown.metric, **how)
+    work = see_work(server.workshop(), lane, model, shown.prompts, shown.metric, contrast=contrast, **how)
     job = f"prompts-{hashlib.sha256(key.encode()).hexdigest()[:20]}"
     return server.manager().submit(job, f"{len(shown.prompts)} prompt pairs", work, lane=lane)
 
