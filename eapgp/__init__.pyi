@@ -23,6 +23,7 @@ from .metrics import METRICS as METRICS
 from .models import load_model as load_model
 from .prompts import PromptPair as PromptPair
 from .prompts import PromptSet as PromptSet
+from .prompts import fit as fit
 from .prompts import read_prompts as read_prompts
 from .runs import RunLibrary as RunLibrary
 from .runs import RunSpec as RunSpec

@@ -34,6 +34,7 @@ class Method:
     path record comes with the result. evidence: "paper", "second-hand" (the formula was read from
     re-implementations, since no reference code exists) or "ours". rounds: how often all pairs are gone
     through; a later round knows the earlier ones' mean scores, and `rounds` says how they are summed.
+    reads_corrupted: whether the scores depend on the corrupted prompts.
     """
 
     name: str
@@ -48,13 +49,14 @@ class Method:
     evidence: str = "paper"
     rounds: int = 1
     short: str = ""
+    reads_corrupted: bool = True
     passes: Callable[[int, int], tuple[float, float]] = field(
         default=lambda steps, layers: (1, 1), repr=False, compare=False
     )
 
     def needs_contrast(self, intervention: str) -> bool:
         """Whether clean and corrupted prompts must differ for the scores to be other than 0."""
-        return self.needs_metric and intervention == "patching"
+        return self.reads_corrupted and intervention == "patching"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the command line and the interface."""

@@ -241,6 +241,7 @@ _ALL = (
             "no metric and no corruption: it shows where information flows, not what it is used for."
         ),
         run=_ifr,
+        reads_corrupted=False,
         passes=lambda steps, layers: (0, 0),
     ),
     Method(

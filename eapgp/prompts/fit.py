@@ -134,7 +134,7 @@ def examine(prompts: PromptSet, model: PromptReader, *, contrast: bool = True) -
         problems += [Problem(place, "equal", EQUAL) for place in equal]
         ids = {}
     elif equal:
-        remarks.append(f"{numbered(equal)} of {len(prompts):,}: clean and corrupted are the same prompt; {NO_PART}")
+        remarks.append(f"{numbered(equal)} of {len(prompts):,}: {SAME if contrast else SAME_ABLATED}")
     problems.sort(key=lambda problem: problem.pair)
     return Fit(len(prompts), tuple(ids), tuple(problems), tuple(remarks)), tuple(ids.values())
 
@@ -143,7 +143,8 @@ EQUAL = (
     "clean and corrupted are the same prompt, so nothing is changed and every score would be 0. "
     "Change in the corrupted prompt what decides the answer."
 )
-NO_PART = "they add nothing to the scores and draw every mean towards 0."
+SAME = "clean and corrupted are the same prompt; this adds nothing to the scores and draws every mean towards 0."
+SAME_ABLATED = "clean and corrupted are the same prompt."
 
 
 class _Examiner:
@@ -235,7 +236,8 @@ def check_rows(name: str, ids: Sequence[int], model: PromptReader) -> None:
     outside = [token for token in ids if model.n_vocab is not None and not 0 <= token < model.n_vocab]
     if outside:
         token = outside[0]
-        word = f"{display_tokens(model.tokenizer, [token])[0]!r} (token {token:,})" if token >= 0 else f"token {token}"
+        named = 0 <= token < len(model.tokenizer)
+        word = f"{display_tokens(model.tokenizer, [token])[0]!r} (token {token:,})" if named else f"token {token:,}"
         raise Misfit(
             "vocabulary",
             f"{name} holds {word}, but the model's embedding has rows for tokens 0 to {model.n_vocab - 1:,} only. "  # type: ignore[operator]
