@@ -1,4 +1,4 @@
-"""Types that many modules name: arrays of floats, and the callback of long work."""
+"""Types that many modules name: arrays, and the callback of long work."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 """An array of floats of any width; its shape is told where it is used."""
+
+Bools: TypeAlias = NDArray[np.bool_]
+Ints: TypeAlias = NDArray[np.int64]
 
 Progress: TypeAlias = Callable[[str, float], None]
 """Called with the phase and the share of it that is done, 0 … 1; may raise `Cancelled`, which must pass through."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -60,7 +61,7 @@ class Circuit:
         touched = np.zeros(len(self.graph.nodes), dtype=bool)
         touched[: self.graph.n_sources] |= self.edges.any(axis=1)
         np.logical_or.at(touched, self.graph.destination_nodes, self.edges.any(axis=0))
-        return [name for name, kept in zip(self.graph.nodes, touched, strict=True) if kept]
+        return list(itertools.compress(self.graph.nodes, touched))
 
     def _repr_html_(self) -> str:
         from eapgp.figures.notebook import circuit_summary_html

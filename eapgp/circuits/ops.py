@@ -8,41 +8,39 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.prune import backward_reach, forward_reach, prune_edges
 from eapgp.errors import InputError, OptionError, UnknownNameError
 from eapgp.graph import Graph
-
-Bools = NDArray[np.bool_]
+from eapgp.types import Bools
 
 
 def union(*circuits: Circuit) -> Circuit:
     """Edges in at least one of the circuits."""
     graph = _one_graph(circuits)
-    return _made(graph, np.logical_or.reduce([c.edges for c in circuits]), _joined(circuits, "∪"))
+    return _circuit(graph, np.logical_or.reduce([c.edges for c in circuits]), _joined(circuits, "∪"))
 
 
 def intersection(*circuits: Circuit) -> Circuit:
     """Edges in all of the circuits."""
     graph = _one_graph(circuits)
-    return _made(graph, np.logical_and.reduce([c.edges for c in circuits]), _joined(circuits, "∩"))
+    return _circuit(graph, np.logical_and.reduce([c.edges for c in circuits]), _joined(circuits, "∩"))
 
 
 def difference(a: Circuit, b: Circuit) -> Circuit:
     """Edges of a that are not in b."""
-    return _made(_one_graph((a, b)), a.edges & ~b.edges, _joined((a, b), "∖"))
+    return _circuit(_one_graph((a, b)), a.edges & ~b.edges, _joined((a, b), "∖"))
 
 
 def symmetric_difference(a: Circuit, b: Circuit) -> Circuit:
     """Edges in exactly one of the two."""
-    return _made(_one_graph((a, b)), a.edges ^ b.edges, _joined((a, b), "△"))
+    return _circuit(_one_graph((a, b)), a.edges ^ b.edges, _joined((a, b), "△"))
 
 
 def complement(circuit: Circuit) -> Circuit:
     """Every edge of the graph that is not in the circuit."""
-    return _made(circuit.graph, circuit.graph.mask & ~circuit.edges, f"not {circuit.name}" if circuit.name else "")
+    return _circuit(circuit.graph, circuit.graph.mask & ~circuit.edges, f"not {circuit.name}" if circuit.name else "")
 
 
 def equal(a: Circuit, b: Circuit) -> bool:
@@ -72,8 +70,8 @@ def exclude_nodes(circuit: Circuit, nodes: Iterable[str]) -> Circuit:
         if name in ("input", "logits"):
             raise OptionError(f"node {name!r} cannot be excluded: every path starts at input and ends at logits.")
         gone[_node_index(graph, name)] = True
-    kept = circuit.edges & ~gone[:-1, None] & ~gone[graph.destination_nodes][None, :]
-    return _made(graph, kept, circuit.name)
+    rest = circuit.edges & ~gone[:-1, None] & ~gone[graph.destination_nodes][None, :]
+    return _circuit(graph, rest, circuit.name)
 
 
 def add_node(circuit: Circuit, node: str) -> Circuit:
@@ -86,7 +84,7 @@ def add_node(circuit: Circuit, node: str) -> Circuit:
     touches = graph.destination_nodes[None, :] == index
     if index < graph.n_sources:
         touches = touches | (np.arange(graph.n_sources) == index)[:, None]
-    return _made(graph, circuit.edges | (joins & touches), circuit.name)
+    return _circuit(graph, circuit.edges | (joins & touches), circuit.name)
 
 
 def trace(circuit: Circuit, through: str) -> Circuit:
@@ -110,9 +108,9 @@ def trace(circuit: Circuit, through: str) -> Circuit:
     else:
         first = last = _node_index(graph, through)
     if (crossing & ~edges).any() or not _complete(graph, edges, first, last):
-        return _made(graph, np.zeros_like(edges), f"through {through}")
+        return _circuit(graph, np.zeros_like(edges), f"through {through}")
     around = _leads_to(graph, edges, first) | _follows(graph, edges, last)
-    return _made(graph, edges & around | crossing, f"through {through}")
+    return _circuit(graph, edges & around | crossing, f"through {through}")
 
 
 def _complete(graph: Graph, edges: Bools, first: int, last: int) -> bool:
@@ -143,7 +141,7 @@ def _set_edges(circuit: Circuit, names: Iterable[str], value: bool) -> Circuit:
     edges = circuit.edges.copy()
     for name in names:
         edges[circuit.graph.edge_index(name)] = value
-    return _made(circuit.graph, edges, circuit.name)
+    return _circuit(circuit.graph, edges, circuit.name)
 
 
 def _node_index(graph: Graph, name: str) -> int:
@@ -155,7 +153,7 @@ def _node_index(graph: Graph, name: str) -> int:
         raise UnknownNameError.of("node", name, graph.nodes) from None
 
 
-def _made(graph: Graph, edges: Bools, name: str) -> Circuit:
+def _circuit(graph: Graph, edges: Bools, name: str) -> Circuit:
     return Circuit(graph, edges, int(edges.sum()), name)
 
 

@@ -14,12 +14,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eapgp.circuits.circuit import Circuit
 from eapgp.graph import QKV, Graph
-
-Bools = NDArray[np.bool_]
+from eapgp.types import Bools
 
 
 def forward_reach(graph: Graph, edges: Bools, start: Iterable[int]) -> Bools:

@@ -23,21 +23,17 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.prune import prune_edges
 from eapgp.errors import OptionError, UnknownNameError
 from eapgp.graph import Graph
-from eapgp.types import Floats
+from eapgp.types import Bools, Floats, Ints
 
 Rule = Literal["top-n", "threshold", "greedy"]
 By = Literal["edges", "nodes"]
 RULES: tuple[Rule, ...] = get_args(Rule)
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 
 def select(

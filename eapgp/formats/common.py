@@ -14,9 +14,8 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.errors import FormatError
 from eapgp.graph import Graph
-from eapgp.types import Floats
+from eapgp.types import Bools, Floats
 
-Bools = NDArray[np.bool_]
 Reader = Callable[[Path, bytes, Graph | None], "Content"]
 
 MAX_POSITIONS = 40_000_000

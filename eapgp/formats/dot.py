@@ -13,7 +13,7 @@ import numpy as np
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
-from eapgp.formats.common import Bools, Floats
+from eapgp.types import Bools, Floats
 
 SUPPORTS, OPPOSES, UNSCORED = "#2563eb", "#ea580c", "#9ca3af"
 THINNEST, WIDEST = 0.6, 5.0
@@ -36,12 +36,12 @@ def _lines(
     scores: EdgeScores, circuit: Circuit, node_scores: Floats | None, listed: Bools, title: str
 ) -> Iterator[str]:
     graph = scores.graph
-    shown = Circuit(graph, listed, int(listed.sum())).node_names()
+    touched = Circuit(graph, listed, int(listed.sum())).node_names()
     yield "digraph circuit {"
     yield f'  graph [rankdir="BT", label={quote(title)}, labelloc="t", fontname="Helvetica"];'
     yield '  node [shape="box", style="rounded", fontname="Helvetica"];'
     for layer in range(-1, graph.n_layers + 1):
-        names = [name for name in shown if graph.node_layer(name) == layer]
+        names = [name for name in touched if graph.node_layer(name) == layer]
         for name in names:
             yield f"  {quote(name)} [{_node_attributes(name, graph.nodes.index(name), node_scores)}];"
         heads = [name for name in names if name.startswith("a")]
@@ -64,7 +64,7 @@ def _node_attributes(name: str, index: int, node_scores: Floats | None) -> str:
     return f'{label}, score="{float(node_scores[index])!r}"'
 
 
-def _edge_attributes(value: float, largest: float, kind: str, kept: bool) -> str:
+def _edge_attributes(value: float, largest: float, kind: str, in_circuit: bool) -> str:
     unscored = value != value
     colour = UNSCORED if unscored else SUPPORTS if value >= 0 else OPPOSES
     share = abs(value) / largest if largest > 0 and not unscored else 0.0
@@ -73,6 +73,6 @@ def _edge_attributes(value: float, largest: float, kind: str, kept: bool) -> str
         parts.append(f'score="{value!r}"')
     if kind in ("q", "k", "v"):
         parts.append(f'headlabel="{kind}"')
-    if not kept:
+    if not in_circuit:
         parts.append('style="dashed"')
     return ", ".join(parts)

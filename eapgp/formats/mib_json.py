@@ -19,8 +19,9 @@ import numpy as np
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
-from eapgp.formats.common import Bools, Content, Floats, graph_of_cfg, numbers, positions_of, problem, scatter, short
+from eapgp.formats.common import Content, graph_of_cfg, numbers, positions_of, problem, scatter, short
 from eapgp.graph import QKV, Graph
+from eapgp.types import Bools, Floats
 
 
 def read(path: Path, data: bytes, graph: Graph | None = None) -> Content:
@@ -35,8 +36,8 @@ def read(path: Path, data: bytes, graph: Graph | None = None) -> Content:
         raise problem(path, f"expected a JSON object with cfg, nodes and edges; got {short(type(document).__name__)}.")
     for key in ("cfg", "edges"):
         if key not in document:
-            found = ", ".join(list(document)[:8]) or "nothing"
-            raise problem(path, f"{key!r} is missing; expected cfg, nodes and edges, got {short(found)}.")
+            keys = ", ".join(list(document)[:8]) or "nothing"
+            raise problem(path, f"{key!r} is missing; expected cfg, nodes and edges, got {short(keys)}.")
     own = graph_of_cfg(path, document["cfg"])
     values, in_graph = _edges(path, own, document["edges"])
     return Content(own, values, in_graph, _node_scores(path, own, document.get("nodes", {})))
@@ -54,7 +55,7 @@ def _edges(path: Path, graph: Graph, edges: object) -> tuple[Floats, Bools]:
     rows, columns = positions_of(path, graph, sources, destinations)
     try:
         raw = [entry["score"] for entry in edges.values()]
-        kept = [entry.get("in_graph", False) for entry in edges.values()]
+        flags = [entry.get("in_graph", False) for entry in edges.values()]
     except (KeyError, TypeError, AttributeError, IndexError):
         name = next(n for n, e in edges.items() if not (isinstance(e, Mapping) and "score" in e))
         raise problem(
@@ -62,7 +63,7 @@ def _edges(path: Path, graph: Graph, edges: object) -> tuple[Floats, Bools]:
         ) from None
     values = numbers(path, raw, lambda i: f"the score of edge {names[i]!r}")
     in_graph = np.zeros_like(graph.mask)
-    in_graph[rows, columns] = _flags(path, kept, names)
+    in_graph[rows, columns] = _flags(path, flags, names)
     return scatter(graph, rows, columns, values), in_graph
 
 
@@ -96,10 +97,10 @@ def _node_scores(path: Path, graph: Graph, nodes: object) -> Floats | None:
 def write(path: Path, scores: EdgeScores, circuit: Circuit, node_scores: Floats | None) -> None:
     """Write scores with the circuit's membership; every edge is listed."""
     graph = scores.graph
-    kept = set(circuit.node_names())
+    members = set(circuit.node_names())
     nodes: dict[str, dict[str, bool | float]] = {}
     for index, name in enumerate(graph.nodes):
-        nodes[name] = {"in_graph": name in kept or name == "logits"}
+        nodes[name] = {"in_graph": name in members or name == "logits"}
         if node_scores is not None and name != "logits" and not np.isnan(node_scores[index]):
             nodes[name]["score"] = float(node_scores[index])
     body = ", ".join(_edge_entries(scores, circuit))
@@ -113,8 +114,8 @@ def _edge_entries(scores: EdgeScores, circuit: Circuit) -> Iterator[str]:
     for columns, n_rows in _column_blocks(graph):
         names = [graph.destinations[column] for column in columns]
         block = scores.values[:n_rows][:, columns].astype(np.float64).tolist()
-        kept = circuit.edges[:n_rows][:, columns].tolist()
-        for source, row, flags in zip(graph.sources, block, kept, strict=False):
+        members = circuit.edges[:n_rows][:, columns].tolist()
+        for source, row, flags in zip(graph.sources, block, members, strict=False):
             for name, score, flag in zip(names, row, flags, strict=True):
                 number = "NaN" if score != score else repr(score)
                 yield f'"{source}->{name}": {{"score": {number}, "in_graph": {"true" if flag else "false"}}}'

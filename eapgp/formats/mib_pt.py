@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
-from eapgp.formats.common import MAX_POSITIONS, Content, Floats, check_unpacked, graph_of_cfg, problem, short
+from eapgp.formats.common import MAX_POSITIONS, Content, check_unpacked, graph_of_cfg, problem, short
 from eapgp.graph import Graph
+from eapgp.types import Floats, Ints
 
 REQUIRED = ("cfg", "src_nodes", "dst_nodes", "edges_scores", "edges_in_graph", "nodes_in_graph")
 ZIP_START = b"PK\x03\x04"
@@ -107,7 +108,7 @@ def _load(path: Path, data: bytes) -> object:
         ) from None
 
 
-def _order(path: Path, key: str, names: object, expected: tuple[str, ...]) -> NDArray[np.int64]:
+def _order(path: Path, key: str, names: object, expected: tuple[str, ...]) -> Ints:
     """Where each expected node is in the file's order; a dict of name → index is read too."""
     if isinstance(names, Mapping):
         indices = dict(names)
@@ -148,14 +149,14 @@ def write(path: Path, scores: EdgeScores, circuit: Circuit, node_scores: Floats 
     import torch
 
     graph = scores.graph
-    kept = set(circuit.node_names())
+    members = set(circuit.node_names())
     document: dict[str, object] = {
         "cfg": graph.to_dict(),
         "src_nodes": list(graph.sources),
         "dst_nodes": list(graph.destinations),
         "edges_scores": torch.tensor(scores.values),
         "edges_in_graph": torch.tensor(circuit.edges),
-        "nodes_in_graph": torch.tensor([name in kept for name in graph.sources]),
+        "nodes_in_graph": torch.tensor([name in members for name in graph.sources]),
     }
     if node_scores is not None:
         document["nodes_scores"] = torch.tensor(node_scores)

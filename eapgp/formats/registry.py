@@ -16,8 +16,9 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.ops import describe
 from eapgp.errors import FormatError, GraphNeededError, OptionError, UnknownNameError
 from eapgp.formats import dot, mib_json, mib_pt, tables, xml_graphs
-from eapgp.formats.common import Content, Floats, Imported, Reader, problem
+from eapgp.formats.common import Content, Imported, Reader, problem
 from eapgp.graph import Graph
+from eapgp.types import Floats
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,7 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.errors import FormatError, GraphNeededError
 from eapgp.formats.common import (
     MAX_POSITIONS,
-    Bools,
     Content,
-    Floats,
     check_unpacked,
     graph_of_cfg,
     numbers,
@@ -42,6 +40,7 @@ from eapgp.formats.common import (
     short,
 )
 from eapgp.graph import QKV, Graph
+from eapgp.types import Bools, Floats, Ints
 
 if TYPE_CHECKING:
     import pandas
@@ -85,7 +84,7 @@ def edge_table(scores: EdgeScores, circuit: Circuit | None = None, n: int | None
     return pandas.DataFrame(data)
 
 
-def _names(graph: Graph, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> dict[str, NDArray[np.object_]]:
+def _names(graph: Graph, rows: Ints, columns: Ints) -> dict[str, NDArray[np.object_]]:
     return {
         "source": np.array(graph.sources, dtype=object)[rows],
         "destination": np.array(graph.destinations, dtype=object)[columns],

@@ -16,8 +16,9 @@ import numpy as np
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
-from eapgp.formats.common import Bools, Content, Floats, graph_of_cfg, numbers, positions_of, problem, scatter, short
+from eapgp.formats.common import Content, graph_of_cfg, numbers, positions_of, problem, scatter, short
 from eapgp.graph import EDGE_TYPES, QKV, Graph
+from eapgp.types import Bools, Floats
 
 if TYPE_CHECKING:
     import networkx
@@ -32,14 +33,14 @@ def to_networkx(
     import networkx
 
     graph = scores.graph
-    shown = {*Circuit(graph, listed, int(listed.sum())).node_names(), "input", "logits"}
-    kept = set(circuit.node_names())
+    drawn = {*Circuit(graph, listed, int(listed.sum())).node_names(), "input", "logits"}
+    members = set(circuit.node_names())
     result = networkx.MultiDiGraph()
     for index, name in enumerate(graph.nodes):
-        if name not in shown:
+        if name not in drawn:
             continue
         kind = "head" if name.startswith("a") else "mlp" if name.startswith("m") else name
-        attributes: dict[str, Any] = {"layer": graph.node_layer(name), "kind": kind, "in_graph": name in kept}
+        attributes: dict[str, Any] = {"layer": graph.node_layer(name), "kind": kind, "in_graph": name in members}
         if node_scores is not None and index < len(node_scores) and not np.isnan(node_scores[index]):
             attributes["score"] = float(node_scores[index])
         result.add_node(name, **attributes, **(graph.to_dict() if name == "input" else {}))

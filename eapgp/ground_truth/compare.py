@@ -24,9 +24,8 @@ from eapgp.circuits.select import select_many
 from eapgp.errors import OptionError, UnknownNameError
 from eapgp.graph import Graph
 from eapgp.ground_truth.manual import GroundTruth
-from eapgp.types import Floats
+from eapgp.types import Bools, Floats
 
-Bools = NDArray[np.bool_]
 Level = Literal["edges", "nodes"]
 
 

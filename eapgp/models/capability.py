@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eapgp.errors import ModelError
+from eapgp.models.adapter import widen
+from eapgp.models.model import Model
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from eapgp.models.model import Model
 
 LENGTH = 4
 TOLERANCE = {"float64": 1e-6, "float32": 2e-3, "bfloat16": 0.15, "float16": 0.05}
@@ -46,27 +46,25 @@ def check_model(model: Model) -> None:
 def _expected_residuals(model: Model, run: object) -> list[tuple[str, Tensor, Tensor]]:
     """(name, residual rebuilt from the sources, residual seen) for every layer's branches and the end."""
     from eapgp.engine.differences import layer_heads
-    from eapgp.models.adapter import widen
 
     stream = widen(run.input)  # type: ignore[attr-defined]
-    found = []
+    residuals = []
     for index, layer in enumerate(model.layers):
-        found.append((f"attention of layer {index}", stream, run.attn_residual[index]))  # type: ignore[attr-defined]
+        residuals.append((f"attention of layer {index}", stream, run.attn_residual[index]))  # type: ignore[attr-defined]
         bias = layer.attn.b_O if layer.attn_post is None else None
         attention = layer_heads(model, run, index).sum(0)  # type: ignore[arg-type]
         if bias is not None:
             attention = attention + widen(bias)
         middle = stream if model.graph.parallel else stream + attention
-        found.append((f"MLP of layer {index}", middle, run.mlp_residual[index]))  # type: ignore[attr-defined]
+        residuals.append((f"MLP of layer {index}", middle, run.mlp_residual[index]))  # type: ignore[attr-defined]
         stream = stream + attention + widen(run.mlp[index])  # type: ignore[attr-defined]
-    found.append(("the final norm", stream, run.final_residual))  # type: ignore[attr-defined]
-    return found
+    residuals.append(("the final norm", stream, run.final_residual))  # type: ignore[attr-defined]
+    return residuals
 
 
-def _check_residuals(model: Model, found: list[tuple[str, Tensor, Tensor]], run: object) -> None:
-    from eapgp.models.adapter import widen
+def _check_residuals(model: Model, residuals: list[tuple[str, Tensor, Tensor]], run: object) -> None:
 
-    for name, expected, seen in found:
+    for name, expected, seen in residuals:
         wide = widen(seen)
         error = float((expected - wide).abs().max() / wide.abs().max().clamp_min(1e-6))
         if not error <= TOLERANCE[model.dtype]:

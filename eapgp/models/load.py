@@ -166,8 +166,8 @@ def _source(name: str) -> str:
         return str(folder.resolve())
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return name
-    known = [entry.name for entry in CATALOGUE]
-    raise UnknownNameError.of("model", name, known, hint="A Hugging Face id (owner/name) or a local folder also works.")
+    names = [entry.name for entry in CATALOGUE]
+    raise UnknownNameError.of("model", name, names, hint="A Hugging Face id (owner/name) or a local folder also works.")
 
 
 def _own_draws() -> contextlib.AbstractContextManager[None]:
@@ -239,10 +239,10 @@ def _load_error(name: str, source: str, error: Exception) -> ModelError:
     )
 
 
-def _tokenizer(source: str, given: str | Path | None, random_weights: bool) -> Any:
+def _tokenizer(source: str, name: str | Path | None, random_weights: bool) -> Any:
     from transformers import AutoTokenizer
 
-    place = str(given) if given is not None else source
+    place = str(name) if name is not None else source
     folder = Path(place)
     if (folder / "merges.txt").is_file() and not (folder / "tokenizer_config.json").is_file():
         return _byte_pair_tokenizer(folder)
@@ -251,7 +251,7 @@ def _tokenizer(source: str, given: str | Path | None, random_weights: bool) -> A
             place, trust_remote_code=False, local_files_only=random_weights or _is_offline()
         )
     except Exception as error:
-        if random_weights and given is None:
+        if random_weights and name is None:
             return byte_tokenizer() if folder.is_dir() else AutoTokenizer.from_pretrained(str(demo_folder()))
         first = _first_line(error)
         raise ModelError(f"the tokenizer of {place!r} cannot be read: {first}") from error

@@ -24,7 +24,7 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import greedy_order
 from eapgp.errors import OptionError
 from eapgp.graph import Graph
-from eapgp.types import Floats
+from eapgp.types import Floats, Ints
 
 MAX_CANDIDATES = 40_000
 MAX_DRAWN = 5_000
@@ -34,7 +34,6 @@ DEFAULT_EDGES = 100
 # Okabe & Ito's palette without the two colours that carry the sign of an edge.
 ROLE_COLORS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A900", "#8A63D2", "#7A7A7A", "#A0522D")
 
-Ints = NDArray[np.int64]
 EdgeNames = Iterable[str]
 
 
