@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from eapgp.errors import WrongTypeError
 from eapgp.graph import Graph
+from eapgp.html_table import ROWS, html_table
 from eapgp.types import Floats
 
 PATH_REMARK = "the first GradPath step raised the distance"  # how a message begins that is about the path
@@ -66,9 +67,11 @@ class EdgeScores:
         ]
 
     def _repr_html_(self) -> str:
-        from eapgp.figures.notebook import scores_html
-
-        return scores_html(self)
+        graph = self.graph
+        scored = int((graph.mask & ~np.isnan(self.values)).sum())
+        origin = ", ".join(str(self.provenance[key]) for key in ("method", "task", "model") if key in self.provenance)
+        head = f"Edge scores{': ' + origin if origin else ''}; {scored:,} of {graph.n_edges:,} edges scored"
+        return html_table(head, ("edge", "score"), [(name, f"{value:+.4g}") for name, value in self.top(ROWS)])
 
 
 @dataclass(frozen=True)
@@ -168,9 +171,17 @@ class Attribution:
         return self.scores.provenance
 
     def _repr_html_(self) -> str:
-        from eapgp.figures.notebook import attribution_html
-
-        return attribution_html(self)
+        options = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        clean, corrupted = float(np.mean(self.metric_clean)), float(np.mean(self.metric_corrupted))
+        facts = (
+            ("method", f"{self.method} ({options})" if options else self.method),
+            ("metric, clean and corrupted", f"{clean:.4g}, {corrupted:.4g}"),
+            ("pairs", f"{len(self.metric_clean):,}"),
+            ("passes per pair", f"{self.forward_passes:g} forward, {self.backward_passes:g} backward"),
+            ("seconds", f"{self.seconds:.2f}"),
+            *(("remark", message) for message in self.messages),
+        )
+        return html_table("Attribution", ("", ""), facts) + self.scores._repr_html_()
 
 
 def path_remarks(paths: dict[str, PathRecord]) -> list[str]:

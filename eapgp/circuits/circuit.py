@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapgp.graph import Graph
+from eapgp.html_table import ROWS, html_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,14 @@ class Circuit:
         return list(itertools.compress(self.graph.nodes, touched))
 
     def _repr_html_(self) -> str:
-        from eapgp.figures.notebook import circuit_summary_html
-
-        return circuit_summary_html(self)
+        graph = self.graph
+        named = f" {self.name}" if self.name else ""
+        head = (
+            f"Circuit{named}: {self.n_kept:,} of {graph.n_edges:,} edges ({self.n_kept / graph.n_edges:.2%}), "
+            f"{self.n_selected:,} selected before pruning, {len(self.node_names())} nodes"
+        )
+        pairs = zip(*(index[:ROWS] for index in np.nonzero(self.edges)), strict=True)
+        rows = [(graph.edge_name(int(source), int(destination)),) for source, destination in pairs]
+        if self.n_kept > len(rows):
+            rows.append((f"… and {self.n_kept - len(rows):,} more",))
+        return html_table(head, ("edge",), rows)
