@@ -29,6 +29,7 @@ check: setup js
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tools.dead_code
 
 # Types and style of the browser code, where npm is there and its packages can be fetched.
 js:

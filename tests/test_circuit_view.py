@@ -174,7 +174,7 @@ def test_the_state_reads_what_the_browser_sends_and_survives_what_it_should_not(
     )
     assert state.selection == Selection("edge", "m0->logits")
     assert (state.pins, state.n, state.kept, state.zoom) == (("m0",), 200, 163, {"k": 2.0, "x": 0.5, "y": 0.1})
-    assert (state.added, state.excluded, state.last_edit) == (("m0->logits",), ("m1",), {"op": "add"})
+    assert (state.added, state.excluded) == (("m0->logits",), ("m1",))
     assert ViewState.of({"select": 3, "view": {"n": "x", "zoom": {"k": None}}, "edit": []}) == ViewState()
     assert ViewState.of({"select": {"selection": {"type": "spell", "name": "m0"}}}).selection is None
 

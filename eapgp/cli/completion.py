@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
-Completer = Callable[[str], list[tuple[str, str]]]
+from collections.abc import Iterable
 
 
 def _starting(incomplete: str, entries: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

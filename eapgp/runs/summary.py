@@ -9,7 +9,7 @@ from typing import Any
 
 from eapgp.errors import RunError
 from eapgp.runs.files import read_json
-from eapgp.runs.run import EVALUATION_FILE, RUN_FILE, Run
+from eapgp.runs.run import RUN_FILE, Run
 from eapgp.runs.version import migrate_record
 
 
@@ -36,7 +36,6 @@ class RunSummary:
     created: str
     seconds: float
     bytes: int
-    evaluated: bool
 
     @property
     def steps(self) -> int | None:
@@ -86,7 +85,6 @@ def summarise(folder: Path) -> RunSummary:
             created=str(record["created"]),
             seconds=float(record["seconds"]),
             bytes=sum(int(about["bytes"]) for about in record["files"].values()) + path.stat().st_size,
-            evaluated=(folder / EVALUATION_FILE).is_file(),
         )
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise RunError(f"{path}: expected a run's record, got {error!r}; remove the run (eapgp runs rm).") from None

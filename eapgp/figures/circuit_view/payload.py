@@ -28,7 +28,6 @@ from eapgp.types import Floats, Ints
 
 MAX_CANDIDATES = 40_000
 MAX_DRAWN = 5_000
-WARN_ABOVE = 1_000
 DEFAULT_EDGES = 100
 
 # Okabe & Ito's palette without the two colours that carry the sign of an edge.

@@ -28,7 +28,7 @@ class ViewState:
     n: committed slider value. selected, kept, shown: edges selected, left after pruning, and left
     after the filters. zoom: `{k, x, y}`, or None while everything is shown. stamp: milliseconds at
     which the selection was made, to tell which of several linked panes was used last. added,
-    removed, excluded: edits, as names; last_edit: `{op, edge | node}`.
+    removed, excluded: edits, as names.
     """
 
     selection: Selection | None = None
@@ -45,7 +45,6 @@ class ViewState:
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
-    last_edit: dict[str, str] | None = None
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> ViewState:
@@ -66,7 +65,6 @@ class ViewState:
             added=_names(edit.get("added")),
             removed=_names(edit.get("removed")),
             excluded=_names(edit.get("excluded")),
-            last_edit={str(k): str(v) for k, v in _mapping(edit.get("last")).items()} or None,
         )
 
 
