@@ -246,7 +246,7 @@ class EdgeNames(Option):
         if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
             self.refuse(value)
         names = {name.strip() for text in texts for name in text.split(",")} - {""}
-        if not names and texts:
+        if not all("->" in name for name in names) or (texts and not names):
             self.refuse(value)
         return sorted(names)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,11 +10,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from eapgp.attribution.registry import METHODS
 from eapgp.attribution.result import Attribution, PathRecord
 from eapgp.cli import completion
 from eapgp.cli.command import BatchOption, DeviceOption, HomeOption, command
 from eapgp.cli.options import (
     METHOD,
+    PROMPTS,
     STORE,
     DtypeOption,
     ExtraOption,
@@ -27,10 +30,10 @@ from eapgp.cli.options import (
     SplitOption,
     TaskOption,
     make_spec,
-    step_value,
 )
 from eapgp.cli.output import Output, Reply, number, stacked, table
 from eapgp.cli.places import check_file, check_folder
+from eapgp.cli.rows import method_rows, task_rows, with_flags
 from eapgp.runs.compute import compute_run
 from eapgp.runs.distributed import compute_together, is_first, launched
 from eapgp.runs.library import RunLibrary
@@ -45,29 +48,6 @@ MethodOption = Annotated[
         rich_help_panel=METHOD,
         show_default="eap-gp",
         autocompletion=completion.methods,
-    ),
-]
-StepsOption = Annotated[
-    int | None, typer.Option(help="k, points along the path.", rich_help_panel=METHOD, show_default="5")
-]
-StepOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Length of a GradPath step: relative, unit (the paper's) or a number.",
-        rich_help_panel=METHOD,
-        show_default="relative",
-    ),
-]
-ObjectiveOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Positions whose logits GradPath follows: all or last.", rich_help_panel=METHOD, show_default="all"
-    ),
-]
-PointsOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Points of the straight line: left, right or midpoint.", rich_help_panel=METHOD, show_default="left"
     ),
 ]
 OutOption = Annotated[
@@ -96,129 +76,79 @@ TopOption = Annotated[
 ]
 
 
+EXACT = "exact"
+EXACT_EXAMPLES = (
+    "eapgp exact --task ioi",
+    "eapgp exact --model gpt2 --task ioi --edges 'a9.h9<q>' --edges 'm11->logits'",
+)
+EXAMPLES = (
+    "eapgp attribute --model demo --task ioi",
+    "eapgp attribute --task ioi --method eap-gp --step unit --pairs 64 --out DIR --json",
+    "eapgp attribute --task ioi --corruption hard --method eap-ig --steps 10",
+    "eapgp attribute --model gpt2 --prompts pairs.csv --export scores.json",
+    "torchrun --nproc-per-node 4 -m eapgp attribute --model gpt2-xl --task ioi --pairs 512",
+)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    _attribute(app)
-    _exact(app)
+    score = with_flags(attribute, {PROMPTS: task_rows(), METHOD: method_rows()})
+    command(app, "attribute", examples=EXAMPLES, panel=PANEL)(score)
+    patch = with_flags(attribute, {PROMPTS: task_rows(), METHOD: METHODS[EXACT].options}, method=EXACT)
+    patch.__doc__ = "Measure every edge by patching it alone: the ground truth of single edges, and slow."
+    command(app, EXACT, examples=EXACT_EXAMPLES, panel=PANEL)(patch)
 
 
-def _attribute(app: typer.Typer) -> None:
-    examples = (
-        "eapgp attribute --model demo --task ioi",
-        "eapgp attribute --task ioi --method eap-gp --step unit --pairs 64 --out DIR --json",
-        "eapgp attribute --task ioi --option corruption=hard --method eap-ig --steps 10",
-        "eapgp attribute --model gpt2 --prompts pairs.csv --export scores.json",
-        "torchrun --nproc-per-node 4 -m eapgp attribute --model gpt2-xl --task ioi --pairs 512",
+def attribute(
+    out: Output,
+    model: ModelOption = None,
+    task: TaskOption = None,
+    prompts: PromptsOption = None,
+    pairs: PairsOption = None,
+    seed: SeedOption = None,
+    split: SplitOption = None,
+    method: MethodOption = None,
+    rows: Mapping[str, Any] | None = None,
+    metric: MetricOption = None,
+    intervention: InterventionOption = None,
+    option: ExtraOption = None,
+    batch_size: BatchOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    random_weights: RandomWeightsFlag = False,
+    folder: OutOption = None,
+    export: ExportOption = None,
+    top: TopOption = 20,
+    nodes: NodesFlag = False,
+    no_cache: NoCacheFlag = False,
+    keep_pairs: KeepPairsFlag = False,
+    home: HomeOption = None,
+) -> Reply:
+    """Score every edge of a model on a task: how much the behaviour rests on it.
+
+    A positive score means that the edge supports the behaviour. The run is stored in the
+    library; the same request asked for again is answered from there.
+    """
+    spec = make_spec(
+        model=model,
+        task=task,
+        prompts=prompts,
+        rows=rows,
+        extra=option,
+        n_pairs=pairs,
+        seed=seed,
+        split=split,
+        method=method,
+        metric=metric,
+        intervention=intervention,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        random_weights=random_weights,
+        keep_pairs=keep_pairs,
     )
-
-    @command(app, "attribute", examples=examples, panel=PANEL)
-    def attribute(
-        out: Output,
-        model: ModelOption = None,
-        task: TaskOption = None,
-        prompts: PromptsOption = None,
-        pairs: PairsOption = None,
-        seed: SeedOption = None,
-        split: SplitOption = None,
-        method: MethodOption = None,
-        steps: StepsOption = None,
-        step: StepOption = None,
-        objective: ObjectiveOption = None,
-        points: PointsOption = None,
-        metric: MetricOption = None,
-        intervention: InterventionOption = None,
-        option: ExtraOption = None,
-        batch_size: BatchOption = None,
-        device: DeviceOption = None,
-        dtype: DtypeOption = None,
-        random_weights: RandomWeightsFlag = False,
-        folder: OutOption = None,
-        export: ExportOption = None,
-        top: TopOption = 20,
-        nodes: NodesFlag = False,
-        no_cache: NoCacheFlag = False,
-        keep_pairs: KeepPairsFlag = False,
-        home: HomeOption = None,
-    ) -> Reply:
-        """Score every edge of a model on a task: how much the behaviour rests on it.
-
-        A positive score means that the edge supports the behaviour. The run is stored in the
-        library; the same request asked for again is answered from there.
-        """
-        spec = make_spec(
-            model=model,
-            task=task,
-            prompts=prompts,
-            extra=option,
-            method_options={"steps": steps, "step": step_value(step), "objective": objective, "points": points},
-            n_pairs=pairs,
-            seed=seed,
-            split=split,
-            method=method,
-            metric=metric,
-            intervention=intervention,
-            batch_size=batch_size,
-            device=device,
-            dtype=dtype,
-            random_weights=random_weights,
-            keep_pairs=keep_pairs,
-        )
-        run = computed(out, spec, home, use_cache=not no_cache, folder=folder, export=export)
-        return reply_of(run, top, nodes=nodes)
-
-
-def _exact(app: typer.Typer) -> None:
-    examples = (
-        "eapgp exact --task ioi",
-        "eapgp exact --model gpt2 --task ioi --edges 'a9.h9<q>' --edges 'm11->logits'",
-    )
-
-    @command(app, "exact", examples=examples, panel=PANEL)
-    def exact(
-        out: Output,
-        model: ModelOption = None,
-        task: TaskOption = None,
-        prompts: PromptsOption = None,
-        pairs: PairsOption = None,
-        seed: SeedOption = None,
-        split: SplitOption = None,
-        edges: Annotated[
-            list[str] | None, typer.Option(help="Only these edges. Repeatable.", rich_help_panel=METHOD)
-        ] = None,
-        metric: MetricOption = None,
-        intervention: InterventionOption = None,
-        option: ExtraOption = None,
-        batch_size: BatchOption = None,
-        device: DeviceOption = None,
-        dtype: DtypeOption = None,
-        folder: OutOption = None,
-        export: ExportOption = None,
-        top: TopOption = 20,
-        nodes: NodesFlag = False,
-        no_cache: NoCacheFlag = False,
-        keep_pairs: KeepPairsFlag = False,
-        home: HomeOption = None,
-    ) -> Reply:
-        """Measure every edge by patching it alone: the ground truth of single edges, and slow."""
-        spec = make_spec(
-            model=model,
-            task=task,
-            prompts=prompts,
-            extra=option,
-            method_options={"edges": edges or None},
-            n_pairs=pairs,
-            seed=seed,
-            split=split,
-            method="exact",
-            metric=metric,
-            intervention=intervention,
-            batch_size=batch_size,
-            device=device,
-            dtype=dtype,
-            keep_pairs=keep_pairs,
-        )
-        run = computed(out, spec, home, use_cache=not no_cache, folder=folder, export=export)
-        return reply_of(run, top, nodes=nodes)
+    run = computed(out, spec, home, use_cache=not no_cache, folder=folder, export=export)
+    return reply_of(run, top, nodes=nodes)
 
 
 def computed(

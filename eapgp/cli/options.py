@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from eapgp.cli import completion
-from eapgp.errors import OptionError
+from eapgp.cli.rows import split_options, texts_of
 from eapgp.runs.spec import RunSpec
 
 MODEL, PROMPTS, METHOD, STORE = "Model", "Prompts", "Method", "Result"
@@ -99,53 +98,18 @@ InterventionOption = Annotated[
 ]
 
 
-def key_values(texts: Sequence[str] | None) -> dict[str, Any]:
-    """`key=value` texts as a mapping; values that read as JSON are taken as such.
-
-    Errors: OptionError for a text without "=" or a key given twice.
-    """
-    values: dict[str, Any] = {}
-    for text in texts or ():
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise OptionError(
-                f"--option {text!r}: expected key=value, got no '='; write e.g. --option corruption=hard."
-            )
-        if key in values:
-            raise OptionError(f"--option {key}: expected once, got twice; keep one.")
-        values[key] = _value(value)
-    return values
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def step_value(text: str | None) -> str | float | None:
-    """`relative`, `unit` or a number. The method checks names."""
-    if text is None:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def make_spec(
     *,
     model: str | None = None,
     task: str | None = None,
     prompts: Path | None = None,
     extra: Sequence[str] | None = None,
-    method_options: dict[str, Any] | None = None,
+    rows: Mapping[str, str | Sequence[str]] | None = None,
     **given: Any,
 ) -> RunSpec:
     """A `RunSpec` of what was given; what was left out takes the spec's defaults.
 
-    `extra` are key=value texts: those the task knows are the task's, the rest the method's.
+    rows: texts of the flags of options; extra: key=value texts of `--option`.
     """
     values = {key: value for key, value in given.items() if value is not None}
     if model is not None:
@@ -154,15 +118,7 @@ def make_spec(
         values |= {"prompts_file": str(prompts), "task": task}
     elif task is not None:
         values["task"] = task
-    name = values.get("task", RunSpec().task) if prompts is None else None
-    task_options, other = _split_options(name, key_values(extra))
-    named = {key: value for key, value in (method_options or {}).items() if value is not None}
-    return RunSpec(**values, task_options=task_options, options=named | other)
-
-
-def _split_options(task: str | None, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    from eapgp.tasks import get_task
-
-    known = {option.name for option in get_task(task).options} if task else set()
-    of_task = {key: str(value) for key, value in options.items() if key in known}
-    return of_task, {key: value for key, value in options.items() if key not in known}
+    usual = RunSpec()
+    name = values.get("task", usual.task) if prompts is None else None
+    task_options, options = split_options(name, values.get("method", usual.method), texts_of(rows, extra))
+    return RunSpec(**values, task_options=task_options, options=options)

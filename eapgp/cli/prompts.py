@@ -10,8 +10,9 @@ import typer
 
 from eapgp.cli import completion
 from eapgp.cli.command import command
-from eapgp.cli.options import ExtraOption, ModelOption, PairsOption, SeedOption, SplitOption, key_values
+from eapgp.cli.options import ExtraOption, ModelOption, PairsOption, SeedOption, SplitOption
 from eapgp.cli.output import Output, Reply, stacked, table
+from eapgp.cli.rows import key_values, task_values
 from eapgp.errors import OptionError
 from eapgp.prompts import PromptSet, fit, read_prompts, write_prompts
 from eapgp.runs.spec import DEFAULT_PAIRS
@@ -50,7 +51,7 @@ def _generate(prompts: typer.Typer) -> None:
         from eapgp.tasks import make_prompts
 
         n_pairs = DEFAULT_PAIRS if pairs is None else pairs
-        options = {key: str(value) for key, value in key_values(option).items()}
+        options = task_values(task, key_values(option))
         made = make_prompts(task, n_pairs, seed=seed or 0, split=split or "all", **options)
         if file is not None:
             save_prompts(made, file)
