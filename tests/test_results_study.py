@@ -11,6 +11,7 @@ import pytest
 from engine_made import one_thread
 
 from eapgp.attribution.api import attribute
+from eapgp.attribution.usual import COMPARED, Variant
 from eapgp.evaluation.curves import mib_curve
 from eapgp.evaluation.runner import CircuitRunner
 from eapgp.evaluation.statistics import MIB_FRACTIONS, cpr_cmd
@@ -20,7 +21,6 @@ from tools.results.__main__ import main
 from tools.results.measure import (
     AREA_FRACTIONS,
     Estimate,
-    Variant,
     clipped_area,
     mean_of,
     measure_task,
@@ -35,7 +35,6 @@ from tools.results.study import (
     TUNED,
     TUNING_SEEDS,
     TUNING_TASKS,
-    VARIANTS,
     Results,
     Settings,
     measure,
@@ -102,7 +101,7 @@ def test_every_table_is_rectangular(page: str) -> None:
 
 def test_the_full_graph_is_faithful_and_exact_agrees_with_itself(results: Results) -> None:
     task = results.tasks[0]
-    assert set(task.labels) == {v.label for v in VARIANTS} and task.seeds == 2
+    assert set(task.labels) == {v.label for v in COMPARED} and task.seeds == 2
     for label in task.labels:
         curve = [estimate.value for estimate in task.faithfulness[label]]
         assert curve[-1] == pytest.approx(1.0, abs=1e-4), label

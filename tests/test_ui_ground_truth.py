@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from eapgp.attribution.result import EdgeScores
+from eapgp.attribution.usual import COMPARED
 from eapgp.circuits.select import select
 from eapgp.errors import FormatError
 from eapgp.figures.adapt import roc_line
 from eapgp.formats import write_scores
 from eapgp.graph import Graph
 from eapgp.ground_truth import GPT2_SMALL, GROUND_TRUTHS
-from eapgp.ground_truth.planted import NOISE, PLANTED_GRAPH, PLANTED_METHODS, SATURATED_EDGE, TRUE_EDGES
+from eapgp.ground_truth.planted import NOISE, PLANTED_GRAPH, SATURATED_EDGE, TRUE_EDGES
 from eapgp.ui.ground_truth import exports, page, planted, views
 from eapgp.ui.library.score_files import ScoreFiles
 
@@ -118,7 +119,7 @@ def test_planted_specs_are_the_listed_methods_and_can_be_asked_for() -> None:
     from eapgp.runs.compute import resolve
 
     specs = planted.planted_specs(Path("folder"))
-    assert [label for label, _ in specs] == [label for label, _, _ in PLANTED_METHODS]
+    assert [label for label, _ in specs] == [one.label for one in COMPARED]
     resolved = resolve(specs[0][1])
     assert len(resolved.prompts) == planted.PAIRS and resolved.prompts.task == "planted"
     assert len({spec.key() for _, spec in specs}) == len(specs)

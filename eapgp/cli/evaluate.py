@@ -35,136 +35,135 @@ from eapgp.runs.spec import RunSpec
 PANEL = "Weigh the evidence"
 CIRCUITS, RUNNING = "Circuits", "Running them"
 
+EdgesOption = Annotated[
+    list[int] | None,
+    typer.Option("--edges", "-e", help="Circuit of this many edges. Repeatable.", rich_help_panel=CIRCUITS),
+]
+NodesOption = Annotated[
+    list[int] | None,
+    typer.Option("--nodes", "-n", help="Circuit of the edges among this many best nodes.", rich_help_panel=CIRCUITS),
+]
+ThresholdOption = Annotated[
+    list[float] | None,
+    typer.Option(help="Circuit of the edges at or above this. Repeatable.", rich_help_panel=CIRCUITS),
+]
+GridOption = Annotated[str, typer.Option(help="Sizes to run: default or mib.", rich_help_panel=CIRCUITS)]
+RuleOption = Annotated[str, typer.Option(help="top-n or greedy.", rich_help_panel=CIRCUITS)]
+SignedFlag = Annotated[bool, typer.Option("--signed", help="Rank by score, not by |score|.", rich_help_panel=CIRCUITS)]
+NoPruneFlag = Annotated[
+    bool, typer.Option("--no-prune", help="Keep edges on no input→logits path.", rich_help_panel=CIRCUITS)
+]
+OutsideOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What edges outside the circuit carry: patching, zero, mean, mean-positional.",
+        rich_help_panel=RUNNING,
+        show_default="the run's; patching for --scores",
+    ),
+]
+BootstrapOption = Annotated[
+    int, typer.Option(min=1, help="Resamples of the pairs for the intervals.", rich_help_panel=RUNNING)
+]
+LevelOption = Annotated[float, typer.Option(help="Level of the intervals.", rich_help_panel=RUNNING)]
+BaselineOption = Annotated[
+    int, typer.Option(min=0, help="Also run random circuits of this many seeds.", rich_help_panel=RUNNING)
+]
+CompletenessFlag = Annotated[
+    bool, typer.Option("--completeness", help="Also run the complements.", rich_help_panel=RUNNING)
+]
+MinimalityFlag = Annotated[
+    bool, typer.Option("--minimality", help="Also run each circuit without each edge.", rich_help_panel=RUNNING)
+]
+StabilityFlag = Annotated[
+    bool,
+    typer.Option(
+        "--stability",
+        help="Also say how often each edge is in the top n over resamples of the run's pairs.",
+        rich_help_panel=RUNNING,
+    ),
+]
+NoCacheFlag = Annotated[
+    bool, typer.Option("--no-cache", help="Run even if it was run before.", rich_help_panel=RUNNING)
+]
+EXAMPLES = (
+    "eapgp evaluate --run DIR --edges 20 --edges 50",
+    "eapgp evaluate --run 042028bc --grid mib --baseline 5 --json",
+    "eapgp evaluate --run DIR --nodes 5 --nodes 10",
+    "eapgp evaluate --run DIR --seed 7 --pairs 200   (other prompts)",
+    "eapgp evaluate --run DIR --edges 50 --stability   (a run made with --keep-pairs)",
+    "eapgp evaluate --scores scores.json --model gpt2 --task ioi --grid mib",
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
-    examples = (
-        "eapgp evaluate --run DIR --edges 20 --edges 50",
-        "eapgp evaluate --run 042028bc --grid mib --baseline 5 --json",
-        "eapgp evaluate --run DIR --nodes 5 --nodes 10",
-        "eapgp evaluate --run DIR --seed 7 --pairs 200   (other prompts)",
-        "eapgp evaluate --run DIR --edges 50 --stability   (a run made with --keep-pairs)",
-        "eapgp evaluate --scores scores.json --model gpt2 --task ioi --grid mib",
-    )
+    command(app, "evaluate", examples=EXAMPLES, panel=PANEL)(evaluate)
 
-    @command(app, "evaluate", examples=examples, panel=PANEL)
-    def evaluate(
-        out: Output,
-        run: RunOption = None,
-        scores: ScoresOption = None,
-        edges: Annotated[
-            list[int] | None,
-            typer.Option("--edges", "-e", help="Circuit of this many edges. Repeatable.", rich_help_panel=CIRCUITS),
-        ] = None,
-        nodes: Annotated[
-            list[int] | None,
-            typer.Option(
-                "--nodes", "-n", help="Circuit of the edges among this many best nodes.", rich_help_panel=CIRCUITS
-            ),
-        ] = None,
-        threshold: Annotated[
-            list[float] | None,
-            typer.Option(help="Circuit of the edges at or above this. Repeatable.", rich_help_panel=CIRCUITS),
-        ] = None,
-        grid: Annotated[str, typer.Option(help="Sizes to run: default or mib.", rich_help_panel=CIRCUITS)] = "default",
-        rule: Annotated[str, typer.Option(help="top-n or greedy.", rich_help_panel=CIRCUITS)] = "top-n",
-        signed: Annotated[
-            bool, typer.Option("--signed", help="Rank by score, not by |score|.", rich_help_panel=CIRCUITS)
-        ] = False,
-        no_prune: Annotated[
-            bool, typer.Option("--no-prune", help="Keep edges on no input→logits path.", rich_help_panel=CIRCUITS)
-        ] = False,
-        metric: MetricOption = None,
-        intervention: Annotated[
-            str | None,
-            typer.Option(
-                help="What edges outside the circuit carry: patching, zero, mean, mean-positional.",
-                rich_help_panel=RUNNING,
-                show_default="the run's; patching for --scores",
-            ),
-        ] = None,
-        bootstrap: Annotated[
-            int, typer.Option(min=1, help="Resamples of the pairs for the intervals.", rich_help_panel=RUNNING)
-        ] = 1000,
-        level: Annotated[float, typer.Option(help="Level of the intervals.", rich_help_panel=RUNNING)] = 0.95,
-        baseline: Annotated[
-            int, typer.Option(min=0, help="Also run random circuits of this many seeds.", rich_help_panel=RUNNING)
-        ] = 0,
-        completeness: Annotated[
-            bool, typer.Option("--completeness", help="Also run the complements.", rich_help_panel=RUNNING)
-        ] = False,
-        minimality: Annotated[
-            bool,
-            typer.Option("--minimality", help="Also run each circuit without each edge.", rich_help_panel=RUNNING),
-        ] = False,
-        stability: Annotated[
-            bool,
-            typer.Option(
-                "--stability",
-                help="Also say how often each edge is in the top n over resamples of the run's pairs.",
-                rich_help_panel=RUNNING,
-            ),
-        ] = False,
-        model: ModelOption = None,
-        task: TaskOption = None,
-        prompts: PromptsOption = None,
-        pairs: PairsOption = None,
-        seed: SeedOption = None,
-        split: SplitOption = None,
-        option: ExtraOption = None,
-        batch_size: BatchOption = None,
-        device: DeviceOption = None,
-        dtype: DtypeOption = None,
-        no_cache: Annotated[
-            bool, typer.Option("--no-cache", help="Run even if it was run before.", rich_help_panel=RUNNING)
-        ] = False,
-        home: HomeOption = None,
-    ) -> Reply:
-        """Run the circuits of a run's strongest edges, and say how much of the behaviour each keeps.
 
-        Faithfulness is (M(circuit) - M(corrupted)) / (M(clean) - M(corrupted)): 1 for the whole
-        graph, 0 for none of it. The prompts are the run's own unless others are asked for.
-        """
-        question = Question(
-            sizes=tuple(edges or ()),
-            nodes=tuple(nodes or ()),
-            thresholds=tuple(threshold or ()),
-            grid=grid,
-            rule=rule,
-            absolute=not signed,
-            prune=not no_prune,
-            metric=metric,
-            intervention=intervention,
-            resamples=bootstrap,
-            level=level,
-            baseline=baseline,
-            completeness=completeness,
-            minimality=minimality,
-            stability=stability,
-        )
-        given: dict[str, Any] = {"task": task, "prompts": prompts, "extra": option}
-        given |= {"n_pairs": pairs, "seed": seed, "split": split}
-        device = device or "auto"
+def evaluate(
+    out: Output,
+    run: RunOption = None,
+    scores: ScoresOption = None,
+    edges: EdgesOption = None,
+    nodes: NodesOption = None,
+    threshold: ThresholdOption = None,
+    grid: GridOption = "default",
+    rule: RuleOption = "top-n",
+    signed: SignedFlag = False,
+    no_prune: NoPruneFlag = False,
+    metric: MetricOption = None,
+    intervention: OutsideOption = None,
+    bootstrap: BootstrapOption = 1000,
+    level: LevelOption = 0.95,
+    baseline: BaselineOption = 0,
+    completeness: CompletenessFlag = False,
+    minimality: MinimalityFlag = False,
+    stability: StabilityFlag = False,
+    model: ModelOption = None,
+    task: TaskOption = None,
+    prompts: PromptsOption = None,
+    pairs: PairsOption = None,
+    seed: SeedOption = None,
+    split: SplitOption = None,
+    option: ExtraOption = None,
+    batch_size: BatchOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    no_cache: NoCacheFlag = False,
+    home: HomeOption = None,
+) -> Reply:
+    """Run the circuits of a run's strongest edges, and say how much of the behaviour each keeps.
 
-        @cache
-        def loaded() -> Any:
-            return load_for(replace(make_spec(model=model, dtype=dtype, **given), device=device))
+    Faithfulness is (M(circuit) - M(corrupted)) / (M(clean) - M(corrupted)): 1 for the whole
+    graph, 0 for none of it. The prompts are the run's own unless others are asked for.
+    """
+    asked: dict[str, Any] = {"grid": grid, "rule": rule, "absolute": not signed, "prune": not no_prune}
+    asked |= {name: tuple(v or ()) for name, v in (("sizes", edges), ("nodes", nodes), ("thresholds", threshold))}
+    asked |= {"metric": metric, "intervention": intervention, "resamples": bootstrap, "level": level}
+    asked |= {"baseline": baseline, "completeness": completeness, "minimality": minimality, "stability": stability}
+    question = Question(**asked)
+    given: dict[str, Any] = {"task": task, "prompts": prompts, "extra": option}
+    given |= {"n_pairs": pairs, "seed": seed, "split": split}
+    how: dict[str, Any] = {"model": model, "dtype": dtype, "device": device or "auto"}
+    loaded = cache(lambda: load_for(make_spec(**how, **given)))
+    source = one_source(run, scores, home, graph_of=lambda: catalogue_graph(model) or loaded().graph)
+    with out.progress() as progress:
+        where: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+        if source.run is None:
+            answer = _of_scores(source, make_spec(**how, **given), question, loaded, where)
+        else:
+            where |= {"device": how["device"], "use_cache": not no_cache}
+            answer = _of_run(source.run, question, how, given, where)
+    payload = {**_origin(source), **answer}
+    return Reply(payload, evaluation_text(payload))
 
-        source = one_source(run, scores, home, graph_of=lambda: catalogue_graph(model) or loaded().graph)
-        with out.progress() as progress:
-            where: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
-            if source.run is not None:
-                if model is not None or dtype is not None:
-                    raise OptionError("--model and --dtype: expected with --scores only; a run knows its model.")
-                others = other_prompts(source.run, given)
-                answer = evaluate_run(
-                    source.run, question, prompts=others, use_cache=not no_cache, device=device, **where
-                )
-            else:
-                spec = make_spec(model=model, dtype=dtype, **given)
-                answer = _of_scores(source, spec, question, loaded, where)
-        payload = {**_origin(source), **answer}
-        return Reply(payload, evaluation_text(payload))
+
+def _of_run(
+    run: Run, question: Question, how: dict[str, Any], given: dict[str, Any], where: dict[str, Any]
+) -> dict[str, Any]:
+    if how["model"] is not None or how["dtype"] is not None:
+        raise OptionError("--model and --dtype: expected with --scores only; a run knows its model.")
+    return evaluate_run(run, question, prompts=other_prompts(run, given), **where)
 
 
 def other_prompts(run: Run, given: dict[str, Any]) -> PromptSet | None:

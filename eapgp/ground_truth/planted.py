@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eapgp.attribution.usual import COMPARED, Variant
 from eapgp.circuits.circuit import Circuit
 from eapgp.errors import OptionError
 from eapgp.graph import Graph
@@ -74,18 +75,6 @@ TRUE_EDGES = (
 )
 SATURATED_EDGE = "a0.h0->m1"
 PLANTED_GRAPH = Graph(N_LAYERS, N_HEADS, d_model=D_MODEL)
-PLANTED_METHODS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("eap", "eap", {}),
-    ("clean-corrupted", "clean-corrupted", {}),
-    ("eap-ig", "eap-ig", {}),
-    ("eap-gp (unit)", "eap-gp", {"step": "unit"}),
-    ("eap-gp (relative)", "eap-gp", {"step": "relative"}),
-    ("ceap", "ceap", {}),
-    ("mask-ig", "mask-ig", {}),
-    ("mask-ig-refined", "mask-ig-refined", {}),
-    ("exact", "exact", {}),
-    ("random", "random", {}),
-)
 
 
 @dataclass(frozen=True)
@@ -148,24 +137,24 @@ def _pair(rng: np.random.Generator, change: str) -> PromptPair:
 def planted_scores(
     model: Model,
     prompts: PromptSet,
-    methods: Sequence[tuple[str, str, dict[str, Any]]] = PLANTED_METHODS,
+    variants: Sequence[Variant] = COMPARED,
 ) -> list[PlantedScore]:
-    """Score the planted model with each method (label, name, options) and compare with the truth."""
+    """Score the planted model with each variant of a method and compare with the truth."""
     from scipy.stats import rankdata
 
     from eapgp.attribution.api import attribute
 
     truth, results = planted_circuit(), []
     row, column = PLANTED_GRAPH.edge_index(SATURATED_EDGE)
-    for label, method, options in methods:
-        scores = _without_noise(attribute(model, prompts, method=method, **options).scores)
+    for one in variants:
+        scores = _without_noise(attribute(model, prompts, method=one.method, **one.options).scores)
         key = np.abs(scores.values)
         ranks = np.full(key.shape, np.nan)
         ranks[PLANTED_GRAPH.mask] = rankdata(-key[PLANTED_GRAPH.mask])
         best = scores.top(len(TRUE_EDGES))
         results.append(
             PlantedScore(
-                label,
+                one.label,
                 roc(scores, truth, level="edges"),
                 sum(name in TRUE_EDGES for name, _ in best),
                 float(ranks[row, column]),

@@ -7,13 +7,13 @@ alike, so that differences are paired.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from eapgp.attribution.api import attribute
 from eapgp.attribution.result import EdgeScores
+from eapgp.attribution.usual import Variant
 from eapgp.circuits.select import select_many
 from eapgp.evaluation.agreement import spearman
 from eapgp.evaluation.runner import CircuitRunner, CircuitRuns
@@ -30,15 +30,6 @@ from eapgp.prompts.pairs import PromptSet
 from eapgp.types import Floats
 
 AREA_FRACTIONS = (0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.2, 0.35, 0.5)
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A method with options, under the label that tables show."""
-
-    label: str
-    method: str
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

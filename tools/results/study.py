@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eapgp.attribution.usual import COMPARED, Variant
 from eapgp.ground_truth.planted import PlantedScore, build_planted, planted_prompts, planted_scores
 from eapgp.models import load_model
 from eapgp.models.model import Model
@@ -28,26 +29,13 @@ from eapgp.prompts.files import read_prompts
 from eapgp.prompts.pairs import PromptSet
 from eapgp.tasks import TASKS, make_prompts
 from tools import ROOT
-from tools.results.measure import Estimate, TaskResult, Variant, measure_cell, measure_task, over_seeds
+from tools.results.measure import Estimate, TaskResult, measure_cell, measure_task, over_seeds
 
 log = logging.getLogger(__name__)
 PARTS = ("planted", "table", "held-out", "second-model")
 TUNING = "tuning"  # the part whose outcome is in the protocol
 TABLE_SEEDS = (0, 1, 2)
 JUDGED_SEED = 1000  # added to a seed: the prompts that circuits are run on
-
-VARIANTS = (
-    Variant("eap", "eap"),
-    Variant("clean-corrupted", "clean-corrupted"),
-    Variant("eap-ig", "eap-ig"),
-    Variant("eap-gp (unit)", "eap-gp", {"step": "unit"}),
-    Variant("eap-gp (relative)", "eap-gp", {"step": "relative"}),
-    Variant("ceap", "ceap"),
-    Variant("mask-ig", "mask-ig"),
-    Variant("mask-ig-refined", "mask-ig-refined"),
-    Variant("exact", "exact"),
-    Variant("random", "random"),
-)
 
 TUNING_TASKS, HELD_OUT_TASKS = ("ioi", "greater-than", "country-capital"), ("gender-bias", "sva", "hypernymy")
 TUNING_SEEDS, HELD_OUT_SEEDS = (0, 1), (10, 11, 12)
@@ -83,7 +71,7 @@ class Settings:
 
     parts: tuple[str, ...] = PARTS
     tasks: tuple[str, ...] = tuple(TASKS)
-    variants: tuple[Variant, ...] = VARIANTS
+    variants: tuple[Variant, ...] = COMPARED
     seeds: tuple[int, ...] = TABLE_SEEDS
     pairs: int = 32
     cell_pairs: int = 32

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from eapgp.attribution.result import Attribution
+from eapgp.attribution.usual import USUAL
 from eapgp.circuits.select import select_many
 from eapgp.evaluation.runner import CircuitRunner
 from eapgp.evaluation.sizes import curve_sizes
@@ -32,14 +33,6 @@ from tools import ROOT
 
 N_PAIRS = 64
 WITH_POINTS = ("ioi",)
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "eap": ("eap", {}),
-    "eap-ig": ("eap-ig", {"steps": 5, "points": "left"}),
-    "eap-gp-relative": ("eap-gp", {"steps": 5, "step": "relative", "objective": "all"}),
-    "eap-gp-unit": ("eap-gp", {"steps": 5, "step": "unit", "objective": "all"}),
-    "exact": ("exact", {}),
-    "random": ("random", {}),
-}
 FIRST_SIZE = 50
 FOLDER = ROOT / "assets" / "examples"
 _LOG = logging.getLogger("tools.training.examples")
@@ -50,9 +43,14 @@ def example_specs() -> dict[str, RunSpec]:
     specs = {}
     for task in TASKS.values():
         options = {option.name: option.default for option in task.options}
-        for name, (method, settings) in VARIANTS.items():
-            specs[f"{task.name}-{name}"] = RunSpec(
-                model="demo", task=task.name, task_options=options, n_pairs=N_PAIRS, method=method, options=settings
+        for one in USUAL:
+            specs[f"{task.name}-{one.label}"] = RunSpec(
+                model="demo",
+                task=task.name,
+                task_options=options,
+                n_pairs=N_PAIRS,
+                method=one.method,
+                options=one.options,
             )
     return specs
 

@@ -15,6 +15,7 @@ import streamlit as st
 
 from eapgp.attribution.names import short_name, variant
 from eapgp.attribution.registry import METHODS
+from eapgp.attribution.usual import USUAL
 from eapgp.errors import EapgpError
 from eapgp.options import Option, WholeNumber
 from eapgp.runs.canonical import content_key
@@ -85,7 +86,7 @@ Offered = list[tuple[str, str, RunSpec]]
 
 
 def _methods(spec: RunSpec, context: RunInfo) -> Offered:
-    offers = [(method, dict(options)) for method, options in run_choice.OFFERS]
+    offers = [(one.method, dict(one.options)) for one in USUAL]
     offers.append((spec.method, dict(spec.options)))
     offers += [(card.method, dict(card.options)) for card in results.comparable(context)]
     offers += [(name, _usual_options(name)) for name in METHODS if name not in {method for method, _ in offers}]

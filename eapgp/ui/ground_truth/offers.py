@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from eapgp.attribution.usual import COMPARED
 from eapgp.errors import EapgpError, one_line
 from eapgp.formats import FORMATS
 from eapgp.ground_truth.manual import GPT2_SMALL, GROUND_TRUTHS
@@ -79,7 +80,7 @@ def planted_progress(have: int) -> None:
         return
     if job is not None and job.state == "failed":
         st.error(plain(job.message), icon=":material/error:")
-    if have < len(planted.PLANTED_METHODS):
+    if have < len(COMPARED):
         st.button(
             "Build and score it" if not have else "Score it with the other methods",
             key="start-planted",

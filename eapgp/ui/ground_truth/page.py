@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from eapgp.attribution.names import rank
 from eapgp.attribution.result import EdgeScores
+from eapgp.attribution.usual import COMPARED
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import select
 from eapgp.errors import EapgpError, one_line
@@ -199,13 +201,13 @@ def default_ids(known: Known, found: Mapping[str, Scored]) -> tuple[str, ...]:
     Those of untrained models come last.
     """
     of_task = [key for key, scored in found.items() if scored.task == known.task]
-    usual = ("eap", "eap-ig", "eap-gp", "mask-ig", "exact", "random")
+    usual = {variant.method for variant in COMPARED}
 
-    def place(key: str) -> tuple[bool, int]:
+    def place(key: str) -> tuple[bool, bool, int]:
         card = found[key].card
         method = card.method if card is not None else ""
         untrained = card is not None and card.untrained
-        return untrained, usual.index(method) if method in usual else len(usual)
+        return untrained, method not in usual, rank(method)
 
     return tuple(sorted(of_task or found, key=place)[:7])
 

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapgp.attribution.result import EdgeScores
+from eapgp.attribution.usual import COMPARED
 from eapgp.ground_truth.planted import (
     NOISE,
     PLANTED_GRAPH,
-    PLANTED_METHODS,
     SATURATED_EDGE,
     TRUE_EDGES,
     planted_prompts,
@@ -57,7 +57,7 @@ ROLES: dict[str, Role] = {
 
 def planted_cards(cards: Sequence[RunInfo]) -> list[RunInfo]:
     """The runs of the planted model, in the order in which its methods are listed."""
-    order = {_key(method, options): place for place, (_, method, options) in enumerate(PLANTED_METHODS)}
+    order = {_key(one.method, one.options): place for place, one in enumerate(COMPARED)}
     mine = [card for card in cards if card.task == TASK and card.graph == PLANTED_GRAPH]
     return sorted(mine, key=lambda card: order.get(_key(card.method, card.options), len(order)))
 
@@ -79,8 +79,8 @@ def planted_specs(folder: Path) -> list[tuple[str, RunSpec]]:
         for pair in planted_prompts(PAIRS).pairs
     )
     return [
-        (label, RunSpec(model=str(folder), task=TASK, prompts=pairs, method=method, options=options))
-        for label, method, options in PLANTED_METHODS
+        (one.label, RunSpec(model=str(folder), task=TASK, prompts=pairs, method=one.method, options=one.options))
+        for one in COMPARED
     ]
 
 

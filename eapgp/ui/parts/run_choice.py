@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from eapgp.attribution.names import variant
+from eapgp.attribution.usual import USUAL
 from eapgp.runs import describe
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
@@ -21,15 +22,6 @@ from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.sidebar import settings
 
 MOST_RUNS = 4
-# What “compute more” offers: method, options, label.
-OFFERS: tuple[tuple[str, dict[str, object]], ...] = (
-    ("eap", {}),
-    ("eap-ig", {"steps": 5, "points": "left"}),
-    ("eap-gp", {"steps": 5, "step": "relative", "objective": "all"}),
-    ("eap-gp", {"steps": 5, "step": "unit", "objective": "all"}),
-    ("exact", {}),
-    ("random", {}),
-)
 
 
 def label_of(card: RunInfo, context: RunInfo) -> str:
@@ -110,7 +102,7 @@ def choose(session: Session, context: RunInfo) -> list[RunInfo]:
 def offer_more(session: Session, spec: RunSpec, context: RunInfo | None) -> None:
     """Buttons that compute the methods which this context still lacks, and how far those are."""
     have = {variant(card.method, card.options) for card in results.comparable(context)} if context else set()
-    missing = [(m, o) for m, o in OFFERS if variant(m, o) not in have]
+    missing = [one for one in USUAL if variant(one.method, one.options) not in have]
     live = {job.id for job in _live_runs()}
     if live:
         watch_runs()
@@ -120,9 +112,9 @@ def offer_more(session: Session, spec: RunSpec, context: RunInfo | None) -> None
         "Compute more", icon=":material/add:", help="Methods that have no result yet for the settings on the left."
     ):
         st.caption(f"On {plain(spec.task)}, {spec.n_pairs} pairs, seed {spec.seed}, {plain(spec.model)}:")
-        for method, options in missing:
-            asked = settings.with_method(spec, method, options)
-            name = variant(method, options)
+        for one in missing:
+            asked = settings.with_method(spec, one.method, one.options)
+            name = variant(one.method, one.options)
             st.button(
                 name,
                 key=f"add-{name}",
@@ -132,7 +124,7 @@ def offer_more(session: Session, spec: RunSpec, context: RunInfo | None) -> None
                 args=(session, asked, name),
                 disabled=f"run-{asked.key()}" in live,
                 help="Exact patching runs the model once per edge: seconds on the demo model, hours on large ones."
-                if method == "exact"
+                if one.method == "exact"
                 else "Computed in the background; it joins the comparison when it is done.",
             )
 
