@@ -8,15 +8,36 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from tools.dead_code import dead
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "docs" / "architecture.md"
 MOST_PARAMETERS, MOST_LINES = 8, 60
+TYPING, VERSION = "TYPE_CHECKING", "eapgp.__version__"
+
+HEAVY = frozenset({"torch", "transformer_lens", "transformers", "tokenizers", "accelerate", "submitit", "psutil"})
+HEAVY |= {
+    "plotly",
+    "pandas",
+    "pyarrow",
+    "streamlit",
+    "scipy",
+    "networkx",
+    "pyvis",
+    "safetensors",
+    "rich",
+    "jsonschema",
+    "yaml",
+}
+"""Libraries that a late import may spare."""
+
+NEEDLESS = 130
+"""Late imports that spare none of them: may only become fewer."""
 
 WIDE = {
     "eapgp/attribution/api.py:attribute": "public; its options are what users type",
@@ -27,9 +48,6 @@ WIDE = {
 """Functions of more parameters, with the reason. Commands, which list their flags, are not counted."""
 
 LONG = {
-    "eapgp/cli/attribute.py:_attribute": "to be split",
-    "eapgp/cli/evaluate.py:evaluate": "one line per flag",
-    "eapgp/cli/evaluate.py:register": "holds the command above",
     "tools/training/card.py:model_card": "the text of a card",
 }
 """Functions of more lines, with the reason."""
@@ -136,44 +154,93 @@ def allowed(row: Row) -> frozenset[Row]:
     return frozenset(reach)
 
 
-def imports(path: str) -> Iterator[str]:
-    """The project's files that a file imports, within functions too, but not those for the type checker alone."""
+class Import(NamedTuple):
+    """One name that a file imports. target: a file of the project, or the name of a library."""
+
+    target: str
+    late: bool
+    line: int
+
+
+@cache
+def imports(path: str) -> tuple[Import, ...]:
+    """What a file imports, within functions too (then late), but not what is for the type checker alone."""
     tree = files()[path]
-    typing = {
-        id(part)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for statement in node.body
-        for part in ast.walk(statement)
-    }
+    typing = inner(node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == TYPING)
+    late = inner(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    found = []
     for node in ast.walk(tree):
         if id(node) in typing:
             continue
         if isinstance(node, ast.Import):
-            yield from (file for alias in node.names if (file := file_of(alias.name)))
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = {alias.name for alias in node.names}
-            if node.module == "eapgp" and names == {"__version__"}:
-                continue
-            yield from (found for name in names if (found := file_of(f"{node.module}.{name}") or file_of(node.module)))
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        found += [Import(target_of(name), id(node) in late, node.lineno) for name in names if name != VERSION]
+    return tuple(found)
 
 
-def file_of(module: str) -> str | None:
-    """The file of a module of the project."""
-    place = module.replace(".", "/")
-    return next((path for path in (f"{place}.py", f"{place}/__init__.py") if path in files()), None)
+def inner(holders: Iterable[ast.If | ast.FunctionDef | ast.AsyncFunctionDef]) -> set[int]:
+    """The ids of all nodes in the bodies of others."""
+    return {id(part) for holder in holders for statement in holder.body for part in ast.walk(statement)}
+
+
+def target_of(name: str) -> str:
+    """The project's file that a dotted name lies in, else the library's name."""
+    for module in (name, name.rpartition(".")[0]):
+        place = module.replace(".", "/")
+        for path in (f"{place}.py", f"{place}/__init__.py"):
+            if path in files():
+                return path
+    return name.partition(".")[0]
+
+
+def project_imports(path: str) -> set[str]:
+    return {target for target, _, _ in imports(path) if target in files()}
+
+
+@cache
+def loaded(path: str) -> frozenset[str]:
+    """The project's files and the libraries that importing a file loads, the `__init__` of its packages included."""
+    seen: set[str] = set()
+    waiting = [path]
+    while waiting:
+        target = waiting.pop()
+        if target in seen:
+            continue
+        seen.add(target)
+        if target in files():
+            parts = Path(target).parents
+            waiting += [init for folder in parts if (init := f"{folder.as_posix()}/__init__.py") in files()]
+            waiting += [one.target for one in imports(target) if not one.late]
+    return frozenset(seen)
+
+
+def needless(path: str) -> list[str]:
+    """Late imports of a file that spare none of the heavy libraries."""
+    here = loaded(path)
+    spared: dict[int, set[str]] = {}
+    for target, late, line in imports(path):
+        if late:
+            spared.setdefault(line, set()).update((loaded(target) if target in files() else {target}) & HEAVY - here)
+    return [f"{path}:{line}" for line, libraries in spared.items() if not libraries]
 
 
 def test_imports_go_the_way_of_the_table() -> None:
     reaching = {
-        (path, other) for path in files() for other in imports(path) if row_of(other) not in allowed(row_of(path))
+        (path, other)
+        for path in files()
+        for other in project_imports(path)
+        if row_of(other) not in allowed(row_of(path))
     }
     assert reaching - set(REACHING) == set(), "docs/architecture.md does not allow these imports"
     assert set(REACHING) - reaching == set(), "no longer there: take it out of REACHING"
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
-    reach = {path: set(imports(path)) for path in files()}
+    reach = {path: project_imports(path) for path in files()}
     grown = True
     while grown:
         further = {path: near.union(*(reach[other] for other in near)) for path, near in reach.items()}
@@ -185,6 +252,11 @@ def test_no_files_import_each_other_in_a_circle() -> None:
         if path in reach[path]
     }
     assert circles == set()
+
+
+def test_late_imports_spare_a_heavy_library() -> None:
+    late = [place for path in files() for place in needless(path)]
+    assert len(late) <= NEEDLESS, "move these to the top:\n" + "\n".join(late)
 
 
 # ---- dead code ---------------------------------------------------------------------------------

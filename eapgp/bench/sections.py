@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
+from eapgp.attribution.api import attribute
 from eapgp.attribution.result import EdgeScores
 from eapgp.bench import literal
 from eapgp.bench.measure import Measured, PeakMemory, exponent, measure
 from eapgp.bench.passes import forward, unavoidable, unavoidable_activations, unavoidable_gradpath
 from eapgp.bench.setting import STEPS, Setting, Work, random_pairs, ratio, repeat
 from eapgp.bench.shapes import random_gpt2
+from eapgp.circuits.select import select_many
 from eapgp.engine.distance import gram
+from eapgp.evaluation.curves import default_sizes
+from eapgp.evaluation.runner import CircuitRunner
 from eapgp.models import load_model
+from eapgp.tasks import make_prompts
 
 Say = Callable[[str], None]
 # method → the bare passes it is held against
@@ -93,10 +100,6 @@ def literal_way(setting: Setting, repeats: int, say: Say) -> dict[str, Any]:
 
 def circuits(setting: Setting, repeats: int, say: Say) -> dict[str, Any]:
     """A curve of ten circuit sizes over ten plain forward passes."""
-    from eapgp.circuits.select import select_many
-    from eapgp.evaluation.curves import default_sizes
-    from eapgp.evaluation.runner import CircuitRunner
-
     model, graph = setting.model, setting.model.graph
     noise = np.random.default_rng(0).standard_normal(graph.mask.shape) ** 3 * graph.mask
     chosen = select_many(EdgeScores(graph, noise), default_sizes(graph.n_edges))
@@ -157,11 +160,6 @@ def activations(setting: Setting, repeats: int, say: Say) -> dict[str, Any]:
 
 def demo(device: str, repeats: int, say: Say) -> dict[str, Any]:
     """The bundled model on 64 pairs: one circuit, EAP-GP, and every edge patched."""
-    from eapgp.attribution.api import attribute
-    from eapgp.circuits.select import select_many
-    from eapgp.evaluation.runner import CircuitRunner
-    from eapgp.tasks import make_prompts
-
     model = load_model("demo", device=device)
     prompts = make_prompts("ioi", 64, seed=0)
     scores = attribute(model, prompts, method="eap-gp").scores
@@ -218,10 +216,7 @@ def _one_size(size: dict[str, int], device: str, repeats: int) -> Measured:
 
 def xl(device: str, _repeats: int, say: Say) -> dict[str, Any]:
     """GPT-2 XL's shape: eap-gp with k = 5 on 4 pairs of 17 tokens, once; resident memory of the whole process."""
-    import time
-
     import psutil
-    import torch
 
     swapped = psutil.swap_memory().used
     with PeakMemory() as loading:

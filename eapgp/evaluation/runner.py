@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapgp.circuits.circuit import Circuit
+from eapgp.engine.circuit_plan import plan
 from eapgp.errors import InputError, WrongTypeError
 from eapgp.metrics import accuracy, get_metric
 from eapgp.types import Floats, Progress
@@ -195,8 +196,6 @@ class CircuitRunner:
         self, base: Base, circuits: Sequence[Circuit], order: list[int]
     ) -> Iterator[tuple[list[int], list[CircuitPlan]]]:
         """Circuits that go through the model together, planned: as many as keep within the budget."""
-        from eapgp.engine.circuit_plan import plan
-
         stack: list[int] = []
         plans: list[CircuitPlan] = []
         spent = 0

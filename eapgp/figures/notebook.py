@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.errors import OptionError
+from eapgp.figures.standalone import circuit_html
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -32,8 +33,6 @@ def show(scores: EdgeScores, circuit: Circuit | None = None, *, title: str = "Ci
 
     Errors: OptionError if n is negative or above the number of edges.
     """
-    from eapgp.figures.standalone import circuit_html
-
     EdgeScores.check(scores)
     page = circuit_html(scores, circuit, title=title, n=n)
     return Html(
