@@ -150,7 +150,7 @@ def test_an_outcome_outlives_the_weights(
     def gone(*_: Any, **__: Any) -> None:
         raise ModelError("the weights are gone.")
 
-    monkeypatch.setattr("eapgp.models.load_model", gone)
+    monkeypatch.setattr("eapgp.study.worker.load_model", gone)
     assert main(line) == 0
     after = json.loads(capsys.readouterr().out)
     assert [row["verdict"] for row in after["rows"]] == [row["verdict"] for row in before["rows"]]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from eapgp.bench.report import write_report
 from eapgp.cli.command import command
 from eapgp.cli.output import Output, Reply, number, table
 from eapgp.errors import UnknownNameError
@@ -57,8 +58,6 @@ def register(app: typer.Typer) -> None:
                 progress=progress,
             )
         if report is not None:
-            from eapgp.bench.report import write_report
-
             write_report(figures, report)
         shown = {name: value for name, value in figures.items() if name != "sections"}
         return Reply(figures, table(("figure", "value"), _flat(shown), right=("value",)))

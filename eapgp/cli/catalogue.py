@@ -7,9 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from eapgp.attribution.registry import METHODS, get_method
 from eapgp.cli import completion
 from eapgp.cli.command import command
 from eapgp.cli.output import Output, Reply, stacked, table
+from eapgp.models.catalogue import CATALOGUE
+from eapgp.tasks import TASKS, get_task
 
 PANEL = "What there is"
 
@@ -28,7 +31,6 @@ def _models(app: typer.Typer) -> None:
 
         Any Hugging Face id and any local folder in Hugging Face layout is accepted too.
         """
-        from eapgp.models.catalogue import CATALOGUE
 
         entries = [entry.to_dict() for entry in CATALOGUE]
         columns = ("name", "title", "layers", "heads", "width", "edges", "parameters", "source")
@@ -46,7 +48,6 @@ def _tasks(app: typer.Typer) -> None:
         name: Annotated[str | None, typer.Argument(help="One task in full.", autocompletion=completion.tasks)] = None,
     ) -> Reply:
         """List the tasks, their metrics and an example of each."""
-        from eapgp.tasks import TASKS, get_task
 
         chosen = [get_task(name)] if name else list(TASKS.values())
         entries = [_task(task) for task in chosen]
@@ -98,7 +99,6 @@ def _methods(app: typer.Typer) -> None:
         ] = None,
     ) -> Reply:
         """List the attribution methods with their cost, paper and options."""
-        from eapgp.attribution.registry import METHODS, get_method
 
         chosen = [get_method(name)] if name else list(METHODS.values())
         entries = [method.to_dict() for method in chosen]

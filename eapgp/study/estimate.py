@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eapgp.attribution.registry import get_method
 from eapgp.engine.budget import DIFFERENCE_BYTES, default_batch_size
 from eapgp.graph import Graph
 from eapgp.models.shape import Shape, model_shape
@@ -59,7 +60,6 @@ def estimate(cell: Cell) -> Estimate:
 
 def _method_passes(cell: Cell, graph: Graph) -> tuple[float, float]:
     """Forward and backward passes per pair, the two reference runs included."""
-    from eapgp.attribution.registry import get_method
 
     spec = cell.spec
     if spec.method == "exact":

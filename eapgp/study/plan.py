@@ -9,13 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from eapgp.errors import FormatError, InputError
+from eapgp.attribution.registry import get_method
+from eapgp.errors import FormatError, InputError, OptionError
+from eapgp.metrics import get_metric
+from eapgp.models.load import DTYPES
 from eapgp.models.shape import model_shape
 from eapgp.runs.canonical import content_key, plain
+from eapgp.runs.compute import resolve_options
 from eapgp.runs.evaluate import Question
 from eapgp.runs.spec import PLACE_FIELDS, RunSpec
 from eapgp.runs.version import RESULT_VERSION
 from eapgp.study.schema import check_mapping, place, read_mapping
+from eapgp.tasks import make_prompts
 
 _ELSEWHERE = ("name", "pairs", "seed", "split", "manual")
 DEFAULT_WORKERS = 1
@@ -207,7 +212,6 @@ def _entries(values: Sequence[Any]) -> list[dict[str, Any]]:
 
 def _variants(method: Mapping[str, Any], where: str, index: int) -> list[dict[str, Any]]:
     """Every combination of the varied options with the fixed ones, checked and with defaults filled in."""
-    from eapgp.attribution.registry import get_method
 
     fixed, varied = method.get("options", {}), method.get("vary", {})
     both = sorted(set(fixed) & set(varied))
@@ -248,11 +252,6 @@ def _fields(
 
 def _check(spec: RunSpec) -> None:
     """Names that a typing mistake can spoil, before anything is computed. Errors: InputError."""
-    from eapgp.errors import OptionError
-    from eapgp.metrics import get_metric
-    from eapgp.models.load import DTYPES
-    from eapgp.runs.compute import resolve_options
-    from eapgp.tasks import make_prompts
 
     resolve_options(spec)
     if spec.dtype not in DTYPES:

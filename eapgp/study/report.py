@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,6 @@ def line_name(row: pd.Series, part: pd.DataFrame) -> str:
 
 
 def _options(text: str) -> str:
-    import json
 
     return ", ".join(f"{key}={value}" for key, value in json.loads(text).items())
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eapgp.figures.inputs import CurveLine, PrecisionRecallLine
+from eapgp.ground_truth import ground_truth
 from eapgp.study.published import HANNA_2024, ZHANG_2025
 from eapgp.study.reproduce_rows import LABELS, METHODS, Row
 
@@ -87,7 +88,6 @@ def manual_figure(
 ) -> go.Figure | None:
     """Precision against recall of the edges as the circuit grows, per method; None where nothing is known."""
     from eapgp.figures.curves import precision_recall
-    from eapgp.ground_truth import ground_truth
 
     fitting = [one for one in overlaps if one["task"] == task and one["circuit"] == circuit]
     lines = []

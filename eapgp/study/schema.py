@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from eapgp.errors import FormatError
 
 MAX_BYTES = 4 * 2**20
@@ -133,7 +135,6 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
 
     Errors: FormatError in one line that names the file and the place.
     """
-    import yaml
 
     file = Path(path)
     try:
@@ -152,7 +153,7 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
 
 def check_mapping(value: Any, where: str) -> None:
     """Raise FormatError naming the first place that does not fit the schema."""
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator  # a tenth of a second, which no other command needs
 
     problems = sorted(Draft202012Validator(SCHEMA).iter_errors(value), key=lambda error: list(map(str, error.path)))
     if problems:

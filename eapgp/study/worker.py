@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from eapgp.errors import Cancelled, EapgpError, RunError
+from eapgp.ground_truth import GROUND_TRUTHS
+from eapgp.ground_truth.compare import precision_recall_at
+from eapgp.models import load_model
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.canonical import content_key
 from eapgp.runs.compute import (
@@ -71,7 +74,7 @@ class Worker:
 
     def __init__(self, library: RunLibrary, *, model_loader: Callable[..., Any] | None = None) -> None:
         self.library = library
-        self._load = model_loader
+        self._load: Callable[..., Any] = model_loader or load_model
         self._models: dict[str, Any] = {}
         self._prompts: dict[str, PromptSet] = {}
 
@@ -80,7 +83,7 @@ class Worker:
         key = json.dumps([name, how], sort_keys=True)
         if key not in self._models:
             self._models.clear()
-            self._models[key] = (self._load or _load_model)(name, **how)
+            self._models[key] = self._load(name, **how)
         return self._models[key]
 
     def prompts(self, spec: RunSpec) -> PromptSet:
@@ -152,12 +155,6 @@ class Worker:
         return self.prompts(RunSpec.from_dict({**spec.to_dict(), **changed})) if changed else None
 
 
-def _load_model(name: str, **how: Any) -> Any:
-    from eapgp.models import load_model
-
-    return load_model(name, **how)
-
-
 def _about(run: Run) -> dict[str, Any]:
     record = run.provenance
     return {
@@ -176,8 +173,6 @@ def _about(run: Run) -> dict[str, Any]:
 
 def manual_overlap(run: Run, sizes: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
     """Precision and recall against each manual circuit of the task and graph: the top edges by |score|, pruned."""
-    from eapgp.ground_truth import GROUND_TRUTHS
-    from eapgp.ground_truth.compare import precision_recall_at
 
     scores, task = run.scores(), run.request["task"]
     fitting = [truth for truth in GROUND_TRUTHS.values() if truth.task == task and truth.graph == scores.graph]
