@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from engine_made import hooks_left, one_thread, random_pairs, relative_error, tiny_model
 from test_circuit_runs import literal_reference
 
-from eapgp.attribution import METHODS
+from eapgp.attribution import METHODS, api
 from eapgp.attribution.api import attribute
 from eapgp.engine import batches, patching
 from eapgp.errors import Cancelled, ComputationError, OptionError, PromptError
@@ -192,16 +193,16 @@ def test_scores_lie_on_edges_only(method: str) -> None:
 
 def test_halving_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches above two pairs 'do not fit': the result is the same, and a message says what was done."""
-    model, real, sizes = tiny_model("gpt2"), type(METHODS["eap-gp"]).run, []
+    model, real, sizes = tiny_model("gpt2"), METHODS["eap-gp"].run, []
 
-    def tight(self: Any, ctx: Any) -> Any:
+    def tight(ctx: Any) -> Any:
         sizes.append(ctx.batch.size)
         if ctx.batch.size > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return real(self, ctx)
+        return real(ctx)
 
     expected = attribute(model, ENCODED, method="eap-gp", steps=2)
-    monkeypatch.setattr(type(METHODS["eap-gp"]), "run", tight)
+    monkeypatch.setattr(api, "get_method", lambda name: replace(METHODS[name], run=tight))
     found = attribute(model, ENCODED, method="eap-gp", steps=2)
     assert relative_error(found.scores.values, expected.scores.values) < 1e-5
     assert found.metric_clean == pytest.approx(expected.metric_clean)
@@ -219,20 +220,20 @@ def test_halving_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_one_pair_that_does_not_fit(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Any, ctx: Any) -> Any:
+    def full(ctx: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(type(METHODS["eap"]), "run", full)
+    monkeypatch.setattr(api, "get_method", lambda name: replace(METHODS[name], run=full))
     with pytest.raises(ComputationError, match=r"one prompt pair does not fit in memory \(pair \d\)") as caught:
         attribute(tiny_model("gpt2"), ENCODED, method="eap")
     assert "\n" not in str(caught.value)
 
 
 def test_other_runtime_errors_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Any, ctx: Any) -> Any:
+    def broken(ctx: Any) -> Any:
         raise RuntimeError("shapes do not fit")
 
-    monkeypatch.setattr(type(METHODS["eap"]), "run", broken)
+    monkeypatch.setattr(api, "get_method", lambda name: replace(METHODS[name], run=broken))
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         attribute(tiny_model("gpt2"), ENCODED, method="eap")
 

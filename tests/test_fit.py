@@ -235,6 +235,27 @@ def test_ids_are_held_against_the_model_too() -> None:
         CircuitRunner(model, replace(pairs, clean=ids))
 
 
+def test_answers_may_overlap_where_the_metric_that_is_used_allows_it() -> None:
+    model, both = tiny_model("gpt2"), replace(W, correct=("w3", "w4"))
+    assert attribute(model, _set(both), method="eap", metric="prob-diff").scores.values.any()
+    with pytest.raises(PromptError, match="is both a correct and an incorrect answer"):
+        attribute(model, _set(both, metric="prob-diff"), method="eap", metric="logit-diff")
+
+
+def test_an_evaluation_says_what_was_remarked() -> None:
+    from eapgp.circuits import Circuit
+    from eapgp.cli.evaluate_text import evaluation_text
+    from eapgp.runs.evaluate import Question, evaluate_circuits
+
+    model = tiny_model("gpt2")
+    how = (model, [Circuit.full(model.graph)], Question(sizes=(model.graph.n_edges,), resamples=5))
+    quiet, told = (
+        evaluate_circuits(how[0], _set(*pairs), how[1], how[2]) for pairs in ((W,), (W, replace(W, corrupted=W.clean)))
+    )
+    assert "messages" not in quiet and told["messages"][0].startswith("pair 2 of 2")
+    assert told["messages"][0] in "".join(part for part in evaluation_text(told).renderables if isinstance(part, str))
+
+
 def test_no_torch_is_imported() -> None:
     import subprocess
     import sys

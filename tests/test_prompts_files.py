@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,84 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr("eapgp.prompts.files.MAX_BYTES", 10)
     with pytest.raises(PromptError, match="at most 0 MiB"):
         read_prompts(path)
+
+
+def test_empty_columns_that_a_spreadsheet_leaves_behind():
+    pair = (PromptPair("A b", "A c", (" x",), (" y",)),)
+    for text in (
+        "clean,corrupted,correct,incorrect,,\nA b,A c, x, y,,\n",
+        "clean,corrupted,correct,incorrect,,\nA b,A c, x, y\n",
+        "clean,corrupted,correct,incorrect\nA b,A c, x, y,,,\n",
+        "clean,,corrupted,,correct,incorrect\nA b,,A c,, x, y\n",
+    ):
+        assert parse_prompts(text).pairs == pair, text
+    with pytest.raises(FormatError, match="row 1 has 5 cells, the header has 4"):
+        parse_prompts(HEADER + "A b,A c, x, y,z\n")
+    with pytest.raises(FormatError, match=r"column \(unnamed\) occurs twice"):
+        parse_prompts("clean,corrupted,correct,incorrect,,\nA b,A c, x, y,1,2\n")
+
+
+@pytest.mark.parametrize("wrap", [lambda rows: rows, lambda rows: {"prompts": rows}, lambda rows: {"pairs": rows}])
+def test_pairs_in_json(wrap, tmp_path):
+    rows = [
+        {"clean": "A b", "corrupted": "A c", "correct": " x|y", "incorrect": [" y", "12"]},
+        {"clean": "A b", "corrupted": "A c", "correct": [" x"], "incorrect": 12, "note": "n"},
+    ]
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(wrap(rows), indent=1), encoding="utf-8")
+    read = read_prompts(path)
+    assert read.pairs == (
+        PromptPair("A b", "A c", (" x|y",), (" y", "12")),
+        PromptPair("A b", "A c", (" x",), (12,), "n"),
+    )
+    assert (read.task, read.metric, read.origin["format"]) == ("custom", "logit-diff", "pairs")
+    assert len(read_prompts(path, limit=1)) == 1
+    ids = [{"clean": "A b", "corrupted": "A c", "correct_idx": 5, "incorrect_idx": [6, 7]}]
+    assert parse_prompts(json.dumps(wrap(ids))).pairs[0].incorrect == (6, 7)
+
+
+def test_a_large_json_in_one_line_and_what_generate_prints(tmp_path):
+    rows = [{"clean": "A b " * 50, "corrupted": "A c", "correct": [" x"], "incorrect": [" y"]}] * 1000
+    assert len(json.dumps(rows)) > 131_072  # what csv takes as one cell
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({"task": "mine", "metric": "prob-diff", "pairs": rows}), encoding="utf-8")
+    read = read_prompts(path)
+    assert (read.task, read.metric, len(read)) == ("mine", "prob-diff", 1000)
+
+
+def test_prompts_as_auto_circuit_and_eap_ig_write_them():
+    rows = [{"clean": "A b", "corrupt": "A c", "answers": [" x", " z"], "wrong_answers": [" y"]}]
+    read = parse_prompts(json.dumps({"seq_labels": ["A"], "word_idxs": {"IO": 1}, "prompts": rows}), task="ioi")
+    assert read.pairs == (PromptPair("A b", "A c", (" x", " z"), (" y",)),)
+    assert (read.task, read.origin["format"]) == ("ioi", "auto-circuit")
+    years = parse_prompts("clean,corrupted,label\nFrom 1352 to 13,From 1301 to 13,52\n")
+    assert (years.task, years.metric, years.origin["format"]) == ("greater-than", "prob-diff", "eap-ig")
+    assert years.pairs[0].correct == tuple(f"{year}" for year in range(53, 100))
+    with pytest.raises(FormatError, match="row 1, column label: the two digits of the start year"):
+        parse_prompts("clean,corrupted,label\na,b,yes\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"prompts": [', "begins like JSON, but is not valid"),
+        ("[" * 100_000, "begins like JSON, but is not valid"),
+        ('{"rows": []}', "a list of objects with clean"),
+        ("[1, 2]", "a list of objects with clean"),
+        ("[]", "holds no pairs"),
+        ('[{"clean": "a", "correct": "b"}]', "column corrupted, incorrect is missing"),
+        (
+            '[{"clean": 5, "corrupted": "a", "correct": "b", "incorrect": "c"}]',
+            "row 1, column clean: a prompt was",
+        ),
+        ('[{"clean": "a", "corrupted": "a", "correct": [], "incorrect": "c"}]', "row 1, column correct: an answer"),
+        ('[{"clean": "a", "corrupted": "a", "correct": [""], "incorrect": "c"}]', "row 1, column correct: an answer"),
+    ],
+)
+def test_bad_json_is_explained_in_one_line(text, expected):
+    with pytest.raises((PromptError, FormatError), match=expected) as raised:
+        parse_prompts(text, name="p.json")
+    assert "\n" not in str(raised.value) and str(raised.value).startswith("p.json: ")
 
 
 def test_rows_that_are_already_split():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -362,6 +363,25 @@ def test_names_and_notes_of_two_hands_do_not_undo_each_other(open_app: Open) -> 
     assert not app.exception
     assert run.meta == {"name": "of the command line", "note": "of the page"}
     assert {field.label: field.value for field in app.text_input}["Name"] == "of the command line"
+
+
+def test_what_was_remarked_of_a_run_s_prompts_stands_on_explore(open_app: Open) -> None:
+    from eapgp.prompts.pairs import PromptPair
+    from eapgp.runs.compute import compute_run
+    from eapgp.runs.library import RunLibrary
+    from eapgp.runs.spec import RunSpec
+
+    pair = PromptPair("They flew to Paris", "They flew to Rome", (" Paris",), (" Rome",))
+    pairs = [
+        {"clean": one.clean, "corrupted": one.corrupted, "correct": one.correct, "incorrect": one.incorrect}
+        for one in (pair, replace(pair, corrupted=pair.clean))
+    ]
+    run = compute_run(RunSpec(task="mine", prompts=tuple(pairs), method="eap"), library=RunLibrary())
+    app = open_app("explore", run=run.id, tab="made")
+    remark = run.record["messages"][0]
+    assert not app.exception
+    assert any(plain(remark) in str(one.value) for one in app.caption), "below the title"
+    assert any(plain(remark) in set(one.value["value"]) for one in app.table), "in the provenance"
 
 
 def test_an_undo_that_comes_too_late_says_so_and_the_page_stands(open_app: Open) -> None:

@@ -284,11 +284,11 @@ def test_pairs_of_which_none_fits_are_told_without_an_error(demo: Any) -> None:
 def test_a_word_is_read_with_and_without_its_space(demo: Any) -> None:
     from eapgp.ui.prompts.jobs import read_word
 
-    found = read_word(demo.tokenizer, "Mary")
+    found = read_word(demo, "Mary")
     assert found.forms[0][0] == "Mary" and not found.forms[0][2] and found.forms[1] == (" Mary", ("␣Mary",), True)
     assert found.advice.startswith("Write ' Mary' instead") and found.alike == ()
-    assert read_word(demo.tokenizer, " Mary").advice == "Write ' Mary': it is one token."
-    odd = read_word(demo.tokenizer, "Marry")
+    assert read_word(demo, " Mary").advice == "Write ' Mary': it is one token."
+    odd = read_word(demo, "Marry")
     assert not any(fits for _, _, fits in odd.forms) and " Mary" in odd.alike and "another word" in odd.advice
 
 

@@ -85,7 +85,10 @@ def prepare(
     WrongTypeError.check("model", model, Model, "load it: load_model('demo')")
     WrongTypeError.check("prompts", prompts, (PromptSet, EncodedPairs), "make them: make_prompts('ioi', 64)")
     usual = prompts.metric if isinstance(prompts, PromptSet) else DEFAULT_METRIC
-    return encoded_for(prompts, model, contrast=contrast), get_metric(metric or usual).name
+    name = get_metric(metric or usual).name
+    if isinstance(prompts, PromptSet):
+        prompts = replace(prompts, metric=name)  # which answers may overlap depends on it
+    return encoded_for(prompts, model, contrast=contrast), name
 
 
 def _points_fit(model: Model, pairs: EncodedPairs, steps: int) -> bool:

@@ -245,7 +245,7 @@ def _rows_of_mappings(
     source: Iterable[Mapping[str, object]], name: str, limit: int | None
 ) -> tuple[list[str], list[Row], bool]:
     entries = [dict(row) for row in source]
-    columns = _checked(list(entries[0]), name) if entries else []
+    columns = list(dict.fromkeys(column for entry in entries for column in entry))
     rows: list[Row] = [{c: _cell(row.get(c)) for c in columns} for row in entries]
     filled = [row for row in rows if any(str(cell).strip() for cell in row.values())]
     most = limit or MAX_PAIRS

@@ -15,6 +15,7 @@ from eapgp.prompts.answers import ONE_TOKEN_PAIRS, AnswerReader, tokenise
 from eapgp.prompts.encode import encode
 from eapgp.prompts.fit import Fit, fit
 from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
+from eapgp.prompts.reader import PromptReader
 from eapgp.ui.jobs.manager import Progress
 from eapgp.ui.jobs.workshop import Workshop, with_gradients
 
@@ -197,14 +198,15 @@ def word_work(shop: Workshop, lane: str, model_name: str, word: str) -> Callable
 
     def work(progress: Progress) -> Word:
         progress("loading the model", 0.0)
-        return read_word(shop.model(lane, model_name, device="auto", dtype="float32").tokenizer, word)
+        return read_word(shop.model(lane, model_name, device="auto", dtype="float32"), word)
 
     return with_gradients(work)
 
 
-def read_word(tokenizer: Any, word: str) -> Word:
+def read_word(model: PromptReader, word: str) -> Word:
     """The word with and without a space in front, and what to write as an answer."""
-    reader = AnswerReader(tokenizer)
+    tokenizer = model.tokenizer
+    reader = AnswerReader(tokenizer, n_vocab=model.n_vocab)
     bare = word.strip()
     forms = []
     for text in dict.fromkeys([word, f" {bare}", bare]):
