@@ -83,7 +83,7 @@ def test_its_details_say_what_is_known_and_how_to_import_it_again(
         facts = dict(provenance.facts(card))
         assert facts["Model"] == model and "Metric" not in facts and "Passes" not in facts
         assert file.name in facts["File"]
-        python, shell = provenance.import_snippets(card)
+        python, shell = provenance._import_lines(card)
         found: dict[str, Any] = {}
         exec(python, found)
         assert found["run"].id == run.id

@@ -22,7 +22,7 @@ from eapgp.ui.base import names as methods
 from eapgp.ui.base.fields import read_url, write_url
 from eapgp.ui.library.circuits import four_lists, rank_of, selected
 from eapgp.ui.library.shelf import Shelf, asked_key
-from eapgp.ui.parts import provenance
+from eapgp.ui.parts import snippets
 from eapgp.ui.sidebar import settings
 
 GRAPH = Graph(2, 2, d_model=8)
@@ -218,16 +218,16 @@ def test_snippets_ask_for_the_same_run(tmp_path: Path) -> None:
         metric="prob-diff",
     )
     scope: dict[str, Any] = {}
-    code = provenance.python_snippet(spec).split("run = compute_run")[0]
+    code = snippets.run_python(spec).split("run = compute_run")[0]
     exec(code, scope)
     assert scope["spec"].key() == spec.key()
-    shell = provenance.shell_snippet(spec)
+    shell = snippets.run_shell(spec)
     for part in (
         "--task ioi",
         "--pairs 4",
         "--seed 3",
         "--step unit",
-        "--option corruption=hard",
+        "--corruption hard",
         "--metric prob-diff",
     ):
         assert part in shell

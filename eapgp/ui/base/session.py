@@ -36,6 +36,7 @@ class Session:
         self.page = page
         self._fields = tuple(fields)
         self._by_name = {field.name: field for field in fields}
+        assert len(self._by_name) == len(self._fields), f"two fields of one name on {page}"
         self._values: dict[str, Any] = st.session_state.setdefault(_STORE, {})
         self._drawn: set[str] = set()  # keys of this run's widgets
         self._told = False

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +20,7 @@ from eapgp.ui.faithfulness import jobs as work
 from eapgp.ui.faithfulness.jobs import Baseline, Evidence, Measured
 from eapgp.ui.faithfulness.page import QUANTITIES, Cards
 from eapgp.ui.library.shelf import RunInfo
-from eapgp.ui.parts import provenance, run_choice
+from eapgp.ui.parts import provenance, run_choice, snippets
 
 Curves = Mapping[str, Measured]
 AREAS = {True: ("CPR", "CMD"), False: ("Area", "Area to 1")}
@@ -351,7 +348,7 @@ def python_snippet(card: RunInfo, k: int, grid: str) -> str:
     return (
         "from eapgp.runs.evaluate import Question, evaluate_run\n"
         "from eapgp.runs.run import open_run\n\n"
-        f"run = open_run({_place(card)!r})\n"
+        f"run = open_run({snippets.place(card.run.path)!r})\n"
         f"answer = evaluate_run(run, Question({asked}, baseline={work.SEEDS}), save=False)\n"
         'for size in answer["curve"]:\n'
         '    print(size["edges_selected"], size["faithfulness"], size["accuracy"], size["kl"])\n'
@@ -363,15 +360,8 @@ def python_snippet(card: RunInfo, k: int, grid: str) -> str:
 
 def shell_snippet(card: RunInfo, k: int, grid: str) -> str:
     """The commands that evaluate the run's circuits."""
-    run = ["eapgp", "evaluate", "--run", _place(card)]
-    sizes = work.grid_of(card.graph.n_edges, grid)[0]
-    words = ["--grid", "mib"] if grid == "mib" else [word for size in sizes for word in ("--edges", str(size))]
-    first = [*run, *words, "--baseline", str(work.SEEDS), "--json"]
-    second = [*run, "--edges", str(k), "--completeness", "--minimality", "--json"]
-    return "\n".join(" ".join(shlex.quote(word) for word in command) for command in (first, second))
-
-
-def _place(card: RunInfo) -> str:
-    """The run's folder, short where it lies below the working folder."""
-    path, here = card.run.path.resolve(), Path.cwd()
-    return os.fspath(path.relative_to(here) if path.is_relative_to(here) else path)
+    run, sizes = snippets.place(card.run.path), list(work.grid_of(card.graph.n_edges, grid)[0])
+    asked: dict[str, Any] = {"grid": "mib"} if grid == "mib" else {"edges": sizes}
+    first = snippets.shell_line("eapgp", "evaluate", run=run, **asked, baseline=work.SEEDS, json=True)
+    second = snippets.shell_line("eapgp", "evaluate", run=run, edges=k, completeness=True, minimality=True, json=True)
+    return f"{first}\n{second}"

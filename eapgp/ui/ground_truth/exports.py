@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +15,7 @@ from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth.page import Known, Scored, circuit_at
 from eapgp.ui.ground_truth.views import edge_table, score_table
-from eapgp.ui.parts import provenance
+from eapgp.ui.parts import provenance, snippets
 
 
 def made(known: Known, scored: Scored | None, k: int, *, signed: bool, mlps: bool) -> None:
@@ -47,10 +45,8 @@ def made(known: Known, scored: Scored | None, k: int, *, signed: bool, mlps: boo
 
 
 def _place(scored: Scored) -> str:
-    """Path of the file or the run's folder, short where it lies below the working folder."""
-    raw = scored.file.path if scored.file is not None else scored.card.run.path  # type: ignore[union-attr]
-    path, here = raw.resolve(), Path.cwd()
-    return os.fspath(path.relative_to(here) if path.is_relative_to(here) else path)
+    """Path of the file or the run's folder."""
+    return snippets.place(scored.file.path if scored.file is not None else scored.card.run.path)  # type: ignore[union-attr]
 
 
 def python_snippet(known: Known, scored: Scored, k: int, *, signed: bool, mlps: bool) -> str:
@@ -78,10 +74,9 @@ def python_snippet(known: Known, scored: Scored, k: int, *, signed: bool, mlps: 
 
 def shell_snippet(known: Known, scored: Scored, k: int, *, signed: bool, mlps: bool) -> str:
     """The command that makes the numbers of the readout."""
-    words = ["eapgp", "ground-truth", "--scores" if scored.file is not None else "--run", _place(scored)]
-    words += ["--variant", known.name, "--edges", str(k)]
-    words += [*(["--signed"] if signed else []), *([] if mlps else ["--no-mlps"]), "--json"]
-    return " ".join(shlex.quote(word) for word in words)
+    source = {"scores" if scored.file is not None else "run": _place(scored)}
+    how = {**({"signed": True} if signed else {}), **({} if mlps else {"mlps": False})}
+    return snippets.shell_line("eapgp", "ground-truth", **source, variant=known.name, edges=k, **how, json=True)
 
 
 def downloads(known: Known, scored: Scored | None, chosen: Sequence[Scored], k: int, session: Session) -> None:

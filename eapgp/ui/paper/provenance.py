@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-
 import pandas as pd
 import streamlit as st
 
 from eapgp.study.reproduce_result import Reproduction
 from eapgp.ui.base.draw import plain
 from eapgp.ui.paper.page import Shown, question_of
+from eapgp.ui.parts import snippets
 
 
 def made(shown: Shown, result: Reproduction) -> None:
@@ -20,10 +19,8 @@ def made(shown: Shown, result: Reproduction) -> None:
         table = pd.DataFrame(facts(shown, result), columns=["", "value"]).set_index("")
         st.table(table.map(plain), border="horizontal", hide_header=True)
     with right:
-        st.markdown("**Run it again in Python**")
-        st.code(python_snippet(result), language="python")
-        st.markdown("**… or on the command line**")
-        st.code(shell_snippet(result), language="bash", wrap_lines=True)
+        lines = snippets.reproduce_lines(result.model, question_of(result))
+        snippets.draw(*lines, title="Run it again in Python")
         st.caption("Runs that are in the library already are not computed again.")
 
 
@@ -46,24 +43,3 @@ def facts(shown: Shown, result: Reproduction) -> list[tuple[str, str]]:
         ("Versions", versions),
         ("Platform", str(libraries.get("platform", "–"))),
     ]
-
-
-def python_snippet(result: Reproduction) -> str:
-    """Python that runs the protocol again."""
-    arguments = "".join(f", {name}={value!r}" for name, value in question_of(result).items())
-    return (
-        "import eapgp\n\n"
-        f"result = eapgp.reproduce({result.model!r}{arguments})\n"
-        "print(result.verdicts())\n"
-        'result.table().to_csv("paper.csv", index=False)\n'
-        "for title, figure in result.figures():\n"
-        "    figure.show()\n"
-    )
-
-
-def shell_snippet(result: Reproduction) -> str:
-    """The command that runs the protocol again."""
-    words = ["eapgp", "reproduce", "--model", result.model]
-    for name, value in question_of(result).items():
-        words += [f"--{name}" if value else f"--no-{name}"] if name == "exact" else [f"--{name}", str(value)]
-    return " ".join(shlex.quote(word) for word in words) + " --out report --json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import shlex
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +20,7 @@ from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import consent
-from eapgp.ui.parts import provenance
+from eapgp.ui.parts import snippets
 from eapgp.ui.prompts.jobs import Likely, Position, Seen, Word, word_work
 from eapgp.ui.prompts.own import put_into_table
 from eapgp.ui.prompts.page import Shown, loaded_with
@@ -276,10 +275,7 @@ def made(shown: Shown, seen: Seen) -> None:
                 "These pairs are kept nowhere yet: the lines below read the file that the download gives; press "
                 "**Keep** to have them on this machine under a name."
             )
-        st.markdown("**Get these numbers again in Python**")
-        st.code(python_snippet(shown), language="python")
-        st.markdown("**… or on the command line**")
-        st.code(shell_snippet(shown), language="bash", wrap_lines=True)
+        snippets.draw(python_snippet(shown), shell_snippet(shown), title="Get these numbers again in Python")
 
 
 def python_snippet(shown: Shown) -> str:
@@ -291,7 +287,7 @@ def python_snippet(shown: Shown) -> str:
             f"prompts = read_prompts({file_of(shown)!r})",
         ]
     else:
-        options = "".join(f", {name}={value!r}" for name, value in spec.task_options.items())
+        options = snippets.arguments(spec.task_options)
         lines = [
             "from eapgp.prompts import fit",
             "from eapgp.tasks import make_prompts\n",
@@ -300,7 +296,7 @@ def python_snippet(shown: Shown) -> str:
         ]
     head = ["from eapgp.circuits import Circuit", "from eapgp.evaluation import CircuitRunner"]
     head += ["from eapgp.models import load_model"]
-    how = "".join(f", {name}={value!r}" for name, value in loaded_with(spec).items())
+    how = snippets.arguments(loaded_with(spec))
     body = [
         f"model = load_model({spec.model!r}{how})",
         "usable = prompts.pick(fit(prompts, model).usable)",
@@ -317,16 +313,14 @@ def shell_snippet(shown: Shown) -> str:
     spec = shown.spec
     if shown.own or spec.prompts_file:
         file = file_of(shown)
-        first = ["eapgp", "prompts", "check", file, "--model", spec.model]
+        first = snippets.shell_line("eapgp", "prompts", "check", file, model=spec.model)
     else:
         file = f"{spec.task}.csv"
-        first = ["eapgp", "prompts", "generate", str(spec.task), "--pairs", str(spec.n_pairs or 64)]
-        first += ["--seed", str(spec.seed), "--split", spec.split]
-        first += [word for name, value in spec.task_options.items() for word in ("--option", f"{name}={value}")]
-        first += ["--out", file]
+        options = [f"{name}={value}" for name, value in spec.task_options.items()]
+        how: dict[str, Any] = {"pairs": spec.n_pairs or 64, "seed": spec.seed, "split": spec.split, "option": options}
+        first = snippets.shell_line("eapgp", "prompts", "generate", str(spec.task), **how, out=file)
     on_file: dict[str, Any] = {"task": None, "task_options": {}, "prompts_file": file, "n_pairs": None, "split": "all"}
-    second = provenance.shell_snippet(replace(spec, **on_file, metric=shown.metric))
-    return f"{' '.join(shlex.quote(word) for word in first)}\n{second}"
+    return f"{first}\n{snippets.run_shell(replace(spec, **on_file, metric=shown.metric))}"
 
 
 def file_of(shown: Shown) -> str:
