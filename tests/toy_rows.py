@@ -148,7 +148,7 @@ def report() -> dict[str, Any]:
     from eapgp.ui.compare.choice import _slug
     from eapgp.ui.parts.snippets import run_python, run_shell
 
-    flags = ("--repeats", "3", "--polarity", "turned", "--strength", "0.5", "--only", "a0.h1->m1", "--only", "m0->logits")
+    flags = ("--repeats", "3", "--polarity", "turned", "--strength", "0.5", "--only", "a0.h1->m1,m0->logits")
     asked = ("attribute", "--method", "toy", "--task", "toy-task", "--size", "large", "--shift", "4", *flags)
     made = json.loads(command_line(*asked, "--pairs", "2", "--json"))
     spec = RunSpec.from_dict(json.loads((Path(made["run"]) / "run.json").read_text())["spec"])
