@@ -35,7 +35,6 @@ KEPT: dict[str, str] = {
     "eapgp.evaluation.curves.compare_curves": "the paired difference of two curves, for notebooks",
     "eapgp.formats.registry.read_circuit": "reads what write_circuit writes",
     "eapgp.formats.tables.edge_table": "scores as a pandas table, for notebooks",
-    "eapgp.attribution.method.Method.option": "the command line's flags are about to be made from it",
     "eapgp.prompts.align.align": "aligned tokens of one pair, for notebooks",
     "eapgp.evaluation.agreement.Comparison.kendall_n": "written by to_dict, which takes every field",
     "eapgp.evaluation.agreement.Comparison.sign_overlap": "written by to_dict, which takes every field",

@@ -79,10 +79,6 @@ class Method:
         """
         return settle(self.options, given, f"method {self.name!r}")
 
-    def option(self, name: str) -> Option | None:
-        """The option of that name, if the method has one."""
-        return next((option for option in self.options if option.name == name), None)
-
     @property
     def own_options(self) -> tuple[Option, ...]:
         """The options that are set for it and change its scores; names, links and controls are made of these."""
