@@ -59,8 +59,8 @@ def register(app: typer.Typer) -> None:
             )
         if report is not None:
             write_report(figures, report)
-        shown = {name: value for name, value in figures.items() if name != "sections"}
-        return Reply(figures, table(("figure", "value"), _flat(shown), right=("value",)))
+        totals = {name: value for name, value in figures.items() if name != "sections"}
+        return Reply(figures, table(("figure", "value"), _flat(totals), right=("value",)))
 
 
 def _flat(values: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -49,8 +49,8 @@ def _tasks(app: typer.Typer) -> None:
     ) -> Reply:
         """List the tasks, their metrics and an example of each."""
 
-        chosen = [get_task(name)] if name else list(TASKS.values())
-        entries = [_task(task) for task in chosen]
+        listed = [get_task(name)] if name else list(TASKS.values())
+        entries = [_task(task) for task in listed]
         if name:
             return Reply({"tasks": entries}, _in_full(entries[0]))
         rows = [(entry["name"], entry["metric"], entry["example"]["clean"], _options(entry)) for entry in entries]
@@ -100,8 +100,8 @@ def _methods(app: typer.Typer) -> None:
     ) -> Reply:
         """List the attribution methods with their cost, paper and options."""
 
-        chosen = [get_method(name)] if name else list(METHODS.values())
-        entries = [method.to_dict() for method in chosen]
+        listed = [get_method(name)] if name else list(METHODS.values())
+        entries = [method.to_dict() for method in listed]
         if name:
             return Reply({"methods": entries}, _method_in_full(entries[0]))
         rows = [(entry["name"], entry["title"], entry["cost"], entry["paper"]) for entry in entries]

@@ -99,9 +99,9 @@ def check_port(address: str, port: int) -> None:
 
 def _check_address(address: str) -> None:
     try:
-        found = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)
-        with socket.socket(found[0][0], socket.SOCK_STREAM) as probe:
-            probe.bind((found[0][4][0], 0))
+        places = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)
+        with socket.socket(places[0][0], socket.SOCK_STREAM) as probe:
+            probe.bind((places[0][4][0], 0))
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(

@@ -19,11 +19,11 @@ def evaluation_text(payload: Entry) -> Any:
     cut = payload["intervention"]
     ends = f"corrupted {corrupted}" if cut == "patching" else f"every edge at its {cut} value {corrupted}"
     head = f"{payload['metric']} clean {clean}, {ends}, {payload['n_pairs']} pairs"
-    kept = "" if payload.get("kept", True) else "the answer is not kept: the run's folder stays as it is."
+    note = "" if payload.get("kept", True) else "the answer is not kept: the run's folder stays as it is."
     minimal = [part for entry in payload.get("minimality", ()) for part in _minimal(entry)]
     steady = [part for entry in payload.get("stability", ()) for part in _steady(entry)]
     remarks = "\n".join(payload.get("messages", ()))
-    return stacked(head, _curve(payload), _areas(payload), payload["remark"], *minimal, *steady, remarks, kept)
+    return stacked(head, _curve(payload), _areas(payload), payload["remark"], *minimal, *steady, remarks, note)
 
 
 def _curve(payload: Entry) -> Any:
@@ -48,13 +48,13 @@ def _curve(payload: Entry) -> Any:
 
 def _beside(payload: Entry) -> dict[str, list[str]]:
     """Columns of faithfulness beside the circuits' own: of random circuits, and of the complements."""
-    found = {}
+    columns = {}
     if baseline := payload.get("baseline"):
         spread = zip(baseline["mean"], baseline["low"], baseline["high"], strict=True)
-        found["random circuits"] = [f"{number(mean)} ({_interval(low, high)})" for mean, low, high in spread]
+        columns["random circuits"] = [f"{number(mean)} ({_interval(low, high)})" for mean, low, high in spread]
     if complements := payload.get("completeness"):
-        found["complement"] = [number(entry["complement_faithfulness"]) for entry in complements]
-    return found
+        columns["complement"] = [number(entry["complement_faithfulness"]) for entry in complements]
+    return columns
 
 
 def _areas(payload: Entry) -> str:

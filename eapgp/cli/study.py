@@ -166,8 +166,8 @@ def chosen(execution: Execution, executor: str | None, workers: int | None) -> E
     """The file's execution with what the command line says instead. Errors: UnknownNameError."""
     if executor is not None and executor not in EXECUTORS:
         raise UnknownNameError.of("executor", executor, EXECUTORS)
-    given: dict[str, Any] = {"executor": executor, "workers": workers}
-    return replace(execution, **{key: value for key, value in given.items() if value is not None})
+    overrides: dict[str, Any] = {"executor": executor, "workers": workers}
+    return replace(execution, **{key: value for key, value in overrides.items() if value is not None})
 
 
 def dry_reply(study: Study, how: Execution, library: RunLibrary, folder: Path | None) -> Reply:

@@ -79,6 +79,6 @@ def _memory(shape: Shape, dtype: str, pairs: int, batch_size: int | None) -> flo
     width, graph = max(shape.graph.d_model, 1), shape.graph
     difference = graph.n_sources * TOKENS * width * DIFFERENCE_BYTES
     batch = min(batch_size or default_batch_size(graph.n_sources, TOKENS, width), pairs)
-    kept = KEPT_PER_LAYER * graph.n_layers * TOKENS * width * DTYPE_BYTES.get(dtype, 4)
+    activations = KEPT_PER_LAYER * graph.n_layers * TOKENS * width * DTYPE_BYTES.get(dtype, 4)
     scores = graph.n_sources * graph.n_destinations * 4
-    return shape.parameters * DTYPE_BYTES.get(dtype, 4) + batch * (difference + kept + scores) + 2 * scores
+    return shape.parameters * DTYPE_BYTES.get(dtype, 4) + batch * (difference + activations + scores) + 2 * scores

@@ -48,11 +48,11 @@ class Evaluation:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
         """Inverse of `to_dict`."""
-        given = dict(values)
-        question = dict(given.pop("question"))
+        fields = dict(values)
+        question = dict(fields.pop("question"))
         for name in ("sizes", "nodes", "thresholds"):
             question[name] = tuple(question.get(name, ()))
-        return cls(question=Question(**question), **given)
+        return cls(question=Question(**question), **fields)
 
 
 @dataclass(frozen=True)
@@ -155,15 +155,15 @@ def make_study(mapping: Mapping[str, Any], *, where: str = "study", folder: Path
 def _evaluations(mapping: Mapping[str, Any], where: str) -> Iterator[Evaluation]:
     seen: set[str] = set()
     for index, entry in enumerate(mapping.get("evaluations", ())):
-        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
-        own = {key: given.pop(key) for key in _ELSEWHERE if key in given}
+        question: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+        own = {key: question.pop(key) for key in _ELSEWHERE if key in question}
         own.setdefault("name", "faithfulness" if index == 0 else f"evaluation-{index + 1}")
         at = place(("evaluations", index))
         if own["name"] in seen:
             raise FormatError(f"{where}: {at}.name: {own['name']!r} is there twice; give each evaluation its own name.")
         seen.add(own["name"])
         try:
-            yield Evaluation(question=Question(**given), **own)
+            yield Evaluation(question=Question(**question), **own)
         except InputError as error:
             raise FormatError(f"{where}: {at}: {error}") from None
 
@@ -196,10 +196,10 @@ def _specs(
         enumerate(models), enumerate(tasks), enumerate(methods)
     ):
         for options, seed in itertools.product(variants[method_index], seeds):
-            given = _fields(mapping, model, task, method, folder) | {"options": options, "seed": seed, **shared}
-            at = place(("methods", method_index)) if "prompts_file" in given else place(("tasks", task_index))
+            fields = _fields(mapping, model, task, method, folder) | {"options": options, "seed": seed, **shared}
+            at = place(("methods", method_index)) if "prompts_file" in fields else place(("tasks", task_index))
             try:
-                spec = RunSpec(**given)
+                spec = RunSpec(**fields)
                 _check(spec)
             except InputError as error:
                 raise FormatError(f"{where}: {at}, {method['name']}: {error}") from None
@@ -218,18 +218,18 @@ def _variants(method: Mapping[str, Any], where: str, index: int) -> list[dict[st
     at = place(("methods", index))
     if both:
         raise FormatError(f"{where}: {at}: option {both[0]!r} is fixed and varied; leave it out of one.")
-    found: dict[str, dict[str, Any]] = {}
+    variants: dict[str, dict[str, Any]] = {}
     for values in itertools.product(*varied.values()):
-        given = {**fixed, **dict(zip(varied, values, strict=True))}
+        asked = {**fixed, **dict(zip(varied, values, strict=True))}
         try:
             row = get_method(method["name"])
-            settings = row.settings(given)
+            settings = row.settings(asked)
         except InputError as error:
             raise FormatError(f"{where}: {at}: {error}") from None
-        follow = {option.name for option in row.options if option.follows} - set(given)
-        kept = {key: value for key, value in settings.items() if key not in follow}
-        found.setdefault(content_key(kept), kept)
-    return list(found.values())
+        follow = {option.name for option in row.options if option.follows} - set(asked)
+        named = {key: value for key, value in settings.items() if key not in follow}
+        variants.setdefault(content_key(named), named)
+    return list(variants.values())
 
 
 def _fields(
@@ -239,15 +239,15 @@ def _fields(
     method: Mapping[str, Any],
     folder: Path,
 ) -> dict[str, Any]:
-    given: dict[str, Any] = {"model": model["name"], "task": task["name"], "method": method["name"]}
-    given |= {key: model[key] for key in ("dtype", "random_weights") if key in model}
-    given |= {key: method[key] for key in ("intervention", "keep_pairs") if key in method}
+    fields: dict[str, Any] = {"model": model["name"], "task": task["name"], "method": method["name"]}
+    fields |= {key: model[key] for key in ("dtype", "random_weights") if key in model}
+    fields |= {key: method[key] for key in ("intervention", "keep_pairs") if key in method}
     pairs = task.get("pairs", mapping.get("pairs"))
-    given |= {"n_pairs": pairs, "split": task.get("split", mapping.get("split", "all"))}
-    given |= {"metric": task.get("metric"), "task_options": task.get("options", {})}
+    fields |= {"n_pairs": pairs, "split": task.get("split", mapping.get("split", "all"))}
+    fields |= {"metric": task.get("metric"), "task_options": task.get("options", {})}
     if "prompts" in task:
-        given["prompts_file"] = str((folder / Path(task["prompts"]).expanduser()).resolve())
-    return given
+        fields["prompts_file"] = str((folder / Path(task["prompts"]).expanduser()).resolve())
+    return fields
 
 
 def _check(spec: RunSpec) -> None:

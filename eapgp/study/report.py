@@ -57,15 +57,15 @@ def sweep_figures(
     """
     from eapgp.figures.curves import faithfulness_curves
 
-    known = table[table["faithfulness"].notna()]
-    found = []
-    for (model, task, evaluation), part in known.groupby(["model", "task", "evaluation"], sort=False):
+    defined = table[table["faithfulness"].notna()]
+    figures = []
+    for (model, task, evaluation), part in defined.groupby(["model", "task", "evaluation"], sort=False):
         named = part.groupby(part.apply(line_name, axis=1, part=part), sort=False)
         lines = [mean_line(name, rows, bands) for name, rows in named]
         title = f"{task} on {model}" + ("" if evaluation == "faithfulness" else f", {evaluation}")
         n_edges = int(part["n_edges"].iloc[0])
-        found.append((title, faithfulness_curves(lines, n_edges=n_edges, title=title, dark=dark)))
-    return found
+        figures.append((title, faithfulness_curves(lines, n_edges=n_edges, title=title, dark=dark)))
+    return figures
 
 
 def line_name(row: pd.Series, part: pd.DataFrame) -> str:
@@ -87,16 +87,16 @@ def mean_line(name: str, rows: pd.DataFrame, bands: pd.DataFrame | None = None) 
     low, high = _range(rows)
     if bands is not None:
         keys = ["model", "dtype", "task", "evaluation", "label", "options"]
-        found = rows[keys].drop_duplicates().merge(bands, on=keys)
-        found = found.drop_duplicates("edges_selected").set_index(
+        drawn = rows[keys].drop_duplicates().merge(bands, on=keys)
+        drawn = drawn.drop_duplicates("edges_selected").set_index(
             "edges_selected"
         )  # small graphs have sizes of 0 twice
-        if set(values.index) <= set(found.index):
-            low, high = (found[end].reindex(values.index) for end in ("low", "high"))
-    kept = groups["edges_kept"].mean().round()
+        if set(values.index) <= set(drawn.index):
+            low, high = (drawn[end].reindex(values.index) for end in ("low", "high"))
+    left = groups["edges_kept"].mean().round()
     numbers = [column.to_numpy(dtype=np.float64, na_value=np.nan) for column in (values, low, high)]
     sizes = values.index.to_numpy(dtype=np.int64)
-    return CurveLine(name, sizes, numbers[0], numbers[1], numbers[2], kept.to_numpy(dtype=np.int64))
+    return CurveLine(name, sizes, numbers[0], numbers[1], numbers[2], left.to_numpy(dtype=np.int64))
 
 
 def _range(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
@@ -107,12 +107,12 @@ def _range(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 
 def _summary(table: pd.DataFrame) -> list[str]:
-    known = table[table["area"].notna()].drop_duplicates(["cell", "evaluation"])
-    if known.empty:
+    areas = table[table["area"].notna()].drop_duplicates(["cell", "evaluation"])
+    if areas.empty:
         return []
     keys = ["model", "task", "evaluation", "label", "options"]
     rows: list[list[Any]] = []
-    for group, part in known.groupby(keys, sort=False):
+    for group, part in areas.groupby(keys, sort=False):
         numbers = [float(part[name].mean()) for name in ("area", "area_to_one")]
         spread = [float(part["area"].min()), float(part["area"].max())]
         named = [str(value) for value in group]

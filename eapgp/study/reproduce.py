@@ -123,8 +123,8 @@ def run_protocol(
         progress("loading the model", 0.0)
     reason = unavailable(asked.model, worker)
     if reason:
-        known = _known(study_folder(study, library, folder) / JSON_FILE, asked)
-        return known or not_run(asked, reason)
+        earlier = _known(study_folder(study, library, folder) / JSON_FILE, asked)
+        return earlier or not_run(asked, reason)
     how = execution or Execution("in-process")
     result = sweep(study, library, folder=folder, execution=how, progress=progress, worker=worker)
     return compare(asked, result)
@@ -142,9 +142,9 @@ def unavailable(model: str, worker: Worker) -> str:
 def _known(path: Path, asked: Asked) -> Reproduction | None:
     """What was run earlier, when the weights were at hand."""
     with contextlib.suppress(FormatError):
-        known = read_reproduction(path)
-        if known.asked == asked and known.ran:
-            return known
+        earlier = read_reproduction(path)
+        if earlier.asked == asked and earlier.ran:
+            return earlier
     return None
 
 

@@ -92,12 +92,12 @@ def manual_figure(
     fitting = [one for one in overlaps if one["task"] == task and one["circuit"] == circuit]
     lines = []
     for method in METHODS:
-        found = sorted((one for one in fitting if one["method"] == method), key=lambda one: one["edges"])
-        if found:
+        overlapping = sorted((one for one in fitting if one["method"] == method), key=lambda one: one["edges"])
+        if overlapping:
             recall, precision = (
-                np.array([_share(one[f"edges_{name}"]) for one in found]) for name in ("recall", "precision")
+                np.array([_share(one[f"edges_{name}"]) for one in overlapping]) for name in ("recall", "precision")
             )
-            sizes = np.array([one["edges"] for one in found], dtype=np.int64)
+            sizes = np.array([one["edges"] for one in overlapping], dtype=np.int64)
             lines.append(PrecisionRecallLine(LABELS[method], recall, precision, sizes))
     if not lines:
         return None

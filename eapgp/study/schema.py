@@ -171,10 +171,10 @@ def place(path: Iterable[str | int]) -> str:
 
 def _said(problem: Any) -> str:
     if problem.validator == "additionalProperties" and isinstance(problem.instance, dict):
-        known = problem.schema.get("properties", {})
-        extra = next((key for key in problem.instance if key not in known), None)
+        properties = problem.schema.get("properties", {})
+        extra = next((key for key in problem.instance if key not in properties), None)
         if extra is not None:
-            return f"unknown key {str(extra)!r}; expected some of {', '.join(known)}."
+            return f"unknown key {str(extra)!r}; expected some of {', '.join(properties)}."
     if problem.validator == "required":
         missing = next(key for key in problem.validator_value if key not in problem.instance)
         return f"expected the key {missing!r}, found none; add it."

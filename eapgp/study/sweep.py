@@ -108,14 +108,14 @@ def split(cells: Sequence[Cell], parts: int) -> list[list[Cell]]:
     parts = max(1, min(parts, len(cells)))
     weights = [estimate(cell).weight for cell in cells]
     total, done = sum(weights), 0.0
-    found: list[list[Cell]] = [[] for _ in range(parts)]
+    shares: list[list[Cell]] = [[] for _ in range(parts)]
     for index, (cell, weight) in enumerate(zip(cells, weights, strict=True)):
         part = min(int(parts * (done + weight / 2) / total), parts - 1)
         # no part stays empty, whatever the weights
         part = max(part, parts - (len(cells) - index), 0)
-        found[part].append(cell)
+        shares[part].append(cell)
         done += weight
-    return [part for part in found if part]
+    return [part for part in shares if part]
 
 
 def _here(
@@ -183,14 +183,14 @@ def _elsewhere(
 def _standard_error_in(file: Path) -> Iterator[None]:
     """Send what processes started meanwhile say to a file: Ctrl-C reaches submitit's too, which print tracebacks."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    standard_error = os.dup(2)
     try:
         with file.open("ab") as log:
             os.dup2(log.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
 
 
 def _wait(
@@ -236,14 +236,14 @@ def threads(how: Execution) -> int:
 
 def executor_parameters(how: Execution, name: str) -> dict[str, Any]:
     """What submitit is told; for SLURM these are the job's parameters."""
-    given: dict[str, Any] = {"name": f"eapgp-{name}", "timeout_min": how.timeout_min}
+    parameters: dict[str, Any] = {"name": f"eapgp-{name}", "timeout_min": how.timeout_min}
     if how.executor != "slurm":
-        return given
-    given |= {"cpus_per_task": threads(how), "slurm_array_parallelism": how.workers}
-    known = ("timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node")
+        return parameters
+    parameters |= {"cpus_per_task": threads(how), "slurm_array_parallelism": how.workers}
+    direct = ("timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node")
     for key, value in how.slurm.items():
-        given[key if key in known else f"slurm_{key}"] = value
-    return given
+        parameters[key if key in direct else f"slurm_{key}"] = value
+    return parameters
 
 
 def make_executor(folder: Path, how: Execution, name: str) -> Any:

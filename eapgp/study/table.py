@@ -127,8 +127,8 @@ def _evaluation(name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"evaluation": name, "eval_pairs": answer["n_pairs"], "remark": answer["remark"]}
     named = with_area_names(answer)
     for area in (*MIB_NAMES, *MIB_NAMES.values()):
-        found = named[area] or {}
-        row |= {area: found.get("value"), f"{area}_low": found.get("low"), f"{area}_high": found.get("high")}
+        band = named[area] or {}
+        row |= {area: band.get("value"), f"{area}_low": band.get("low"), f"{area}_high": band.get("high")}
     return row
 
 
@@ -153,9 +153,9 @@ def make_table(study: str, records: Iterable[Mapping[str, Any]]) -> pd.DataFrame
     import pandas as pd
 
     rows = [row for record in records for row in rows_of(study, record)]
-    known = [*TEXTS, *COUNTS, *NUMBERS]
-    extra = sorted({key for row in rows for key in row} - set(known))
-    frame = pd.DataFrame(rows, columns=[*known, *extra])
+    columns = [*TEXTS, *COUNTS, *NUMBERS]
+    extra = sorted({key for row in rows for key in row} - set(columns))
+    frame = pd.DataFrame(rows, columns=[*columns, *extra])
     kinds = dict.fromkeys(TEXTS, "string") | dict.fromkeys(COUNTS, "Int64")
     return frame.astype(kinds | dict.fromkeys([*NUMBERS, *extra], "Float64"))
 

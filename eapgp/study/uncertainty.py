@@ -97,11 +97,11 @@ def over_seeds(draws: Floats, prompts: Iterable[str]) -> Floats:
     count, resamples = draws.shape[:2]
     names = list(prompts)
     rng = np.random.default_rng(0)
-    chosen = rng.integers(count, size=(count, resamples))
+    seeds = rng.integers(count, size=(count, resamples))
     which = rng.integers(resamples, size=(count, resamples))
     if len(set(names)) < len(names):
         which = np.broadcast_to(np.arange(resamples), which.shape)
-    return np.asarray(draws[chosen, which].mean(axis=0))
+    return np.asarray(draws[seeds, which].mean(axis=0))
 
 
 def curve_bands(groups: Mapping[Group, Methods]) -> pd.DataFrame:
@@ -138,7 +138,7 @@ def method_differences(groups: Mapping[Group, Methods]) -> pd.DataFrame:
         for a, b in _couples(list(methods)):
             head = dict(zip(GROUP, group, strict=True))
             head |= {"a": a[0], "a_options": a[1], "b": b[0], "b_options": b[1]}
-            rows += [{**head, **found} for found in _compare(methods[a], methods[b])]
+            rows += [{**head, **entry} for entry in _compare(methods[a], methods[b])]
     columns = [*GROUP, "a", "a_options", "b", "b_options", "seeds", "quantity", "edges_selected"]
     numbers = ["difference", "low", "high", "flips"]
     frame = pd.DataFrame(rows, columns=[*columns, *numbers, "verdict"])
@@ -158,7 +158,7 @@ def _compare(a: Mapping[int, Drawn], b: Mapping[int, Drawn]) -> list[dict[str, A
     if not couples:
         return []
     first, prompts = couples[0][0], [x.prompts for x, _ in couples]
-    found = [
+    entries = [
         {"quantity": "faithfulness", "edges_selected": int(n), **numbers}
         for n, numbers in zip(
             first.selected,
@@ -178,8 +178,8 @@ def _compare(a: Mapping[int, Drawn], b: Mapping[int, Drawn]) -> list[dict[str, A
         )
         names = MIB_NAMES.values() if is_mib(first.fractions) else MIB_NAMES
         areas = zip(names, _numbers(values, draws, prompts), strict=True)
-        found = [{"quantity": name, **numbers} for name, numbers in areas] + found
-    return [{"seeds": len(couples), **entry} for entry in found]
+        entries = [{"quantity": name, **numbers} for name, numbers in areas] + entries
+    return [{"seeds": len(couples), **entry} for entry in entries]
 
 
 def _alike(x: Drawn, y: Drawn, *, prompts: bool = True) -> bool:
@@ -218,9 +218,9 @@ def _defined(draws: Floats) -> Floats:
 
 def _interval(draws: Floats) -> tuple[Floats, Floats]:
     """Percentile interval over `[resample, …]`."""
-    kept = _defined(draws)
-    if not len(kept):
+    defined = _defined(draws)
+    if not len(defined):
         nothing = np.full(draws.shape[1:], np.nan)
         return nothing, nothing
-    low, high = np.quantile(kept, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high

@@ -102,32 +102,32 @@ class Worker:
         started = time.perf_counter()
         record: Record = {"cell": cell.key, "title": cell.title, "asked": cell.to_dict()}
         try:
-            found = self._run(cell.spec, progress)
-            record |= {"status": DONE, "run": found.id, "cached": found.cached, **_about(found)}
-            record["evaluations"] = {e.name: self._evaluate(found, cell, e, progress) for e in cell.evaluations}
+            run = self._run(cell.spec, progress)
+            record |= {"status": DONE, "run": run.id, "cached": run.cached, **_about(run)}
+            record["evaluations"] = {e.name: self._evaluate(run, cell, e, progress) for e in cell.evaluations}
         except Cancelled:
             raise
         except Exception as error:  # whatever one cell does, the others go on
             ours = isinstance(error, EapgpError)
             message = " ".join(str(error).split())[:600] or type(error).__name__
-            told = dict(error.details) if isinstance(error, EapgpError) else {}
+            details = dict(error.details) if isinstance(error, EapgpError) else {}
             kind = type(error).__name__
-            record |= {"status": FAILED, "error": {"type": kind, "message": message, "expected": ours, **told}}
+            record |= {"status": FAILED, "error": {"type": kind, "message": message, "expected": ours, **details}}
         record["seconds"] = time.perf_counter() - started
         return record
 
     def _run(self, spec: RunSpec, progress: Progress | None) -> Run:
         prompts = self.prompts(spec)
         resolved = Resolved(spec, prompts, resolve_options(spec), resolve_metric(spec, prompts))
-        if not self._models and (known := find_run(resolved, self.library)) is not None:
-            return known
+        if not self._models and (stored := find_run(resolved, self.library)) is not None:
+            return stored
         first = not self._models
         model = load_for(spec, self.load)
         if first:
             remember(self.library.home, spec, model)
         request = resolved.request(model)
-        if (known := self.library.find(request)) is not None:
-            return known
+        if (stored := self.library.find(request)) is not None:
+            return stored
         attribution = run_attribution(resolved, model, progress=progress)
         return self.library.save(attribution, request, prompts, device=str(model.device), spec=spec)
 
@@ -150,8 +150,8 @@ class Worker:
         return {**answer, "seconds": time.perf_counter() - started}
 
     def _others(self, spec: RunSpec, entry: Evaluation) -> PromptSet | None:
-        given = {"n_pairs": entry.pairs, "seed": entry.seed, "split": entry.split}
-        changed = {name: value for name, value in given.items() if value is not None}
+        asked = {"n_pairs": entry.pairs, "seed": entry.seed, "split": entry.split}
+        changed = {name: value for name, value in asked.items() if value is not None}
         return self.prompts(RunSpec.from_dict({**spec.to_dict(), **changed})) if changed else None
 
 
@@ -214,9 +214,9 @@ def work(
 def _claimed(cell: Cell, folder: Path, worker: Worker, progress: Progress | None) -> Record | None:
     """The cell's record, computed if need be; None where another process is computing it."""
     place = cell_folder(folder, cell.key)
-    known = read_record(folder, cell)
-    if known is not None and is_done(known, worker.library):
-        return known
+    stored = read_record(folder, cell)
+    if stored is not None and is_done(stored, worker.library):
+        return stored
     place.mkdir(parents=True, exist_ok=True)
     try:
         lock = locked(place, timeout=0.0)
@@ -224,9 +224,9 @@ def _claimed(cell: Cell, folder: Path, worker: Worker, progress: Progress | None
     except RunError:
         return None
     try:
-        known = read_record(folder, cell)
-        if known is not None and is_done(known, worker.library):
-            return known
+        stored = read_record(folder, cell)
+        if stored is not None and is_done(stored, worker.library):
+            return stored
         record = worker.compute(cell, progress)
         write_json(place / RECORD_FILE, record)
         return read_json(place / RECORD_FILE)
@@ -236,11 +236,11 @@ def _claimed(cell: Cell, folder: Path, worker: Worker, progress: Progress | None
 
 def run_chunk(task_file: str) -> int:
     """Entry point of a worker process: the cells of a JSON file, in order; how many failed."""
-    given: Mapping[str, Any] = read_json(Path(task_file))
-    if given.get("threads"):
+    chunk: Mapping[str, Any] = read_json(Path(task_file))
+    if chunk.get("threads"):
         import torch
 
-        torch.set_num_threads(int(given["threads"]))
-    cells = [Cell.from_dict(values) for values in given["cells"]]
-    library = RunLibrary(given["home"])
-    return sum(record["status"] == FAILED for record in work(cells, Path(given["folder"]), library))
+        torch.set_num_threads(int(chunk["threads"]))
+    cells = [Cell.from_dict(values) for values in chunk["cells"]]
+    library = RunLibrary(chunk["home"])
+    return sum(record["status"] == FAILED for record in work(cells, Path(chunk["folder"]), library))
