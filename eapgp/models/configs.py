@@ -75,6 +75,20 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
             "tie_word_embeddings": True,
         },
     ),
+    "smollm2-135m": (
+        "LlamaConfig",
+        {
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "hidden_size": 576,
+            "intermediate_size": 1536,
+            "vocab_size": 49152,
+            "max_position_embeddings": 8192,
+            "rope_theta": 100000.0,
+            "tie_word_embeddings": True,
+        },
+    ),
     "gemma-2-2b": ("Gemma2Config", {}),
     "llama-3-8b": (
         "LlamaConfig",

@@ -96,8 +96,8 @@ def _check_architecture(place: Path, architecture: str) -> None:
     if architecture not in GGUF_SUPPORTED_ARCHITECTURES:
         raise ModelError(
             f"{place.name}: expected an architecture that Transformers reads from GGUF "
-            f"({', '.join(sorted(GGUF_SUPPORTED_ARCHITECTURES))}), got {architecture!r}. Convert it to safetensors with "
-            "the tool that made it, and give that folder."
+            f"({', '.join(sorted(GGUF_SUPPORTED_ARCHITECTURES))}), got {architecture!r}. Convert it to safetensors "
+            "with the tool that made it, and give that folder."
         )
 
 

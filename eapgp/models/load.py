@@ -22,11 +22,14 @@ from urllib.parse import urlparse
 
 from eapgp.errors import EapgpError, ModelError, OptionError, UnknownNameError, WrongTypeError
 from eapgp.graph import Graph
+from eapgp.models import packaged
 from eapgp.models.adapter import layer_of, norm_of
-from eapgp.models.catalogue import CATALOGUE, demo_folder, find_model
+from eapgp.models.catalogue import BUNDLED, CATALOGUE, PACKAGED, demo_folder, find_model
 from eapgp.models.checkpoint import check_weights
 from eapgp.models.configs import configuration
+from eapgp.models.gguf import SUFFIX, converted, is_gguf
 from eapgp.models.model import Model
+from eapgp.models.store import origin
 
 # Random weights come from torch's one generator: two threads that draw from it at once would get other models.
 _LOADING = threading.Lock()
@@ -68,11 +71,11 @@ def load_model(
 ) -> Model:
     """Load, freeze and check a model.
 
-    name: a catalogue name (`demo`, `gpt2`, …), a Hugging Face id or a local folder with
-    config.json and model.safetensors. `random_weights` builds the architecture at its true size
-    with seeded random weights and needs no network; its tokenizer is `tokenizer`, else the
-    model's own if it can be read, else the bundled model's, whose words every task is made of
-    (plain bytes for a local folder without one).
+    name: a catalogue name (`demo`, `gpt2`, …), a Hugging Face id, a local folder with config.json and
+    model.safetensors, or a local .gguf file (converted once, see `eapgp.models.gguf`). `random_weights` builds
+    the architecture at its true size with seeded random weights and needs no network; its tokenizer is
+    `tokenizer`, else the model's own if it can be read, else the bundled model's, whose words every task is
+    made of (plain bytes for a local folder without one).
 
     Errors: ModelError (cannot be found, read, or its architecture is not supported),
     OptionError (device, dtype).
@@ -82,7 +85,7 @@ def load_model(
     if dtype not in DTYPES:
         raise OptionError(f"unknown dtype {dtype!r}: expected one of {', '.join(DTYPES)}.")
     place = pick_device(device)
-    source = _source(name)
+    source = _source(name, random_weights)
     with _LOADING, _quiet(), _own_draws():
         hf_model, notes = _weights(name, source, dtype, random_weights, seed, device_map)
         own_tokenizer = _tokenizer(source, tokenizer, random_weights)
@@ -154,11 +157,15 @@ def wrap_bridge(
     return model
 
 
-def _source(name: str) -> str:
+def _source(name: str, random_weights: bool) -> str:
     """Folder or hub id behind a name."""
     entry = find_model(name)
+    if entry is not None and entry.source == PACKAGED:
+        return str(_packaged(name)) if not random_weights else name
     if entry is not None:
-        return str(demo_folder()) if entry.source == "bundled" else entry.source
+        return str(demo_folder()) if entry.source == BUNDLED else entry.source
+    if name.lower().endswith(SUFFIX):
+        return str(_of_gguf(name))
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -168,6 +175,24 @@ def _source(name: str) -> str:
         return name
     names = [entry.name for entry in CATALOGUE]
     raise UnknownNameError.of("model", name, names, hint="A Hugging Face id (owner/name) or a local folder also works.")
+
+
+def _packaged(name: str) -> Path:
+    """Folder of a model that `eapgp models get` fetches. Errors: ModelError where that was not done yet."""
+    if not packaged.is_here(name):
+        size = packaged.PACKAGES[name].n_bytes / 1e6
+        raise ModelError(
+            f"model {name!r} is not on this machine yet: fetch it once with 'eapgp models get {name}' ({size:.0f} MB), "
+            "or use random weights."
+        )
+    return packaged.folder_of(name)
+
+
+def _of_gguf(name: str) -> Path:
+    """Folder of a GGUF file's model, converted at the first time. Errors: ModelError."""
+    if not is_gguf(name):
+        raise ModelError(f"model {name!r}: expected a GGUF file, there is none; check the path.")
+    return converted(name)
 
 
 def _own_draws() -> contextlib.AbstractContextManager[None]:
@@ -208,7 +233,9 @@ def _weights(
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise _load_error(name, source, error) from error
-    return model.eval(), check_weights(name, model, report)
+    told = origin(source).get("weights")
+    notes = (f"The model's weights were {told}; those of the original differ.",) if told else ()
+    return model.eval(), (*notes, *check_weights(name, model, report))
 
 
 def _is_offline() -> bool:

@@ -39,18 +39,13 @@ def runs_at_once(model: str) -> bool:
 
 
 def at_hand(model: str) -> bool:
-    """Whether a model can be loaded without the network: bundled, a folder, or fetched before."""
-    from eapgp.models.catalogue import find_model
+    """Whether a model can be loaded without the network: bundled, a folder or file, or fetched before."""
+    from eapgp.models.catalogue import find_model, in_hub_cache, is_here
 
     entry = find_model(model)
-    if (entry is not None and entry.source == "bundled") or Path(model).expanduser().is_dir():
-        return True
-    source = entry.source if entry is not None else model
-    if source.count("/") != 1:
-        return False
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(source, "config.json"), str)
+    if entry is not None:
+        return is_here(entry)
+    return Path(model).expanduser().exists() or in_hub_cache(model)
 
 
 def agreed(card: RunInfo) -> bool:
