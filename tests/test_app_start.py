@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from eapgp.cli.dashboard import app_command
+from eapgp.models.store import models_home
 from tests.browser.conftest import free_port
 from tests.conftest import ROOT
 
@@ -66,6 +67,9 @@ class Started:
             "DISPLAY": ":7",
             "EAPGP_PORT": str(self.port),
             "EAPGP_WARM_UP": "0",
+            # What was fetched (or could not be) is not fetched again for an empty home.
+            "EAPGP_MODELS": str(models_home()),
+            "PIP_NO_INDEX": "1",
         }
 
     def _read(self, source: int) -> None:

