@@ -72,10 +72,10 @@ ALL = dict(commands(typer.main.get_command(build())))
 
 
 def test_the_commands_that_were_promised_are_there() -> None:
-    single = "attribute evaluate compare ground-truth exact import export models tasks methods bench app"
+    single = "attribute evaluate compare ground-truth exact import export tasks methods bench app"
     of_runs = "list show open rm restore rename note export import gc"
     expected = {(name,) for name in single.split()} | {("runs", name) for name in of_runs.split()}
-    assert expected | {("prompts", "generate"), ("prompts", "check")} <= set(ALL)
+    assert expected | {("prompts", "generate"), ("prompts", "check"), ("models", "get")} <= set(ALL)
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
