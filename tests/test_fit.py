@@ -140,6 +140,20 @@ def test_check_and_attribute_list_all_of_them(home: Path, capsys: pytest.Capture
     assert table.count("corrupted has") == 4
 
 
+def test_a_sweep_keeps_every_problem_of_a_cell(home: Path) -> None:
+    from eapgp.runs.library import RunLibrary
+    from eapgp.study.plan import Cell
+    from eapgp.study.worker import Worker
+
+    path = home / "pairs.csv"
+    rows = [f"w5 w6,w5 w7{' w8' * i},w3,w4" for i in range(9)]
+    path.write_text("clean,corrupted,correct,incorrect\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    worker = Worker(RunLibrary(home / "runs"), model_loader=lambda name, **how: tiny_model("gpt2"))
+    record = worker.compute(Cell(RunSpec(task=None, prompts_file=str(path), method="eap")))
+    assert record["status"] == "failed" and record["error"]["type"] == "PairLengthError"
+    assert [entry["pair"] for entry in record["error"]["problems"]] == list(range(2, 10))
+
+
 # -- equal prompts ----------------------------------------------------------------------------------
 
 

@@ -281,6 +281,27 @@ def test_pairs_of_which_none_fits_are_told_without_an_error(demo: Any) -> None:
     assert seen.fit.usable == () and len(seen.fit.problems) == 1 and len(seen.clean) == 0 and seen.mended is None
 
 
+def _readout_of_remarked_pairs() -> None:
+    import numpy as np
+
+    from eapgp.prompts import Fit, PromptSet
+    from eapgp.ui.prompts.jobs import Seen
+    from eapgp.ui.prompts.page import readout
+
+    fit = Fit(2, (0, 1), (), ("pair 2 of 2: the same prompt",))
+    numbers = np.ones(2)
+    seen = Seen("demo", "", fit, PromptSet("x", (), "logit-diff"), (), numbers, numbers, numbers > 0)
+    readout(seen, "logit-diff", 2)
+
+
+def test_what_is_remarked_of_the_pairs_stands_above_the_numbers() -> None:
+    from streamlit.testing.v1 import AppTest
+
+    app = AppTest.from_function(_readout_of_remarked_pairs, default_timeout=60).run()
+    assert not app.exception and len(app.metric) == 4
+    assert ["pair 2 of 2" in one.value.replace("\\", "") for one in app.warning] == [True]
+
+
 def test_a_word_is_read_with_and_without_its_space(demo: Any) -> None:
     from eapgp.ui.prompts.jobs import read_word
 
