@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from eapgp.attribution.result import EdgeScores
+from eapgp.errors import RunError
 from eapgp.formats import write_scores
 from eapgp.graph import Graph
 from eapgp.runs.run import open_run
@@ -113,3 +114,13 @@ def test_a_new_name_is_noticed_by_open_pages(home: Path) -> None:
     assert runs.listing(home / "runs") == before
     results.shelf().library.rename(run_id, "another")
     assert runs.listing(home / "runs") != before and runs.listing(home / "absent") == frozenset()
+
+
+def test_a_run_that_was_altered_does_not_leave_in_a_zip(home: Path) -> None:
+    (card,) = [card for card in results.shelf().cards() if not card.example]
+    scores = next(path for path in card.run.path.iterdir() if path.suffix == ".safetensors")
+    data = bytearray(scores.read_bytes())
+    data[-2] ^= 1
+    scores.write_bytes(bytes(data))
+    with pytest.raises(RunError):
+        exports.folder_zip([card])
