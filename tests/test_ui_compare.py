@@ -79,7 +79,7 @@ def spec_of(**changes: Any) -> RunSpec:
     return RunSpec(**{**given, **changes})
 
 
-@pytest.mark.parametrize("axis", [axis for axis in compare_choice.AXES if axis != "runs"])
+@pytest.mark.parametrize("axis", [axis for axis in compare.AXES if axis != "runs"])
 @pytest.mark.parametrize("method", ["eap", "eap-ig", "eap-gp", "mask-ig", "exact"])
 def test_everything_proposed_can_be_computed(axis: str, method: str, save: Save) -> None:
     context = save(spec_of())

@@ -25,7 +25,8 @@ class Field:
     """One control that lives in the URL.
 
     parse turns text into a value or raises ValueError saying what was expected; show is its
-    inverse. help is the control's tooltip.
+    inverse. help is the control's tooltip, label what stands above it, and how() gives what its widget is drawn
+    with: the options and their titles, or the bounds of a number.
     """
 
     name: str
@@ -33,10 +34,24 @@ class Field:
     parse: Callable[[str], Any]
     help: str
     show: Callable[[Any], str] = str
+    label: str = ""
+    how: Callable[[], dict[str, Any]] = dict
 
 
-def choice(name: str, default: str | None, options: Callable[[], Iterable[str]] | Sequence[str], help: str) -> Field:
-    """One of some names; the options may be computed when they are needed."""
+def choice(
+    name: str,
+    default: str | None,
+    options: Callable[[], Iterable[str]] | Iterable[str],
+    help: str,
+    *,
+    label: str = "",
+    titles: Callable[[str], str] | None = None,
+) -> Field:
+    """One of some names; the options may be computed when they are needed.
+
+    titles: how lists show a name; a mapping as options holds them.
+    """
+    title = titles or (options.__getitem__ if isinstance(options, Mapping) else str)
 
     def parse(text: str) -> str:
         known = list(options() if callable(options) else options)
@@ -45,7 +60,10 @@ def choice(name: str, default: str | None, options: Callable[[], Iterable[str]] 
             raise ValueError(f"expected one of {listed}{near(text, known)}")
         return text
 
-    return Field(name, default, parse, help)
+    def how() -> dict[str, Any]:
+        return {"options": list(options() if callable(options) else options), "format_func": title}
+
+    return Field(name, default, parse, help, label=label, how=how)
 
 
 def near(text: str, names: Iterable[str]) -> str:
@@ -54,7 +72,7 @@ def near(text: str, names: Iterable[str]) -> str:
     return f" (did you mean {guess[0]!r}?)" if guess else ""
 
 
-def integer(name: str, default: int, low: int, high: int, help: str) -> Field:
+def integer(name: str, default: int, low: int, high: int, help: str, *, label: str = "") -> Field:
     """A whole number between two bounds, both allowed."""
 
     def parse(text: str) -> int:
@@ -66,7 +84,8 @@ def integer(name: str, default: int, low: int, high: int, help: str) -> Field:
             raise ValueError(f"expected a whole number from {low:,} to {high:,}")
         return value
 
-    return Field(name, default, parse, help)
+    bounds = {"min_value": low, "max_value": high, "step": 1}
+    return Field(name, default, parse, help, label=label, how=bounds.copy)
 
 
 def number(name: str, default: float, low: float, high: float, help: str) -> Field:
@@ -84,7 +103,7 @@ def number(name: str, default: float, low: float, high: float, help: str) -> Fie
     return Field(name, default, parse, help, lambda value: f"{value:g}")
 
 
-def flag(name: str, default: bool, help: str) -> Field:
+def flag(name: str, default: bool, help: str, *, label: str = "") -> Field:
     """Yes or no, written 1 or 0."""
 
     def parse(text: str) -> bool:
@@ -92,10 +111,18 @@ def flag(name: str, default: bool, help: str) -> Field:
             raise ValueError("expected 0 or 1")
         return text == "1"
 
-    return Field(name, default, parse, help, lambda value: "1" if value else "0")
+    return Field(name, default, parse, help, lambda value: "1" if value else "0", label)
 
 
-def text(name: str, default: str, help: str, *, pattern: str = r".{0,400}", expected: str = "a short text") -> Field:
+def text(
+    name: str,
+    default: str,
+    help: str,
+    *,
+    pattern: str = r".{0,400}",
+    expected: str = "a short text",
+    label: str = "",
+) -> Field:
     """Free text that matches a pattern as a whole."""
     form = re.compile(pattern, re.DOTALL)
 
@@ -104,10 +131,10 @@ def text(name: str, default: str, help: str, *, pattern: str = r".{0,400}", expe
             raise ValueError(f"expected {expected}")
         return value
 
-    return Field(name, default, parse, help)
+    return Field(name, default, parse, help, label=label)
 
 
-def names(name: str, default: tuple[str, ...], help: str, *, most: int) -> Field:
+def names(name: str, default: tuple[str, ...], help: str, *, most: int, label: str = "") -> Field:
     """Several names joined by commas."""
 
     def parse(value: str) -> tuple[str, ...]:
@@ -116,7 +143,7 @@ def names(name: str, default: tuple[str, ...], help: str, *, most: int) -> Field
             raise ValueError(f"expected 1 to {most} names joined by commas")
         return parts
 
-    return Field(name, default, parse, help, ",".join)
+    return Field(name, default, parse, help, ",".join, label)
 
 
 def read_url(params: Mapping[str, str], fields: Sequence[Field]) -> tuple[dict[str, Any], list[str]]:

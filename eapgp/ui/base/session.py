@@ -124,20 +124,23 @@ class Session:
             self.complain(refusal(field, field.show(was), f"expected {expected}", value))
         self._put(name, value)
 
-    def widget(self, name: str, draw: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Draw an input that is bound to a field, with the field's tooltip; returns its value.
+    def widget(self, name: str, draw: Callable[..., Any], label: str = "", **kwargs: Any) -> Any:
+        """Draw an input that is bound to a field, with its label, tooltip, options and bounds; returns its value.
 
-        An option list that lacks the stored value falls back to its first entry.
+        kwargs go before the field's. An option list that lacks the stored value falls back to its first entry.
         """
         field, key = self._by_name[name], widget_key(name)
-        value = self[name]
+        value, how = self[name], field.how()
+        if "options" in kwargs:  # a list has no bounds
+            how = {name: value for name, value in how.items() if name == "format_func"}
+        kwargs = {**how, **({"required": True} if draw is st.segmented_control else {}), **kwargs}
         options = kwargs.get("options")
         if options is not None and value not in options and not isinstance(value, (tuple, list)):
             value = field.default if field.default in options else next(iter(options), None)
             st.session_state[key] = value
         if self._unsent(key) or key not in st.session_state:
             st.session_state[key] = list(value) if isinstance(value, tuple) else value
-        chosen = draw(*args, key=key, help=kwargs.pop("help", field.help), **kwargs)
+        chosen = draw(label or field.label, key=key, help=kwargs.pop("help", field.help), **kwargs)
         if chosen is not None:
             self._values[name] = tuple(chosen) if isinstance(chosen, list) else chosen
         return self._values.get(name, field.default)

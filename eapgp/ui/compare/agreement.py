@@ -13,7 +13,6 @@ from eapgp.attribution.names import every_edge
 from eapgp.evaluation.agreement import Agreement, agreement
 from eapgp.ui.base.draw import chart, dark, downloads, plain
 from eapgp.ui.base.session import Session
-from eapgp.ui.compare import fields as compare
 from eapgp.ui.compare.choice import answer
 from eapgp.ui.compare.views import Pair
 from eapgp.ui.jobs import server
@@ -59,15 +58,7 @@ def _reference(session: Session, cards: Mapping[str, RunInfo], pair: Pair) -> tu
         stored = answer(asked, first)
     everything = dict(cards)
     with st.container(horizontal=True, vertical_alignment="bottom", key="compare-reference"):
-        session.widget(
-            "reference",
-            st.segmented_control,
-            "Hold against",
-            options=["auto", "exact", "a"],
-            format_func={"auto": "Automatic", "exact": "Exact patching", "a": "A"}.__getitem__,
-            required=True,
-            width="content",
-        )
+        session.widget("reference", st.segmented_control, width="content")
         if stored is None and asked is not None:
             _offer_exact(asked, first)
     wanted = session["reference"]
@@ -172,24 +163,8 @@ def _bars(session: Session, found: Mapping[str, Agreement], base: str) -> None:
     from eapgp.figures.adapt import agreement_bars
 
     with st.container(horizontal=True, gap="medium", key="compare-groups"):
-        session.widget(
-            "agree",
-            st.segmented_control,
-            "Measure",
-            options=list(compare.MEASURES),
-            format_func=compare.MEASURES.__getitem__,
-            required=True,
-            width="content",
-        )
-        session.widget(
-            "group",
-            st.segmented_control,
-            "Bars by",
-            options=["types", "layers"],
-            format_func={"types": "Edge type", "layers": "Layer"}.__getitem__,
-            required=True,
-            width="content",
-        )
+        session.widget("agree", st.segmented_control, width="content")
+        session.widget("group", st.segmented_control, width="content")
     group = session["group"]
     title = f"Agreement with {base} by {'edge type' if group == 'types' else 'layer'}"
     chart(agreement_bars(found, measure=session["agree"], by=group, title=title, dark=dark()), "agreement-groups")

@@ -22,6 +22,7 @@ from eapgp.runs.canonical import content_key
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
+from eapgp.ui.compare.fields import AXES
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.polling import poll_all
 from eapgp.ui.library import measure, results
@@ -31,14 +32,6 @@ from eapgp.ui.sidebar import settings
 from eapgp.ui.sidebar.panel import Panel
 
 SHOWN = "eapgp-compared"  # ids of the runs that were last side by side
-AXES = {
-    "methods": "Methods",
-    "steps": "Step settings",
-    "tasks": "Tasks",
-    "seeds": "Prompt seeds",
-    "models": "Models",
-    "runs": "Any runs",
-}
 
 
 @dataclass(frozen=True)
@@ -196,14 +189,7 @@ def base(session: Session, shown: Panel) -> RunSpec:
 
 def choose(session: Session, spec: RunSpec, context: RunInfo) -> dict[str, RunInfo]:
     """What is compared, by name; what is not computed yet is offered, and its progress drawn."""
-    session.widget(
-        "by",
-        st.segmented_control,
-        "Compare",
-        options=list(AXES),
-        format_func=AXES.__getitem__,
-        required=True,
-    )
+    session.widget("by", st.segmented_control)
     axis = str(session["by"])
     if axis == "runs":
         session["runs"] = session["runs"] or st.session_state.get(SHOWN, ())

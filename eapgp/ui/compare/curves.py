@@ -25,14 +25,7 @@ def curves(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int) -
     from eapgp.figures.adapt import band_line
     from eapgp.figures.curves import faithfulness_curves
 
-    session.widget(
-        "grid",
-        st.segmented_control,
-        "Sizes",
-        options=["quick", "mib"],
-        format_func=faithfulness.GRIDS.__getitem__,
-        required=True,
-    )
+    session.widget("grid", st.segmented_control)
     measured = _measured(cards, session["grid"])
     if not measured:
         return

@@ -19,6 +19,14 @@ TABS = {
     "curves": "Faithfulness",
     "costs": "Costs",
 }
+AXES = {
+    "methods": "Methods",
+    "steps": "Step settings",
+    "tasks": "Tasks",
+    "seeds": "Prompt seeds",
+    "models": "Models",
+    "runs": "Any runs",
+}
 MEASURES = {
     "spearman": "Spearman",
     "pearson": "Pearson",
@@ -30,12 +38,19 @@ FIELDS = (
     choice(
         "by",
         "methods",
-        ("methods", "steps", "tasks", "seeds", "models", "runs"),
+        AXES,
         "What differs from the settings on the left: the method, its steps, the task, the prompts drawn, the model "
         "(of the same number of layers and heads), or any stored runs that you pick.",
+        label="Compare",
     ),
     names("these", (), "Two to four of them. What has no result yet is computed at a click.", most=MOST_RUNS),
-    names("runs", (), "Two to four runs to compare. All must be of the same model size.", most=MOST_RUNS),
+    names(
+        "runs",
+        (),
+        "Two to four runs to compare. All must be of the same model size.",
+        most=MOST_RUNS,
+        label="Runs side by side",
+    ),
     integer("a", 1, 1, MOST_RUNS, "The first of the two that are compared edge by edge, in one picture and below."),
     integer("b", 2, 1, MOST_RUNS, "The second of the two that are compared edge by edge, in one picture and below."),
     integer("k", 50, 1, 10_000_000, "How many of the strongest edges each circuit takes; the same for all."),
@@ -44,30 +59,46 @@ FIELDS = (
     choice(
         "picture",
         "panes",
-        ("panes", "sets"),
+        {"panes": "Side by side", "sets": "A and B in one"},
         "One circuit beside the other, or both in one picture with shared edges told apart.",
+        label="Picture",
     ),
     choice(
         "quantity",
         "scores",
-        ("scores", "ranks"),
+        {"scores": "Scores", "ranks": "Ranks"},
         "Compare the scores themselves, or each edge's place in the ranking (when units differ).",
+        label="Compare",
     ),
     choice(
         "agree",
         "spearman",
-        tuple(MEASURES),
+        MEASURES,
         "The measure of agreement in the bars: correlations of scores or of ranks, or how many signs are the same.",
+        label="Measure",
     ),
-    choice("group", "types", ("types", "layers"), "Bars by the kind of input that edges enter, or by its layer."),
+    choice(
+        "group",
+        "types",
+        {"types": "Edge type", "layers": "Layer"},
+        "Bars by the kind of input that edges enter, or by its layer.",
+        label="Bars by",
+    ),
     choice(
         "reference",
         "auto",
-        ("auto", "exact", "a"),
+        {"auto": "Automatic", "exact": "Exact patching", "a": "A"},
         "What the others are held against: exact patching (the real effect of every edge) or A. Automatic takes exact "
         "patching where it was computed.",
+        label="Hold against",
     ),
-    choice("grid", "quick", ("quick", "mib"), "Which sizes are measured: eleven from 0.5 % up, or MIB's ten shares."),
+    choice(
+        "grid",
+        "quick",
+        {"quick": "Quick", "mib": "MIB"},
+        "Which sizes are measured: eleven from 0.5 % up, or MIB's ten shares.",
+        label="Sizes",
+    ),
     choice("tab", "scatter", tuple(TABS), "Which view is open below the circuits."),
 )
 

@@ -54,15 +54,7 @@ def choose_pair(session: Session, cards: Mapping[str, RunInfo]) -> Pair:
         b = 1 if a != 1 else 2
     session["a"], session["b"] = a, b
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="compare-pair"):
-        session.widget(
-            "picture",
-            st.segmented_control,
-            "Picture",
-            options=["panes", "sets"],
-            format_func={"panes": "Side by side", "sets": "A and B in one"}.__getitem__,
-            required=True,
-            width="content",
-        )
+        session.widget("picture", st.segmented_control, width="content")
         for letter in ("a", "b"):
             session.widget(
                 letter,
@@ -138,14 +130,7 @@ def scatter(session: Session, pair: Pair, k: int, pick: Pick) -> None:
     from eapgp.figures.compare import rank_scatter
 
     if pair.same_units:
-        session.widget(
-            "quantity",
-            st.segmented_control,
-            "Compare",
-            options=["scores", "ranks"],
-            format_func=str.capitalize,
-            required=True,
-        )
+        session.widget("quantity", st.segmented_control)
     else:
         st.caption("A and B use different metrics, so their scores have different units: drawn by rank.")
     quantity: Any = session["quantity"] if pair.same_units else "ranks"

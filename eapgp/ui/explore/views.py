@@ -48,7 +48,7 @@ TABS = {
 PICTURES = {"view": "Circuit", "pyvis": "Network (pyvis)"}
 FIELDS = (
     *FIELDS_OF_RUN,
-    integer("k", DEFAULT_EDGES, 1, 10_000_000, "How many of the strongest edges the circuit takes."),
+    integer("k", DEFAULT_EDGES, 1, 10_000_000, "How many of the strongest edges the circuit takes.", label="Edges"),
     text("sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"),
     text(
         "edge",
@@ -57,13 +57,15 @@ FIELDS = (
         "a3.h1-> asks for the source, ->m2 for the destination; several words must all fit.",
         pattern=r"[\w.<>\- ]{0,120}",
         expected="names of nodes, or parts of them",
+        label="Find edges",
     ),
     choice(
         "picture",
         "view",
-        tuple(PICTURES),
+        PICTURES,
         "Circuit: fixed places, one row of heads per layer, everything can be clicked. Network: the same circuit drawn "
         "by pyvis, to drag and zoom; the same page can be downloaded and opens offline.",
+        label="Picture",
     ),
     choice("tab", "edges", tuple(TABS), "Which view is open below the circuit."),
     node_details.FIELD,
@@ -130,20 +132,11 @@ def controls(session: Session, card: RunInfo, n_edges: int, edits: Edits) -> Non
     network = session["picture"] == "pyvis"
     alignment: Any = "bottom" if network else "center"
     with st.container(horizontal=True, vertical_alignment=alignment, gap="medium", key="view-controls"):
-        session.widget(
-            "picture",
-            st.segmented_control,
-            "Picture",
-            options=list(PICTURES),
-            format_func=PICTURES.__getitem__,
-            required=True,
-            label_visibility="collapsed",
-            width="content",
-        )
+        session.widget("picture", st.segmented_control, label_visibility="collapsed", width="content")
         if session["picture"] == "pyvis":
-            session.widget("k", st.number_input, "Edges", min_value=1, max_value=n_edges, step=1, width=140)
+            session.widget("k", st.number_input, max_value=n_edges, width=140)
         else:
-            session.widget("edit", st.toggle, "Edit", width="content")
+            session.widget("edit", st.toggle, width="content")
         edit_panel.controls(session, edits)
         if not network:
             primer.primer(card)
@@ -183,7 +176,7 @@ def _pyvis(card: RunInfo, scores: EdgeScores, circuit: Circuit) -> None:
 
 def edges_table(session: Session, card: RunInfo, scores: EdgeScores, circuit: Circuit, pick: Pick) -> None:
     """The edges, sortable and searchable; selecting a row selects the edge in the graph."""
-    find = session.widget("edge", st.text_input, "Find edges", placeholder="a3.h1, a0.h2->, ->m2 or <q>")
+    find = session.widget("edge", st.text_input, placeholder="a3.h1, a0.h2->, ->m2 or <q>")
     page = edge_page(card, scores, circuit, find)
     table = page.table
     many = session["edit"]

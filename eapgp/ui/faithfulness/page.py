@@ -46,7 +46,13 @@ TABS = {
 }
 FIELDS = (
     *FIELDS_OF_RUN,
-    names("runs", (), "The runs whose circuits are measured, up to four of one model size.", most=run_choice.MOST_RUNS),
+    names(
+        "runs",
+        (),
+        "The runs whose circuits are measured, up to four of one model size.",
+        most=run_choice.MOST_RUNS,
+        label="Runs side by side",
+    ),
     integer(
         "k",
         DEFAULT_EDGES,
@@ -54,26 +60,30 @@ FIELDS = (
         10_000_000,
         "The circuit size that is looked at closely: the k strongest edges. Dotted on the curve; clicking a point of "
         "a curve sets it. It is the same k as on Explore.",
+        label="Circuit size k",
     ),
     choice(
         "measure",
         "faithfulness",
-        tuple(QUANTITIES),
+        QUANTITIES | {"kl": "KL"},  # all four fit a phone
         "What the curves show: faithfulness (metric scaled to 0 … 1), the metric itself, how often the right answer "
         "wins, or how far the circuit's output is from the whole model's. The last two may have to be measured first.",
+        label="Show",
     ),
     choice(
         "grid",
         "quick",
-        tuple(GRIDS),
+        GRIDS,
         "Which sizes are measured. Quick: eleven sizes from 0.5 % up, known at once for the bundled examples. MIB: the "
         "ten shares 0.1 … 100 % of the benchmark, whose CPR and CMD compare with published ones.",
+        label="Sizes",
     ),
     flag(
         "base",
         True,
         "Draw circuits of random edges too (grey): what a circuit of that size does by chance. Five draws, measured in "
         "the background.",
+        label="Random circuits",
     ),
     text(
         "of",
@@ -81,6 +91,7 @@ FIELDS = (
         "Whose circuit is looked at closely, and the first of every difference.",
         pattern=r"[0-9a-f]{4,64}",
         expected="a run's id",
+        label="Look closely at",
     ),
     choice("tab", "areas", tuple(TABS), "Which view is open below the curves."),
 )
@@ -235,26 +246,10 @@ def controls(session: Session, n_edges: int) -> int:
     """The row of settings above the curves; returns the chosen size."""
     session.settle("k", min(session["k"], n_edges), f"at most {n_edges:,}, the edges of this model")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="faith-controls"):
-        session.widget(
-            "measure",
-            st.segmented_control,
-            "Show",
-            options=list(QUANTITIES),
-            format_func=lambda name: "KL" if name == "kl" else QUANTITIES[name],  # all four fit a phone
-            required=True,
-            width="content",
-        )
-        session.widget(
-            "grid",
-            st.segmented_control,
-            "Sizes",
-            options=list(GRIDS),
-            format_func=GRIDS.__getitem__,
-            required=True,
-            width="content",
-        )
-        k = session.widget("k", st.number_input, "Circuit size k", min_value=1, max_value=n_edges, step=1, width=150)
-        session.widget("base", st.toggle, "Random circuits", width="content")
+        session.widget("measure", st.segmented_control, width="content")
+        session.widget("grid", st.segmented_control, width="content")
+        k = session.widget("k", st.number_input, max_value=n_edges, width=150)
+        session.widget("base", st.toggle, width="content")
     return int(k)
 
 
@@ -267,9 +262,7 @@ def look_closely(session: Session, cards: Cards, context: RunInfo, page: str) ->
     session.settle("of", session["of"] if session["of"] in by_id else "", "the id of one of the runs side by side")
     session.usual("of", context.id if context.id in by_id else next(iter(by_id)))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="faith-closely"):
-        session.widget(
-            "of", st.selectbox, "Look closely at", options=list(by_id), format_func=lambda run: by_id.get(run, run)
-        )
+        session.widget("of", st.selectbox, options=list(by_id), format_func=lambda run: by_id.get(run, run))
         name = by_id[session["of"]]
         opened = st.button(
             "Open in Explore",

@@ -52,9 +52,14 @@ FIELDS = (
         lambda: (*GROUND_TRUTHS, PLANTED),
         "The circuit to hold scores against. The manual ones are readings of GPT-2 small by people; variants of one "
         "task differ in their edges. The planted one is exact: its model was built by setting the weights.",
+        label="Known circuit",
     ),
     names(
-        "against", (), "Runs and imported files of the same model size whose rankings are compared with it.", most=MOST
+        "against",
+        (),
+        "Runs and imported files of the same model size whose rankings are compared with it.",
+        most=MOST,
+        label="Scores",
     ),
     text(
         "overlay",
@@ -62,6 +67,7 @@ FIELDS = (
         "Whose circuit is drawn over the known one.",
         pattern=r"(file-)?[0-9a-f]{4,64}",
         expected="the id of a run or file",
+        label="Draw the circuit of",
     ),
     integer(
         "k",
@@ -69,18 +75,21 @@ FIELDS = (
         1,
         10_000_000,
         "How many of the strongest edges the circuit takes. It is the same k as on Explore.",
+        label="Circuit size k",
     ),
     flag(
         "signed",
         False,
         "Rank by the score itself, so that edges working against the behaviour come last. Usual is by its size: a "
         "circuit holds both.",
+        label="Rank by sign",
     ),
     flag(
         "mlps",
         True,
         "Count MLPs and their edges. Off leaves them out on both sides, as Hanna et al. 2024 do for IOI, whose manual "
         "circuit is one of attention heads.",
+        label="Count MLPs",
     ),
     text("sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"),
     names("pins", (), "Pinned nodes and edges.", most=40),
@@ -220,7 +229,6 @@ def choose(session: Session, known: Known, found: Mapping[str, Scored]) -> list[
     chosen = session.widget(
         "against",
         st.multiselect,
-        "Scores",
         options=list(found),
         format_func=lambda key: found[key].label if key in found else key,
         max_selections=MOST,
@@ -231,13 +239,7 @@ def choose(session: Session, known: Known, found: Mapping[str, Scored]) -> list[
 
 def choose_known(session: Session) -> Known:
     """The select box of known circuits."""
-    session.widget(
-        "known",
-        st.selectbox,
-        "Known circuit",
-        options=[*GROUND_TRUTHS, PLANTED],
-        format_func=lambda name: known_circuit(name).title,
-    )
+    session.widget("known", st.selectbox, format_func=lambda name: known_circuit(name).title)
     return known_circuit(session["known"])
 
 
@@ -252,12 +254,11 @@ def drawn(session: Session, known: Known, chosen: Sequence[Scored]) -> tuple[Sco
         session.widget(
             "overlay",
             st.selectbox,
-            "Draw the circuit of",
             options=list(by_id),
             format_func=lambda key: by_id[key].label if key in by_id else key,
             width=250,
         )
-        session.widget("k", st.number_input, "Circuit size k", min_value=1, max_value=n_edges, step=1, width=130)
+        session.widget("k", st.number_input, max_value=n_edges, width=130)
         size = known.circuit.n_kept
         st.button(
             f"As many as known ({size:,})",
@@ -266,8 +267,8 @@ def drawn(session: Session, known: Known, chosen: Sequence[Scored]) -> tuple[Sco
             disabled=session["k"] == size,
             help="Sets k to the number of edges of the known circuit.",
         )
-        session.widget("mlps", st.toggle, "Count MLPs", width="content")
-        session.widget("signed", st.toggle, "Rank by sign", width="content")
+        session.widget("mlps", st.toggle, width="content")
+        session.widget("signed", st.toggle, width="content")
     return by_id[session["overlay"]], int(session["k"])
 
 

@@ -45,6 +45,7 @@ FIELDS = (
         1,
         len(TASKS),
         "How many of the six tasks are run, in the paper's order, for a quick pass.",
+        label="First tasks",
     ),
     integer(
         "each",
@@ -53,13 +54,15 @@ FIELDS = (
         5000,
         "Prompt pairs per task. 0 takes the usual number: 64 for the demo model, 100 for others. Fewer pairs are "
         "quicker and give wider intervals.",
+        label="Pairs (0: usual)",
     ),
     choice(
         "exact",
         "auto",
-        tuple(EXACT),
+        {"auto": "If small", "yes": "Yes", "no": "No"},
         f"Whether every edge is also patched one at a time. If small: on models of up to {FEASIBLE_EDGES:,} edges; on "
         "GPT-2 small it takes hours.",
+        label="Exact patching",
     ),
     _SHARED["seed"],
     text(
@@ -69,7 +72,7 @@ FIELDS = (
         pattern=r"paper-[\w.\-]{1,120}",
         expected="a job's id",
     ),
-    choice("on", "ioi", (*TASKS,), "Whose curves are drawn."),
+    choice("on", "ioi", (*TASKS,), "Whose curves are drawn.", label="Task"),
     integer(
         "size",
         0,
@@ -77,12 +80,14 @@ FIELDS = (
         10_000_000,
         "Size of the circuits in the table of outcomes, in edges. The first choice is the paper's headline: 2.5 % of "
         "the edges, 812 on GPT-2 small.",
+        label="Size of the circuits",
     ),
     flag(
         "gpt2",
         True,
         "On another model: also show what is published for GPT-2 small at the same share of its edges. It is no target "
         "for that model.",
+        label="GPT-2 small's published numbers",
     ),
     choice("tab", "cells", tuple(TABS), "Which view is open below the curves."),
 )
@@ -186,26 +191,15 @@ def _settings(session: Session) -> None:
         models.append(session["model"])
     st.subheader("The protocol on", anchor=False)
     session.widget(
-        "model",
-        st.selectbox,
-        "Model",
-        options=models,
-        format_func=lambda name: titles.get(name, name),
-        accept_new_options=True,
+        "model", st.selectbox, options=models, format_func=lambda name: titles.get(name, name), accept_new_options=True
     )
     left, right = st.columns(2)
     with left:
-        session.widget("first", st.number_input, "First tasks", min_value=1, max_value=len(TASKS), step=1)
-        session.widget("seed", st.number_input, "Seed", min_value=0, max_value=2**31 - 1, step=1)
+        session.widget("first", st.number_input)
+        session.widget("seed", st.number_input)
     with right:
-        session.widget("each", st.number_input, "Pairs (0: usual)", min_value=0, max_value=5000, step=1)
-        session.widget(
-            "exact",
-            st.selectbox,
-            "Exact patching",
-            options=list(EXACT),
-            format_func={"auto": "If small", "yes": "Yes", "no": "No"}.__getitem__,
-        )
+        session.widget("each", st.number_input)
+        session.widget("exact", st.selectbox)
 
 
 def _controls(session: Session, asked: Asked, *, answered: bool) -> JobView | None:

@@ -118,7 +118,7 @@ def outcomes(session: Session, result: Reproduction) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="paper-size"):
         size = _choose_size(session, result, sizes)
         if not result.is_published and any(row.gpt2_small is not None for row in result.rows):
-            session.widget("gpt2", st.toggle, "GPT-2 small's published numbers", width="content")
+            session.widget("gpt2", st.toggle, width="content")
     rows = [row for row in result.rows if row.edges == size]
     st.dataframe(
         outcome_table(result, rows, beside=bool(session["gpt2"])),
@@ -145,7 +145,7 @@ def _choose_size(session: Session, result: Reproduction, sizes: list[int]) -> in
         edges, word = (size, "") if size else (usual, "Headline: ")
         return f"{word}{edges:,} edges ({edges / share:.2%})" if result.n_edges else f"{word}{edges:,} edges"
 
-    chosen = session.widget("size", st.selectbox, "Size of the circuits", options=options, format_func=name, width=280)
+    chosen = session.widget("size", st.selectbox, options=options, format_func=name, width=280)
     return int(chosen) or usual
 
 
@@ -204,7 +204,7 @@ def _columns(result: Reproduction) -> dict[str, Any]:
 def curves(session: Session, result: Reproduction) -> None:
     """Faithfulness by size on one task."""
     tasks = list(result.tasks)
-    task = session.widget("on", st.segmented_control, "Task", options=tasks, format_func=_task_title, required=True)
+    task = session.widget("on", st.segmented_control, options=tasks, format_func=_task_title)
     _curve(session, result, str(task), _CHARTS)
 
 

@@ -22,6 +22,7 @@ FIELDS = (
         False,
         "Change the circuit by hand: add or remove edges and exclude nodes, in the picture, beside it or in the table. "
         "The faithfulness follows, and downloads hold the edited circuit.",
+        label="Edit",
     ),
     edit.FIELD,
 )

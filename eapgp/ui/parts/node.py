@@ -32,6 +32,7 @@ FIELD = integer(
     1,
     1_000_000,
     "Which prompt pair the selected node is looked at on. Clicking a point of the chart below chooses its pair.",
+    label="Prompt pair",
 )
 
 
@@ -87,7 +88,7 @@ def _choose_pair(session: Session, card: RunInfo) -> int:
     session.settle("prompt", min(session["prompt"], card.n_pairs), f"a pair from 1 to {card.n_pairs}")
     left, right = st.columns([1, 4], vertical_alignment="center", gap="medium")
     with left:
-        session.widget("prompt", st.number_input, "Prompt pair", min_value=1, max_value=card.n_pairs, step=1)
+        session.widget("prompt", st.number_input, max_value=card.n_pairs)
     pair = card.run.prompts().pairs[session["prompt"] - 1]
     right.markdown(f"**Clean** {plain(pair.clean)}  \n**Corrupted** {plain(pair.corrupted)}")
     return int(session["prompt"]) - 1

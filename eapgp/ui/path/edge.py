@@ -58,7 +58,7 @@ def _choose(session: Session, card: RunInfo) -> str:
         session["follow"] = wanted = ""
     usual = selected(graph, session.stored("sel", "")).edge or listed[0]
     options = list(dict.fromkeys([*([wanted] if wanted else [usual]), *listed]))
-    chosen = session.widget("follow", st.selectbox, "Edge", options=options, accept_new_options=True, width=360)
+    chosen = session.widget("follow", st.selectbox, options=options, accept_new_options=True, width=360)
     found = selected(graph, str(chosen)).edge
     if not found:
         st.rerun()

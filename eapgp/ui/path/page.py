@@ -41,34 +41,38 @@ WINDOWS = {"all": "Both ends", "gradpath": "GradPath"}
 NEAR_ZERO = {"0.01": "1 %", "0.05": "5 %", "0.1": "10 %"}
 FIELDS = (
     *FIELDS_OF_RUN,
-    integer("pair", 0, 0, 1_000_000, "Which prompt pair is drawn; 0 averages over all of them."),
+    integer("pair", 0, 0, 1_000_000, "Which prompt pair is drawn; 0 averages over all of them.", label="Prompt pair"),
     integer(
         "at",
         0,
         0,
         1000,
         "The step that is ringed in the picture and marked in the views below. Play runs through all steps.",
+        label="Step",
     ),
     choice(
         "background",
         "none",
-        tuple(BACKGROUNDS),
+        BACKGROUNDS,
         "Colour the plane by what the model does there: its metric, how steep the metric is (pale = saturated, "
         "gradients say little), or how far its output is from the corrupted one. Computed by running the model on a "
         "grid of inputs in this plane; for the average, on the planes of the first pairs.",
+        label="Background",
     ),
     choice(
         "window",
         "all",
-        tuple(WINDOWS),
+        WINDOWS,
         "What fills the picture: the clean and the corrupted input with both paths, or GradPath alone, which can be "
         "short beside the distance between the two.",
+        label="Zoom to",
     ),
     choice(
         "near",
         "0.01",
-        tuple(NEAR_ZERO),
+        NEAR_ZERO,
         "When a gradient counts as near zero: below this share of the edge's largest gradient along the same path.",
+        label="Near zero means below",
     ),
     text(
         "follow",
@@ -77,6 +81,7 @@ FIELDS = (
         "a0.h1->m3 or m0->a3.h1<v>.",
         pattern=r"[\w.<>\-]{1,80}",
         expected="the name of an edge",
+        label="Edge",
     ),
     choice("tab", "curves", tuple(TABS), "Which view is open below the path."),
 )
@@ -155,7 +160,7 @@ def choose_pair(session: Session, card: RunInfo, records: Records) -> int | None
     session.settle("pair", min(session["pair"], n_pairs), f"a pair from 1 to {n_pairs}, or 0 for their mean")
     left, right = st.columns([1, 3], vertical_alignment="bottom")
     with left:
-        session.widget("pair", st.number_input, "Prompt pair", min_value=0, max_value=n_pairs, step=1)
+        session.widget("pair", st.number_input, max_value=n_pairs)
     with right:
         if session["pair"] == 0:
             st.caption(f"Averaged over all {n_pairs} pairs. Type 1 to {n_pairs} to see a single pair and its prompts.")
@@ -198,33 +203,17 @@ def picture(session: Session, card: RunInfo, records: Records, pair: int | None)
 
 def _choose_view(session: Session, records: Records) -> str | None:
     with st.container(horizontal=True, gap="medium", key="path-view"):
-        session.widget(
-            "background",
-            st.segmented_control,
-            "Background",
-            options=list(BACKGROUNDS),
-            format_func=BACKGROUNDS.__getitem__,
-            required=True,
-            width="content",
-        )
+        session.widget("background", st.segmented_control, width="content")
         if "gradpath" not in records:
             return None
-        session.widget(
-            "window",
-            st.segmented_control,
-            "Zoom to",
-            options=list(WINDOWS),
-            format_func=WINDOWS.__getitem__,
-            required=True,
-            width="content",
-        )
+        session.widget("window", st.segmented_control, width="content")
     return None if session["window"] == "all" else str(session["window"])
 
 
 def _step(session: Session, records: Records) -> None:
     last = max(record.n_points for record in records.values()) - 1
     session.settle("at", min(session["at"], last), f"a step from 0 to {last}")
-    session.widget("at", st.slider, "Step", min_value=0, max_value=last, step=1)
+    session.widget("at", st.slider, max_value=last)
 
 
 def _reading(records: Records, at: int, pair: int | None) -> None:

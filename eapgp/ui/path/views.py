@@ -17,7 +17,7 @@ from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library.consent import may_run
 from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.path import jobs
-from eapgp.ui.path.page import KINDS, NEAR_ZERO, Records
+from eapgp.ui.path.page import KINDS, Records
 
 CURVES = ("output_distance", "metric", "gradient_norm", "vanished", "to_corrupted", "to_clean")
 
@@ -45,14 +45,7 @@ def vanished(session: Session, records: Records, graph: Graph, pair: int | None)
     """Share of edges without signal, by layer and step."""
     from eapgp.figures.path_maps import vanished_heatmap
 
-    session.widget(
-        "near",
-        st.segmented_control,
-        "Near zero means below",
-        options=list(NEAR_ZERO),
-        format_func=NEAR_ZERO.__getitem__,
-        required=True,
-    )
+    session.widget("near", st.segmented_control)
     near = float(session["near"])
     figure = vanished_heatmap(records, graph, threshold=near, pair=pair, current=session["at"], dark=dark())
     chart(_from_one(figure, pair), "vanished")

@@ -45,12 +45,20 @@ FIELDS = (
         "The pairs that the settings on the left name (a task's, or kept ones of your own), or pairs that you type, "
         "paste or upload here.",
     ),
-    integer("row", 1, 1, 1_000_000, "Which prompt pair is shown token by token. Selecting a row below sets it too."),
+    integer(
+        "row",
+        1,
+        1,
+        1_000_000,
+        "Which prompt pair is shown token by token. Selecting a row below sets it too.",
+        label="Pair",
+    ),
     flag(
         "right",
         False,
         "Leave out pairs that the model gets wrong on the clean prompt. A circuit explains a behaviour the model has; "
         "pairs it fails dilute it, but leaving them out makes the set easier than the task.",
+        label="Keep only pairs it gets right",
     ),
     text(
         "name",
@@ -58,6 +66,7 @@ FIELDS = (
         "A name for pairs of your own; runs show it as their task.",
         pattern=r"[^\x00-\x1f]{0,60}",
         expected="a name of at most 60 characters",
+        label="Name",
     ),
     text(
         "word",
@@ -65,6 +74,7 @@ FIELDS = (
         "A word you want as an answer. With GPT-2's tokenizer most words are one token only with a space in front.",
         pattern=r"[^\x00-\x1f]{0,80}",
         expected="a short word",
+        label="Word",
     ),
     choice("tab", "pairs", tuple(TABS), "Which view is open below the numbers."),
 )
@@ -246,9 +256,9 @@ def use(session: Session, shown: Shown, seen: Seen) -> None:
     wanted = chosen_pairs(seen, right=session["right"])
     as_they_are = not shown.own and len(wanted) == len(shown.prompts)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="prompts-use"):
-        session.widget("right", st.toggle, "Keep only pairs it gets right", width="content")
+        session.widget("right", st.toggle, width="content")
         if not as_they_are:
-            session.widget("name", st.text_input, "Name", placeholder=safe_name(_usual_name(shown)), width=200)
+            session.widget("name", st.text_input, placeholder=safe_name(_usual_name(shown)), width=200)
         pressed = st.button(
             f"Use {'this pair' if len(wanted) == 1 else f'these {len(wanted):,} pairs'}",
             key="use-pairs",

@@ -35,7 +35,7 @@ def pairs_and_one(session: Session, shown: Shown, seen: Seen | None) -> None:
     session.settle("row", min(session["row"], count), f"a pair from 1 to {count}")
     left, right = st.columns([1.35, 1], gap="large")
     with right:
-        session.widget("row", st.number_input, "Pair", min_value=1, max_value=count, step=1, width=140)
+        session.widget("row", st.number_input, max_value=count, width=140)
         index = int(session["row"]) - 1
         if seen is None:
             pair = shown.prompts.pairs[index]
@@ -210,7 +210,7 @@ def problems(session: Session, seen: Seen, *, own: bool) -> None:
 
 def word(session: Session, model: str) -> None:
     """Is a word one token, what does it split into, and what to write instead?"""
-    session.widget("word", st.text_input, "Word", placeholder=" Mary", width=320)
+    session.widget("word", st.text_input, placeholder=" Mary", width=320)
     asked = str(session["word"])
     if not asked.strip():
         st.caption("Type a word to see how the model's tokenizer reads it: an answer must be exactly one token.")

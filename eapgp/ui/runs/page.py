@@ -28,8 +28,9 @@ FIELDS = (
         "find",
         "",
         "Every word must occur in the run's name, note, model, task, method or id; method=eap asks one field.",
+        label="Search",
     ),
-    choice("show", "all", tuple(KINDS), "Your own runs and imported files, the bundled examples, or both."),
+    choice("show", "all", KINDS, "Your own runs and imported files, the bundled examples, or both.", label="Show"),
     names("picked", (), "The runs that are selected; the details of a single one are open.", most=MOST_PICKED),
     choice("tab", "made", tuple(TABS), "Which part of a run's details is open."),
 )
@@ -44,16 +45,9 @@ def controls(session: Session) -> tuple[str, str]:
     """Search and filter."""
     left, right = st.columns([3, 1.2], vertical_alignment="bottom")
     with left:
-        query = session.widget("find", st.text_input, "Search", placeholder="ioi eap-gp, or method=exact", live=True)
+        query = session.widget("find", st.text_input, placeholder="ioi eap-gp, or method=exact", live=True)
     with right:
-        show = session.widget(
-            "show",
-            st.segmented_control,
-            "Show",
-            options=list(KINDS),
-            format_func=KINDS.__getitem__,
-            required=True,
-        )
+        show = session.widget("show", st.segmented_control)
     return str(query or ""), str(show)
 
 

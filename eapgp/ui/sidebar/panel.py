@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from eapgp.attribution.names import short_name, variant
+from eapgp.attribution.names import variant
 from eapgp.attribution.registry import METHODS
 from eapgp.errors import EapgpError
 from eapgp.runs.spec import RunSpec
@@ -34,17 +34,12 @@ from eapgp.ui.sidebar.settings import (
     FIELDS,
     NAMES,
     OWN,
-    SPLITS,
-    dtype_names,
     intervention_names,
-    method_names,
     metric_names,
     metric_of,
     model_problem,
     own_pairs_now,
     own_prompts,
-    prompt_names,
-    prompts_title,
     settings_of,
 )
 
@@ -149,22 +144,16 @@ def _settings(session: Session) -> Mapping[str, Any]:
         models.append(session["model"])
     st.subheader("What to compute", anchor=False)
     session.widget(
-        "model",
-        st.selectbox,
-        "Model",
-        options=models,
-        format_func=lambda name: titles.get(name, name),
-        accept_new_options=True,
+        "model", st.selectbox, options=models, format_func=lambda name: titles.get(name, name), accept_new_options=True
     )
-    session.widget("task", st.selectbox, "Task", options=prompt_names(), format_func=prompts_title)
+    session.widget("task", st.selectbox)
     _prompt_settings(session)
-    session.widget("method", st.selectbox, "Method", options=method_names(), format_func=short_name)
+    session.widget("method", st.selectbox)
     st.caption(blurb(session["method"]))
     draw_options(session, METHODS[session["method"]].own_options)
     session.widget(
         "metric",
         st.selectbox,
-        "Metric",
         options=metric_names(),
         format_func=lambda name: (
             f"Of the task: {metric_title(metric_of({'task': session['task'], 'metric': 'task'})).lower()}"
@@ -183,16 +172,16 @@ def _prompt_settings(session: Session) -> None:
         if session["task"] == OWN and session.page != "prompts":
             st.page_link(page_file("prompts"), label="Make them on Prompts", icon=":material/edit_note:")
         if session["seed"] or METHODS[session["method"]].draws_noise:
-            session.widget("seed", st.number_input, "Seed", min_value=0, max_value=2**31 - 1, step=1)
+            session.widget("seed", st.number_input)
         return
     draw_options(session, TASKS[session["task"]].options)
     left, right = st.columns(2)
     with left:
-        session.widget("pairs", st.number_input, "Prompt pairs", min_value=1, max_value=5000, step=1)
+        session.widget("pairs", st.number_input)
     with right:
-        session.widget("seed", st.number_input, "Seed", min_value=0, max_value=2**31 - 1, step=1)
+        session.widget("seed", st.number_input)
     if session.page == "prompts" or session["split"] != "all":
-        session.widget("split", st.selectbox, "Drawn from", options=list(SPLITS), format_func=SPLITS.__getitem__)
+        session.widget("split", st.selectbox)
 
 
 def _more_settings(session: Session) -> None:
@@ -205,19 +194,11 @@ def _more_settings(session: Session) -> None:
             session.widget(
                 "intervention",
                 st.selectbox,
-                "Intervention",
                 options=interventions,
                 format_func=lambda name: name.replace("-", ", ").capitalize(),
             )
-        session.widget("dtype", st.selectbox, "Number format", options=dtype_names())
-        session.widget(
-            "weights",
-            st.segmented_control,
-            "Weights",
-            options=["trained", "random"],
-            format_func=str.capitalize,
-            required=True,
-        )
+        session.widget("dtype", st.selectbox)
+        session.widget("weights", st.segmented_control)
 
 
 def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView | None:

@@ -16,6 +16,7 @@ from typing import Any
 import streamlit as st
 
 from eapgp.attribution.method import ALL_INTERVENTIONS
+from eapgp.attribution.names import short_name
 from eapgp.attribution.registry import METHODS
 from eapgp.options import Option
 from eapgp.prompts.pairs import PromptSet
@@ -137,6 +138,7 @@ FIELDS: tuple[Field, ...] = (
         _model,
         "The language model whose edges are scored. “demo” is bundled and runs in seconds on a laptop; the others "
         "are fetched from Hugging Face when you press Run. You can also type any Hugging Face id or a local folder.",
+        label="Model",
     ),
     choice(
         "task",
@@ -144,6 +146,8 @@ FIELDS: tuple[Field, ...] = (
         prompt_names,
         "The behaviour to explain. Each task makes pairs of a clean prompt and a corrupted one that changes the "
         "right answer. Pairs of your own, made on the Prompts page, are listed below the tasks.",
+        label="Task",
+        titles=prompts_title,
     ),
     *option_fields(_task_rows()),
     integer(
@@ -153,6 +157,7 @@ FIELDS: tuple[Field, ...] = (
         MAX_PAIRS,
         "How many prompt pairs the scores are averaged over. More pairs take longer and give steadier scores; "
         "16 is enough for a first look.",
+        label="Prompt pairs",
     ),
     integer(
         "seed",
@@ -161,13 +166,15 @@ FIELDS: tuple[Field, ...] = (
         2**31 - 1,
         "Which prompts are drawn. The same seed gives the same prompts; compare two seeds to see how much the "
         "scores depend on them.",
+        label="Seed",
     ),
     choice(
         "split",
         "all",
-        tuple(SPLITS),
+        SPLITS,
         "Which of a task's prompts are drawn: all, those whose words and templates the demo model was trained on, or "
         "those that were held out from its training.",
+        label="Drawn from",
     ),
     choice(
         "method",
@@ -176,6 +183,8 @@ FIELDS: tuple[Field, ...] = (
         "How edges are scored. EAP takes one gradient at the clean prompt; EAP-IG averages gradients on the straight "
         "line to the corrupted prompt; EAP-GP follows the model's own gradient (GradPath); exact patches every edge "
         "for real and is slow on large models.",
+        label="Method",
+        titles=short_name,
     ),
     *option_fields(_method_rows()),
     choice(
@@ -184,6 +193,7 @@ FIELDS: tuple[Field, ...] = (
         metric_names,
         "What the scores explain: one number per prompt, higher when the behaviour is stronger. “task” uses the "
         "metric this task is usually measured with.",
+        label="Metric",
     ),
     choice(
         "intervention",
@@ -192,18 +202,21 @@ FIELDS: tuple[Field, ...] = (
         "What an edge that is cut carries: the corrupted run's activation (patching), zero, or the mean over the "
         "corrupted prompts, at all positions together or one by one. Methods that follow a path need patching. The "
         "circuit's faithfulness is measured the same way.",
+        label="Intervention",
     ),
     choice(
         "dtype",
         "float32",
         dtype_names,
         "The model's number format. Half precision takes half the memory and is coarser; scores stay float32 or wider.",
+        label="Number format",
     ),
     choice(
         "weights",
         "trained",
-        ("trained", "random"),
+        {"trained": "Trained", "random": "Random"},
         "Random: the model's shape with weights drawn from the seed, a control in which there is nothing to find.",
+        label="Weights",
     ),
 )
 NAMES = tuple(field.name for field in FIELDS)
