@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+# Shapes in annotations are checked at every call, in tests alone. Before anything of eapgp is imported.
+install_import_hook(["eapgp.engine", "eapgp.attribution", "eapgp.readings"], "shape_check.checked")
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("EAPGP_WARM_UP", "0")  # two cores are shared by all tests; those of the warm-up say so

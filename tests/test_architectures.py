@@ -21,7 +21,7 @@ NAMES = list(CONFIGURATIONS)
 
 
 def whole(ids: torch.Tensor, lengths: list[int]) -> Tokens:
-    mask = torch.tensor([[int(i < length) for i in range(ids.shape[1])] for length in lengths])
+    mask = torch.tensor([[i < length for i in range(ids.shape[1])] for length in lengths])
     return Tokens(ids, mask, torch.tensor(lengths) - 1)
 
 

@@ -21,7 +21,7 @@ from eapgp.circuits.select import select
 from eapgp.engine.batches import make_batch
 from eapgp.engine.circuit_pass import make_base, run_circuits
 from eapgp.engine.interventions import Intervention
-from eapgp.engine.passes import capture
+from eapgp.engine.passes import Keep, capture
 from eapgp.engine.weighted_pass import strongest, weighted_run
 from eapgp.errors import OptionError, UnknownNameError
 from eapgp.graph import Graph
@@ -161,7 +161,7 @@ def test_weighted_run_of_a_circuit_is_the_circuit_s_run(name: str) -> None:
     model, encoded = tiny_model(name), random_pairs(2, seed=9, shortest=4, longest=5)
     batch = make_batch(model, encoded, np.arange(2))
     with torch.no_grad():
-        corrupted = capture(model, batch.corrupted, residuals=True)
+        corrupted = capture(model, batch.corrupted, keep=Keep.SOURCES | Keep.RESIDUALS)
         clean = capture(model, batch.clean)
     mask = model.graph.mask
     inside = mask & (np.random.default_rng(0).random(mask.shape) < 0.5)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from eapgp.attribution.context import Context
+from eapgp.attribution.context import Context, gradients_of
 from eapgp.attribution.outcome import Outcome
 from eapgp.engine.passes import capture
 
@@ -24,12 +25,17 @@ class _Switch:
 
 
 class _Gate(torch.autograd.Function):
-    """Identity whose gradient is zero while its layer is the dropped one."""
+    """Identity whose gradient is zero while its layer is the dropped one.
+
+    A function of its own, since the layer changes between backward passes over one forward pass.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, switch: _Switch, layer: int) -> Tensor:
+    def forward(
+        ctx: Any, x: Float[Tensor, "pair pos d_model"], switch: _Switch, layer: int
+    ) -> Float[Tensor, "pair pos d_model"]:
         ctx.switch, ctx.layer = switch, layer
-        return x.view_as(x)
+        return x.view_as(x)  # autograd takes an input that is handed back unchanged for no operation
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -60,10 +66,9 @@ def run(ctx: Context) -> Outcome:
     edges, nodes = values.new_zeros(1), values.new_zeros(1)
     for index in range(len(model.layers)):
         switch.layer = index
-        found = torch.autograd.grad(values.sum(), inputs, retain_graph=True, allow_unused=True)
-        ctx.passes.backward += 1
         total = ctx.total()
-        total.add(clean, [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)])
+        total.add(clean, gradients_of(values.sum(), inputs, retain_graph=True))
+        ctx.passes.backward += 1
         term = ctx.contract(difference, total)
         edges, nodes = edges + term.abs(), nodes + term.sum(-1).abs()
         ctx.tick()

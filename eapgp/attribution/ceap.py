@@ -6,7 +6,6 @@ Source: arXiv:2606.16920; second-hand: the formula was read from re-implementati
 from __future__ import annotations
 
 from eapgp.attribution.context import Context
-from eapgp.attribution.increments import bare, ending
 from eapgp.attribution.outcome import Outcome
 from eapgp.attribution.straight import record_point, record_run, straight_part
 
@@ -21,20 +20,20 @@ def run(ctx: Context) -> Outcome:
     steps = ctx.options["steps"]
     clean = ctx.reference(ctx.batch.clean)
     point = ctx.point(None, tokens=ctx.batch.corrupted, sources=True)
-    corrupted, end = ending(point.run), point.metric
-    part = straight_part(ctx, clean, corrupted)
-    x, x_prime = clean.input, corrupted.input.detach()
+    corrupted, end = point.run.sources_only(), point.metric
+    part, target = straight_part(ctx, clean, corrupted), ctx.target(corrupted)
+    x, x_prime = clean.input, corrupted.input
     scores = None
     for step in range(1, steps + 1):
-        record_point(ctx, part, point, corrupted)
-        gradients, lower, upper = ctx.gradients_at(point), bare(point.run), clean
-        del point
+        record_point(ctx, part, point, target)
+        gradients, lower, upper = ctx.gradients_at(point), point.run.sources_only(), clean
+        del point  # its tensors, before the next point's are made
         if step < steps:
             point = ctx.point(x_prime + step / steps * (x - x_prime), sources=True)
             upper = point.run
         added = ctx.increment(upper, lower, gradients)
         scores = added if scores is None else scores + added
-    record_run(ctx, part, clean, corrupted)
+    record_run(ctx, part, clean, target)
     part.reverse()
     assert scores is not None
     return Outcome.of_inputs(scores, ctx.values(clean), end, [part])

@@ -8,57 +8,54 @@ from the component's layer on; nothing before it is run again.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from eapgp.attribution.context import Context, Point
 from eapgp.attribution.outcome import Outcome
-from eapgp.engine.distance import Objective
+from eapgp.engine.distance import OutputTarget
 from eapgp.engine.gradients import GradientSum
-from eapgp.engine.passes import Capture
+from eapgp.engine.passes import Capture, Keep
 from eapgp.models.adapter import widen
 
 
 @dataclass(frozen=True)
 class Component:
-    """Output of one layer's branch in both runs, `[pair, pos, d_model]`; hook None for the input.
+    """Output of one layer's branch in both runs; hook None for the input.
 
     rows: the sources that make it up. start: the layer to run from; residual: what enters it.
     """
 
     rows: slice
     start: int
-    residual: Tensor
+    residual: Float[Tensor, "pair pos d_model"]
     hook: Any | None
-    clean: Tensor
-    corrupted: Tensor
+    clean: Float[Tensor, "pair pos d_model"]
+    corrupted: Float[Tensor, "pair pos d_model"]
 
     def point(
         self,
         ctx: Context,
-        value: Tensor,
+        value: Float[Tensor, "pair pos d_model"],
         *,
-        path: tuple[Tensor, Objective] | None = None,
+        path: OutputTarget | None = None,
         metric_gradient: bool = True,
     ) -> Point:
         """Run with the component's output at `value`, gradients included."""
         if self.hook is None:
             return ctx.point(value, path=path, metric_gradient=metric_gradient)
         leaf = value.detach().to(self.clean.dtype).clone().requires_grad_(True)
-        ctx.leaf = leaf
-        try:
-            return ctx.point(
-                self.residual,
-                start=self.start,
-                path=path,
-                metric_gradient=metric_gradient,
-                extra=((self.hook, lambda _x: leaf),),
-            )
-        finally:
-            ctx.leaf = None
+        return replace(ctx, leaf=leaf).point(
+            self.residual,
+            start=self.start,
+            path=path,
+            metric_gradient=metric_gradient,
+            extra=((self.hook, lambda _x: leaf),),
+        )
 
 
 def components(ctx: Context, clean: Capture, corrupted: Capture) -> Iterator[Component]:
@@ -76,8 +73,8 @@ def components(ctx: Context, clean: Capture, corrupted: Capture) -> Iterator[Com
 
 def reference_components(ctx: Context) -> tuple[Capture, Capture]:
     """The clean and the corrupted run with everything that `components` needs."""
-    clean = ctx.reference(ctx.batch.clean, outputs=True)
-    return clean, ctx.reference(ctx.batch.corrupted, outputs=True)
+    keep = Keep.SOURCES | Keep.OUTPUTS
+    return ctx.reference(ctx.batch.clean, keep), ctx.reference(ctx.batch.corrupted, keep)
 
 
 class ComponentScores:
@@ -87,7 +84,7 @@ class ComponentScores:
         self.ctx, self.clean, self.corrupted = ctx, clean, corrupted
         with torch.no_grad():
             self.difference = ctx.difference(clean, corrupted)
-        self.scores: Tensor | None = None
+        self.scores: Float[Tensor, "pair src dst"] | None = None
 
     def add(self, component: Component, total: GradientSum) -> None:
         """Contract a component's own sources with the gradients taken along its path."""
@@ -102,7 +99,7 @@ class ComponentScores:
         return Outcome.of_inputs(self.scores, ctx.values(self.clean), ctx.values(self.corrupted))
 
 
-def between(component: Component, alpha: float) -> Tensor:
+def between(component: Component, alpha: float) -> Float[Tensor, "pair pos d_model"]:
     """x′ + α (x − x′) in the component's output space."""
     low, high = widen(component.corrupted), widen(component.clean)
     return low + alpha * (high - low)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float
 from torch import Tensor
 
-from eapgp.engine.batches import Batch
+from eapgp.engine.batches import Batch, out_of_memory
 from eapgp.engine.differences import source_differences, source_values
-from eapgp.engine.distance import Objective, output_distance, position_mask
+from eapgp.engine.distance import OutputTarget, gram_pays, position_mask
 from eapgp.engine.gradients import GradientSum, contract, gradient_norms
 from eapgp.engine.interventions import Intervention
-from eapgp.engine.passes import Capture, Hook, Tokens, capture
+from eapgp.engine.passes import Capture, Hook, Keep, Tokens, capture
 from eapgp.errors import NotFiniteError
 from eapgp.metrics import Metric
 from eapgp.models.adapter import widen
@@ -38,27 +38,27 @@ class Passes:
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a path, run with gradient. All tensors are detached.
+    """One point of a path, run with gradient. All tensors are detached; what was not asked for is None.
 
-    metric, distance `[pair]`; gradients: ∂M at `run.destinations()`; input_gradient
-    `[pair, pos, d_model]` ∂M/∂γ; path_gradient: ∇_γ ‖G(γ) − G(x′)‖². What was not asked for is None.
+    gradients: ∂M at `run.destinations()`; input_gradient: ∂M/∂γ; path_gradient: ∇_γ ‖G(γ) − G(x′)‖²,
+    distance: that squared norm.
     """
 
     run: Capture
-    metric: Tensor
-    distance: Tensor | None
+    metric: Float[Tensor, " pair"]
+    distance: Float[Tensor, " pair"] | None
     gradients: list[Tensor] | None
-    input_gradient: Tensor | None
-    path_gradient: Tensor | None
+    input_gradient: Float[Tensor, "pair pos d_model"] | None
+    path_gradient: Float[Tensor, "pair pos d_model"] | None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Context:
-    """A batch on its way through a method.
+    """A batch on its way through a method; `passes` alone changes, as it counts them.
 
     tick: says that a pass is done, or, called with a number, which share of the batch is.
     leaf: the tensor whose gradient is taken beside the destinations', where it is not the input.
-    earlier: mean scores `[src, dst]` over all pairs of the rounds before this one.
+    earlier: mean scores over all pairs of the rounds before this one.
     """
 
     model: Model
@@ -68,17 +68,16 @@ class Context:
     intervention: Intervention
     tick: Callable[..., None] = lambda _share=None: None
     passes: Passes = field(default_factory=Passes)
-    use_gram: bool = True
-    leaf: Tensor | None = None
-    earlier: tuple[NDArray[np.float64], ...] = ()
+    leaf: Float[Tensor, "pair pos d_model"] | None = None
+    earlier: tuple[Float[np.ndarray, "src dst"], ...] = ()
 
     @property
-    def mask(self) -> Tensor:
-        """`[pair, pos, 1]` 1 on real positions."""
+    def mask(self) -> Float[Tensor, "pair pos 1"]:
+        """1 on real positions."""
         return self.batch.clean.mask.unsqueeze(-1).float()
 
-    def values(self, run: Capture) -> Tensor:
-        """`[pair]` the metric of a run.
+    def values(self, run: Capture) -> Float[Tensor, " pair"]:
+        """The metric of a run.
 
         Errors: NotFiniteError naming the first pair whose metric is not finite.
         """
@@ -91,16 +90,28 @@ class Context:
             )
         return values
 
-    def reference(self, tokens: Tokens, *, residuals: bool = False, outputs: bool = False) -> Capture:
-        """A run without gradient that keeps its sources."""
+    def reference(self, tokens: Tokens, keep: Keep = Keep.SOURCES) -> Capture:
+        """A run without gradient."""
         self.passes.reference += 1
         with torch.no_grad():
-            run = capture(self.model, tokens, residuals=residuals, outputs=outputs)
+            run = capture(self.model, tokens, keep=keep)
         self.tick()
         return run
 
-    def difference(self, clean: Capture, corrupted: Capture) -> Tensor:
-        """`[pair, src, pos, d_model]` z_u − z′_u under the chosen intervention, 0 on padding."""
+    def target(self, corrupted: Capture, *, runs: int | None = None) -> OutputTarget:
+        """The corrupted run's output as what a path heads for. runs: of how many the distance to it will be taken."""
+        tokens = self.batch.clean
+        mask = position_mask(tokens, self.options.get("objective", "all"))
+        use_gram = runs is None or gram_pays(self.model, tokens.mask.numel() * runs)
+        return OutputTarget(corrupted.hidden.detach(), mask, use_gram)
+
+    def distance(self, run: Capture, target: OutputTarget) -> Float[Tensor, " pair"]:
+        """How far a run's output is from the target, as a number without gradient."""
+        with torch.no_grad():
+            return target.distance(self.model, run.hidden.detach())
+
+    def difference(self, clean: Capture, corrupted: Capture) -> Float[Tensor, "pair src pos d_model"]:
+        """z_u − z′_u under the intervention, 0 on padding."""
         if self.intervention.kind == "patching":
             out = source_differences(self.model, clean, corrupted)
             return out.mul_(self.mask.unsqueeze(1).to(out.device))
@@ -109,42 +120,36 @@ class Context:
 
     def point(
         self,
-        value: Tensor | None,
+        value: Float[Tensor, "pair pos d_model"] | None,
         *,
         tokens: Tokens | None = None,
         start: int = 0,
         metric_gradient: bool = True,
-        path: tuple[Tensor, Objective] | None = None,
+        path: OutputTarget | None = None,
         sources: bool = False,
         extra: tuple[Hook, ...] = (),
     ) -> Point:
-        """Run one point with gradient; `path` (reference hidden, objective) asks for the path gradient.
-
-        Both gradients share the forward pass.
-        """
+        """Run one point with gradient; `path` asks for the path gradient, which shares the forward pass."""
         tokens = self.batch.clean if tokens is None else tokens
-        run = capture(self.model, tokens, value=value, start=start, grad=True, sources=sources, extra=extra)
+        keep = Keep.SOURCES if sources else Keep.NOTHING
+        run = capture(self.model, tokens, value=value, start=start, grad=True, keep=keep, extra=extra)
         self.passes.forward += 1
-        values, distance = self.values(run), None
-        if path is not None:
-            reference, objective = path
-            mask = position_mask(tokens, objective)
-            distance = output_distance(self.model, run.hidden, reference, mask, use_gram=self.use_gram)
+        values = self.values(run)
+        distance = None if path is None else path.distance(self.model, run.hidden)
         gradients, input_gradient, path_gradient = self._backward(run, values, distance, metric_gradient)
-        run.release()  # else the next point's graph would be made beside this one's
+        # without its graph, which would else stay while the next point's is made beside it
+        run, values = run.released(), values.detach()
         self.tick()
-        return Point(
-            run,
-            values.detach(),
-            None if distance is None else distance.detach(),
-            gradients,
-            input_gradient,
-            path_gradient,
-        )
+        distance = None if distance is None else distance.detach()
+        return Point(run, values, distance, gradients, input_gradient, path_gradient)
 
     def _backward(
-        self, run: Capture, values: Tensor, distance: Tensor | None, metric_gradient: bool
-    ) -> tuple[list[Tensor] | None, Tensor | None, Tensor | None]:
+        self,
+        run: Capture,
+        values: Float[Tensor, " pair"],
+        distance: Float[Tensor, " pair"] | None,
+        metric_gradient: bool,
+    ) -> tuple[list[Tensor] | None, Float[Tensor, "pair pos d_model"] | None, Float[Tensor, "pair pos d_model"] | None]:
         inputs = [*run.destinations(), self.leaf if self.leaf is not None else run.input]
         if metric_gradient and distance is not None:
             self.passes.backward += 2
@@ -152,19 +157,21 @@ class Context:
             return [g[0] for g in both[:-1]], both[-1][0], both[-1][1]
         if metric_gradient:
             self.passes.backward += 1
-            one = _gradients(values.sum(), inputs)
+            one = gradients_of(values.sum(), inputs)
             return one[:-1], one[-1], None
         if distance is None:
             return None, None, None
         self.passes.backward += 1
-        return None, None, _gradients(distance.sum(), [inputs[-1]])[0]
+        return None, None, gradients_of(distance.sum(), [inputs[-1]])[0]
 
     def total(self, *, constant_scale: bool = False) -> GradientSum:
         """An empty sum of destination gradients."""
         return GradientSum(self.model, constant_scale=constant_scale)
 
-    def contract(self, difference: Tensor, total: GradientSum, *, first: int = 0) -> Tensor:
-        """`[pair, src, dst]` scores; the rows of `difference` are the sources from row `first` on."""
+    def contract(
+        self, difference: Float[Tensor, "pair rows pos d_model"], total: GradientSum, *, first: int = 0
+    ) -> Float[Tensor, "pair src dst"]:
+        """Scores; the rows of `difference` are the sources from row `first` on."""
         with torch.no_grad():
             return contract(self.model, difference, total, first=first)
 
@@ -175,35 +182,36 @@ class Context:
         total.add(point.run, point.gradients)
         return total
 
-    def increment(self, upper: Capture, lower: Capture, total: GradientSum) -> Tensor:
-        """`[pair, src, dst]` Σ (z_u(upper) − z_u(lower)) · ∂M/∂x_v: one step of a path."""
+    def increment(self, upper: Capture, lower: Capture, total: GradientSum) -> Float[Tensor, "pair src dst"]:
+        """Σ (z_u(upper) − z_u(lower)) · ∂M/∂x_v: one step of a path."""
         with torch.no_grad():
             difference = source_differences(self.model, upper, lower)
             difference *= self.mask.unsqueeze(1).to(difference.device)
         return self.contract(difference, total)
 
-    def norms(self, point: Point) -> Tensor:
-        """`[pair, dst]` ‖∂M/∂x_v‖ at a point."""
+    def norms(self, point: Point) -> Float[Tensor, "pair dst"]:
+        """‖∂M/∂x_v‖ at a point."""
         assert point.gradients is not None
         with torch.no_grad():
             return gradient_norms(self.model, point.run, point.gradients)
 
 
-def _gradients(scalar: Tensor, inputs: list[Tensor]) -> list[Tensor]:
-    found = torch.autograd.grad(scalar, inputs, allow_unused=True)
-    return [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)]
+def gradients_of(scalar: Float[Tensor, ""], inputs: Sequence[Tensor], *, retain_graph: bool = False) -> list[Tensor]:
+    """∂ scalar at every input; zero where it does not depend on one."""
+    partial = torch.autograd.grad(scalar, inputs, retain_graph=retain_graph, allow_unused=True)
+    return [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, partial, strict=True)]
 
 
-def _two_gradients(first: Tensor, second: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+def _two_gradients(first: Float[Tensor, ""], second: Float[Tensor, ""], inputs: list[Tensor]) -> list[Tensor]:
     """Gradients of two scalars over one graph: `[2, ...]` per input.
 
-    The two backward passes are batched into one where every operation allows it; else they run
-    one after the other.
+    The two backward passes are batched into one (`vmap` over the two unit vectors) where every operation
+    of the model allows it; where one does not, autograd raises RuntimeError and they run one after the other.
     """
     first, second = widen(first), widen(second).to(first.device)
     unit = torch.eye(2, dtype=first.dtype, device=first.device)
     try:
-        found = torch.autograd.grad(
+        both = torch.autograd.grad(
             (first, second.to(first.dtype)),
             inputs,
             (unit[0], unit[1]),
@@ -212,10 +220,9 @@ def _two_gradients(first: Tensor, second: Tensor, inputs: list[Tensor]) -> list[
             retain_graph=True,
         )
     except RuntimeError as error:
-        if "out of memory" in str(error).lower() or "can't allocate" in str(error).lower():
+        if out_of_memory(error):
             raise
-        metric = torch.autograd.grad(first, inputs, retain_graph=True, allow_unused=True)
+        metric = gradients_of(first, inputs, retain_graph=True)
         path = torch.autograd.grad(second, inputs[-1])[0]
-        metric_filled = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, metric, strict=True)]
-        return [g.unsqueeze(0) for g in metric_filled[:-1]] + [torch.stack([metric_filled[-1], path])]
-    return [x.new_zeros((2, *x.shape)) if g is None else g for x, g in zip(inputs, found, strict=True)]
+        return [g.unsqueeze(0) for g in metric[:-1]] + [torch.stack([metric[-1], path])]
+    return [x.new_zeros((2, *x.shape)) if g is None else g for x, g in zip(inputs, both, strict=True)]

@@ -9,30 +9,29 @@ from eapgp.attribution.components import Component, ComponentScores, components,
 from eapgp.attribution.context import Context
 from eapgp.attribution.gradpath import advance, step_sizes
 from eapgp.attribution.outcome import Outcome
-from eapgp.engine.distance import gram_pays
+from eapgp.engine.distance import OutputTarget
 from eapgp.engine.gradients import GradientSum
-from eapgp.engine.passes import Capture
 from eapgp.models.adapter import widen
 
 
 def run(ctx: Context) -> Outcome:
     """score(u→v) = Σ (z_u − z′_u) · (1/k) Σ_j ∂M/∂x_v (run with u's layer output at γ_j)."""
-    ctx.use_gram = gram_pays(ctx.model, ctx.batch.clean.mask.numel() * (2 * ctx.options["steps"] + 1))
     clean, corrupted = reference_components(ctx)
-    gathered = ComponentScores(ctx, clean, corrupted)
+    target = ctx.target(corrupted, runs=2 * ctx.options["steps"] + 1)
+    scores = ComponentScores(ctx, clean, corrupted)
     for component in components(ctx, clean, corrupted):
-        gathered.add(component, _along(ctx, component, corrupted))
-    return gathered.outcome()
+        scores.add(component, _along(ctx, component, target))
+    return scores.outcome()
 
 
-def _along(ctx: Context, component: Component, corrupted: Capture) -> GradientSum:
-    """Mean gradients along one component's path; the distance is to the corrupted run's output."""
-    steps, objective = ctx.options["steps"], ctx.options["objective"]
+def _along(ctx: Context, component: Component, target: OutputTarget) -> GradientSum:
+    """Mean gradients along one component's path towards the corrupted run's output."""
+    steps = ctx.options["steps"]
     x, x_prime = widen(component.clean), widen(component.corrupted)
     sizes = step_sizes(ctx.options["step"], x * ctx.mask, x_prime * ctx.mask, steps)
     total, value = ctx.total(), x
     for step in range(steps + 1):
-        path = (corrupted.hidden, objective) if step < steps else None
+        path = target if step < steps else None
         point = component.point(ctx, value, path=path, metric_gradient=step > 0)
         if point.gradients is not None:
             total.add(point.run, point.gradients, 1 / steps)

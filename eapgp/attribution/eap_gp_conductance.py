@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from eapgp.attribution.context import Context
-from eapgp.attribution.increments import bare
 from eapgp.attribution.outcome import Outcome, input_sum
 from eapgp.attribution.walk import start_walk
 
@@ -15,12 +14,12 @@ def run(ctx: Context) -> Outcome:
     is M(clean) − M(corrupted) only where the path arrives at the corrupted output.
     """
     walk = start_walk(ctx)
-    scores, before, last = None, bare(walk.clean), walk.metric
+    scores, before, last = None, walk.clean, walk.metric
     for point in walk.points(ctx, sources=True):
         added = ctx.increment(before, point.run, ctx.gradients_at(point))
         scores = added if scores is None else scores + added
-        before, last = bare(point.run), point.metric
-        del point
+        before, last = point.run.sources_only(), point.metric
+        del point  # its tensors, before the next point's are made
     assert scores is not None
     gap = walk.metric - last
     complete = (input_sum(scores).to(gap.device), gap)

@@ -14,17 +14,17 @@ def run(ctx: Context) -> Outcome:
     The record runs from the clean end to the corrupted end, as GradPath's does.
     """
     clean, corrupted = reference_runs(ctx)
-    part, total = straight_part(ctx, clean, corrupted), ctx.total()
+    part, target, total = straight_part(ctx, clean, corrupted), ctx.target(corrupted), ctx.total()
     alphas = sorted(fractions(ctx.options["steps"], ctx.options["points"]), reverse=True)
     if alphas[0] < 1:
-        record_run(ctx, part, clean, corrupted)
+        record_run(ctx, part, clean, target)
     for alpha in alphas:
         point = ctx.point(corrupted.input + alpha * (clean.input - corrupted.input))
         assert point.gradients is not None
         total.add(point.run, point.gradients, 1 / len(alphas))
-        record_point(ctx, part, point, corrupted)
+        record_point(ctx, part, point, target)
         del point  # its tensors, before the next point's are made
     if alphas[-1] > 0:
-        record_run(ctx, part, corrupted, corrupted)
+        record_run(ctx, part, corrupted, target)
     scores = ctx.contract(ctx.difference(clean, corrupted), total)
     return Outcome.of_inputs(scores, ctx.values(clean), ctx.values(corrupted), [part])

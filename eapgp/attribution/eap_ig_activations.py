@@ -14,7 +14,7 @@ def run(ctx: Context) -> Outcome:
     Source: Hanna et al. 2024, arXiv:2403.17806, EAP-IG (activations).
     """
     clean, corrupted = reference_components(ctx)
-    gathered = ComponentScores(ctx, clean, corrupted)
+    scores = ComponentScores(ctx, clean, corrupted)
     alphas = fractions(ctx.options["steps"], "right")
     for component in components(ctx, clean, corrupted):
         total = ctx.total()
@@ -22,5 +22,5 @@ def run(ctx: Context) -> Outcome:
             point = component.point(ctx, between(component, alpha))
             assert point.gradients is not None
             total.add(point.run, point.gradients, 1 / len(alphas))
-        gathered.add(component, total)
-    return gathered.outcome()
+        scores.add(component, total)
+    return scores.outcome()

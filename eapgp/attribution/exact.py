@@ -8,6 +8,7 @@ import torch
 
 from eapgp.attribution.context import Context
 from eapgp.attribution.outcome import Outcome
+from eapgp.engine.passes import Keep
 from eapgp.engine.patching import patch
 
 
@@ -18,7 +19,7 @@ def run(ctx: Context) -> Outcome:
     its edges' scores, because the edges act together. With `edges` given it is NaN unless all are among them.
     """
     silent = replace(ctx, tick=lambda: None)  # `patch` says how far it is
-    clean = silent.reference(ctx.batch.clean, residuals=True)
+    clean = silent.reference(ctx.batch.clean, Keep.SOURCES | Keep.RESIDUALS)
     corrupted = silent.reference(ctx.batch.corrupted)
     base = ctx.values(clean)
     with torch.no_grad():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from eapgp.attribution.context import Context
 from eapgp.attribution.outcome import Outcome
 from eapgp.engine.differences import source_values
+from eapgp.engine.passes import Keep
 from eapgp.models.adapter import widen
 
 
@@ -17,7 +19,7 @@ def run(ctx: Context) -> Outcome:
     Source: Ferrando & Voita 2024, arXiv:2403.00824, eq. 4–5 (proximity), read at every destination
     of the edge graph; a layer's q, k and v inputs read one residual and so share their scores.
     """
-    clean = ctx.reference(ctx.batch.clean, residuals=True)
+    clean = ctx.reference(ctx.batch.clean, Keep.SOURCES | Keep.RESIDUALS)
     corrupted = ctx.reference(ctx.batch.corrupted)
     graph = ctx.model.graph
     with torch.no_grad():
@@ -35,8 +37,12 @@ def run(ctx: Context) -> Outcome:
     return Outcome(scores, ctx.values(clean), ctx.values(corrupted))
 
 
-def _flow(values: Tensor, residual: Tensor, mask: Tensor) -> Tensor:
-    """`[pair, src]` from `[pair, src, pos, d_model]` sources and the residual they add up to."""
+def _flow(
+    values: Float[Tensor, "pair src pos d_model"],
+    residual: Float[Tensor, "pair pos d_model"],
+    mask: Float[Tensor, "pair pos 1"],
+) -> Float[Tensor, "pair src"]:
+    """What comes from each source, given the residual that all of them add up to."""
     whole = widen(residual).to(values.device)
     norm = whole.abs().sum(-1)
     proximity = (norm.unsqueeze(1) - (whole.unsqueeze(1) - values).abs().sum(-1)).clamp_min(0)

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from eapgp.attribution.context import Context
 from eapgp.attribution.outcome import Outcome
 from eapgp.attribution.quadrature import fractions
-from eapgp.engine.passes import Capture, Hook, hooked
+from eapgp.engine.passes import Capture, Hook, Keep, hooked
 from eapgp.models.model import Model
 
 HALVINGS = 8  # of the interval 0 … 1 in which a calibrated α is sought
@@ -35,7 +37,7 @@ def run(ctx: Context) -> Outcome:
 
     Complete with the nodes at midpoints: Σ scores → M(clean) − M(corrupted).
     """
-    clean, corrupted = ctx.reference(ctx.batch.clean), ctx.reference(ctx.batch.corrupted, residuals=True)
+    clean, corrupted = ctx.reference(ctx.batch.clean), ctx.reference(ctx.batch.corrupted, Keep.SOURCES | Keep.RESIDUALS)
     scores, alphas = None, nodes(ctx, clean, corrupted)
     for alpha in alphas:
         with mixed(ctx.model, corrupted, alpha):
@@ -49,34 +51,31 @@ def run(ctx: Context) -> Outcome:
 
 
 @contextlib.contextmanager
-def mixed(model: Model, corrupted: Capture, alpha: Tensor) -> Iterator[None]:
-    """Every branch reads α r + (1−α) r′. alpha: `[pair, 1, 1]`; corrupted: a run with residuals.
+def mixed(model: Model, corrupted: Capture, alpha: Float[Tensor, "pair 1 1"]) -> Iterator[None]:
+    """Every branch reads α r + (1−α) r′. corrupted: a run with residuals.
 
     Entered before a pass's own hooks are set, so that what the pass keeps are the mixed inputs.
     """
     hooks: list[Hook] = []
     for index, layer in enumerate(model.layers):
-        hooks.append((layer.attn_residual, _mixture(corrupted.attn_residual[index], alpha)))
+        hooks.append((layer.attn_residual, partial(_mixture, alpha, corrupted.attn_residual[index])))
         if layer.mlp_residual is not layer.attn_residual:
-            hooks.append((layer.mlp_residual, _mixture(corrupted.mlp_residual[index], alpha)))
-    hooks.append((model.bridge.ln_final.hook_in, _mixture(corrupted.final_residual, alpha)))
+            hooks.append((layer.mlp_residual, partial(_mixture, alpha, corrupted.mlp_residual[index])))
+    hooks.append((model.bridge.ln_final.hook_in, partial(_mixture, alpha, corrupted.final_residual)))
     with model.lock, hooked(hooks):
         yield
 
 
-class _mixture:
+def _mixture(
+    alpha: Float[Tensor, "pair 1 1"], corrupted: Float[Tensor, "pair pos d_model"], x: Float[Tensor, "pair pos d_model"]
+) -> Float[Tensor, "pair pos d_model"]:
     """α x + (1−α) r′ of one branch's residual."""
-
-    def __init__(self, corrupted: Tensor, alpha: Tensor) -> None:
-        self.corrupted, self.alpha = corrupted, alpha
-
-    def __call__(self, x: Tensor) -> Tensor:
-        alpha = self.alpha.to(x)
-        return alpha * x + (1 - alpha) * self.corrupted.to(x)
+    alpha = alpha.to(x)
+    return alpha * x + (1 - alpha) * corrupted.to(x)
 
 
-def nodes(ctx: Context, clean: Capture, corrupted: Capture) -> list[Tensor]:
-    """α_1 … α_k, each `[pair, 1, 1]`: the midpoints (j + ½)/k, or where the metric passes its own levels."""
+def nodes(ctx: Context, clean: Capture, corrupted: Capture) -> list[Float[Tensor, "pair 1 1"]]:
+    """α_1 … α_k: the midpoints (j + ½)/k, or where the metric passes its own levels."""
     middles = fractions(ctx.options["steps"], "midpoint")
     if ctx.options["nodes"] == "calibrated":
         return [_crossing(ctx, clean, corrupted, level_of(middle)) for middle in middles]
@@ -89,8 +88,8 @@ def level_of(middle: float) -> float:
     return 0.05 + 0.9 * middle
 
 
-def _crossing(ctx: Context, clean: Capture, corrupted: Capture, level: float) -> Tensor:
-    """`[pair, 1, 1]` α at which (M(α) − M(corrupted)) / (M(clean) − M(corrupted)) passes `level`, by bisection.
+def _crossing(ctx: Context, clean: Capture, corrupted: Capture, level: float) -> Float[Tensor, "pair 1 1"]:
+    """α at which (M(α) − M(corrupted)) / (M(clean) − M(corrupted)) passes `level`, by bisection.
 
     Each pair has its own α, so that its scores never depend on its batch. A pair whose metric does
     not differ between its two prompts takes α = `level`.
@@ -104,5 +103,5 @@ def _crossing(ctx: Context, clean: Capture, corrupted: Capture, level: float) ->
             values = ctx.values(ctx.reference(ctx.batch.clean))
         below = (values - low_metric) / gap < level
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    found = torch.where(usable, (low + high) / 2, torch.full_like(gap, level))
-    return found[:, None, None]
+    crossing = torch.where(usable, (low + high) / 2, torch.full_like(gap, level))
+    return crossing[:, None, None]

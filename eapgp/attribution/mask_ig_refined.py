@@ -14,12 +14,12 @@ keeps the unit of the metric. Ours.
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from eapgp.attribution import mask_ig
-from eapgp.attribution.context import Context
+from eapgp.attribution.context import Context, gradients_of
 from eapgp.attribution.outcome import Outcome
 from eapgp.attribution.rounds import accumulated
+from eapgp.engine.passes import Keep
 from eapgp.engine.weighted_pass import strongest, weighted_run, weighted_scores
 
 FRACTIONS = (0.5, 0.2, 0.1, 0.05)
@@ -34,12 +34,11 @@ def run(ctx: Context) -> Outcome:
     fraction = FRACTIONS[len(ctx.earlier) - 1]
     graph = ctx.model.graph
     circuit = strongest(graph, accumulated(ctx.earlier), int(fraction * graph.n_edges))
-    corrupted = ctx.reference(ctx.batch.corrupted, residuals=True)
+    corrupted = ctx.reference(ctx.batch.corrupted, Keep.SOURCES | Keep.RESIDUALS)
     weights, backward = (np.where(circuit, INSIDE, outside) * graph.mask for outside in (OUTSIDE, OUTSIDE_BACKWARD))
     weighted = weighted_run(ctx.model, ctx.batch.clean, corrupted, weights, backward)
     values = ctx.metric.compute(weighted.logits, ctx.batch.targets)
-    found = torch.autograd.grad(values.sum(), weighted.inputs, allow_unused=True)
-    gradients = [torch.zeros_like(x) if g is None else g for x, g in zip(weighted.inputs, found, strict=True)]
+    gradients = gradients_of(values.sum(), weighted.inputs)
     ctx.passes.forward += 1
     ctx.passes.backward += 1
     ctx.tick()

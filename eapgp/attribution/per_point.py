@@ -10,9 +10,10 @@ part_j = (z_u − z′_u) · w_j ∂M/∂x_v(γ_j) (for the increments of `ceap`
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,12 +26,10 @@ from eapgp.engine.interventions import make_intervention
 from eapgp.engine.passes import Capture
 from eapgp.errors import OptionError
 from eapgp.metrics import get_metric
+from eapgp.models.model import Model
 from eapgp.prompts.encode import EncodedPairs
 from eapgp.prompts.pairs import PromptSet
 from eapgp.types import Progress
-
-if TYPE_CHECKING:
-    from eapgp.models.model import Model
 
 METHODS_BY_POINT = ("eap-gp", "eap-ig", "ceap", "eap-gp-conductance")
 
@@ -48,16 +47,18 @@ class _Apart(GradientSum):
         self.points.append(one)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _PointContext(Context):
-    """A context that contracts every point by itself. parts: `[src, dst]` per point, Σ over the batch's pairs."""
+    """A context that contracts every point by itself. parts: one per point, Σ over the batch's pairs."""
 
-    parts: list[NDArray[np.float64]] = field(default_factory=list)
+    parts: list[Float[np.ndarray, "src dst"]] = field(default_factory=list)
 
     def total(self, *, constant_scale: bool = False) -> GradientSum:
         return _Apart(self.model, constant_scale)
 
-    def contract(self, difference: Tensor, total: GradientSum, *, first: int = 0) -> Tensor:
+    def contract(
+        self, difference: Float[Tensor, "pair rows pos d_model"], total: GradientSum, *, first: int = 0
+    ) -> Float[Tensor, "pair src dst"]:
         assert isinstance(total, _Apart)
         for point in total.points:
             part = super().contract(difference, point, first=first)
@@ -75,8 +76,8 @@ def point_scores(
     batch_size: int | None = None,
     progress: Progress | None = None,
     **options: Any,
-) -> NDArray[np.float64]:
-    """`[point, src, dst]` what each used point of the method's path adds to the scores, mean over pairs.
+) -> Float[np.ndarray, "point src dst"]:
+    """What each used point of the method's path adds to the scores, mean over pairs.
 
     Points are in the order of `PathRecord.used`; their sum is what `attribute` gives. pair: this pair
     alone (from 0). Units of the metric.
@@ -84,18 +85,18 @@ def point_scores(
     """
     if method not in METHODS_BY_POINT:
         raise OptionError(f"method {method!r} has no points to tell apart: expected {', '.join(METHODS_BY_POINT)}.")
-    chosen = get_method(method)
-    settings = {**chosen.settings(options), "keep_points": False}
+    row = get_method(method)
+    settings = {**row.settings(options), "keep_points": False}
     encoded, name = prepare(model, prompts, metric)
     if pair is not None:
         if not 0 <= pair < encoded.n:
             raise OptionError(f"pair {pair} does not exist: expected 0 … {encoded.n - 1}.")
         encoded = encoded.take(np.array([pair]))
-    intervention = make_intervention("patching", model, encoded, chosen.interventions)
+    intervention = make_intervention("patching", model, encoded, row.interventions)
 
     def work(index: NDArray[np.int64]) -> NDArray[np.float64]:
         ctx = _PointContext(model, make_batch(model, encoded, index), get_metric(name), settings, intervention)
-        chosen.run(ctx)
+        row.run(ctx)
         return np.stack(ctx.parts)
 
     total, done = None, 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from eapgp.attribution.gradpath import pair_norm
@@ -17,30 +17,30 @@ from eapgp.models.adapter import widen
 
 @dataclass
 class PathPart:
-    """The record of one batch. Lists hold one tensor per point: `[pair]`, or as `PathRecord` says."""
+    """The record of one batch, as `PathRecord` has it for all. Lists hold one tensor per point."""
 
     kind: str
-    clean: Tensor
-    corrupted: Tensor
+    clean: Float[Tensor, "pair pos d_model"]
+    corrupted: Float[Tensor, "pair pos d_model"]
     n_destinations: int
     keep_points: bool
-    output_distance: list[Tensor] = field(default_factory=list)
-    metric: list[Tensor] = field(default_factory=list)
-    to_corrupted: list[Tensor] = field(default_factory=list)
-    to_clean: list[Tensor] = field(default_factory=list)
-    gradient_norm: list[Tensor] = field(default_factory=list)
-    destination_gradient: list[Tensor] = field(default_factory=list)
+    output_distance: list[Float[Tensor, " pair"]] = field(default_factory=list)
+    metric: list[Float[Tensor, " pair"]] = field(default_factory=list)
+    to_corrupted: list[Float[Tensor, " pair"]] = field(default_factory=list)
+    to_clean: list[Float[Tensor, " pair"]] = field(default_factory=list)
+    gradient_norm: list[Float[Tensor, " pair"]] = field(default_factory=list)
+    destination_gradient: list[Float[Tensor, "pair dst"]] = field(default_factory=list)
     used: list[bool] = field(default_factory=list)
-    points: list[Tensor] = field(default_factory=list)
+    points: list[Float[Tensor, "pair pos d_model"]] = field(default_factory=list)
 
     def add(
         self,
-        value: Tensor,
-        metric: Tensor,
-        distance: Tensor,
+        value: Float[Tensor, "pair pos d_model"],
+        metric: Float[Tensor, " pair"],
+        distance: Float[Tensor, " pair"],
         *,
-        input_gradient: Tensor | None = None,
-        norms: Tensor | None = None,
+        input_gradient: Float[Tensor, "pair pos d_model"] | None = None,
+        norms: Float[Tensor, "pair dst"] | None = None,
         used: bool = True,
     ) -> None:
         """Write one point down; gradients that were not taken are NaN."""
@@ -67,13 +67,13 @@ class PathPart:
 
 
 def join_parts(
-    parts: Sequence[tuple[NDArray[np.int64], PathPart]], lengths: NDArray[np.int64], longest: int
+    parts: Sequence[tuple[Int[np.ndarray, " _"], PathPart]], lengths: Int[np.ndarray, " pair"], longest: int
 ) -> PathRecord:
     """One record of all pairs, in the order of the prompt set."""
     first = parts[0][1]
     order = np.argsort(np.concatenate([index for index, _ in parts]))
 
-    def joined(name: str) -> NDArray[np.floating]:
+    def joined(name: str) -> Float[np.ndarray, "point pair *axes"]:
         stacks = [torch.stack(getattr(part, name)).numpy() for _, part in parts]
         return np.concatenate(stacks, axis=1)[:, order]
 
@@ -95,12 +95,14 @@ def join_parts(
     )
 
 
-def _pad(points: NDArray[np.floating], length: int) -> NDArray[np.floating]:
-    """`[point, pair, pos, d_model]` filled with zeros up to `length` positions."""
+def _pad(
+    points: Float[np.ndarray, "point pair pos d_model"], length: int
+) -> Float[np.ndarray, "point pair length d_model"]:
+    """The points filled with zeros up to `length` positions."""
     missing = length - points.shape[2]
     return np.pad(points, ((0, 0), (0, 0), (0, missing), (0, 0))) if missing else points
 
 
-def _rows(values: Tensor) -> Tensor:
+def _rows(values: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     """Per-pair numbers on the CPU, float32 or wider."""
     return widen(values.detach()).cpu()

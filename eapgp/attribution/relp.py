@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from eapgp.attribution.context import Context
@@ -51,19 +52,20 @@ def rules(model: Model) -> list[Hook]:
 
 
 def _constant(x: Tensor) -> Tensor:
+    """The value without its gradient: what scores are made of q and k then hands none back."""
     return x.detach()
 
 
 def _norm_rule(module: Any, norm: Norm | None) -> list[Hook]:
     """Replace the norm's output by (x − mean) γ / σ + β with σ constant."""
     assert norm is not None
-    seen: list[Tensor] = []
+    entered: list[Tensor] = []  # the input, handed from the norm's one hook to the other
 
     def enter(x: Tensor) -> None:
-        seen.append(x)
+        entered.append(x)
 
     def leave(y: Tensor) -> Tensor:
-        x = seen.pop()
+        x = entered.pop()
         out = x - x.mean(-1, keepdim=True) if norm.centred else x
         out = out / norm.scale(x.detach()).to(x)
         gamma, beta = norm.gamma, norm.beta
@@ -81,19 +83,19 @@ def _mlp_rule(model: Model, index: int) -> list[Hook]:
             f"relp needs the MLP's input and output of its non-linearity; model {model.id!r} "
             f"({model.architecture}) shows none. Use another method."
         )
-    seen: dict[str, Tensor] = {}
-    found: list[Hook] = [(hooks[at + "hook_pre"], _store(seen, "pre"))]
+    inputs: dict[str, Tensor] = {}
+    rule: list[Hook] = [(hooks[at + "hook_pre"], _store(inputs, "pre"))]
     if at + "hook_pre_linear" in hooks:
-        found.append((hooks[at + "hook_pre_linear"], _store(seen, "linear")))
+        rule.append((hooks[at + "hook_pre_linear"], _store(inputs, "linear")))
 
     def post(y: Tensor) -> Tensor:
-        gate, linear = seen.pop("pre"), seen.pop("linear", None)
+        gate, linear = inputs.pop("pre"), inputs.pop("linear", None)
         if linear is None:
             return _by_ratio(gate, y)
         return 0.5 * _by_ratio(gate, y) + 0.5 * _by_ratio(linear, y)
 
-    found.append((hooks[at + "hook_post"], post))
-    return found
+    rule.append((hooks[at + "hook_post"], post))
+    return rule
 
 
 def _store(place: dict[str, Tensor], name: str) -> Callable[[Tensor], None]:
@@ -103,8 +105,10 @@ def _store(place: dict[str, Tensor], name: str) -> Callable[[Tensor], None]:
     return hook
 
 
-def _by_ratio(x: Tensor, y: Tensor) -> Tensor:
+def _by_ratio(
+    x: Float[Tensor, "pair pos d_mlp"], y: Float[Tensor, "pair pos d_mlp"]
+) -> Float[Tensor, "pair pos d_mlp"]:
     """y, as x times the constant y/x; the difference to y is a constant too."""
     ratio = torch.where(x.abs() > SMALL, y / torch.where(x.abs() > SMALL, x, torch.ones_like(x)), 0.5).detach()
     out = x * ratio
-    return out + (y - out).detach()
+    return out + (y - out).detach()  # y to the last bit, with the gradient of `out`

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from eapgp.attribution.context import Passes
@@ -26,29 +25,29 @@ from eapgp.attribution.result import PathRecord
 
 @dataclass(frozen=True)
 class Round:
-    """What a method gave for every batch of pairs, in the order in which they ran. index: `[pair]` per batch."""
+    """What a method gave for every batch of pairs, in the order in which they ran. index: which pairs they were."""
 
-    index: list[NDArray[np.int64]] = field(default_factory=list)
+    index: list[Int[np.ndarray, " _"]] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     passes: list[Passes] = field(default_factory=list)
 
-    def add(self, index: NDArray[np.int64], outcome: Outcome, passes: Passes) -> None:
-        """One more batch; index `[pair]`: which pairs of the prompt set it holds."""
+    def add(self, index: Int[np.ndarray, " _"], outcome: Outcome, passes: Passes) -> None:
+        """One more batch; index: which pairs of the prompt set it holds."""
         self.index.append(index)
         self.outcomes.append(outcome)
         self.passes.append(passes)
 
     @property
-    def order(self) -> NDArray[np.int64]:
+    def order(self) -> Int[np.ndarray, " pair"]:
         """Where each pair of the prompt set lies in the batches, one after another."""
         return np.argsort(np.concatenate(self.index))
 
-    def joined(self, pick: Callable[[Outcome], Tensor]) -> NDArray[Any]:
+    def joined(self, pick: Callable[[Outcome], Tensor]) -> Float[np.ndarray, "pair ..."]:
         """What `pick` takes of an outcome, for all pairs of the prompt set in their order."""
         parts = [np.asarray(pick(outcome).detach().float().cpu()) for outcome in self.outcomes]
         return np.concatenate(parts)[self.order]
 
-    def completeness(self) -> dict[str, NDArray[Any]]:
+    def completeness(self) -> dict[str, Float[np.ndarray, " pair"]]:
         """The contributions' sum and the change of the metric that it should be; empty where no claim is made."""
         pairs = [outcome.complete for outcome in self.outcomes if outcome.complete is not None]
         if not pairs:
@@ -65,8 +64,8 @@ class Round:
         names = ("forward", "backward", "reference")
         return Passes(*(float(np.dot([getattr(p, n) for p in self.passes], sizes) / sizes.sum()) for n in names))
 
-    def paths(self, lengths: NDArray[np.int64]) -> dict[str, PathRecord]:
-        """Record of every path that was followed. lengths: `[pair]` token counts."""
+    def paths(self, lengths: Int[np.ndarray, " pair"]) -> dict[str, PathRecord]:
+        """Record of every path that was followed. lengths: token counts."""
         return {
             kind: join_parts(
                 [(index, outcome.parts[kind]) for index, outcome in zip(self.index, self.outcomes, strict=True)],
@@ -77,10 +76,10 @@ class Round:
         }
 
 
-def merge(rounds: Sequence[Round], means: Sequence[NDArray[np.float64]]) -> Round:
+def merge(rounds: Sequence[Round], means: Sequence[Float[np.ndarray, "src dst"]]) -> Round:
     """The rounds' weighted sum, pair by pair, as one batch; metrics are the first round's.
 
-    means: mean scores `[src, dst]` of each round over all pairs.
+    means: mean scores of each round over all pairs.
     """
     if len(rounds) == 1:
         return rounds[0]
@@ -99,8 +98,8 @@ def merge(rounds: Sequence[Round], means: Sequence[NDArray[np.float64]]) -> Roun
     return Round([np.arange(len(scores))], [Outcome(scores, *metrics)], [passes])
 
 
-def accumulated(means: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
-    """`[src, dst]` Σ over rounds of a / Σ|a|; a round without any score adds nothing."""
+def accumulated(means: Sequence[Float[np.ndarray, "src dst"]]) -> Float[np.ndarray, "src dst"]:
+    """Σ over rounds of a / Σ|a|; a round without any score adds nothing."""
     total = np.zeros(means[0].shape)
     for scores in means:
         size = float(np.abs(scores).sum())
@@ -108,7 +107,7 @@ def accumulated(means: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
     return total
 
 
-def shares(means: Sequence[NDArray[np.floating]]) -> list[float]:
+def shares(means: Sequence[Float[np.ndarray, "src dst"]]) -> list[float]:
     """What each round's scores count in the sum: Σ|a_0| / Σ|a_r| / number of rounds."""
     sizes = [float(np.abs(scores).sum()) for scores in means]
     return [sizes[0] / size / len(means) if size > 0 else 0.0 for size in sizes]

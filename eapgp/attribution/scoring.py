@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from eapgp.attribution.context import Context, Passes
@@ -24,6 +25,7 @@ from eapgp.types import Progress
 PHASE = "scoring edges"
 
 
+@runtime_checkable
 class Pool(Protocol):
     """Processes that score the pairs of one request together; each holds its share of them."""
 
@@ -82,7 +84,7 @@ class Mean:
     n_pairs: int
     pool: Pool | None
 
-    def __call__(self, batches: Round, name: str = "scores") -> NDArray[np.float64]:
+    def __call__(self, batches: Round, name: str = "scores") -> Float[np.ndarray, "src ..."]:
         values = (getattr(outcome, name).detach().cpu().double().sum(0) for outcome in batches.outcomes)
         total: NDArray[np.float64] = sum(np.asarray(v) for v in values)  # type: ignore[assignment]
         return (total if self.pool is None else self.pool.total(total)) / self.n_pairs
@@ -136,7 +138,10 @@ class Scoring:
         return Ticker(progress, self.pairs.n, self.method.rounds, per_batch)
 
     def _batch(
-        self, index: NDArray[np.int64], means: tuple[NDArray[np.float64], ...], tick: Callable[..., None]
+        self,
+        index: Int[np.ndarray, " pair"],
+        means: tuple[Float[np.ndarray, "src dst"], ...],
+        tick: Callable[..., None],
     ) -> tuple[Outcome, Passes]:
         batch = make_batch(self.model, self.pairs, index)
         options = {**self.options, "keep_points": self.keep_points}

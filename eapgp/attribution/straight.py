@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from eapgp.attribution.context import Context, Point
 from eapgp.attribution.recorder import PathPart
-from eapgp.engine.distance import output_distance, position_mask
+from eapgp.engine.distance import OutputTarget
 from eapgp.engine.passes import Capture
 
 
@@ -16,36 +13,28 @@ def reference_runs(ctx: Context) -> tuple[Capture, Capture]:
     return ctx.reference(ctx.batch.clean), ctx.reference(ctx.batch.corrupted)
 
 
-def distance_of(ctx: Context, run: Capture, corrupted: Capture) -> Tensor:
-    """`[pair]` ‖G(γ) − G(x′)‖² of a run, over the positions of the objective."""
-    mask = position_mask(ctx.batch.clean, ctx.options.get("objective", "all"))
-    with torch.no_grad():
-        return output_distance(ctx.model, run.hidden.detach(), corrupted.hidden.detach(), mask, use_gram=ctx.use_gram)
-
-
 def straight_part(ctx: Context, clean: Capture, corrupted: Capture) -> PathPart:
     """An empty record of the straight line."""
     return PathPart(
         "straight",
-        clean.input.detach().float(),
-        corrupted.input.detach().float(),
+        clean.input.float(),
+        corrupted.input.float(),
         ctx.model.graph.n_destinations,
         bool(ctx.options.get("keep_points", True)),
     )
 
 
-def record_point(ctx: Context, part: PathPart, point: Point, corrupted: Capture, *, used: bool = True) -> None:
+def record_point(ctx: Context, part: PathPart, point: Point, target: OutputTarget) -> None:
     """Write a point down, with its gradients."""
     part.add(
-        point.run.input.detach(),
+        point.run.input,
         point.metric,
-        distance_of(ctx, point.run, corrupted),
+        ctx.distance(point.run, target),
         input_gradient=point.input_gradient,
         norms=ctx.norms(point),
-        used=used,
     )
 
 
-def record_run(ctx: Context, part: PathPart, run: Capture, corrupted: Capture) -> None:
+def record_run(ctx: Context, part: PathPart, run: Capture, target: OutputTarget) -> None:
     """Write a run without gradient down."""
-    part.add(run.input, ctx.values(run), distance_of(ctx, run, corrupted), used=False)
+    part.add(run.input, ctx.values(run), ctx.distance(run, target), used=False)

@@ -9,12 +9,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from numpy.typing import NDArray
+from torch import Tensor
 
 from eapgp.engine.budget import default_batch_size
 from eapgp.engine.passes import Tokens
 from eapgp.errors import ComputationError, OptionError
 from eapgp.metrics import Targets, targets_of
+from eapgp.models.adapter import widen
 from eapgp.models.model import Model
 from eapgp.prompts.encode import EncodedPairs
 
@@ -23,9 +26,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Batch:
-    """Some pairs on the model's device. `index` `[pair]` says which pairs of the prompt set they are."""
+    """Some pairs on the model's device. index: which pairs of the prompt set they are."""
 
-    index: NDArray[np.int64]
+    index: Int[np.ndarray, " pair"]
     clean: Tokens
     corrupted: Tokens
     targets: Targets
@@ -36,7 +39,7 @@ class Batch:
         return len(self.index)
 
 
-def make_batch(model: Model, encoded: EncodedPairs, index: NDArray[np.int64]) -> Batch:
+def make_batch(model: Model, encoded: EncodedPairs, index: Int[np.ndarray, " pair"]) -> Batch:
     """Put the chosen pairs on the device, trimmed to the longest of them."""
     lengths = encoded.lengths[index]
     longest = int(lengths.max())
@@ -49,7 +52,7 @@ def make_batch(model: Model, encoded: EncodedPairs, index: NDArray[np.int64]) ->
     return Batch(index, side(encoded.clean), side(encoded.corrupted), targets_of(encoded.take(index), model.device))
 
 
-def split_batches(model: Model, encoded: EncodedPairs, batch_size: int | None) -> list[NDArray[np.int64]]:
+def split_batches(model: Model, encoded: EncodedPairs, batch_size: int | None) -> list[Int[np.ndarray, " _"]]:
     """Pair indices per batch, shortest prompts first. Errors: OptionError for a batch size below 1."""
     longest = int(encoded.lengths.max())
     size = default_batch_size(model.graph.n_sources, longest, model.d_model) if batch_size is None else batch_size
@@ -119,8 +122,6 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def to_numpy(tensor: Any) -> NDArray[Any]:
+def to_numpy(tensor: Tensor) -> NDArray[Any]:
     """Detached NumPy copy, in float32 or wider."""
-    from eapgp.models.adapter import widen
-
     return widen(tensor.detach()).cpu().numpy()

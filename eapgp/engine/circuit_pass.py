@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,7 +26,7 @@ from eapgp.engine.batches import Batch
 from eapgp.engine.circuit_plan import CircuitPlan, Place, plan
 from eapgp.engine.differences import head_outputs, source_values
 from eapgp.engine.interventions import Intervention
-from eapgp.engine.passes import Capture, Hook, answer_hook, at_positions, call, capture
+from eapgp.engine.passes import Capture, Hook, Keep, answer_hook, at_positions, call, capture
 from eapgp.graph import QKV
 from eapgp.models.adapter import Layer, Norm, widen
 from eapgp.models.model import Model
@@ -35,23 +36,22 @@ from eapgp.models.model import Model
 class Base:
     """What a batch's circuit runs start from, computed once.
 
-    reference `[src, pair, pos, d_model]` z′; attn, mlp: r′ per layer, final: r′ of the final norm,
-    each `[pair, pos, d_model]`. heads: per layer letter → raw q, k or v `[pair, pos, head, d_head]` that
-    r′ gives; mlp_in: per layer the MLP input `[pair, pos, d_model]` that it gives. Logits of the clean
-    and corrupted runs `[pair, vocab]`. add_only: always add kept edges to r′. Under zero ablation a
-    destination may read nothing at all, and what rounding leaves of r minus every source would be
-    blown up to full size by norms without a bias.
+    reference: z′; attn, mlp: r′ per layer, final: r′ of the final norm. heads: per layer letter → raw
+    q, k or v that r′ gives; mlp_in: per layer the MLP input that it gives. Logits: of the clean and
+    corrupted runs. add_only: always add kept edges to r′. Under zero ablation a destination may read
+    nothing at all, and what rounding leaves of r minus every source would be blown up to full size by
+    norms without a bias.
     """
 
     batch: Batch
-    reference: Tensor
-    attn: list[Tensor]
-    mlp: list[Tensor]
-    final: Tensor
-    heads: list[dict[str, Tensor]]
-    mlp_in: list[Tensor]
-    clean_logits: Tensor
-    corrupted_logits: Tensor
+    reference: Float[Tensor, "src pair pos d_model"]
+    attn: list[Float[Tensor, "pair pos d_model"]]
+    mlp: list[Float[Tensor, "pair pos d_model"]]
+    final: Float[Tensor, "pair pos d_model"]
+    heads: list[dict[str, Float[Tensor, "pair pos head d_head"]]]
+    mlp_in: list[Float[Tensor, "pair pos d_model"]]
+    clean_logits: Float[Tensor, "pair vocab"]
+    corrupted_logits: Float[Tensor, "pair vocab"]
     add_only: bool = False
 
     @property
@@ -63,7 +63,7 @@ class Base:
 def make_base(model: Model, batch: Batch, intervention: Intervention) -> Base:
     """Run the clean and the corrupted prompts and keep what every circuit run needs."""
     with torch.no_grad():
-        corrupted = capture(model, batch.corrupted, residuals=True, inputs=True)
+        corrupted = capture(model, batch.corrupted, keep=Keep.SOURCES | Keep.RESIDUALS | Keep.INPUTS)
         clean = capture(model, batch.clean)
         if intervention.kind == "patching":
             reference = source_values(model, corrupted).transpose(0, 1)
@@ -80,7 +80,12 @@ def make_base(model: Model, batch: Batch, intervention: Intervention) -> Base:
 
 def _ablated(
     model: Model, clean: Capture, intervention: Intervention
-) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
+) -> tuple[
+    Float[Tensor, "src pair pos d_model"],
+    list[Float[Tensor, "pair pos d_model"]],
+    list[Float[Tensor, "pair pos d_model"]],
+    Float[Tensor, "pair pos d_model"],
+]:
     """z′ and r′ for zero and mean: r′_v = Σ_u z′_u over the sources that v reads, plus the output biases."""
     values = source_values(model, clean)
     reference = intervention.values(values.shape[2], values.device).expand_as(values).transpose(0, 1).contiguous()
@@ -97,14 +102,18 @@ def _ablated(
     return reference, attn, mlp, stream
 
 
-def _normed(norm: Norm | None, residual: Tensor, like: Tensor) -> Tensor:
+def _normed(norm: Norm | None, residual: Float[Tensor, "*axes"], like: Tensor) -> Float[Tensor, "*axes"]:
     """The branch's own norm of a residual, in the dtype and on the device of `like`."""
     residual = residual.to(like)
     return residual if norm is None else norm.apply(residual)
 
 
-def _project(weight: Tensor, bias: Tensor | None, normed: Tensor) -> Tensor:
-    """`[head, pair, pos, d_model]`, every head's own input, → `[pair, pos, head, d_head]` raw q, k or v."""
+def _project(
+    weight: Float[Tensor, "head d_model d_head"],
+    bias: Float[Tensor, "head d_head"] | None,
+    normed: Float[Tensor, "head pair pos d_model"],
+) -> Float[Tensor, "pair pos head d_head"]:
+    """Raw q, k or v from every head's own input."""
     heads, pairs, length, width = normed.shape
     out = torch.bmm(widen(normed).reshape(heads, pairs * length, width), weight)
     if bias is not None:
@@ -112,8 +121,10 @@ def _project(weight: Tensor, bias: Tensor | None, normed: Tensor) -> Tensor:
     return out.reshape(heads, pairs, length, -1).permute(1, 2, 0, 3)
 
 
-def _same_input(layer: Layer, residual: Tensor, like: Tensor) -> dict[str, Tensor]:
-    """letter → raw q, k or v `[pair, pos, head, d_head]` of heads that all read one residual."""
+def _same_input(
+    layer: Layer, residual: Float[Tensor, "pair pos d_model"], like: Tensor
+) -> dict[str, Float[Tensor, "pair pos head d_head"]]:
+    """letter → raw q, k or v of heads that all read one residual."""
     normed, heads = _normed(layer.attn_norm, residual, like), layer.weight("q").shape[0]
     every = normed.expand(heads, *normed.shape)
     return {letter: _project(layer.weight(letter), layer.bias(letter), every) for letter in QKV}
@@ -136,19 +147,30 @@ class _Run:
             if stop > start:
                 yield circuit, slice(int(start), int(stop)), todo.rows[start:stop]
 
-    def keep(self, circuit: int, slots: slice, rows: NDArray[np.int64], values: Tensor) -> None:
-        """Store `[row, pair, pos, d_model]` what sources wrote, minus their reference."""
+    def keep(
+        self,
+        circuit: int,
+        slots: slice,
+        rows: Int[np.ndarray, " row"],
+        values: Float[Tensor, "row pair pos d_model"],
+    ) -> None:
+        """Store what sources wrote, minus their reference."""
         store, whole = self.stores[circuit], len(rows) == rows[-1] - rows[0] + 1
         reference = self.base.reference[rows[0] : rows[-1] + 1] if whole else self.base.reference[rows]
         torch.sub(widen(values).to(store.device), reference, out=store[slots])
 
-    def write(self, row: int, value: Tensor) -> None:
-        """Keep source `row` where it is needed: value `[circuit · pair, pos, d_model]`."""
+    def write(self, row: int, value: Float[Tensor, "circuit_pair pos d_model"]) -> None:
+        """Keep source `row` where it is needed. value: one circuit's pairs after another's."""
         split = value.reshape(self.shape)
         for circuit, slots, rows in self.needed(row, 1):
             self.keep(circuit, slots, rows, split[circuit].unsqueeze(0))
 
-    def write_heads(self, layer: int, z: Tensor, scale: Tensor | None) -> None:
+    def write_heads(
+        self,
+        layer: int,
+        z: Float[Tensor, "circuit_pair pos head d_head"],
+        scale: Float[Tensor, "circuit_pair pos 1"] | None,
+    ) -> None:
         """Keep the heads of a layer that are needed."""
         view, first = self.model.layers[layer], self.model.graph.head_source(layer, 0)
         split = z.reshape(self.shape[0], -1, *z.shape[1:])
@@ -157,14 +179,20 @@ class _Run:
             own = None if scales is None else scales[circuit]
             self.keep(circuit, slots, rows, head_outputs(view, split[circuit], own, rows - first))
 
-    def inputs(self, circuit: int, place: Place, corrupted: Tensor, own: Tensor) -> Tensor:
-        """`[some, pair, pos, d_model]` what the place's partly kept destinations read. own: the run's residual."""
+    def inputs(
+        self,
+        circuit: int,
+        place: Place,
+        corrupted: Float[Tensor, "pair pos d_model"],
+        own: Float[Tensor, "pair pos d_model"],
+    ) -> Float[Tensor, "some pair pos d_model"]:
+        """What the place's partly kept destinations read. own: the run's residual."""
         written = self.stores[circuit][: place.weights.shape[1]].flatten(1)
         start = (corrupted if place.from_corrupted else widen(own)).to(written).reshape(1, -1)
         read = torch.addmm(start, torch.from_numpy(place.weights).to(written), written)
         return read.reshape(-1, *self.shape[1:])
 
-    def attention(self, layer: int, own: Tensor) -> None:
+    def attention(self, layer: int, own: Float[Tensor, "circuit_pair pos d_model"]) -> None:
         """Put together the raw q, k, v that a layer's partly kept destinations give, from the residual `own`."""
         self.rebuilt = {letter: [] for letter in QKV}
         if not any(len(todo.attention[layer].some) for todo in self.plans):
@@ -180,11 +208,14 @@ class _Run:
                 start, stop = np.searchsorted(place.some, (number * heads, (number + 1) * heads))
                 if stop > start:
                     which, (weight, bias) = place.some[start:stop] - number * heads, weights[letter]
-                    chosen = (weight, bias) if len(which) == heads else (weight[which], _rows(bias, which))
-                    self.rebuilt[letter].append((circuit, which, _project(*chosen, normed[start:stop])))
+                    if len(which) < heads:
+                        weight, bias = weight[which], None if bias is None else bias[which]
+                    self.rebuilt[letter].append((circuit, which, _project(weight, bias, normed[start:stop])))
 
-    def head_override(self, layer: int, letter: str, x: Tensor) -> Tensor | None:
-        """Raw q, k or v `[circuit · pair, pos, head, d_head]` with the heads in their place that keep not all edges."""
+    def head_override(
+        self, layer: int, letter: str, x: Float[Tensor, "circuit_pair pos head d_head"]
+    ) -> Float[Tensor, "circuit_pair pos head d_head"] | None:
+        """Raw q, k or v with the heads in their place that keep not all edges."""
         heads, number = self.model.graph.n_heads, QKV.index(letter)
         empty = [todo.attention[layer].empty - number * heads for todo in self.plans]
         empty = [which[(which >= 0) & (which < heads)] for which in empty]
@@ -200,7 +231,12 @@ class _Run:
             split[circuit][:, :, which] = values.to(x)
         return new
 
-    def mlp_override(self, layer: int, x: Tensor, own: Tensor) -> Tensor | None:
+    def mlp_override(
+        self,
+        layer: int,
+        x: Float[Tensor, "circuit_pair pos d_model"],
+        own: Float[Tensor, "circuit_pair pos d_model"],
+    ) -> Float[Tensor, "circuit_pair pos d_model"] | None:
         """The MLP's input `x` where every edge is kept, else what the circuit gives. own: the run's residual."""
         places = [todo.mlp[layer] for todo in self.plans]
         if all(place.full for place in places):
@@ -215,7 +251,9 @@ class _Run:
                 split[circuit] = _normed(norm, read, x)
         return new
 
-    def final_override(self, own: Tensor) -> Tensor | None:
+    def final_override(
+        self, own: Float[Tensor, "circuit_pair pos d_model"]
+    ) -> Float[Tensor, "circuit_pair pos d_model"] | None:
         """The final residual with the answer position put together."""
         if all(todo.final.full for todo in self.plans):
             return None
@@ -235,16 +273,14 @@ class _Run:
         return new
 
 
-def _rows(bias: Tensor | None, which: NDArray[np.int64]) -> Tensor | None:
-    return None if bias is None else bias[which]
-
-
-def run_circuits(model: Model, base: Base, edges: Sequence[NDArray[np.bool_]]) -> Tensor:
-    """`[circuit, pair, vocab]` logits at the answer position of each circuit `[src, dst]`."""
+def run_circuits(
+    model: Model, base: Base, edges: Sequence[Bool[np.ndarray, "src dst"]]
+) -> Float[Tensor, "circuit pair vocab"]:
+    """Logits at the answer position of each circuit."""
     return run_plans(model, base, [plan(model.graph, each, add_only=base.add_only) for each in edges])
 
 
-def run_plans(model: Model, base: Base, plans: Sequence[CircuitPlan]) -> Tensor:
+def run_plans(model: Model, base: Base, plans: Sequence[CircuitPlan]) -> Float[Tensor, "circuit pair vocab"]:
     """`run_circuits` of circuits that have been planned; they go through the model as one batch."""
     run = _Run(model, base, plans)
     tokens = base.batch.clean.repeat(len(plans))

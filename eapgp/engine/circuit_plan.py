@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Int, Int8
 
 from eapgp.graph import Graph
 
@@ -18,13 +18,13 @@ class Place:
     """The destinations that read at one place: a layer's q, k and v inputs, an MLP's, or the logits'.
 
     empty, some: destinations, counted within the place, that keep none or a part of their edges; those
-    in neither keep all. weights `[some, slot]` int8 over the circuit's first sources in `CircuitPlan.rows`:
-    +1 to add a kept edge to r′ (from_corrupted), −1 to take a removed one from r.
+    in neither keep all. weights: over the circuit's first sources in `CircuitPlan.rows`, +1 to add a
+    kept edge to r′ (from_corrupted), −1 to take a removed one from r.
     """
 
-    empty: NDArray[np.int64]
-    some: NDArray[np.int64]
-    weights: NDArray[np.int8]
+    empty: Int[np.ndarray, " empty"]
+    some: Int[np.ndarray, " some"]
+    weights: Int8[np.ndarray, "some slot"]
     from_corrupted: bool
 
     @property
@@ -37,7 +37,7 @@ class Place:
 class CircuitPlan:
     """rows: the sources that any place sums, ascending; places per layer (attention; MLP) and for the logits."""
 
-    rows: NDArray[np.int64]
+    rows: Int[np.ndarray, " row"]
     attention: tuple[Place, ...]
     mlp: tuple[Place, ...]
     final: Place
@@ -45,16 +45,16 @@ class CircuitPlan:
 
 @dataclass(frozen=True)
 class _Split:
-    """A place before the circuit's sources are known. signed `[src, some]` int8, over all that it reads."""
+    """A place before the circuit's sources are known. signed: over all the sources that it reads."""
 
-    empty: NDArray[np.int64]
-    some: NDArray[np.int64]
-    signed: NDArray[np.int8]
+    empty: Int[np.ndarray, " empty"]
+    some: Int[np.ndarray, " some"]
+    signed: Int8[np.ndarray, "src some"]
     from_corrupted: bool
 
 
-def plan(graph: Graph, edges: NDArray[np.bool_], *, add_only: bool = False) -> CircuitPlan:
-    """What one circuit `[src, dst]` asks for. add_only: always sum kept edges, however many there are."""
+def plan(graph: Graph, edges: Bool[np.ndarray, "src dst"], *, add_only: bool = False) -> CircuitPlan:
+    """What one circuit asks for. add_only: always sum kept edges, however many there are."""
     heads, layers = 3 * graph.n_heads, range(graph.n_layers)
     starts = [graph.qkv_slice(layer, "q").start for layer in layers]
     attention = [_split(graph, edges, slice(start, start + heads), add_only) for start in starts]
@@ -70,7 +70,7 @@ def plan(graph: Graph, edges: NDArray[np.bool_], *, add_only: bool = False) -> C
     )
 
 
-def _split(graph: Graph, edges: NDArray[np.bool_], columns: slice, add_only: bool) -> _Split:
+def _split(graph: Graph, edges: Bool[np.ndarray, "src dst"], columns: slice, add_only: bool) -> _Split:
     """Sort a place's destinations, and take the side on which fewer edges have to be summed."""
     kept = edges[: int(graph.prefix[columns.start]), columns]
     counts = kept.sum(axis=0)
@@ -81,6 +81,6 @@ def _split(graph: Graph, edges: NDArray[np.bool_], columns: slice, add_only: boo
     return _Split(np.flatnonzero(counts == 0), some, signed, from_corrupted)
 
 
-def _place(split: _Split, rows: NDArray[np.int64]) -> Place:
+def _place(split: _Split, rows: Int[np.ndarray, " row"]) -> Place:
     read = rows[: int(np.searchsorted(rows, len(split.signed)))]
     return Place(split.empty, split.some, np.ascontiguousarray(split.signed[read].T), split.from_corrupted)

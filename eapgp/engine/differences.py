@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from eapgp.engine.passes import Capture
@@ -17,11 +17,13 @@ from eapgp.models.adapter import Layer, widen
 from eapgp.models.model import Model
 
 
-def head_outputs(layer: Layer, z: Tensor, post_scale: Tensor | None, heads: NDArray[np.int64] | None = None) -> Tensor:
-    """`[pair, pos, head, d_head]` → `[head, pair, pos, d_model]` what each head writes, without bias.
-
-    heads: only these, all if left out.
-    """
+def head_outputs(
+    layer: Layer,
+    z: Float[Tensor, "pair pos head d_head"],
+    post_scale: Float[Tensor, "pair pos 1"] | None,
+    heads: Int[np.ndarray, " some"] | None = None,
+) -> Float[Tensor, "written pair pos d_model"]:
+    """What each head writes, without bias. heads: only these, all if left out."""
     weight = layer.w_o
     if heads is not None and len(heads) < len(weight):
         z, weight = z[:, :, heads], weight[heads]
@@ -34,22 +36,22 @@ def head_outputs(layer: Layer, z: Tensor, post_scale: Tensor | None, heads: NDAr
     return scaled if gamma is None else scaled * gamma
 
 
-def layer_heads(model: Model, run: Capture, layer: int) -> Tensor:
-    """`[head, pair, pos, d_model]` what the heads of one layer wrote in a run."""
+def layer_heads(model: Model, run: Capture, layer: int) -> Float[Tensor, "head pair pos d_model"]:
+    """What the heads of one layer wrote in a run."""
     return head_outputs(model.layers[layer], run.z[layer], run.post_scale[layer] if run.post_scale else None)
 
 
-def source_values(model: Model, run: Capture) -> Tensor:
-    """`[pair, src, pos, d_model]` what every source wrote in a run, without output biases."""
+def source_values(model: Model, run: Capture) -> Float[Tensor, "pair src pos d_model"]:
+    """What every source wrote in a run, without output biases."""
     return _stack(model, run, None)
 
 
-def source_differences(model: Model, run: Capture, other: Capture) -> Tensor:
-    """`[pair, src, pos, d_model]` z_u − z′_u for every source, in float32 or wider."""
+def source_differences(model: Model, run: Capture, other: Capture) -> Float[Tensor, "pair src pos d_model"]:
+    """z_u − z′_u for every source, in float32 or wider."""
     return _stack(model, run, other)
 
 
-def _stack(model: Model, run: Capture, other: Capture | None) -> Tensor:
+def _stack(model: Model, run: Capture, other: Capture | None) -> Float[Tensor, "pair src pos d_model"]:
     """Laid out source by source in memory, so that a head's rows are written and read in one piece."""
     first = widen(run.input.detach())
     pairs, length, width = first.shape
@@ -64,7 +66,7 @@ def _stack(model: Model, run: Capture, other: Capture | None) -> Tensor:
     return out
 
 
-def _heads(model: Model, run: Capture, other: Capture | None, layer: int) -> Tensor:
+def _heads(model: Model, run: Capture, other: Capture | None, layer: int) -> Float[Tensor, "head pair pos d_model"]:
     view = model.layers[layer]
     if other is None:
         return layer_heads(model, run, layer)

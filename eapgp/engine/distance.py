@@ -8,9 +8,11 @@ soft-cap on their logits, and runs too small to repay K, take the logits themsel
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from eapgp.engine.passes import Tokens
@@ -20,19 +22,42 @@ from eapgp.models.model import Model
 Objective = Literal["all", "last"]
 
 
-def position_mask(tokens: Tokens, objective: Objective) -> Tensor:
-    """`[pair, pos]` 1 where a position's logits count: every real position, or the answer's alone."""
+@dataclass(frozen=True)
+class OutputTarget:
+    """The output G(x′) that a path heads for, by what its unembedding reads.
+
+    mask: 1 where a position's logits count. use_gram: whether K takes the place of the vocabulary.
+    """
+
+    hidden: Float[Tensor, "pair pos d_model"]
+    mask: Float[Tensor, "pair pos"]
+    use_gram: bool = True
+
+    def distance(self, model: Model, hidden: Float[Tensor, "pair pos d_model"]) -> Float[Tensor, " pair"]:
+        """‖G(γ) − G(x′)‖² of a run whose unembedding read `hidden`, differentiable in it."""
+        return output_distance(model, hidden, self.hidden, self.mask, use_gram=self.use_gram)
+
+
+def position_mask(tokens: Tokens, objective: Objective) -> Float[Tensor, "pair pos"]:
+    """1 where a position's logits count: every real position, or the answer's alone."""
     if objective == "all":
         return tokens.mask.float()
-    chosen = torch.zeros_like(tokens.mask, dtype=torch.float32)
-    chosen[torch.arange(chosen.shape[0], device=chosen.device), tokens.last] = 1.0
-    return chosen
+    answers = torch.zeros_like(tokens.mask, dtype=torch.float32)
+    answers[torch.arange(answers.shape[0], device=answers.device), tokens.last] = 1.0
+    return answers
 
 
-def output_distance(model: Model, hidden: Tensor, reference: Tensor, mask: Tensor, *, use_gram: bool = True) -> Tensor:
-    """`[pair]` Σ over masked positions of ‖G − G′‖², differentiable in `hidden`.
+def output_distance(
+    model: Model,
+    hidden: Float[Tensor, "pair pos d_model"],
+    reference: Float[Tensor, "pair pos d_model"],
+    mask: Float[Tensor, "#pair pos"],
+    *,
+    use_gram: bool = True,
+) -> Float[Tensor, " pair"]:
+    """Σ over masked positions of ‖G − G′‖², differentiable in `hidden`.
 
-    hidden, reference: `[pair, pos, d_model]` what the unembedding reads in the two runs.
+    hidden, reference: what the unembedding reads in the two runs.
     """
     if model.soft_cap is not None or not use_gram:
         squares = (full_logits(model, hidden) - full_logits(model, reference)).square().sum(-1)
@@ -42,8 +67,8 @@ def output_distance(model: Model, hidden: Tensor, reference: Tensor, mask: Tenso
     return (squares * mask.to(squares.device)).sum(-1)
 
 
-def gram(model: Model) -> Tensor:
-    """K = W_U W_Uᵀ `[d_model, d_model]`, made once per model."""
+def gram(model: Model) -> Float[Tensor, "d_model d_model"]:
+    """K = W_U W_Uᵀ, made once per model."""
     if "unembed.gram" not in model.cache:
         weight = widen(model.bridge.unembed.original_component.weight.detach())
         model.cache["unembed.gram"] = weight.T @ weight
@@ -55,8 +80,8 @@ def gram_pays(model: Model, evaluations: int) -> bool:
     return "unembed.gram" in model.cache or evaluations > model.d_model // 2
 
 
-def full_logits(model: Model, hidden: Tensor) -> Tensor:
-    """`[..., vocab]` logits of what the unembedding reads, soft-cap included, float32 or wider."""
+def full_logits(model: Model, hidden: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes vocab"]:
+    """Logits of what the unembedding reads, soft-cap included, float32 or wider."""
     component = model.bridge.unembed.original_component
     logits = widen(torch.nn.functional.linear(hidden, component.weight))
     if component.bias is not None:

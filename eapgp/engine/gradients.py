@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from eapgp.engine.passes import Capture
@@ -28,17 +29,17 @@ from eapgp.models.model import Model
 class LayerGradients:
     """Weighted sums over path points for one layer.
 
-    heads: letter → Σ w g/σ `[pair, pos, head, d_head]`.
-    normed: x̂ per point, each `[pair, pos, d_model]`; coefficients: letter → w · mean(x̂ ⊙ u)/σ per
-    point, each `[pair, pos, head]`; both empty where attention has no norm before it, or where the
-    norm's scale is held constant.
-    mlp: Σ w ∂M/∂x `[pair, pos, d_model]`.
+    heads: letter → Σ w g/σ. normed: x̂ per point; coefficients: letter → w · mean(x̂ ⊙ u)/σ per point;
+    both empty where attention has no norm before it, or where the norm's scale is held constant.
+    mlp: Σ w ∂M/∂x.
     """
 
-    heads: dict[str, Tensor] = field(default_factory=dict)
-    normed: list[Tensor] = field(default_factory=list)
-    coefficients: dict[str, list[Tensor]] = field(default_factory=lambda: {letter: [] for letter in QKV})
-    mlp: Tensor | None = None
+    heads: dict[str, Float[Tensor, "pair pos head d_head"]] = field(default_factory=dict)
+    normed: list[Float[Tensor, "pair pos d_model"]] = field(default_factory=list)
+    coefficients: dict[str, list[Float[Tensor, "pair pos head"]]] = field(
+        default_factory=lambda: {letter: [] for letter in QKV}
+    )
+    mlp: Float[Tensor, "pair pos d_model"] | None = None
 
 
 @dataclass
@@ -51,7 +52,7 @@ class GradientSum:
     model: Model
     constant_scale: bool = False
     layers: list[LayerGradients] = field(default_factory=list)
-    final: Tensor | None = None
+    final: Float[Tensor, "pair pos d_model"] | None = None
 
     def __post_init__(self) -> None:
         self.layers = [LayerGradients() for _ in self.model.layers]
@@ -86,8 +87,8 @@ class GradientSum:
             part.heads[letter] = g if letter not in part.heads else part.heads[letter] + g
 
 
-def projection_bias(model: Model, index: int, letter: str) -> Tensor:
-    """b + β W `[head, d_head]`: what a projection gives for x̂ = 0."""
+def projection_bias(model: Model, index: int, letter: str) -> Float[Tensor, "head d_head"]:
+    """b + β W: what a projection gives for x̂ = 0."""
     key = f"bias.{index}.{letter}"
     if key not in model.cache:
         view = model.layers[index]
@@ -102,13 +103,24 @@ def projection_bias(model: Model, index: int, letter: str) -> Tensor:
     return model.cache[key]
 
 
-def mean_product(model: Model, index: int, letter: str, g: Tensor, raw: Tensor) -> Tensor:
-    """mean(x̂ ⊙ u) = g · (q − b − βW) / d_model: `[pair, pos, head]`."""
+def mean_product(
+    model: Model,
+    index: int,
+    letter: str,
+    g: Float[Tensor, "pair pos head d_head"],
+    raw: Float[Tensor, "pair pos head d_head"],
+) -> Float[Tensor, "pair pos head"]:
+    """mean(x̂ ⊙ u) = g · (q − b − βW) / d_model."""
     return (g * (raw - projection_bias(model, index, letter))).sum(-1) / model.d_model
 
 
-def norm_gradient(norm: Norm | None, residual: Tensor, g: Tensor, constant_scale: bool = False) -> Tensor:
-    """Gradient at a norm's input from the gradient `[..., d_model]` at its output."""
+def norm_gradient(
+    norm: Norm | None,
+    residual: Float[Tensor, "*axes d_model"],
+    g: Float[Tensor, "*axes d_model"],
+    constant_scale: bool = False,
+) -> Float[Tensor, "*axes d_model"]:
+    """Gradient at a norm's input from the gradient at its output."""
     if norm is None:
         return g
     normed, sigma = norm.statistics(residual)
@@ -121,8 +133,10 @@ def norm_gradient(norm: Norm | None, residual: Tensor, g: Tensor, constant_scale
     return u / sigma
 
 
-def project_heads(view: Layer, letter: str, g: Tensor) -> Tensor:
-    """u − mean(u) with u = γ ⊙ (W g): `[pair, pos, head, d_head]` → `[pair, head, pos, d_model]`."""
+def project_heads(
+    view: Layer, letter: str, g: Float[Tensor, "pair pos head d_head"]
+) -> Float[Tensor, "pair head pos d_model"]:
+    """u − mean(u) with u = γ ⊙ (W g)."""
     weight = view.weight(letter)
     norm = view.attn_norm
     if norm is not None:
@@ -134,8 +148,8 @@ def project_heads(view: Layer, letter: str, g: Tensor) -> Tensor:
     return rows.reshape(heads, pairs, length, -1).transpose(0, 1)
 
 
-def gradient_norms(model: Model, run: Capture, gradients: list[Tensor]) -> Tensor:
-    """‖∂M/∂x_v‖ over positions and d_model for every destination: `[pair, dst]`."""
+def gradient_norms(model: Model, run: Capture, gradients: list[Tensor]) -> Float[Tensor, "pair dst"]:
+    """‖∂M/∂x_v‖ over positions and d_model for every destination."""
     columns = []
     for index, view in enumerate(model.layers):
         *qkv, mlp = gradients[4 * index : 4 * index + 4]
@@ -147,8 +161,10 @@ def gradient_norms(model: Model, run: Capture, gradients: list[Tensor]) -> Tenso
     return torch.cat([column.cpu() for column in columns], dim=1)
 
 
-def _head_norms(model: Model, run: Capture, index: int, letter: str, g: Tensor) -> Tensor:
-    """`[pair, head]`: ‖u − mean u‖² − d c² (2 − mean x̂²), over σ², summed over positions."""
+def _head_norms(
+    model: Model, run: Capture, index: int, letter: str, g: Float[Tensor, "pair pos head d_head"]
+) -> Float[Tensor, "pair head"]:
+    """‖u − mean u‖² − d c² (2 − mean x̂²), over σ², summed over positions."""
     view = model.layers[index]
     by_head = g.permute(2, 0, 1, 3).flatten(1, 2)  # [head, pair · pos, d_head]
     squares = ((by_head @ _gram(model, index, letter)) * by_head).sum(-1)
@@ -162,8 +178,8 @@ def _head_norms(model: Model, run: Capture, index: int, letter: str, g: Tensor) 
     return squares.sum(1).clamp_min(0).sqrt()
 
 
-def _gram(model: Model, index: int, letter: str) -> Tensor:
-    """`[head, d_head, d_head]` inner products of the centred, weighted projection's columns."""
+def _gram(model: Model, index: int, letter: str) -> Float[Tensor, "head d_head d_head"]:
+    """Inner products of the centred, weighted projection's columns."""
     key = f"gram.{index}.{letter}"
     if key not in model.cache:
         weight = model.layers[index].weight(letter)
@@ -174,12 +190,14 @@ def _gram(model: Model, index: int, letter: str) -> Tensor:
     return model.cache[key]
 
 
-def contract(model: Model, difference: Tensor, total: GradientSum, *, first: int = 0) -> Tensor:
-    """First-order effect on the metric of corrupting each edge: `[pair, src, dst]`.
+def contract(
+    model: Model, difference: Float[Tensor, "pair rows pos d_model"], total: GradientSum, *, first: int = 0
+) -> Float[Tensor, "pair src dst"]:
+    """First-order effect on the metric of corrupting each edge.
 
     score(u→v) = Σ_pos (z_u − z′_u) · Σ_j w_j ∂M/∂x_v(γ_j), positive where the edge supports the
-    behaviour; 0 where no edge is. `difference` is `[pair, src, pos, d_model]`, its rows being the
-    sources from row `first` on; destinations of layers that `total` has not seen score 0.
+    behaviour; 0 where no edge is. The rows of `difference` are the sources from row `first` on;
+    destinations of layers that `total` has not seen score 0.
 
     Source: Syed, Rager & Conmy 2023, arXiv:2310.10348.
     """
@@ -203,14 +221,18 @@ def contract(model: Model, difference: Tensor, total: GradientSum, *, first: int
     return scores
 
 
-def _dot(difference: Tensor, gradient: Tensor) -> Tensor:
-    """`[pair, src]` inner products of `[pair, src, pos, d_model]` with `[pair, pos, d_model]`."""
+def _dot(
+    difference: Float[Tensor, "pair src pos d_model"], gradient: Float[Tensor, "pair pos d_model"]
+) -> Float[Tensor, "pair src"]:
+    """Inner products over positions and d_model."""
     pairs, count = difference.shape[:2]
     return (difference.reshape(pairs, count, -1) @ gradient.reshape(pairs, -1, 1)).squeeze(-1)
 
 
-def _layer_scores(model: Model, index: int, part: LayerGradients, difference: Tensor) -> Tensor:
-    """`[pair, src, 3 · head + 1]` for the query, key and value inputs of one layer and its MLP."""
+def _layer_scores(
+    model: Model, index: int, part: LayerGradients, difference: Float[Tensor, "pair src pos d_model"]
+) -> Float[Tensor, "pair src inputs"]:
+    """Scores of edges into the 3 · head query, key and value inputs of one layer and its MLP."""
     view, (pairs, count) = model.layers[index], difference.shape[:2]
     assert part.mlp is not None
     heads = [project_heads(view, letter, part.heads[letter]).transpose(0, 1) for letter in QKV]

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from eapgp.engine.batches import make_batch, split_batches
 from eapgp.engine.differences import source_values
 from eapgp.engine.passes import capture
 from eapgp.errors import OptionError, UnknownNameError
-
-if TYPE_CHECKING:
-    from eapgp.models.model import Model
-    from eapgp.prompts.encode import EncodedPairs
+from eapgp.models.model import Model
+from eapgp.prompts.encode import EncodedPairs
 
 INTERVENTIONS = ("patching", "zero", "mean", "mean-positional")
 
 
 @dataclass(frozen=True)
 class Intervention:
-    """kind: one of `INTERVENTIONS`. means: `[src, pos or 1, d_model]` for the mean kinds, else None."""
+    """kind: one of `INTERVENTIONS`. means: of the mean kinds, at one position where they are taken over all."""
 
     kind: str
-    means: Tensor | None = None
+    means: Float[Tensor, "src positions d_model"] | None = None
 
-    def values(self, length: int, device: torch.device) -> Tensor:
-        """`[1, src, pos, d_model]` z′ for prompts of `length` positions (not for patching).
+    def values(self, length: int, device: torch.device) -> Float[Tensor, "1 sources positions width"]:
+        """z′ `[1, src, pos, d_model]` for prompts of `length` positions (not for patching); 1 where it is the same.
 
         Positions beyond those seen in the reference prompts take the last one's mean.
         """
@@ -38,8 +36,8 @@ class Intervention:
         means = self.means.to(device)
         if means.shape[1] == 1:
             return means.unsqueeze(0)
-        chosen = torch.arange(length).clamp_max(means.shape[1] - 1).to(device)
-        return means[:, chosen].unsqueeze(0)
+        positions = torch.arange(length).clamp_max(means.shape[1] - 1).to(device)
+        return means[:, positions].unsqueeze(0)
 
 
 def make_intervention(kind: str, model: Model, reference: EncodedPairs, allowed: tuple[str, ...]) -> Intervention:
@@ -56,7 +54,7 @@ def make_intervention(kind: str, model: Model, reference: EncodedPairs, allowed:
     return Intervention(kind, _means(model, reference, positional=kind == "mean-positional"))
 
 
-def _means(model: Model, reference: EncodedPairs, *, positional: bool) -> Tensor:
+def _means(model: Model, reference: EncodedPairs, *, positional: bool) -> Float[Tensor, "src positions d_model"]:
     longest = int(reference.lengths.max())
     total = torch.zeros((model.graph.n_sources, longest, model.d_model), dtype=torch.float64)
     count = torch.zeros(longest, dtype=torch.float64)

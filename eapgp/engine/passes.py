@@ -14,67 +14,77 @@ A pass may start at a later layer with a given residual stream; the blocks befor
 from __future__ import annotations
 
 import contextlib
+import enum
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from eapgp.graph import QKV
 from eapgp.models.adapter import Layer, widen
 from eapgp.models.model import Model
 
 Hook = tuple[Any, Callable[[Tensor], Tensor | None]]
+Kept = defaultdict[str, list[Tensor]]  # name of a field of `Capture` → what hooks have written there
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of one side of a batch.
+    """Token ids of one side of a batch, right-padded. last: where each pair's answer is read."""
 
-    ids, mask: `[pair, pos]`, right-padded; last: `[pair]` index of the answer position.
-    """
-
-    ids: Tensor
-    mask: Tensor
-    last: Tensor
+    ids: Int[Tensor, "pair pos"]
+    mask: Bool[Tensor, "pair pos"]
+    last: Int[Tensor, " pair"]
 
     def repeat(self, times: int) -> Tokens:
         """The same prompts `times` times over: entry e·pair + p is pair p."""
         return Tokens(self.ids.repeat(times, 1), self.mask.repeat(times, 1), self.last.repeat(times))
 
 
-@dataclass
+class Keep(enum.Flag):
+    """What a pass keeps, layer by layer, besides the two ends of the network."""
+
+    NOTHING = 0
+    SOURCES = enum.auto()  # z, mlp, post_scale
+    OUTPUTS = enum.auto()  # streams, attention
+    RESIDUALS = enum.auto()  # attn_residual, mlp_residual
+    INPUTS = enum.auto()  # q, k, v, mlp_in
+
+
+@dataclass(frozen=True)
 class Capture:
     """What one pass left behind. Lists are by layer from `start` on; empty where not asked for.
 
-    input `[pair, pos, d_model]`: the embedding, a leaf if the pass was run with gradient.
-    z `[pair, pos, head, d_head]`, attention and mlp `[pair, pos, d_model]` (what the branch adds,
-    biases included), post_scale σ `[pair, pos, 1]` of
-    the norm after attention: detached.
-    streams `[pair, pos, d_model]`: what enters each block.
-    attn_residual, mlp_residual, final_residual `[pair, pos, d_model]`: detached residual streams.
-    q, k, v `[pair, pos, head, d_head]`, mlp_in, final, hidden `[pair, pos, d_model]`: on the
-    graph if the pass was run with gradient; hidden is what the unembedding reads.
-    logits `[pair, vocab]` at the answer position, float32 or wider.
+    input: the embedding (or what entered layer `start`), a leaf if the pass was run with gradient.
+    final_residual, final: what the final norm reads; hidden: what the unembedding reads. logits: at the
+    answer position, float32 or wider. z: per head, before W_O; attention, mlp: what the branch adds,
+    biases included; post_scale: σ of the norm after attention. streams: what enters each block;
+    attn_residual, mlp_residual: the residual stream that a branch reads.
+    q, k, v, mlp_in, final, hidden and logits are on the graph if the pass was run with gradient, until
+    it is released; all others are detached.
     """
 
+    input: Float[Tensor, "pair pos d_model"]
+    final_residual: Float[Tensor, "pair pos d_model"]
+    final: Float[Tensor, "pair pos d_model"]
+    hidden: Float[Tensor, "pair pos d_model"]
+    logits: Float[Tensor, "pair vocab"]
     start: int = 0
-    input: Tensor = field(default_factory=lambda: torch.empty(0))
-    streams: list[Tensor] = field(default_factory=list)
-    attention: list[Tensor] = field(default_factory=list)
-    z: list[Tensor] = field(default_factory=list)
-    mlp: list[Tensor] = field(default_factory=list)
-    post_scale: list[Tensor] = field(default_factory=list)
-    attn_residual: list[Tensor] = field(default_factory=list)
-    mlp_residual: list[Tensor] = field(default_factory=list)
-    final_residual: Tensor = field(default_factory=lambda: torch.empty(0))
-    q: list[Tensor] = field(default_factory=list)
-    k: list[Tensor] = field(default_factory=list)
-    v: list[Tensor] = field(default_factory=list)
-    mlp_in: list[Tensor] = field(default_factory=list)
-    final: Tensor = field(default_factory=lambda: torch.empty(0))
-    hidden: Tensor = field(default_factory=lambda: torch.empty(0))
-    logits: Tensor = field(default_factory=lambda: torch.empty(0))
+    streams: list[Float[Tensor, "pair pos d_model"]] = field(default_factory=list)
+    attention: list[Float[Tensor, "pair pos d_model"]] = field(default_factory=list)
+    z: list[Float[Tensor, "pair pos head d_head"]] = field(default_factory=list)
+    mlp: list[Float[Tensor, "pair pos d_model"]] = field(default_factory=list)
+    post_scale: list[Float[Tensor, "pair pos 1"]] = field(default_factory=list)
+    attn_residual: list[Float[Tensor, "pair pos d_model"]] = field(default_factory=list)
+    mlp_residual: list[Float[Tensor, "pair pos d_model"]] = field(default_factory=list)
+    q: list[Float[Tensor, "pair pos head d_head"]] = field(default_factory=list)
+    k: list[Float[Tensor, "pair pos head d_head"]] = field(default_factory=list)
+    v: list[Float[Tensor, "pair pos head d_head"]] = field(default_factory=list)
+    mlp_in: list[Float[Tensor, "pair pos d_model"]] = field(default_factory=list)
 
     def destinations(self) -> list[Tensor]:
         """Captured destination tensors in one flat order: per layer q, k, v, mlp_in; then final."""
@@ -83,12 +93,24 @@ class Capture:
             flat += [self.q[layer], self.k[layer], self.v[layer], self.mlp_in[layer]]
         return [*flat, self.final]
 
-    def release(self) -> None:
-        """Let go of the autograd graph; every value stays."""
-        for name in ("q", "k", "v", "mlp_in"):
-            setattr(self, name, [x.detach() for x in getattr(self, name)])
-        for name in ("input", "final", "hidden", "logits"):
-            setattr(self, name, getattr(self, name).detach())
+    def released(self) -> Capture:
+        """The same values without the autograd graph."""
+        return replace(
+            self,
+            input=self.input.detach(),
+            final=self.final.detach(),
+            hidden=self.hidden.detach(),
+            logits=self.logits.detach(),
+            q=[x.detach() for x in self.q],
+            k=[x.detach() for x in self.k],
+            v=[x.detach() for x in self.v],
+            mlp_in=[x.detach() for x in self.mlp_in],
+        )
+
+    def sources_only(self) -> Capture:
+        """The two ends and what the sources wrote, so that all else can be freed."""
+        ends = Capture(self.input, self.final_residual, self.final, self.hidden, self.logits, self.start)
+        return replace(ends, z=self.z, mlp=self.mlp, post_scale=self.post_scale)
 
 
 @contextlib.contextmanager
@@ -149,17 +171,19 @@ def _blocks_return_tuples(model: Model) -> bool:
     return bool(model.cache["tuples"])
 
 
-def call(model: Model, tokens: Tokens, hooks: Sequence[Hook], *, start: int = 0) -> Tensor:
-    """Run the model on a batch with hooks; returns the logits that come out, `[pair, pos or 1, vocab]`."""
+def call(
+    model: Model, tokens: Tokens, hooks: Sequence[Hook], *, start: int = 0
+) -> Float[Tensor, "pair positions vocab"]:
+    """Run the model on a batch with hooks; returns the logits that come out (with `answer_hook`, at one position)."""
     mask = None if bool(tokens.mask.all()) else tokens.mask.long()
     if start:
-        _blocks_return_tuples(model)  # found before the hooks are on
+        _blocks_return_tuples(model)  # runs the model itself, so it must come before the hooks are on
     with model.lock, hooked(hooks), skipped(model, start):
         return model.bridge(tokens.ids, attention_mask=mask, use_cache=False)
 
 
-def at_positions(hidden: Tensor, last: Tensor) -> Tensor:
-    """`[pair, 1, d_model]` rows of `hidden` at each pair's answer position."""
+def at_positions(hidden: Float[Tensor, "pair pos *axes"], last: Int[Tensor, " pair"]) -> Float[Tensor, "pair 1 *axes"]:
+    """What is at each pair's answer position."""
     return hidden[torch.arange(hidden.shape[0], device=hidden.device), last.to(hidden.device)].unsqueeze(1)
 
 
@@ -172,76 +196,72 @@ def capture(
     model: Model,
     tokens: Tokens,
     *,
-    value: Tensor | None = None,
+    value: Float[Tensor, "pair pos d_model"] | None = None,
     start: int = 0,
     grad: bool = False,
-    sources: bool = True,
-    outputs: bool = False,
-    residuals: bool = False,
-    inputs: bool = False,
+    keep: Keep = Keep.SOURCES,
     extra: Sequence[Hook] = (),
 ) -> Capture:
     """Run one pass and keep what attribution needs.
 
     value: replaces the embedding (start = 0) or the residual stream that enters layer `start`.
-    grad: make it a leaf and keep destinations on the graph. sources: keep z and MLP outputs.
-    outputs: keep what enters each block and what its attention adds.
-    residuals: keep the residual streams; inputs: keep raw q, k, v and the MLPs' inputs (both are always
-    kept with grad). Layers before `start` leave nothing.
+    grad: make it a leaf, and keep residuals and destinations whatever `keep` says. Layers before
+    `start` leave nothing.
     """
-    kept = Capture(start=start)
+    kept: Kept = defaultdict(list)
     hooks = [_input_hook(model, kept, value, start, grad)]
     for layer in model.layers[start:]:
-        hooks += _layer_hooks(layer, kept, grad=grad, sources=sources, residuals=residuals or grad)
-        if inputs and not grad:
-            hooks += [(layer.hook(letter), _watch(getattr(kept, letter))) for letter in "qkv"]
-            hooks.append((layer.mlp_in, _watch(kept.mlp_in)))
-        if outputs:
-            hooks += [(layer.attn_out, _watch(kept.attention)), (layer.hook_in, _watch(kept.streams))]
+        hooks += _layer_hooks(layer, kept, keep, grad)
     hooks += _head_hooks(model, kept, tokens, grad)
     with torch.set_grad_enabled(grad):
         logits = call(model, tokens, [*hooks, *extra], start=start)
-    kept.logits = widen(logits[:, -1])
-    return kept
+    ends = {name: kept.pop(name)[0] for name in ("input", "final_residual", "final", "hidden")}
+    return Capture(**ends, logits=widen(logits[:, -1]), start=start, **kept)
 
 
-def _input_hook(model: Model, kept: Capture, value: Tensor | None, start: int, grad: bool) -> Hook:
+def _input_hook(model: Model, kept: Kept, value: Tensor | None, start: int, grad: bool) -> Hook:
     def enter(x: Tensor) -> Tensor | None:
-        kept.input = x.detach() if value is None else value.detach().to(x.dtype).to(x.device)
-        if grad:
-            kept.input = kept.input.clone().requires_grad_(True)
-        return kept.input if grad or value is not None else None
+        entry = x.detach() if value is None else value.detach().to(x.dtype).to(x.device)
+        if grad:  # a leaf of its own: weights get no gradient, and the caller's tensor is left alone
+            entry = entry.clone().requires_grad_(True)
+        kept["input"].append(entry)
+        return entry if grad or value is not None else None
 
     return model.layers[start].hook_in, enter
 
 
-def _layer_hooks(layer: Layer, kept: Capture, *, grad: bool, sources: bool, residuals: bool) -> list[Hook]:
+def _layer_hooks(layer: Layer, kept: Kept, keep: Keep, grad: bool) -> list[Hook]:
     hooks: list[Hook] = []
-    if residuals:
-        hooks.append((layer.attn_residual, _watch(kept.attn_residual)))
-        if layer.mlp_residual is not layer.attn_residual:
-            hooks.append((layer.mlp_residual, _watch(kept.mlp_residual)))
-        else:
-            hooks.append((layer.attn_residual, _watch(kept.mlp_residual)))
+    if grad or Keep.RESIDUALS in keep:
+        hooks += [
+            (layer.attn_residual, _watch(kept["attn_residual"])),
+            (layer.mlp_residual, _watch(kept["mlp_residual"])),
+        ]
     if grad:
-        hooks += [(layer.hook(letter), _keep(getattr(kept, letter))) for letter in "qkv"]
-        hooks.append((layer.mlp_in, _keep_clone(kept.mlp_in)))
-    if sources:
-        hooks += [(layer.hook_z, _watch(kept.z)), (layer.mlp_out, _watch(kept.mlp))]
+        hooks += [(layer.hook(letter), _keep(kept[letter])) for letter in QKV]
+        hooks.append((layer.mlp_in, _keep_clone(kept["mlp_in"])))
+    elif Keep.INPUTS in keep:
+        hooks += [(layer.hook(letter), _watch(kept[letter])) for letter in QKV]
+        hooks.append((layer.mlp_in, _watch(kept["mlp_in"])))
+    if Keep.SOURCES in keep:
+        hooks += [(layer.hook_z, _watch(kept["z"])), (layer.mlp_out, _watch(kept["mlp"]))]
         if layer.attn_post is not None:
-            norm = layer.attn_post
-            hooks.append((layer.attn_post_in, lambda x: kept.post_scale.append(norm.scale(x.detach()))))
+            norm, scales = layer.attn_post, kept["post_scale"]
+            hooks.append((layer.attn_post_in, lambda x: scales.append(norm.scale(x.detach()))))
+    if Keep.OUTPUTS in keep:
+        hooks += [(layer.attn_out, _watch(kept["attention"])), (layer.hook_in, _watch(kept["streams"]))]
     return hooks
 
 
-def _head_hooks(model: Model, kept: Capture, tokens: Tokens, grad: bool) -> list[Hook]:
+def _head_hooks(model: Model, kept: Kept, tokens: Tokens, grad: bool) -> list[Hook]:
     def final(x: Tensor) -> Tensor | None:
-        kept.final_residual = x.detach()
-        kept.final = x.clone() if grad else x
-        return kept.final if grad else None
+        kept["final_residual"].append(x.detach())
+        # a copy that nothing but the final norm reads, so that its gradient is the norm's alone
+        kept["final"].append(x.clone() if grad else x)
+        return kept["final"][0] if grad else None
 
     def unembed(hidden: Tensor) -> Tensor:
-        kept.hidden = hidden
+        kept["hidden"].append(hidden)
         return at_positions(hidden, tokens.last)
 
     return [(model.bridge.ln_final.hook_in, final), (model.bridge.unembed.hook_in, unembed)]
@@ -252,6 +272,8 @@ def _watch(place: list[Tensor]) -> Callable[[Tensor], None]:
 
 
 def _keep(place: list[Tensor]) -> Callable[[Tensor], Tensor]:
+    """Keep the tensor itself: `autograd.grad` is asked for it, so it must be the one that is read onwards."""
+
     def hook(x: Tensor) -> Tensor:
         place.append(x)
         return x
@@ -260,6 +282,8 @@ def _keep(place: list[Tensor]) -> Callable[[Tensor], Tensor]:
 
 
 def _keep_clone(place: list[Tensor]) -> Callable[[Tensor], Tensor]:
+    """Keep a copy that takes the tensor's place: attention may read the same one, with a gradient of its own."""
+
     def hook(x: Tensor) -> Tensor:
         copy = x.clone()
         place.append(copy)

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eapgp.engine.batches import Batch
@@ -38,18 +38,18 @@ class _Job:
     batch: Batch
     metric: Metric
     clean: Capture
-    difference: Tensor
+    difference: Float[Tensor, "pair src pos d_model"]
 
 
 @dataclass(frozen=True)
 class Patched:
-    """What patching gave. edges `[pair, src, dst]`, nodes `[pair, src]`: M with only that edge, or all of
+    """M with only that edge, or all of that node's outgoing edges, corrupted; NaN where not asked for.
 
-    that node's outgoing edges, corrupted; NaN where not asked for. cost: forward passes per pair.
+    cost: forward passes per pair.
     """
 
-    edges: Tensor
-    nodes: Tensor
+    edges: Float[Tensor, "pair src dst"]
+    nodes: Float[Tensor, "pair src"]
     cost: float
 
 
@@ -58,13 +58,13 @@ def patch(
     batch: Batch,
     metric: Metric,
     clean: Capture,
-    difference: Tensor,
+    difference: Float[Tensor, "pair src pos d_model"],
     edges: Iterable[str] | None,
     tick: Callable[[float], None],
 ) -> Patched:
     """Patch each edge alone, and each node of which every outgoing edge is asked for (None: all edges).
 
-    clean: a run with residuals; difference `[pair, src, pos, d_model]` z_u − z′_u. tick: told again and
+    clean: a run with residuals; difference: z_u − z′_u. tick: told again and
     again which share of the cost is spent.
     """
     wanted, job = _wanted(model, edges), _Job(model, batch, metric, clean, difference)
@@ -91,24 +91,27 @@ def _share(model: Model, layer: int) -> float:
     return (model.graph.n_layers - layer) / model.graph.n_layers
 
 
-def _edges_into(model: Model, wanted: NDArray[np.bool_], layer: int) -> list[tuple[int, int]]:
+def _edges_into(model: Model, wanted: Bool[np.ndarray, "src dst"], layer: int) -> list[tuple[int, int]]:
     columns = np.flatnonzero(model.graph.destination_layers == layer)
     return [(int(s), int(d)) for d in columns for s in np.flatnonzero(wanted[:, d])]
 
 
-def _nodes_of(model: Model, wanted: NDArray[np.bool_], layer: int) -> list[int]:
+def _nodes_of(model: Model, wanted: Bool[np.ndarray, " src"], layer: int) -> list[int]:
     heads = model.graph.head_source(layer, 0)
     first = 0 if layer == 0 else heads  # the input is written before the first layer
     return [row for row in range(first, heads + model.graph.n_heads + 1) if wanted[row]]
 
 
 def _edges(
-    job: _Job, work: Sequence[list[tuple[int, int]]], into_logits: NDArray[np.intp], pay: Callable[[int, int], None]
-) -> Tensor:
+    job: _Job,
+    work: Sequence[list[tuple[int, int]]],
+    into_logits: Int[np.ndarray, " row"],
+    pay: Callable[[int, int], None],
+) -> Float[Tensor, "pair src dst"]:
     model, batch, graph = job.model, job.batch, job.model.graph
     out = torch.full((batch.size, graph.n_sources, graph.n_destinations), float("nan"))
-    for layer, found in enumerate(work):
-        for part in _chunks(found, _stack_size(model, batch)):
+    for layer, into in enumerate(work):
+        for part in _chunks(into, _stack_size(model, batch)):
             values = _replay(job, layer, len(part), _overrides(job, layer, part))
             for (source, column), value in zip(part, values, strict=True):
                 out[:, source, column] = value.cpu()
@@ -118,7 +121,7 @@ def _edges(
     return out
 
 
-def _nodes(job: _Job, work: Sequence[list[int]], pay: Callable[[int, int], None]) -> Tensor:
+def _nodes(job: _Job, work: Sequence[list[int]], pay: Callable[[int, int], None]) -> Float[Tensor, "pair src"]:
     out = torch.full((job.batch.size, job.model.graph.n_sources), float("nan"))
     for layer, rows in enumerate(work):
         for part in _chunks(rows, _stack_size(job.model, job.batch)):
@@ -128,7 +131,7 @@ def _nodes(job: _Job, work: Sequence[list[int]], pay: Callable[[int, int], None]
     return out
 
 
-def _wanted(model: Model, edges: Iterable[str] | None) -> NDArray[np.bool_]:
+def _wanted(model: Model, edges: Iterable[str] | None) -> Bool[np.ndarray, "src dst"]:
     if edges is None:
         return model.graph.mask
     wanted = np.zeros_like(model.graph.mask)
@@ -145,8 +148,8 @@ def _chunks(items: list[T], size: int) -> Iterable[list[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _replay(job: _Job, layer: int, count: int, changes: list[Hook]) -> Tensor:
-    """`[entry, pair]` metric of `count` clean runs from `layer` on, each with its own changes."""
+def _replay(job: _Job, layer: int, count: int, changes: list[Hook]) -> Float[Tensor, "entry pair"]:
+    """Metric of `count` clean runs from `layer` on, each with its own changes."""
     model, batch = job.model, job.batch
     tokens = batch.clean.repeat(count)
     value = job.clean.attn_residual[layer].repeat(count, 1, 1)
@@ -161,16 +164,16 @@ def _overrides(job: _Job, layer: int, edges: Sequence[tuple[int, int]]) -> list[
     hooks: list[Hook] = []
     for letter in QKV:
         columns = graph.qkv_slice(layer, letter)
-        chosen = [(e, s, d - columns.start) for e, (s, d) in enumerate(edges) if columns.start <= d < columns.stop]
-        if chosen:
-            hooks.append((view.hook(letter), _head_override(job, layer, letter, chosen)))
+        into_heads = [(e, s, d - columns.start) for e, (s, d) in enumerate(edges) if columns.start <= d < columns.stop]
+        if into_heads:
+            hooks.append((view.hook(letter), _head_override(job, layer, letter, into_heads)))
     column = graph.mlp_destination(layer)
     into_mlp = [(e, s) for e, (s, d) in enumerate(edges) if d == column]
     if into_mlp:
         sources = [s for _, s in into_mlp]
         patched = _normed(view.mlp_norm, job.clean.mlp_residual[layer], job.difference, sources)
 
-        def mlp(x: Tensor) -> Tensor:
+        def mlp(x: Float[Tensor, "entry_pair pos d_model"]) -> Float[Tensor, "entry_pair pos d_model"]:
             new = x.clone().reshape(-1, pairs, *x.shape[1:])
             new[[e for e, _ in into_mlp]] = patched.to(x.dtype)
             return new.reshape(x.shape)
@@ -188,27 +191,34 @@ def _writes(job: _Job, layer: int, rows: Sequence[int]) -> list[Hook]:
         by_place[0 if row == 0 else 2 if row == mlp else 1].append((entry, row))
     points = {0: view.hook_in, 1: view.attn_out, 2: view.mlp_out}
 
-    def changed(chosen: list[tuple[int, int]], x: Tensor) -> Tensor:
+    def changed(
+        entries: list[tuple[int, int]], x: Float[Tensor, "entry_pair pos d_model"]
+    ) -> Float[Tensor, "entry_pair pos d_model"]:
         new = x.clone().reshape(-1, job.batch.size, *x.shape[1:])
-        for entry, row in chosen:
+        for entry, row in entries:
             new[entry] -= job.difference[:, row].to(new)
         return new.reshape(x.shape)
 
-    return [(points[place], partial(changed, chosen)) for place, chosen in by_place.items() if chosen]
+    return [(points[place], partial(changed, entries)) for place, entries in by_place.items() if entries]
 
 
-def _normed(norm: Norm | None, residual: Tensor, difference: Tensor, sources: Sequence[int]) -> Tensor:
-    """`[source, pair, pos, d_model]` norm of the residual with one source corrupted."""
+def _normed(
+    norm: Norm | None,
+    residual: Float[Tensor, "pair pos d_model"],
+    difference: Float[Tensor, "pair src pos d_model"],
+    sources: Sequence[int],
+) -> Float[Tensor, "source pair pos d_model"]:
+    """Norm of the residual with one source corrupted."""
     changed = residual.unsqueeze(0) - difference[:, list(sources)].transpose(0, 1).to(residual.device, residual.dtype)
     return changed if norm is None else norm.apply(changed)
 
 
 def _head_override(
-    job: _Job, layer: int, letter: str, chosen: Sequence[tuple[int, int, int]]
+    job: _Job, layer: int, letter: str, edges: Sequence[tuple[int, int, int]]
 ) -> Callable[[Tensor], Tensor]:
-    """Replace head h's slice in entry e by the projection of its patched input."""
+    """Replace head h's slice in entry e by the projection of its patched input. edges: (entry, source, head)."""
     view, pairs = job.model.layers[layer], job.batch.size
-    sources = sorted({source for _, source, _ in chosen})
+    sources = sorted({source for _, source, _ in edges})
     position = {source: i for i, source in enumerate(sources)}
     normed = _normed(view.attn_norm, job.clean.attn_residual[layer], job.difference, sources)
     projected = torch.einsum("sbpm,hmd->sbphd", widen(normed), view.weight(letter))
@@ -216,17 +226,17 @@ def _head_override(
     if bias is not None:
         projected = projected + bias
 
-    def hook(x: Tensor) -> Tensor:
+    def hook(x: Float[Tensor, "entry_pair pos head d_head"]) -> Float[Tensor, "entry_pair pos head d_head"]:
         new = x.clone().reshape(-1, pairs, *x.shape[1:])
-        for entry, source, head in chosen:
+        for entry, source, head in edges:
             new[entry, :, :, head] = projected[position[source], :, :, head].to(x.dtype)
         return new.reshape(x.shape)
 
     return hook
 
 
-def _patch_logits(job: _Job, source: int) -> Tensor:
-    """`[pair]` metric with one edge into `logits` corrupted: no block is run again."""
+def _patch_logits(job: _Job, source: int) -> Float[Tensor, " pair"]:
+    """Metric with one edge into `logits` corrupted: no block is run again."""
     last = job.batch.clean.last
     changed = at_positions(job.clean.final_residual, last)
     changed = changed - at_positions(job.difference[:, source], last).to(changed.device, changed.dtype)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from eapgp.engine.differences import head_outputs, source_values
@@ -26,28 +26,31 @@ from eapgp.engine.passes import Capture, Hook, Tokens, answer_hook, call
 from eapgp.graph import QKV, Graph
 from eapgp.models.adapter import Layer, widen
 from eapgp.models.model import Model
-from eapgp.types import Floats
 
 
 @dataclass(frozen=True)
 class WeightedRun:
     """What a weighted run leaves behind, on the autograd graph.
 
-    inputs: per layer x_v of its q, k and v destinations `[3 · head, pair, pos, d_model]` and of its MLP
-    `[1, pair, pos, d_model]`; last that of the logits. differences `[pair, src, pos, d_model]`: z_u − z′_u,
-    detached. logits `[pair, vocab]` at the answer position.
+    inputs: per layer x_v of its q, k and v destinations (3 · head of them) and of its MLP; last that of
+    the logits. differences: z_u − z′_u, detached. logits: at the answer position.
     """
 
-    inputs: list[Tensor]
-    differences: Tensor
-    logits: Tensor
+    inputs: list[Float[Tensor, "_ pair pos d_model"]]
+    differences: Float[Tensor, "pair src pos d_model"]
+    logits: Float[Tensor, "pair vocab"]
 
 
 class _Weigh(torch.autograd.Function):
     """Weighted sums over sources, whose backward pass has weights of its own."""
 
     @staticmethod
-    def forward(ctx: Any, written: Tensor, weights: Tensor, backward: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        written: Float[Tensor, "src values"],
+        weights: Float[Tensor, "dst src"],
+        backward: Float[Tensor, "dst src"],
+    ) -> Float[Tensor, "dst values"]:
         ctx.save_for_backward(backward)
         return weights @ written
 
@@ -60,7 +63,13 @@ class _Weigh(torch.autograd.Function):
 class _Run:
     """State of one run: what has been written so far, and the inputs made from it."""
 
-    def __init__(self, model: Model, corrupted: Capture, weights: Floats, backward: Floats) -> None:
+    def __init__(
+        self,
+        model: Model,
+        corrupted: Capture,
+        weights: Float[np.ndarray, "src dst"],
+        backward: Float[np.ndarray, "src dst"],
+    ) -> None:
         self.model, self.corrupted = model, corrupted
         with torch.no_grad():
             self.reference = source_values(model, corrupted)
@@ -69,32 +78,39 @@ class _Run:
         self.inputs: list[Tensor] = []
         self.qkv: dict[str, Tensor] = {}
 
-    def enter(self, x: Tensor) -> Tensor:
+    def enter(self, x: Float[Tensor, "pair pos d_model"]) -> Float[Tensor, "pair pos d_model"]:
         leaf = x.detach().clone().requires_grad_(True)
         self.write(0, leaf)
         return leaf
 
-    def write(self, row: int, value: Tensor) -> None:
+    def write(self, row: int, value: Float[Tensor, "pair pos d_model"]) -> None:
         wide = widen(value)
         self.written[row] = wide - self.reference[:, row].to(wide)
 
-    def write_heads(self, layer: int, z: Tensor, scale: Tensor | None) -> None:
+    def write_heads(
+        self,
+        layer: int,
+        z: Float[Tensor, "pair pos head d_head"],
+        scale: Float[Tensor, "pair pos 1"] | None,
+    ) -> None:
         first = self.model.graph.head_source(layer, 0)
         for head, output in enumerate(head_outputs(self.model.layers[layer], z, scale)):
             self.write(first + head, output)
 
-    def read(self, columns: slice, corrupted: Tensor) -> Tensor:
-        """`[column, pair, pos, d_model]` inputs of the destinations in `columns`, kept."""
+    def read(
+        self, columns: slice, corrupted: Float[Tensor, "pair pos d_model"]
+    ) -> Float[Tensor, "column pair pos d_model"]:
+        """Inputs of the destinations in `columns`, kept."""
         count = int(self.model.graph.prefix[columns.start])
         wide = widen(corrupted)
         stack = torch.stack([self.written[row].to(wide) for row in range(count)])
         weights, backward = (w[columns, :count].to(wide) for w in (self.weights, self.backward))
         summed = _Weigh.apply(stack.flatten(1), weights, backward)
-        made = wide + summed.reshape(-1, *wide.shape)  # type: ignore[no-untyped-call]
-        self.inputs.append(made)
-        return made
+        inputs = wide + summed.reshape(-1, *wide.shape)  # type: ignore[no-untyped-call]
+        self.inputs.append(inputs)
+        return inputs
 
-    def attention(self, layer: int, own: Tensor) -> None:
+    def attention(self, layer: int, own: Float[Tensor, "pair pos d_model"]) -> None:
         """Raw q, k and v of the layer, every head from its own input."""
         view, heads = self.model.layers[layer], self.model.graph.n_heads
         start = self.model.graph.qkv_slice(layer, "q").start
@@ -106,19 +122,25 @@ class _Run:
             bias = view.bias(letter)
             self.qkv[letter] = (out if bias is None else out + bias).to(own.dtype)
 
-    def mlp(self, layer: int, own: Tensor) -> Tensor:
+    def mlp(self, layer: int, own: Float[Tensor, "pair pos d_model"]) -> Float[Tensor, "pair pos d_model"]:
         column = self.model.graph.mlp_destination(layer)
-        made = self.read(slice(column, column + 1), self.corrupted.mlp_residual[layer])[0].to(own)
+        read = self.read(slice(column, column + 1), self.corrupted.mlp_residual[layer])[0].to(own)
         norm = self.model.layers[layer].mlp_norm
-        return made if norm is None else norm.apply(made)
+        return read if norm is None else norm.apply(read)
 
-    def final(self, own: Tensor) -> Tensor:
+    def final(self, own: Float[Tensor, "pair pos d_model"]) -> Float[Tensor, "pair pos d_model"]:
         last = self.model.graph.n_destinations - 1
         return self.read(slice(last, last + 1), self.corrupted.final_residual)[0].to(own)
 
 
-def weighted_run(model: Model, tokens: Tokens, corrupted: Capture, weights: Floats, backward: Floats) -> WeightedRun:
-    """Run `tokens` with edge weights m and b, each `[src, dst]`. corrupted: a run with residuals."""
+def weighted_run(
+    model: Model,
+    tokens: Tokens,
+    corrupted: Capture,
+    weights: Float[np.ndarray, "src dst"],
+    backward: Float[np.ndarray, "src dst"],
+) -> WeightedRun:
+    """Run `tokens` with edge weights m, and b on the way back. corrupted: a run with residuals."""
     run = _Run(model, corrupted, weights, backward)
     hooks: list[Hook] = [(model.layers[0].hook_in, run.enter)]
     for index, layer in enumerate(model.layers):
@@ -162,8 +184,13 @@ def _replace(run: _Run, letter: str) -> Callable[[Tensor], Tensor]:
     return lambda x: run.qkv.pop(letter).reshape(x.shape)
 
 
-def weighted_scores(model: Model, run: WeightedRun, gradients: list[Tensor], mask: Tensor) -> Tensor:
-    """`[pair, src, dst]` Σ_pos (z_u(m) − z′_u) · ∂M/∂x_v. gradients: of `run.inputs`; mask `[pair, pos, 1]`."""
+def weighted_scores(
+    model: Model,
+    run: WeightedRun,
+    gradients: list[Float[Tensor, "_ pair pos d_model"]],
+    mask: Float[Tensor, "pair pos 1"],
+) -> Float[Tensor, "pair src dst"]:
+    """Σ_pos (z_u(m) − z′_u) · ∂M/∂x_v. gradients: of `run.inputs`, in that order."""
     graph = model.graph
     difference = run.differences * mask.unsqueeze(1).to(run.differences)
     scores = difference.new_zeros((difference.shape[0], graph.n_sources, graph.n_destinations))
@@ -176,20 +203,20 @@ def weighted_scores(model: Model, run: WeightedRun, gradients: list[Tensor], mas
     return scores
 
 
-def strongest(graph: Graph, scores: Floats, n: int) -> NDArray[np.bool_]:
-    """`[src, dst]` the n edges of largest |score| (ties by position) that lie on an input→logits path."""
+def strongest(graph: Graph, scores: Float[np.ndarray, "src dst"], n: int) -> Bool[np.ndarray, "src dst"]:
+    """The n edges of largest |score| (ties by position) that lie on an input→logits path."""
     key = np.where(graph.mask, np.abs(scores), -np.inf)
-    chosen = np.zeros(graph.mask.shape, dtype=bool)
-    chosen.ravel()[np.argsort(-key, axis=None, kind="stable")[:n]] = True
+    top = np.zeros(graph.mask.shape, dtype=bool)
+    top.ravel()[np.argsort(-key, axis=None, kind="stable")[:n]] = True
     links = np.zeros((len(graph.nodes), len(graph.nodes)), dtype=bool)
-    rows, columns = np.nonzero(chosen)
+    rows, columns = np.nonzero(top)
     links[rows, graph.destination_nodes[columns]] = True
     ahead, behind = _reached(links, 0), _reached(links.T, len(graph.nodes) - 1)
-    return chosen & ahead[:-1, None] & behind[graph.destination_nodes][None, :]
+    return top & ahead[:-1, None] & behind[graph.destination_nodes][None, :]
 
 
-def _reached(links: NDArray[np.bool_], start: int) -> NDArray[np.bool_]:
-    """`[node]` what can be reached from `start`."""
+def _reached(links: Bool[np.ndarray, "node node"], start: int) -> Bool[np.ndarray, " node"]:
+    """What can be reached from `start`."""
     reached = np.zeros(len(links), dtype=bool)
     reached[start] = True
     while True:

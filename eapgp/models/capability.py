@@ -25,15 +25,15 @@ def check_model(model: Model) -> None:
     """Errors: ModelError that says what does not hold, and how far off it is."""
     import torch
 
-    from eapgp.engine.passes import Tokens, capture
+    from eapgp.engine.passes import Keep, Tokens, capture
 
     generator = torch.Generator().manual_seed(0)
     highest = min(model.n_vocab, model.n_embeddings)
     length = min(LENGTH, model.n_context)
     ids = torch.randint(0, highest, (2, length), generator=generator).to(model.device)
-    tokens = Tokens(ids, torch.ones_like(ids), torch.full((2,), length - 1, device=model.device))
+    tokens = Tokens(ids, torch.ones_like(ids, dtype=torch.bool), torch.full((2,), length - 1, device=model.device))
     with torch.no_grad():
-        run = capture(model, tokens, residuals=True)
+        run = capture(model, tokens, keep=Keep.SOURCES | Keep.RESIDUALS)
     if not (len(run.z) == len(run.mlp) == len(run.attn_residual) == model.graph.n_layers):
         raise ModelError(
             f"model {model.id!r} ({model.architecture}) is not supported: {model.graph.n_layers} layers of attention "

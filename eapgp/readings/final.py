@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from eapgp.engine.differences import head_outputs
-from eapgp.engine.passes import Tokens, at_positions, capture
+from eapgp.engine.passes import Keep, Tokens, at_positions, capture
 from eapgp.models.adapter import widen
 from eapgp.models.model import Model
 
@@ -38,7 +38,7 @@ class FinalStream:
 
 def final_stream(model: Model, tokens: Tokens) -> FinalStream:
     """Run the prompts and take the final residual stream apart."""
-    run = capture(model, tokens, residuals=True)
+    run = capture(model, tokens, keep=Keep.SOURCES | Keep.RESIDUALS)
     last = tokens.last
     residual = widen(at_positions(run.final_residual, last))[:, 0]
     parts = [widen(at_positions(run.input, last))[:, 0]]

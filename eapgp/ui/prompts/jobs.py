@@ -86,7 +86,7 @@ def _run(model: Any, encoded: Any, metric: str, seen: Seen, progress: Progress) 
     import torch
 
     from eapgp.engine.batches import make_batch, split_batches
-    from eapgp.engine.passes import capture
+    from eapgp.engine.passes import Keep, capture
     from eapgp.metrics import accuracy, get_metric
 
     chosen, n = get_metric(metric), encoded.n
@@ -99,7 +99,7 @@ def _run(model: Any, encoded: Any, metric: str, seen: Seen, progress: Progress) 
             progress("running the prompts", done / len(parts))
             batch = make_batch(model, encoded, part)
             for side in values:
-                logits = capture(model, getattr(batch, side), sources=False).logits
+                logits = capture(model, getattr(batch, side), keep=Keep.NOTHING).logits
                 values[side][batch.index] = chosen.compute(logits, batch.targets).float().cpu().numpy()
                 if side == "clean":
                     right[batch.index] = accuracy(logits, batch.targets).cpu().numpy()
