@@ -41,7 +41,6 @@ NEEDLESS = 130
 
 WIDE = {
     "eapgp/attribution/api.py:attribute": "public; its options are what users type",
-    "eapgp/engine/passes.py:capture": "which tensors a pass keeps: to be grouped",
     "eapgp/evaluation/curves.py:faithfulness_curve": "public; to take its options from `select` and `Resampling`",
     "eapgp/runs/evaluate.py:evaluate_run": "to be grouped",
 }
