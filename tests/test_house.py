@@ -36,7 +36,7 @@ HEAVY |= {
 }
 """Libraries that a late import may spare."""
 
-NEEDLESS = 130
+NEEDLESS = 70
 """Late imports that spare none of them: may only become fewer."""
 
 WIDE = {

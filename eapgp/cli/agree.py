@@ -10,6 +10,9 @@ from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply, stacked, table
 from eapgp.cli.sources import RunOption, RunsOption, ScoreFilesOption, ScoresOption, Source, one_source, two_sources
 from eapgp.errors import OptionError
+from eapgp.evaluation.agreement import agreement
+from eapgp.ground_truth import GROUND_TRUTHS, precision_recall_at, roc
+from eapgp.ground_truth import ground_truth as manual
 from eapgp.runs.describe import differences
 
 PANEL = "Weigh the evidence"
@@ -45,8 +48,6 @@ def _compare(app: typer.Typer) -> None:
         home: HomeOption = None,
     ) -> Reply:
         """Compare two sets of scores over the edges that both have: correlations, signs, overlap of the top k."""
-        from eapgp.evaluation.agreement import agreement
-
         a, b = two_sources(run, scores, home)
         found = agreement(a.scores, b.scores, ks=k or None, reference_n=reference, seed=seed).to_dict()
         unlike = differences([a.run.request, b.run.request]) if a.run is not None and b.run is not None else []
@@ -107,9 +108,6 @@ def _ground_truth(app: typer.Typer) -> None:
         home: HomeOption = None,
     ) -> Reply:
         """Hold scores against a manually found circuit of GPT-2 small: precision, recall, ROC."""
-        from eapgp.ground_truth import GROUND_TRUTHS
-        from eapgp.ground_truth import ground_truth as manual
-
         if list_all:
             return _known([_about(truth) for truth in GROUND_TRUTHS.values()])
         source = one_source(run, scores, home)
@@ -141,8 +139,6 @@ def _known(entries: list[dict[str, Any]]) -> Reply:
 
 
 def _against(source: Source, truth: Any, sizes: list[int], *, absolute: bool, mlps: bool) -> Reply:
-    from eapgp.ground_truth import precision_recall_at, roc
-
     overlaps = precision_recall_at(source.scores, truth, sizes, absolute=absolute, mlps=mlps)
     found: list[dict[str, Any]] = [
         {

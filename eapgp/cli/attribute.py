@@ -34,6 +34,7 @@ from eapgp.cli.options import (
 from eapgp.cli.output import Output, Reply, number, stacked, table
 from eapgp.cli.places import check_file, check_folder
 from eapgp.cli.rows import method_rows, task_rows, with_flags
+from eapgp.formats import format_of, write_scores
 from eapgp.runs.compute import compute_run
 from eapgp.runs.distributed import compute_together, is_first, launched
 from eapgp.runs.library import RunLibrary
@@ -167,8 +168,6 @@ def computed(
     if folder is not None:
         check_target(folder)
     if export is not None:
-        from eapgp.formats import format_of
-
         format_of(export)
     run = _shared_run(out, spec, home, use_cache) if launched() else None
     if run is None:
@@ -177,8 +176,6 @@ def computed(
     if folder is not None:
         run = copy_run(run, folder)
     if export is not None:
-        from eapgp.formats import format_of, write_scores
-
         result = run.attribution()
         nodes = result.node_scores if format_of(export).node_scores else None
         write_scores(result.scores, export, node_scores=nodes)

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from eapgp.attribution.registry import METHODS
+from eapgp.errors import EapgpError
+from eapgp.metrics import METRICS
+from eapgp.models.catalogue import CATALOGUE
+from eapgp.runs.library import RunLibrary
+from eapgp.tasks import TASKS
+
 
 def _starting(incomplete: str, entries: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(name, about) for name, about in entries if name.startswith(incomplete)]
@@ -11,37 +18,26 @@ def _starting(incomplete: str, entries: Iterable[tuple[str, str]]) -> list[tuple
 
 def models(incomplete: str) -> list[tuple[str, str]]:
     """Models that can be picked by name."""
-    from eapgp.models.catalogue import CATALOGUE
-
     return _starting(incomplete, ((entry.name, entry.title) for entry in CATALOGUE))
 
 
 def tasks(incomplete: str) -> list[tuple[str, str]]:
     """Tasks with a generator."""
-    from eapgp.tasks import TASKS
-
     return _starting(incomplete, ((name, task.title) for name, task in TASKS.items()))
 
 
 def methods(incomplete: str) -> list[tuple[str, str]]:
     """Attribution methods."""
-    from eapgp.attribution.registry import METHODS
-
     return _starting(incomplete, ((name, method.title) for name, method in METHODS.items()))
 
 
 def metrics(incomplete: str) -> list[tuple[str, str]]:
     """Metrics."""
-    from eapgp.metrics import METRICS
-
     return _starting(incomplete, ((name, metric.title) for name, metric in METRICS.items()))
 
 
 def runs(incomplete: str) -> list[tuple[str, str]]:
     """Names and ids of the runs in the usual library."""
-    from eapgp.errors import EapgpError
-    from eapgp.runs.library import RunLibrary
-
     try:
         listed = RunLibrary().list()
     except (OSError, EapgpError):

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from eapgp.runs.canonical import plain
+
 Payload = dict[str, Any]
 ProgressCallback = Callable[[str, float], None]
 SPARSE_SECONDS = 10.0
@@ -99,8 +101,6 @@ def _heeding(callback: ProgressCallback | None) -> ProgressCallback:
 
 def print_json(payload: Payload) -> None:
     """Exactly one JSON object on standard output; NaN and infinities are null."""
-    from eapgp.runs.canonical import plain
-
     sys.stdout.write(json.dumps(plain(payload), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
     sys.stdout.flush()
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from eapgp.errors import OptionError
 from eapgp.graph import Graph
+from eapgp.models.adapter import widen
+from eapgp.prompts.align import display_tokens
+from eapgp.readings.pairs import encoded_pairs, one_pair
 from eapgp.types import Floats
 
 if TYPE_CHECKING:
@@ -53,9 +56,6 @@ def head_pattern(model: Model, prompts: PromptSet | EncodedPairs, pair: int, nod
 
     from eapgp.engine.batches import make_batch
     from eapgp.engine.passes import Tokens, answer_hook, call
-    from eapgp.models.adapter import widen
-    from eapgp.prompts.align import display_tokens
-    from eapgp.readings.pairs import encoded_pairs, one_pair
 
     layer, head = head_of(model.graph, node)
     encoded = encoded_pairs(model, prompts)

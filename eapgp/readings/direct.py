@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapgp.graph import Graph
+from eapgp.models.adapter import widen
+from eapgp.readings.pairs import encoded_pairs
 from eapgp.types import Floats, Progress
 
 if TYPE_CHECKING:
@@ -79,7 +81,6 @@ def direct_contributions(
     import torch
 
     from eapgp.engine.batches import make_batch, run_halving, split_batches
-    from eapgp.readings.pairs import encoded_pairs
 
     encoded = encoded_pairs(model, prompts)
     shape = (model.graph.n_sources, encoded.n)
@@ -123,7 +124,6 @@ def _side(model: Model, batch: Batch, tokens: Tokens) -> tuple[Floats, Floats]:
 
 def _answers(model: Model, batch: Batch, like: Tensor) -> tuple[Tensor, Tensor]:
     """`[pair, d_model]` W_U[correct] − W_U[incorrect] and `[pair]` the same of b_U, means over answers."""
-    from eapgp.models.adapter import widen
     from eapgp.readings.final import unembedding
 
     weight, bias = unembedding(model)

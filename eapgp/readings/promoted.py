@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eapgp.models.adapter import widen
+from eapgp.prompts.align import display_tokens
+from eapgp.readings.pairs import encoded_pairs, one_pair
 from eapgp.types import Progress
 
 if TYPE_CHECKING:
@@ -55,9 +58,7 @@ def promoted_tokens(
     """
     import torch
 
-    from eapgp.models.adapter import widen
     from eapgp.readings.final import unembedding
-    from eapgp.readings.pairs import encoded_pairs, one_pair
 
     encoded = encoded_pairs(model, prompts)
     row = model.graph.source_index(node)
@@ -102,7 +103,5 @@ def _of_answers(model: Model, encoded: EncodedPairs, pair: int, logits: Tensor) 
 
 def _names(model: Model, ids: list[int]) -> list[str]:
     """Readable tokens; a row of the unembedding without a token keeps its number."""
-    from eapgp.prompts.align import display_tokens
-
     known = len(model.tokenizer)
     return [display_tokens(model.tokenizer, [i])[0] if i < known else f"[{i}]" for i in ids]

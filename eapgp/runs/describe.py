@@ -7,6 +7,7 @@ from typing import Any
 
 from eapgp.runs.imported import UNKNOWN
 from eapgp.runs.spec import RunSpec
+from eapgp.tasks import TASKS
 
 PATCHING = RunSpec().intervention
 _SPLITS = {"train": "trained-on prompts", "test": "held-out prompts"}
@@ -14,8 +15,6 @@ _SPLITS = {"train": "trained-on prompts", "test": "held-out prompts"}
 
 def usual_task_options(task: str | None) -> dict[str, Any]:
     """A task's options at their defaults; none for prompts of one's own."""
-    from eapgp.tasks import TASKS
-
     return {option.name: option.default for option in TASKS[task].options} if task in TASKS else {}
 
 

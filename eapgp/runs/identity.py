@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from eapgp.errors import EapgpError
+from eapgp.models.catalogue import demo_folder, find_model
 from eapgp.runs.canonical import content_key
 from eapgp.runs.files import file_hash, read_json, write_json
 from eapgp.runs.request import ModelLike
@@ -88,8 +89,6 @@ def folder_stamp(name: str) -> tuple[tuple[str, int, int], ...]:
 
 
 def _folder(name: str) -> Path | None:
-    from eapgp.models.catalogue import demo_folder, find_model
-
     entry = find_model(name)
     if entry is not None:
         with contextlib.suppress(EapgpError):

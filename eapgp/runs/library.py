@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_data_path
+
 from eapgp.attribution.result import Attribution
 from eapgp.errors import RunError
 from eapgp.prompts.pairs import PromptSet
@@ -46,8 +48,6 @@ def default_home() -> Path:
     named = os.environ.get(HOME_VARIABLE)
     if named:
         return Path(named).expanduser()
-    from platformdirs import user_data_path
-
     return user_data_path("eapgp", appauthor=False)
 
 

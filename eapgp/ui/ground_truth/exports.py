@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from eapgp.formats import write_circuit
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth.page import Known, Scored, circuit_at
@@ -115,8 +116,6 @@ def _button(label: str, file: str, make: Any) -> None:
 
 
 def _circuit_file(known: Known, format: str, suffix: str) -> bytes:
-    from eapgp.formats import write_circuit
-
     with tempfile.TemporaryDirectory() as folder:
         return write_circuit(known.circuit, Path(folder) / f"known{suffix}", format=format).read_bytes()
 

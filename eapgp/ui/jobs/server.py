@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.jobs import workshop as work
@@ -28,8 +29,6 @@ def job(job_id: str) -> JobView | None:
 
 def session_slot(place: str) -> str:
     """A name for one place of this browser session, for jobs of which only the newest counts."""
-    from streamlit.runtime.scriptrunner import get_script_run_ctx
-
     context = get_script_run_ctx()
     return f"{context.session_id if context else 'none'}:{place}"
 

@@ -14,6 +14,7 @@ from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import select
 from eapgp.graph import Graph
+from eapgp.ground_truth import GPT2_SMALL, GROUND_TRUTHS, roles
 from eapgp.ui.library.shelf import RunInfo
 
 if TYPE_CHECKING:
@@ -61,8 +62,6 @@ def circuit_of(card: RunInfo, scores: EdgeScores, n: int) -> Circuit:
 
 def known_roles(card: RunInfo) -> dict[str, str]:
     """Roles of nodes from the manual circuits: trained GPT-2 small on a task that people took apart; else none."""
-    from eapgp.ground_truth import GPT2_SMALL, GROUND_TRUTHS, roles
-
     known = {truth.task for truth in GROUND_TRUTHS.values()}
     if card.task not in known or card.graph != GPT2_SMALL or card.untrained or not _is_gpt2(card.model):
         return {}
@@ -73,8 +72,6 @@ def known_role(card: RunInfo, node: str) -> Role | None:
     """The role of one node, where a manual circuit names it."""
     if node not in known_roles(card):
         return None
-    from eapgp.ground_truth import roles
-
     return roles(card.task)[node]
 
 

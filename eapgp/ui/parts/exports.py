@@ -12,6 +12,9 @@ import streamlit as st
 
 from eapgp.attribution.result import Attribution
 from eapgp.circuits.circuit import Circuit
+from eapgp.figures.pyvis_view import pyvis_html
+from eapgp.figures.standalone import circuit_html
+from eapgp.formats import FORMATS, write_scores
 from eapgp.runs.archive import write_archive
 from eapgp.ui.library.circuits import known_roles
 from eapgp.ui.library.shelf import RunInfo
@@ -32,8 +35,6 @@ def downloads(
     edited: the circuit was changed by hand, so files show exactly its edges. groups: named groups of nodes.
     which: what to call the circuit.
     """
-    from eapgp.formats import FORMATS
-
     st.caption(
         f"{which} is marked in every file; GraphML, GEXF and DOT hold its edges alone. MIB JSON is the exchange format "
         "of the Mechanistic Interpretability Benchmark; GraphML and GEXF open in yEd, Cytoscape and Gephi."
@@ -64,8 +65,6 @@ def _button(label: str, file: str, make: Callable[[], bytes], key: str) -> None:
 
 def _scores_file(result: Attribution, circuit: Circuit, format: str, suffix: str) -> Callable[[], bytes]:
     def make() -> bytes:
-        from eapgp.formats import FORMATS, write_scores
-
         nodes = result.node_scores if FORMATS[format].node_scores else None
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"scores{suffix}"
@@ -78,8 +77,6 @@ def _scores_file(result: Attribution, circuit: Circuit, format: str, suffix: str
 def _html(
     card: RunInfo, result: Attribution, circuit: Circuit, edited: bool, groups: Sequence[Mapping[str, Any]]
 ) -> bytes:
-    from eapgp.figures.standalone import circuit_html
-
     made = dict(facts(card))
     options: dict[str, Any] = {"roles": known_roles(card), "view": {"groups": [dict(group) for group in groups]}}
     title = _title(card) + (", edited by hand" if edited else "")
@@ -88,8 +85,6 @@ def _html(
 
 
 def _pyvis(card: RunInfo, result: Attribution, circuit: Circuit) -> bytes:
-    from eapgp.figures.pyvis_view import pyvis_html
-
     return pyvis_html(result.scores, circuit, title=_title(card), roles=known_roles(card)).encode()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from eapgp.readings import direct_contributions, head_pattern, promoted_tokens
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.manager import Progress
@@ -22,8 +23,6 @@ def submit_pattern(card: RunInfo, node: str, pair: int) -> str:
     """Start (or join) the reading of a head's attention on one pair (from 0); result: `HeadPattern`."""
 
     def read(model: Any, prompts: Any, progress: Progress) -> Any:
-        from eapgp.readings import head_pattern
-
         return head_pattern(model, prompts, pair, node)
 
     return _submit(card, f"pattern-{card.id}-{pair}-{node}", f"attention of {node}", read)
@@ -33,8 +32,6 @@ def submit_direct(card: RunInfo) -> str:
     """Start (or join) the reading of every node's direct contribution; result: `DirectContributions`."""
 
     def read(model: Any, prompts: Any, progress: Progress) -> Any:
-        from eapgp.readings import direct_contributions
-
         return direct_contributions(model, prompts, progress=progress)
 
     return _submit(card, f"direct-{card.id}", f"direct contributions on {card.task}", read)
@@ -44,8 +41,6 @@ def submit_promoted(card: RunInfo, node: str, pair: int | None) -> str:
     """Start (or join) the reading of the tokens that a node writes for and against; result: `PromotedTokens`."""
 
     def read(model: Any, prompts: Any, progress: Progress) -> Any:
-        from eapgp.readings import promoted_tokens
-
         return promoted_tokens(model, prompts, node, pair=pair, progress=progress)
 
     return _submit(card, f"promoted-{card.id}-{pair}-{node}", f"tokens of {node}", read)

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from eapgp.prompts.pairs import Answer, PromptPair
+from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.text import visible
@@ -55,8 +56,6 @@ def paragraphs(card: RunInfo) -> list[str]:
 
 
 def _task(name: str) -> list[str]:
-    from eapgp.tasks import TASKS
-
     return [f"**The question.** {plain(TASKS[name].explanation)}"] if name in TASKS else []
 
 

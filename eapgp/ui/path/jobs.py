@@ -9,6 +9,7 @@ from eapgp.ui.jobs import server
 from eapgp.ui.library import results
 from eapgp.ui.library.consent import lane_of_card
 from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.path.plane import plane_of, plane_work, point_work, tokens_work
 
 POINTS_AT_ONCE = 100_000  # edges up to which the points of a path are told apart for all edges at once
 
@@ -17,8 +18,6 @@ def submit_plane(
     card: RunInfo, records: Mapping[str, PathRecord], pair: int | None, *, focus: str | None = None
 ) -> str:
     """Start (or join) the evaluation of the plane behind a picture; result: name → `Background`."""
-    from eapgp.ui.path.plane import plane_of, plane_work
-
     lane, plane = lane_of_card(card), plane_of(records, pair, focus)
     objective = str(card.options.get("objective", "all"))
     job = plane_work(server.workshop(), lane, card.run, plane, objective=objective)
@@ -34,8 +33,6 @@ def point_job(card: RunInfo, kind: str, pair: int | None, edge: str) -> str:
 
 def submit_points(card: RunInfo, kind: str, pair: int | None, edge: str) -> str:
     """Start (or join) it; result: `[point, src, dst]`, or `[point, src, 1]` of the edge's end on large graphs."""
-    from eapgp.ui.path.plane import point_work
-
     column = card.graph.destination_index(edge.split("->")[1]) if card.graph.n_edges > POINTS_AT_ONCE else None
     lane = lane_of_card(card)
     job = point_work(server.workshop(), lane, card.run, results.attribution(card).paths[kind], pair, column)
@@ -45,8 +42,6 @@ def submit_points(card: RunInfo, kind: str, pair: int | None, edge: str) -> str:
 
 def submit_tokens(card: RunInfo, pair: int) -> str:
     """Start (or join) the reading of one pair's clean tokens; result: list of texts."""
-    from eapgp.ui.path.plane import tokens_work
-
     lane = lane_of_card(card)
     return server.manager().submit(
         f"tokens-{card.id}-{pair}", "tokens", tokens_work(server.workshop(), lane, card.run, pair), lane=lane

@@ -20,6 +20,8 @@ import numpy as np
 from eapgp.attribution.result import PathRecord
 from eapgp.figures.inputs import Background
 from eapgp.figures.projection import WIDE, Projection, grid_of, mean_projection, project_record
+from eapgp.metrics import get_metric
+from eapgp.prompts.encode import encode
 from eapgp.runs.run import Run
 from eapgp.types import Floats
 from eapgp.ui.jobs.manager import Progress
@@ -113,7 +115,6 @@ def _evaluate(
     from eapgp.engine.batches import make_batch
     from eapgp.engine.distance import output_distance, position_mask
     from eapgp.engine.passes import capture
-    from eapgp.metrics import get_metric
 
     encoded, name = prepare(model, run.prompts(), str(run.request["metric"]))
     batch = make_batch(model, encoded, np.array([pair]))
@@ -165,8 +166,6 @@ def tokens_work(shop: Workshop, lane: str, run: Run, pair: int) -> Callable[[Pro
     """The clean prompt's tokens of one pair, as text pieces."""
 
     def work(progress: Progress) -> list[str]:
-        from eapgp.prompts.encode import encode
-
         progress("loading the model", 0.0)
         model = shop.model_of(lane, run)
         prompts = run.prompts()

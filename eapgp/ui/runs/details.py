@@ -10,8 +10,12 @@ import streamlit as st
 
 from eapgp.attribution.names import variant
 from eapgp.errors import EapgpError, one_line
-from eapgp.formats import read_scores
+from eapgp.formats import FORMATS, read_scores
 from eapgp.graph import Graph
+from eapgp.models.catalogue import CATALOGUE
+from eapgp.runs.files import folder_size
+from eapgp.runs.imported import keep_scores
+from eapgp.runs.summary import summarise
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.routes import page_file
@@ -230,8 +234,6 @@ def _file(file: ScoreFile) -> None:
 
 def _to_explore(file: ScoreFile) -> None:
     """Make a run of the file, which every page that shows runs can show."""
-    from eapgp.runs.imported import keep_scores
-
     try:
         graph = _graph_of(str(file.path))
     except EapgpError as error:
@@ -271,8 +273,6 @@ def _graph_of(path: str) -> Graph:
 
 def _models_of(graph: Graph) -> list[str]:
     """Models of the catalogue with this graph, and "" for none of them."""
-    from eapgp.models.catalogue import CATALOGUE
-
     return [*(entry.name for entry in CATALOGUE if entry.graph == graph), ""]
 
 
@@ -339,8 +339,6 @@ def bring_back(name: str) -> None:
 
 def bring_in() -> None:
     """Import of runs (zip) and of files of scores."""
-    from eapgp.formats import FORMATS
-
     suffixes = sorted({suffix for entry in FORMATS.values() if entry.reads for suffix in entry.suffixes})
     with st.expander("Import runs or scores", icon=":material/upload:", expanded=bool(st.session_state.get(_IMPORT))):
         given = st.file_uploader(
@@ -378,8 +376,6 @@ def _imported(name: str, data: bytes) -> tuple[bool, str]:
 
 def disk() -> None:
     """How much everything takes, and what the trash holds."""
-    from eapgp.runs.files import folder_size
-
     library = results.shelf().library
     use = library.disk_use()
     other = sum(folder_size(library.home / name) for name in ("scores", "prompts", "models"))
@@ -415,8 +411,6 @@ def _trash(deleted: Sequence[str]) -> None:
 
 
 def _described(run_id: str) -> str:
-    from eapgp.runs.summary import summarise
-
     for folder in sorted(results.shelf().library.trash.glob(f"{run_id}--*"), reverse=True):
         try:
             found = summarise(folder)
