@@ -376,7 +376,7 @@ def test_generated_prompts_can_be_read_again(capsys: pytest.CaptureFixture[str],
 
 
 def test_specs_from_options() -> None:
-    spec = make_spec(task="ioi", extra=["corruption=hard", "keep_points=true"], rows={"steps": "3"})
+    spec = make_spec(method=None, task="ioi", extra=["corruption=hard", "keep_points=true"], rows={"steps": "3"})
     assert spec.task_options == {"corruption": "hard"}
     assert spec.options == {"steps": 3, "keep_points": True}
     assert (spec.model, spec.n_pairs, spec.method) == ("demo", None, "eap-gp")
@@ -386,13 +386,13 @@ def test_specs_from_options() -> None:
 
 def test_values_of_options() -> None:
     assert key_values(["a=1", "b=x=y", "c=[1, 2]", "d="]) == {"a": "1", "b": "x=y", "c": "[1, 2]", "d": ""}
-    read = make_spec(extra=["step=0.5", "steps=3"], rows={"objective": "last"}).options
+    read = make_spec(method=None, extra=["step=0.5", "steps=3"], rows={"objective": "last"}).options
     assert read == {"step": 0.5, "steps": 3, "objective": "last"}
-    assert make_spec(extra=['step="unit"']).options == {"step": "unit"}
+    assert make_spec(method=None, extra=['step="unit"']).options == {"step": "unit"}
     assert make_spec(method="exact", rows={"edges": ["a->b", "c->d,a->b"]}).options == {"edges": ["a->b", "c->d"]}
     assert make_spec(method="exact", extra=['edges=["a->b"]']).options == {"edges": ["a->b"]}
     with pytest.raises(OptionError, match=r"--option steps: expected once, got --steps too"):
-        make_spec(extra=["steps=3"], rows={"steps": "3"})
+        make_spec(method=None, extra=["steps=3"], rows={"steps": "3"})
     with pytest.raises(OptionError, match="got twice"):
         key_values(["a=1", "a=2"])
 

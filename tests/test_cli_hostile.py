@@ -102,6 +102,8 @@ def test_model_folders_that_cannot_be_read_and_pickles_that_are_not(
         (["sweep", "file", "--out", "file"], "expected a folder"),
         (["attribute", "--method", "random", "--option", "seed=abc"], "seed must be a whole number"),
         (["attribute", "--method", "random", "--option", "seed=-1"], "seed must be a whole number"),
+        (["evaluate", "--run", "ioi-eap", "--option", "step=unit"], "expected an option of the task (corruption)"),
+        (["evaluate", "--run", "sva-eap", "--option", "corruption=hard"], "task 'sva' has no option 'corruption'"),
         (["evaluate", "--run", "ioi-eap", "--intervention", "noise"], "unknown intervention 'noise'"),
         (["evaluate", "--run", "ioi-eap", "--metric", "noise"], "unknown metric 'noise'"),
         (["evaluate", "--run", "ioi-eap", "--run", "ioi-eap-gp"], "got 2 of them; give one"),

@@ -10,7 +10,9 @@ import typer
 
 from eapgp.cli import completion
 from eapgp.cli.rows import split_options, texts_of
+from eapgp.errors import OptionError
 from eapgp.runs.spec import RunSpec
+from eapgp.tasks import get_task
 
 MODEL, PROMPTS, METHOD, STORE = "Model", "Prompts", "Method", "Result"
 
@@ -109,7 +111,8 @@ def make_spec(
 ) -> RunSpec:
     """A `RunSpec` of what was given; what was left out takes the spec's defaults.
 
-    rows: texts of the flags of options; extra: key=value texts of `--option`.
+    rows: texts of the flags of options; extra: key=value texts of `--option`. A command that has no method takes
+    options of the task alone.
     """
     values = {key: value for key, value in given.items() if value is not None}
     if model is not None:
@@ -121,4 +124,7 @@ def make_spec(
     usual = RunSpec()
     name = values.get("task", usual.task) if prompts is None else None
     task_options, options = split_options(name, values.get("method", usual.method), texts_of(rows, extra))
+    if options and "method" not in given:
+        have = ", ".join(option.name for option in get_task(name).options) if name else ""
+        raise OptionError(f"--option {next(iter(options))}: expected an option of the task ({have or 'it has none'}).")
     return RunSpec(**values, task_options=task_options, options=options)
