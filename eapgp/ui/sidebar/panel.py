@@ -28,7 +28,7 @@ from eapgp.ui.jobs.progress import progress_text, stop_button
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.own_prompts import PromptStore
 from eapgp.ui.library.shelf import RunInfo
-from eapgp.ui.sidebar import settings
+from eapgp.ui.sidebar import fetch, settings
 from eapgp.ui.sidebar.rows import draw_options
 from eapgp.ui.sidebar.settings import (
     FIELDS,
@@ -206,7 +206,9 @@ def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView
     job = server.job(job_id)
     waiting = job is not None and job.live
     hindrance = _hindrance(session, spec)
-    if not waiting:
+    if fetch.is_missing(spec.model) and not (answered or spec.random_weights):
+        fetch.offer(spec.model)
+    elif not waiting:
         pressed = st.button(
             "Computed" if answered else "Run",
             key="run-button",

@@ -18,6 +18,8 @@ import streamlit as st
 from eapgp.attribution.method import ALL_INTERVENTIONS
 from eapgp.attribution.names import short_name
 from eapgp.attribution.registry import METHODS
+from eapgp.models.catalogue import CATALOGUE, find_model
+from eapgp.models.gguf import is_gguf
 from eapgp.options import Option
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.spec import RunSpec
@@ -101,12 +103,10 @@ def model_problem(name: str) -> str:
 
     A folder that is gone is told too, though its runs may still be in the library.
     """
-    from eapgp.models.catalogue import CATALOGUE, find_model
-
-    if find_model(name) is not None or Path(name).expanduser().is_dir():
+    if find_model(name) is not None or Path(name).expanduser().is_dir() or is_gguf(name):
         return ""
     if name.startswith(_PATH_STARTS):
-        return "expected a folder in Hugging Face layout, there is none"
+        return "expected a folder in Hugging Face layout or a GGUF file, there is none"
     if _HUB_ID.fullmatch(name):
         return ""
     near = difflib.get_close_matches(name, [entry.name for entry in CATALOGUE], n=1)

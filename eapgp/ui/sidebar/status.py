@@ -15,6 +15,7 @@ from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
 from eapgp.ui.library import consent
 from eapgp.ui.library.shelf import RunInfo
+from eapgp.ui.sidebar import fetch
 from eapgp.ui.sidebar.panel import Panel
 from eapgp.ui.sidebar.settings import OWN, model_problem, own_prompts, prompts_title
 
@@ -68,6 +69,8 @@ def _state(panel: Panel, problem: str) -> str:
     """Where the answer is."""
     if problem:
         return f"– cannot be computed: {plain(problem)}."
+    if fetch.is_missing(panel.spec.model) and not panel.spec.random_weights:
+        return "– its model is not on this machine yet: the button on the left fetches it."
     fetched = "" if consent.at_hand(panel.spec.model) else " (its model is fetched from Hugging Face first)"
     if panel.job is not None and panel.job.live:
         return f"– is being computed{fetched}; the bar on the left tells how far."
