@@ -43,9 +43,9 @@ class UnknownNameError(InputError):
     """A name that is not among those known."""
 
     @classmethod
-    def of(cls, kind: str, name: object, known: Iterable[str], *, hint: str = "") -> UnknownNameError:
+    def of(cls, kind: str, name: object, choices: Iterable[str], *, hint: str = "") -> UnknownNameError:
         """Message that lists the known names and the nearest one."""
-        names = list(known)
+        names = list(choices)
         near = difflib.get_close_matches(str(name), names, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
         listed = ", ".join(names[:30]) + (", …" if len(names) > 30 else "")

@@ -189,10 +189,10 @@ class Graph:
             return -1
         if node == "logits":
             return self.n_layers
-        found = _HEAD.fullmatch(node) or _MLP.fullmatch(node)
-        if not found or node not in self._source_index:
+        match = _HEAD.fullmatch(node) or _MLP.fullmatch(node)
+        if not match or node not in self._source_index:
             raise UnknownNameError.of("node", node, self.nodes)
-        return int(found.group(1))
+        return int(match.group(1))
 
     def to_dict(self) -> dict[str, int | bool]:
         """The `cfg` object of the MIB format."""

@@ -264,16 +264,16 @@ class EdgeNames(Option):
         return f"{n:,} edge{'s' if n > 1 else ''} only" if n else ""
 
 
-def settle(options: Sequence[Option], given: Mapping[str, Any], owner: str) -> dict[str, Any]:
+def settle(options: Sequence[Option], values: Mapping[str, Any], owner: str) -> dict[str, Any]:
     """Every option with its value, checked; the default where none is given.
 
     owner: whose options they are, for messages. Errors: OptionError for an option that it does not have or a
     value out of range, UnknownNameError for a name that is none of the choices.
     """
     names = [option.name for option in options]
-    extra = sorted(set(given) - set(names))
+    extra = sorted(set(values) - set(names))
     if extra:
         near = difflib.get_close_matches(extra[0], names, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else " Leave it out."
         raise OptionError(f"{owner} has no option {extra[0]!r}: it has {', '.join(names) or 'none'}.{guess}")
-    return {option.name: option.check(given.get(option.name, option.default)) for option in options}
+    return {option.name: option.check(values.get(option.name, option.default)) for option in options}

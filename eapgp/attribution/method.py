@@ -72,12 +72,12 @@ class Method:
             "options": [option.to_dict() for option in self.options],
         }
 
-    def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Every option of this method with its value, checked.
 
         Errors: OptionError for an option that the method does not have or a value out of range.
         """
-        return settle(self.options, given, f"method {self.name!r}")
+        return settle(self.options, values, f"method {self.name!r}")
 
     @property
     def own_options(self) -> tuple[Option, ...]:
@@ -93,5 +93,5 @@ class Method:
         """Short name with what tells variants apart: `EAP-GP · unit (paper)`, `EAP-IG · k = 10`."""
         rows = [option for option in self.own_options if option.name in options]
         rows.sort(key=lambda option: not option.short(option.default))  # what is said of the default too comes first
-        told = (option.short(options[option.name]) for option in rows)
-        return " · ".join((self.short or self.title, *(part for part in told if part)))
+        forms = (option.short(options[option.name]) for option in rows)
+        return " · ".join((self.short or self.title, *(part for part in forms if part)))

@@ -50,9 +50,9 @@ class EdgeScores:
         size = np.abs(self.values[self.graph.mask])
         scored = np.isfinite(size)
         order = np.argsort(-np.where(scored, size, -np.inf), kind="stable")[: int(scored.sum())]
-        found = np.full(size.shape, np.nan, dtype=np.float32)
-        found[order] = np.arange(1, len(order) + 1)
-        return found
+        ranks = np.full(size.shape, np.nan, dtype=np.float32)
+        ranks[order] = np.arange(1, len(order) + 1)
+        return ranks
 
     def top(self, n: int, *, absolute: bool = True) -> list[tuple[str, float]]:
         """The n edges of largest |score| (or largest score), strongest first; ties by position."""

@@ -153,14 +153,14 @@ def _allocated(run: Callable[[], Any]) -> tuple[float, float]:
 def _silent() -> Iterator[None]:
     """Keep what the profiler's C++ side writes off the standard error stream."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    stderr = os.dup(2)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _seconds(run: Callable[[], Any], cuda: bool) -> float:

@@ -86,18 +86,18 @@ def write_report(figures: Record, page: Path) -> Path:
     Errors: FormatError if the JSON that is there cannot be read.
     """
     store = page.with_suffix(".json")
-    kept: Record = {}
+    sections: Record = {}
     if store.exists():
         try:
-            kept = dict(json.loads(store.read_text())["sections"])
+            sections = dict(json.loads(store.read_text())["sections"])
         except (ValueError, KeyError, TypeError) as error:
             raise FormatError(
                 f"{store} is not a benchmark's figures: expected JSON with 'sections'; move it away."
             ) from error
-    kept |= figures["sections"]
+    sections |= figures["sections"]
     page.parent.mkdir(parents=True, exist_ok=True)
-    store.write_text(json.dumps({"sections": kept}, indent=1, ensure_ascii=False) + "\n")
-    page.write_text(render(kept))
+    store.write_text(json.dumps({"sections": sections}, indent=1, ensure_ascii=False) + "\n")
+    page.write_text(render(sections))
     return store
 
 
@@ -155,12 +155,12 @@ def _growth(sections: Record) -> list[str]:
     if not growth:
         return []
     rows = []
-    for axis, found in growth.items():
+    for axis, figures in growth.items():
         curve = ", ".join(
             f"{n}: {s:.2f} s, {mb:.0f} MB"
-            for n, s, mb in zip(found["sizes"], found["seconds"], found["peak_mb"], strict=True)
+            for n, s, mb in zip(figures["sizes"], figures["seconds"], figures["peak_mb"], strict=True)
         )
-        rows.append(f"| {axis} | {curve} | {found['exponent']:.2f} | {found['memory_exponent']:.2f} |\n")
+        rows.append(f"| {axis} | {curve} | {figures['exponent']:.2f} | {figures['memory_exponent']:.2f} |\n")
     return [
         "\n## Growth of eap-gp, k = 5\n\n| grows | curve | exponent of time | of memory |\n|---|---|---:|---:|\n",
         *rows,
@@ -168,15 +168,15 @@ def _growth(sections: Record) -> list[str]:
 
 
 def _xl(sections: Record) -> list[str]:
-    found = sections.get("xl", {}).get("figures")
-    if not found:
+    xl = sections.get("xl", {}).get("figures")
+    if not xl:
         return []
     return [
         "\n## GPT-2 XL's shape\n\n",
-        f"{found['xl_edges']:,} edges, eap-gp with k = 5 on 4 pairs of 17 tokens: {found['xl_seconds']:.0f} s; peak "
-        f"{found['xl_peak_mb'] / 1024:.1f} GB of resident memory, {found['xl_growth_mb'] / 1024:.1f} GB more than the "
-        f"loaded model took (building it peaked at {found['xl_loading_peak_mb'] / 1024:.1f} GB). "
-        f"Swapped meanwhile: {found['xl_swapped_mb']:.0f} MB.\n",
+        f"{xl['xl_edges']:,} edges, eap-gp with k = 5 on 4 pairs of 17 tokens: {xl['xl_seconds']:.0f} s; peak "
+        f"{xl['xl_peak_mb'] / 1024:.1f} GB of resident memory, {xl['xl_growth_mb'] / 1024:.1f} GB more than the "
+        f"loaded model took (building it peaked at {xl['xl_loading_peak_mb'] / 1024:.1f} GB). "
+        f"Swapped meanwhile: {xl['xl_swapped_mb']:.0f} MB.\n",
     ]
 
 

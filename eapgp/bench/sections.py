@@ -44,22 +44,23 @@ def methods(setting: Setting, repeats: int, say: Say) -> dict[str, Any]:
     work["eap"] = lambda: setting.run("eap")
     for name in ("eap-ig", "ceap", "eap-gp"):
         work[name.replace("-", "_")] = partial(setting.run, name, steps=STEPS)
-    found = measure(work, repeats=repeats, cuda=setting.cuda)
-    figures: dict[str, Any] = {"eap_gp_over_eap_ig": ratio(found, "eap_gp", "eap_ig")}
+    measurements = measure(work, repeats=repeats, cuda=setting.cuda)
+    figures: dict[str, Any] = {"eap_gp_over_eap_ig": ratio(measurements, "eap_gp", "eap_ig")}
     for name, bare in HELD_AGAINST.items():
         figures |= {
-            f"{name}_seconds": found[name].median,
-            f"{name}_over_passes": ratio(found, name, bare),
-            f"{name}_over_lean_passes": ratio(found, name, bare + "_lean"),
-            f"{name}_peak_over_bound": found[name].peak_mb / (1.5 * found[bare].peak_mb + setting.difference_mb),
+            f"{name}_seconds": measurements[name].median,
+            f"{name}_over_passes": ratio(measurements, name, bare),
+            f"{name}_over_lean_passes": ratio(measurements, name, bare + "_lean"),
+            f"{name}_peak_over_bound": measurements[name].peak_mb
+            / (1.5 * measurements[bare].peak_mb + setting.difference_mb),
         }
     return figures | {
-        "bare_seconds": found["bare_k"].median,
-        "bare_gp_seconds": found["bare_gp"].median,
+        "bare_seconds": measurements["bare_k"].median,
+        "bare_gp_seconds": measurements["bare_gp"].median,
         "gram_seconds": gram_seconds,
         "difference_mb": setting.difference_mb,
-        "peak_mb": found["eap_gp"].peak_mb,
-        "peak_mb_by_run": {name: value.peak_mb for name, value in found.items()},
+        "peak_mb": measurements["eap_gp"].peak_mb,
+        "peak_mb_by_run": {name: value.peak_mb for name, value in measurements.items()},
     }
 
 
@@ -102,18 +103,18 @@ def circuits(setting: Setting, repeats: int, say: Say) -> dict[str, Any]:
     """A curve of ten circuit sizes over ten plain forward passes."""
     model, graph = setting.model, setting.model.graph
     noise = np.random.default_rng(0).standard_normal(graph.mask.shape) ** 3 * graph.mask
-    chosen = select_many(EdgeScores(graph, noise), default_sizes(graph.n_edges))
+    selection = select_many(EdgeScores(graph, noise), default_sizes(graph.n_edges))
     runner = CircuitRunner(model, setting.encoded, batch_size=setting.encoded.n)
     work: Work = {
-        "forward": lambda: repeat(forward, len(chosen), model, setting.batch.clean),
-        "curve": lambda: runner.run(chosen),
+        "forward": lambda: repeat(forward, len(selection), model, setting.batch.clean),
+        "curve": lambda: runner.run(selection),
     }
-    found = measure(work, repeats=repeats, cuda=setting.cuda)
+    measurements = measure(work, repeats=repeats, cuda=setting.cuda)
     return {
-        "curve_sizes": len(chosen),
-        "curve_over_forwards": ratio(found, "curve", "forward"),
-        "curve_seconds": found["curve"].median,
-        "curve_peak_mb": found["curve"].peak_mb,
+        "curve_sizes": len(selection),
+        "curve_over_forwards": ratio(measurements, "curve", "forward"),
+        "curve_seconds": measurements["curve"].median,
+        "curve_peak_mb": measurements["curve"].peak_mb,
     }
 
 
@@ -121,18 +122,18 @@ def exact(setting: Setting, repeats: int, say: Say) -> dict[str, Any]:
     """Exact patching on a sample of edges, spread over the graph, in forward passes per edge."""
     model, graph = setting.model, setting.model.graph
     rows, columns = np.nonzero(graph.mask)
-    chosen = np.random.default_rng(0).choice(len(rows), min(120, len(rows)), replace=False)
-    edges = [graph.edge_name(int(rows[i]), int(columns[i])) for i in chosen]
+    sample = np.random.default_rng(0).choice(len(rows), min(120, len(rows)), replace=False)
+    edges = [graph.edge_name(int(rows[i]), int(columns[i])) for i in sample]
     work: Work = {
         "forward": lambda: repeat(forward, 10, model, setting.batch.clean),
         "exact": lambda: setting.run("exact", edges=edges),
         "overhead": lambda: setting.run("exact", edges=[]),
     }
-    found = measure(work, repeats=max(1, repeats - 1), cuda=setting.cuda)
-    spent = found["exact"].median - found["overhead"].median
+    measurements = measure(work, repeats=max(1, repeats - 1), cuda=setting.cuda)
+    spent = measurements["exact"].median - measurements["overhead"].median
     return {
         "exact_edges": len(edges),
-        "exact_forwards_per_edge": spent / len(edges) / (found["forward"].median / 10),
+        "exact_forwards_per_edge": spent / len(edges) / (measurements["forward"].median / 10),
         "exact_seconds_per_edge": spent / len(edges),
     }
 
@@ -146,15 +147,15 @@ def activations(setting: Setting, repeats: int, say: Say) -> dict[str, Any]:
         "lean": lambda: unavoidable_activations(model, *sides, lean=True),
         "activations": lambda: setting.run("eap-ig-activations", steps=steps),
     }
-    found = measure(work, repeats=max(1, repeats - 2), cuda=setting.cuda)
-    bound = 1.5 * found["bare"].peak_mb + setting.difference_mb
+    measurements = measure(work, repeats=max(1, repeats - 2), cuda=setting.cuda)
+    bound = 1.5 * measurements["bare"].peak_mb + setting.difference_mb
     return {
         "activations_steps": steps,
-        "eap_ig_activations_over_passes": ratio(found, "activations", "bare"),
-        "eap_ig_activations_over_lean_passes": ratio(found, "activations", "lean"),
-        "eap_ig_activations_seconds": found["activations"].median,
-        "eap_ig_activations_peak_mb": found["activations"].peak_mb,
-        "eap_ig_activations_peak_over_bound": found["activations"].peak_mb / bound,
+        "eap_ig_activations_over_passes": ratio(measurements, "activations", "bare"),
+        "eap_ig_activations_over_lean_passes": ratio(measurements, "activations", "lean"),
+        "eap_ig_activations_seconds": measurements["activations"].median,
+        "eap_ig_activations_peak_mb": measurements["activations"].peak_mb,
+        "eap_ig_activations_peak_over_bound": measurements["activations"].peak_mb / bound,
     }
 
 
@@ -164,16 +165,16 @@ def demo(device: str, repeats: int, say: Say) -> dict[str, Any]:
     prompts = make_prompts("ioi", 64, seed=0)
     scores = attribute(model, prompts, method="eap-gp").scores
     sizes = [10, 50, 100, 200, 400]
-    chosen, runner = select_many(scores, sizes), CircuitRunner(model, prompts)
-    work: Work = {str(n): partial(runner.run, [circuit]) for n, circuit in zip(sizes, chosen, strict=True)}
+    circuits, runner = select_many(scores, sizes), CircuitRunner(model, prompts)
+    work: Work = {str(n): partial(runner.run, [circuit]) for n, circuit in zip(sizes, circuits, strict=True)}
     work["eap-gp"] = lambda: attribute(model, prompts, method="eap-gp")
-    found = measure(work, repeats=max(5, repeats), cuda=model.device.type == "cuda")
+    measurements = measure(work, repeats=max(5, repeats), cuda=model.device.type == "cuda")
     every = measure({"exact": lambda: attribute(model, prompts, method="exact")}, repeats=0)["exact"]
     return {
         "demo_pairs": len(prompts),
-        "demo_circuit_ms": max(found[str(n)].median for n in sizes) * 1e3,
-        "demo_circuit_ms_by_edges": {str(n): found[str(n)].median * 1e3 for n in sizes},
-        "demo_eap_gp_seconds": found["eap-gp"].median,
+        "demo_circuit_ms": max(measurements[str(n)].median for n in sizes) * 1e3,
+        "demo_circuit_ms_by_edges": {str(n): measurements[str(n)].median * 1e3 for n in sizes},
+        "demo_eap_gp_seconds": measurements["eap-gp"].median,
         "demo_exact_edges": model.graph.n_edges,
         "demo_exact_seconds": every.best,
     }
@@ -192,11 +193,15 @@ def growth(device: str, repeats: int, say: Say) -> dict[str, Any]:
     """Seconds and memory of eap-gp as one size grows and the others stay (256 wide, 4 layers, 4 heads)."""
     figures: dict[str, Any] = {}
     for axis, sizes in GROWTH_GRIDS.items():
-        found = []
+        measurements = []
         for size in sizes:
             say(f"growth: {size} {axis}")
-            found.append(_one_size({**GROWTH_BASE, axis: size}, device, repeats))
-        seconds, peaks, numbers = [m.median for m in found], [m.peak_mb for m in found], [float(s) for s in sizes]
+            measurements.append(_one_size({**GROWTH_BASE, axis: size}, device, repeats))
+        seconds, peaks, numbers = (
+            [m.median for m in measurements],
+            [m.peak_mb for m in measurements],
+            [float(s) for s in sizes],
+        )
         figures[axis] = {
             "sizes": sizes,
             "seconds": seconds,

@@ -67,9 +67,9 @@ def random_pairs(n_vocab: int, pairs: int, length: int, seed: int = 0) -> Encode
     )
 
 
-def ratio(found: dict[str, Measured], over: str, under: str) -> float:
+def ratio(measurements: dict[str, Measured], over: str, under: str) -> float:
     """Median over repeats of the ratio of neighbouring runs."""
-    pairs = zip(found[over].seconds, found[under].seconds, strict=True)
+    pairs = zip(measurements[over].seconds, measurements[under].seconds, strict=True)
     return float(np.median([a / b for a, b in pairs]))
 
 

@@ -73,11 +73,11 @@ def build() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in given
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
     try:
-        check_launch(given)
-        code = typer.main.get_command(build()).main(given, prog_name=PROGRAM, standalone_mode=False)
+        check_launch(words)
+        code = typer.main.get_command(build()).main(words, prog_name=PROGRAM, standalone_mode=False)
     except (Cancelled, KeyboardInterrupt, typer.Abort) as error:
         return _fail(INTERRUPTED, "Cancelled", str(error) or "interrupted.", as_json)
     except InputError as error:

@@ -49,9 +49,9 @@ def _compare(app: typer.Typer) -> None:
     ) -> Reply:
         """Compare two sets of scores over the edges that both have: correlations, signs, overlap of the top k."""
         a, b = two_sources(run, scores, home)
-        found = agreement(a.scores, b.scores, ks=k or None, reference_n=reference, seed=seed).to_dict()
+        answer = agreement(a.scores, b.scores, ks=k or None, reference_n=reference, seed=seed).to_dict()
         unlike = differences([a.run.request, b.run.request]) if a.run is not None and b.run is not None else []
-        payload = {"a": a.label, "b": b.label, "differ_in": unlike, **found}
+        payload = {"a": a.label, "b": b.label, "differ_in": unlike, **answer}
         return Reply(payload, _text(payload))
 
 
@@ -140,7 +140,7 @@ def _known(entries: list[dict[str, Any]]) -> Reply:
 
 def _against(source: Source, truth: Any, sizes: list[int], *, absolute: bool, mlps: bool) -> Reply:
     overlaps = precision_recall_at(source.scores, truth, sizes, absolute=absolute, mlps=mlps)
-    found: list[dict[str, Any]] = [
+    entries: list[dict[str, Any]] = [
         {
             "edges_selected": at.n_selected,
             "edges_kept": at.n_kept,
@@ -159,7 +159,7 @@ def _against(source: Source, truth: Any, sizes: list[int], *, absolute: bool, ml
         "mlps": mlps,
         "auroc": {level: curve.auroc for level, curve in curves.items()},
         "average_precision": {level: curve.average_precision for level, curve in curves.items()},
-        "sizes": found,
+        "sizes": entries,
     }
     columns = ("selected", "kept", "edge precision", "edge recall", "node precision", "node recall")
     rows = [
@@ -168,7 +168,7 @@ def _against(source: Source, truth: Any, sizes: list[int], *, absolute: bool, ml
             at["edges_kept"],
             *(at[level][key] for level in curves for key in ("precision", "recall")),
         )
-        for at in found
+        for at in entries
     ]
     head = (
         f"{source.label} against {truth.name} ({payload['n_nodes']} nodes, {payload['n_edges']:,} edges)\n"

@@ -232,8 +232,8 @@ def _nodes(result: Attribution) -> list[dict[str, Any]]:
     if result.node_scores is None:
         return []
     scored = zip(result.graph.sources, result.node_scores, strict=True)
-    found = [{"name": name, "score": None if np.isnan(score) else float(score)} for name, score in scored]
-    return sorted(found, key=lambda node: -abs(node["score"] or 0.0))
+    nodes = [{"name": name, "score": None if np.isnan(score) else float(score)} for name, score in scored]
+    return sorted(nodes, key=lambda node: -abs(node["score"] or 0.0))
 
 
 def _followed(result: Attribution) -> PathRecord | None:

@@ -51,13 +51,13 @@ def command(
     """
 
     def register(function: Callable[..., Reply]) -> Callable[..., Reply]:
-        def run(**given: Any) -> None:
-            if not name and given.pop(_CONTEXT).invoked_subcommand is not None:
+        def run(**values: Any) -> None:
+            if not name and values.pop(_CONTEXT).invoked_subcommand is not None:
                 return
-            out = Output(as_json=given.pop("json_"), quiet=given.pop("quiet"))
+            out = Output(as_json=values.pop("json_"), quiet=values.pop("quiet"))
             try:
                 with out.guarded():
-                    reply = function(out, **given)
+                    reply = function(out, **values)
             except KeyboardInterrupt:
                 raise Cancelled("interrupted.") from None
             out.emit(reply)

@@ -142,36 +142,36 @@ def evaluate(
     asked |= {"metric": metric, "intervention": intervention, "resamples": bootstrap, "level": level}
     asked |= {"baseline": baseline, "completeness": completeness, "minimality": minimality, "stability": stability}
     question = Question(**asked)
-    given: dict[str, Any] = {"task": task, "prompts": prompts, "extra": option}
-    given |= {"n_pairs": pairs, "seed": seed, "split": split}
+    prompt_flags: dict[str, Any] = {"task": task, "prompts": prompts, "extra": option}
+    prompt_flags |= {"n_pairs": pairs, "seed": seed, "split": split}
     how: dict[str, Any] = {"model": model, "dtype": dtype, "device": device or "auto"}
-    loaded = cache(lambda: load_for(make_spec(**how, **given)))
+    loaded = cache(lambda: load_for(make_spec(**how, **prompt_flags)))
     source = one_source(run, scores, home, graph_of=lambda: catalogue_graph(model) or loaded().graph)
     with out.progress() as progress:
         where: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
         if source.run is None:
-            answer = _of_scores(source, make_spec(**how, **given), question, loaded, where)
+            answer = _of_scores(source, make_spec(**how, **prompt_flags), question, loaded, where)
         else:
             where |= {"device": how["device"], "use_cache": not no_cache}
-            answer = _of_run(source.run, question, how, given, where)
+            answer = _of_run(source.run, question, how, prompt_flags, where)
     payload = {**_origin(source), **answer}
     return Reply(payload, evaluation_text(payload))
 
 
 def _of_run(
-    run: Run, question: Question, how: dict[str, Any], given: dict[str, Any], where: dict[str, Any]
+    run: Run, question: Question, how: dict[str, Any], prompt_flags: dict[str, Any], where: dict[str, Any]
 ) -> dict[str, Any]:
     if how["model"] is not None or how["dtype"] is not None:
         raise OptionError("--model and --dtype: expected with --scores only; a run knows its model.")
-    return evaluate_run(run, question, prompts=other_prompts(run, given), **where)
+    return evaluate_run(run, question, prompts=other_prompts(run, prompt_flags), **where)
 
 
-def other_prompts(run: Run, given: dict[str, Any]) -> PromptSet | None:
+def other_prompts(run: Run, flags: dict[str, Any]) -> PromptSet | None:
     """The prompts that were asked for in place of the run's, else None.
 
     What was left out is as in the run: `--seed 7` alone gives other pairs of the same task.
     """
-    asked = {key: value for key, value in given.items() if value is not None and value != []}
+    asked = {key: value for key, value in flags.items() if value is not None and value != []}
     if not asked:
         return None
     if "task" in asked or "prompts" in asked:

@@ -36,14 +36,16 @@ def _list(runs: typer.Typer) -> None:
     ) -> Reply:
         """List the runs, newest first."""
         library = RunLibrary(home)
-        found = library.list(query)
+        summaries = library.list(query)
         for folder, problem in library.problems():
             out.message(f"{folder.name} cannot be read: {problem}")
-        payload = {"home": str(library.home), "runs": [_summary(summary) for summary in found]}
-        if not found:
+        payload = {"home": str(library.home), "runs": [_summary(summary) for summary in summaries]}
+        if not summaries:
             return Reply(payload, f"no runs in {library.runs}" + (f" match {query!r}." if query else "."))
         columns = ("id", "name", "model", "task", "method", "steps", "pairs", "seed", "metric", "created", "size")
-        return Reply(payload, table(columns, [_row(summary) for summary in found], right=("steps", "pairs", "size")))
+        return Reply(
+            payload, table(columns, [_row(summary) for summary in summaries], right=("steps", "pairs", "size"))
+        )
 
 
 def _row(summary: RunSummary) -> tuple[Any, ...]:
@@ -51,8 +53,8 @@ def _row(summary: RunSummary) -> tuple[Any, ...]:
     asides = (summary.intervention, "patching", UNKNOWN), (summary.dtype, "float32", UNKNOWN)
     method = ", ".join((summary.method, *(value for value, *usual in asides if value not in usual)))
     head = (summary.id[:SHOWN], summary.name, summary.model, summary.task, method)
-    known = (summary.n_pairs, summary.seed) if summary.method != METHOD else (None, None)
-    return (*head, summary.steps, *known, metric, summary.created[:16], size(summary.bytes))
+    sampling = (summary.n_pairs, summary.seed) if summary.method != METHOD else (None, None)
+    return (*head, summary.steps, *sampling, metric, summary.created[:16], size(summary.bytes))
 
 
 def _summary(summary: RunSummary) -> dict[str, Any]:
@@ -107,12 +109,12 @@ def _imported_facts(run: Run) -> list[tuple[str, Any]]:
     """What is known of scores that came in a file."""
     record, request = run.record, run.request
     about = {"model": request["model"]["id"], "task": request["task"]}
-    known = {key: f"{value}, as told at the import" for key, value in about.items() if value != UNKNOWN}
+    statements = {key: f"{value}, as told at the import" for key, value in about.items() if value != UNKNOWN}
     return [
         ("run", str(run.path)),
         *((key, value) for key, value in run.meta.items() if value),
         *record["options"].items(),
-        *((key, known.get(key, "not told at the import")) for key in about),
+        *((key, statements.get(key, "not told at the import")) for key in about),
         ("imported", record["created"]),
     ]
 

@@ -107,14 +107,14 @@ def make_spec(
     prompts: Path | None = None,
     extra: Sequence[str] | None = None,
     rows: Mapping[str, str | Sequence[str]] | None = None,
-    **given: Any,
+    **flags: Any,
 ) -> RunSpec:
     """A `RunSpec` of what was given; what was left out takes the spec's defaults.
 
     rows: texts of the flags of options; extra: key=value texts of `--option`. A command that has no method takes
     options of the task alone.
     """
-    values = {key: value for key, value in given.items() if value is not None}
+    values = {key: value for key, value in flags.items() if value is not None}
     if model is not None:
         values["model"] = model
     if prompts is not None:
@@ -124,7 +124,7 @@ def make_spec(
     usual = RunSpec()
     name = values.get("task", usual.task) if prompts is None else None
     task_options, options = split_options(name, values.get("method", usual.method), texts_of(rows, extra))
-    if options and "method" not in given:
+    if options and "method" not in flags:
         have = ", ".join(option.name for option in get_task(name).options) if name else ""
         raise OptionError(f"--option {next(iter(options))}: expected an option of the task ({have or 'it has none'}).")
     return RunSpec(**values, task_options=task_options, options=options)

@@ -52,12 +52,18 @@ def _generate(prompts: typer.Typer) -> None:
 
         n_pairs = DEFAULT_PAIRS if pairs is None else pairs
         options = task_values(task, key_values(option))
-        made = make_prompts(task, n_pairs, seed=seed or 0, split=split or "all", **options)
+        prompt_set = make_prompts(task, n_pairs, seed=seed or 0, split=split or "all", **options)
         if file is not None:
-            save_prompts(made, file)
-        payload = {**_payload(made), "file": str(file) if file else None, "pairs": [asdict(pair) for pair in made]}
-        where = f"{len(made)} pairs written to {file}" if file else f"{len(made)} pairs; --out FILE writes them"
-        return Reply(payload, stacked(_table(made, SHOWN if file else len(made)), where))
+            save_prompts(prompt_set, file)
+        payload = {
+            **_payload(prompt_set),
+            "file": str(file) if file else None,
+            "pairs": [asdict(pair) for pair in prompt_set],
+        }
+        where = (
+            f"{len(prompt_set)} pairs written to {file}" if file else f"{len(prompt_set)} pairs; --out FILE writes them"
+        )
+        return Reply(payload, stacked(_table(prompt_set, SHOWN if file else len(prompt_set)), where))
 
 
 def _check(prompts: typer.Typer) -> None:
@@ -114,8 +120,8 @@ def _payload(prompts: PromptSet) -> dict[str, Any]:
     }
 
 
-def _table(prompts: PromptSet, shown: int) -> Any:
-    rows = [(p.clean, p.corrupted, _short(p.correct), _short(p.incorrect)) for p in prompts.pairs[:shown]]
+def _table(prompts: PromptSet, n_rows: int) -> Any:
+    rows = [(p.clean, p.corrupted, _short(p.correct), _short(p.incorrect)) for p in prompts.pairs[:n_rows]]
     return table(COLUMNS, rows)
 
 

@@ -44,9 +44,9 @@ def with_flags(
     hints = get_type_hints(function, include_extras=True)
 
     @functools.wraps(function)
-    def run(*args: Any, **given: Any) -> Reply:
-        texts = {name: given.pop(name) for name in flags}
-        return function(*args, **given, **preset, rows={name: text for name, text in texts.items() if text})
+    def run(*args: Any, **values: Any) -> Reply:
+        texts = {name: values.pop(name) for name in flags}
+        return function(*args, **values, **preset, rows={name: text for name, text in texts.items() if text})
 
     parameters: list[inspect.Parameter] = []
     for entry in inspect.signature(function).parameters.values():

@@ -79,7 +79,7 @@ def _sweep(app: typer.Typer) -> None:
         check_folder(folder, "--out")
         check_folder(home, "--home")
         plan = read_study(study).limited(limit)
-        library, how = RunLibrary(home), chosen(plan.execution, executor, workers)
+        library, how = RunLibrary(home), execution_of(plan.execution, executor, workers)
         if dry_run:
             return dry_reply(plan, how, library, folder)
         with out.progress() as progress:
@@ -124,7 +124,7 @@ def _reproduce(app: typer.Typer) -> None:
         """
         check_folder(folder, "--out")
         check_folder(home, "--home")
-        library, how = RunLibrary(home), chosen(Execution("in-process"), executor, workers)
+        library, how = RunLibrary(home), execution_of(Execution("in-process"), executor, workers)
         asked = Asked(model, limit, pairs, exact, seed)
         place = folder or library.home / "studies" / asked.name
         with out.progress() as progress:
@@ -162,7 +162,7 @@ def reproduce_reply(result: Any, report: Path | None, page: Path | None) -> Repl
     return Reply(payload, text)
 
 
-def chosen(execution: Execution, executor: str | None, workers: int | None) -> Execution:
+def execution_of(execution: Execution, executor: str | None, workers: int | None) -> Execution:
     """The file's execution with what the command line says instead. Errors: UnknownNameError."""
     if executor is not None and executor not in EXECUTORS:
         raise UnknownNameError.of("executor", executor, EXECUTORS)

@@ -72,11 +72,11 @@ def plan(graph: Graph, edges: Bool[np.ndarray, "src dst"], *, add_only: bool = F
 
 def _split(graph: Graph, edges: Bool[np.ndarray, "src dst"], columns: slice, add_only: bool) -> _Split:
     """Sort a place's destinations, and take the side on which fewer edges have to be summed."""
-    kept = edges[: int(graph.prefix[columns.start]), columns]
-    counts = kept.sum(axis=0)
-    some = np.flatnonzero((counts > 0) & (counts < len(kept)))
-    from_corrupted = add_only or bool(2 * counts[some].sum() <= len(kept) * len(some))
-    part = kept[:, some]
+    members = edges[: int(graph.prefix[columns.start]), columns]
+    counts = members.sum(axis=0)
+    some = np.flatnonzero((counts > 0) & (counts < len(members)))
+    from_corrupted = add_only or bool(2 * counts[some].sum() <= len(members) * len(some))
+    part = members[:, some]
     signed = part.astype(np.int8) if from_corrupted else part.astype(np.int8) - np.int8(1)
     return _Split(np.flatnonzero(counts == 0), some, signed, from_corrupted)
 

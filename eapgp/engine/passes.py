@@ -29,7 +29,7 @@ from eapgp.models.adapter import Layer, widen
 from eapgp.models.model import Model
 
 Hook = tuple[Any, Callable[[Tensor], Tensor | None]]
-Kept = defaultdict[str, list[Tensor]]  # name of a field of `Capture` → what hooks have written there
+Tensors = defaultdict[str, list[Tensor]]  # name of a field of `Capture` → what hooks have written there
 
 
 @dataclass(frozen=True)
@@ -208,60 +208,60 @@ def capture(
     grad: make it a leaf, and keep residuals and destinations whatever `keep` says. Layers before
     `start` leave nothing.
     """
-    kept: Kept = defaultdict(list)
-    hooks = [_input_hook(model, kept, value, start, grad)]
+    tensors: Tensors = defaultdict(list)
+    hooks = [_input_hook(model, tensors, value, start, grad)]
     for layer in model.layers[start:]:
-        hooks += _layer_hooks(layer, kept, keep, grad)
-    hooks += _head_hooks(model, kept, tokens, grad)
+        hooks += _layer_hooks(layer, tensors, keep, grad)
+    hooks += _head_hooks(model, tensors, tokens, grad)
     with torch.set_grad_enabled(grad):
         logits = call(model, tokens, [*hooks, *extra], start=start)
-    ends = {name: kept.pop(name)[0] for name in ("input", "final_residual", "final", "hidden")}
-    return Capture(**ends, logits=widen(logits[:, -1]), start=start, **kept)
+    ends = {name: tensors.pop(name)[0] for name in ("input", "final_residual", "final", "hidden")}
+    return Capture(**ends, logits=widen(logits[:, -1]), start=start, **tensors)
 
 
-def _input_hook(model: Model, kept: Kept, value: Tensor | None, start: int, grad: bool) -> Hook:
+def _input_hook(model: Model, tensors: Tensors, value: Tensor | None, start: int, grad: bool) -> Hook:
     def enter(x: Tensor) -> Tensor | None:
         entry = x.detach() if value is None else value.detach().to(x.dtype).to(x.device)
         if grad:  # a leaf of its own: weights get no gradient, and the caller's tensor is left alone
             entry = entry.clone().requires_grad_(True)
-        kept["input"].append(entry)
+        tensors["input"].append(entry)
         return entry if grad or value is not None else None
 
     return model.layers[start].hook_in, enter
 
 
-def _layer_hooks(layer: Layer, kept: Kept, keep: Keep, grad: bool) -> list[Hook]:
+def _layer_hooks(layer: Layer, tensors: Tensors, keep: Keep, grad: bool) -> list[Hook]:
     hooks: list[Hook] = []
     if grad or Keep.RESIDUALS in keep:
         hooks += [
-            (layer.attn_residual, _watch(kept["attn_residual"])),
-            (layer.mlp_residual, _watch(kept["mlp_residual"])),
+            (layer.attn_residual, _watch(tensors["attn_residual"])),
+            (layer.mlp_residual, _watch(tensors["mlp_residual"])),
         ]
     if grad:
-        hooks += [(layer.hook(letter), _keep(kept[letter])) for letter in QKV]
-        hooks.append((layer.mlp_in, _keep_clone(kept["mlp_in"])))
+        hooks += [(layer.hook(letter), _keep(tensors[letter])) for letter in QKV]
+        hooks.append((layer.mlp_in, _keep_clone(tensors["mlp_in"])))
     elif Keep.INPUTS in keep:
-        hooks += [(layer.hook(letter), _watch(kept[letter])) for letter in QKV]
-        hooks.append((layer.mlp_in, _watch(kept["mlp_in"])))
+        hooks += [(layer.hook(letter), _watch(tensors[letter])) for letter in QKV]
+        hooks.append((layer.mlp_in, _watch(tensors["mlp_in"])))
     if Keep.SOURCES in keep:
-        hooks += [(layer.hook_z, _watch(kept["z"])), (layer.mlp_out, _watch(kept["mlp"]))]
+        hooks += [(layer.hook_z, _watch(tensors["z"])), (layer.mlp_out, _watch(tensors["mlp"]))]
         if layer.attn_post is not None:
-            norm, scales = layer.attn_post, kept["post_scale"]
+            norm, scales = layer.attn_post, tensors["post_scale"]
             hooks.append((layer.attn_post_in, lambda x: scales.append(norm.scale(x.detach()))))
     if Keep.OUTPUTS in keep:
-        hooks += [(layer.attn_out, _watch(kept["attention"])), (layer.hook_in, _watch(kept["streams"]))]
+        hooks += [(layer.attn_out, _watch(tensors["attention"])), (layer.hook_in, _watch(tensors["streams"]))]
     return hooks
 
 
-def _head_hooks(model: Model, kept: Kept, tokens: Tokens, grad: bool) -> list[Hook]:
+def _head_hooks(model: Model, tensors: Tensors, tokens: Tokens, grad: bool) -> list[Hook]:
     def final(x: Tensor) -> Tensor | None:
-        kept["final_residual"].append(x.detach())
+        tensors["final_residual"].append(x.detach())
         # a copy that nothing but the final norm reads, so that its gradient is the norm's alone
-        kept["final"].append(x.clone() if grad else x)
-        return kept["final"][0] if grad else None
+        tensors["final"].append(x.clone() if grad else x)
+        return tensors["final"][0] if grad else None
 
     def unembed(hidden: Tensor) -> Tensor:
-        kept["hidden"].append(hidden)
+        tensors["hidden"].append(hidden)
         return at_positions(hidden, tokens.last)
 
     return [(model.bridge.ln_final.hook_in, final), (model.bridge.unembed.hook_in, unembed)]

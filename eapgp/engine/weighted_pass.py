@@ -154,7 +154,7 @@ def weighted_run(
 
 
 def _layer_hooks(run: _Run, index: int, layer: Layer) -> list[Hook]:
-    kept: dict[str, Tensor] = {}
+    pending: dict[str, Tensor] = {}
 
     def attention(x: Tensor) -> None:
         run.attention(index, x)
@@ -163,11 +163,11 @@ def _layer_hooks(run: _Run, index: int, layer: Layer) -> list[Hook]:
         if layer.attn_post is None:
             run.write_heads(index, x, None)
         else:
-            kept["z"] = x
+            pending["z"] = x
 
     def scale(x: Tensor) -> None:
         assert layer.attn_post is not None
-        run.write_heads(index, kept.pop("z"), layer.attn_post.scale(x))
+        run.write_heads(index, pending.pop("z"), layer.attn_post.scale(x))
 
     hooks: list[Hook] = [(layer.attn_residual, attention)]
     hooks += [(layer.hook(letter), _replace(run, letter)) for letter in QKV]

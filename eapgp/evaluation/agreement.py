@@ -198,8 +198,8 @@ def kendall(x: Floats, y: Floats, *, seed: int = 0) -> tuple[float, int]:
     from scipy.stats import kendalltau
 
     if len(x) > KENDALL_LIMIT:
-        chosen = np.random.default_rng(seed).choice(len(x), KENDALL_LIMIT, replace=False)
-        x, y = x[chosen], y[chosen]
+        sample = np.random.default_rng(seed).choice(len(x), KENDALL_LIMIT, replace=False)
+        x, y = x[sample], y[sample]
     if len(x) < 2 or (x == x[0]).all() or (y == y[0]).all():
         return float("nan"), len(x)
     method = "asymptotic" if len(x) > 2 else "exact"  # for the p-value, which is not used; two edges crash the first

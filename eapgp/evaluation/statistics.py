@@ -301,8 +301,8 @@ def _quantiles(samples: Floats, level: float) -> tuple[Any, Any]:
         raise OptionError(f"level must lie between 0 and 1; got {level}.")
     tails = ((1 - level) / 2, (1 + level) / 2)
     if np.isnan(samples).any():
-        kept = ~np.isnan(samples).reshape(len(samples), -1).any(axis=1)
-        samples = samples[kept]
+        complete = ~np.isnan(samples).reshape(len(samples), -1).any(axis=1)
+        samples = samples[complete]
     if not len(samples):
         nothing = np.full(samples.shape[1:], np.nan)
         return nothing, nothing
@@ -320,11 +320,11 @@ def _band(value: Floats, samples: Floats, level: float, reason: str = "") -> Ban
 
 
 def _flips(value: Floats, samples: Floats) -> Floats:
-    kept = samples[~np.isnan(samples).reshape(len(samples), -1).any(axis=1)]
-    if not len(kept):
+    resamples = samples[~np.isnan(samples).reshape(len(samples), -1).any(axis=1)]
+    if not len(resamples):
         return np.full_like(value, np.nan)
-    against = np.sign(kept) * np.sign(value)
-    share = (against < 0).mean(axis=0) + 0.5 * (kept == 0).mean(axis=0)
+    against = np.sign(resamples) * np.sign(value)
+    share = (against < 0).mean(axis=0) + 0.5 * (resamples == 0).mean(axis=0)
     return np.asarray(np.where(np.isnan(value) | (value == 0), np.nan, share))
 
 

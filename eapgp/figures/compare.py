@@ -66,7 +66,7 @@ def rank_scatter(
     fig = go.Figure()
     if quantity == "scores":
         _diagonal(fig, scale.end, dark=dark)
-    shown = {"only A": f"only {names[0]}", "only B": f"only {names[1]}"}
+    labels = {"only A": f"only {names[0]}", "only B": f"only {names[1]}"}
     for which, members in edge_sets(first, second, rank_a, rank_b, n).items():
         total = len(members)
         members = members[np.fmin(rank_a[members], rank_b[members]) <= MOST_POINTS]
@@ -75,13 +75,13 @@ def rank_scatter(
         edges = [a.graph.edge_name(int(rows[i]), int(columns[i])) for i in members]
         parts = first[members], second[members], rank_a[members], rank_b[members]
         x, y = (scale(parts[0]), scale(parts[1])) if quantity == "scores" else (parts[2], parts[3])
-        label = escape(f"{shown.get(which, which)} ({count(total)})")
+        label = escape(f"{labels.get(which, which)} ({count(total)})")
         if current in edges:
             at = edges.index(current)
             _ring(fig, float(x[at]), float(y[at]), dark=dark)
         fig.add_trace(_points(which, label, x, y, edges, parts, dark=dark))
-    found = correlation or correlations(first, second)
-    _correlations(fig, found, f"{names[0]} against {names[1]}", min(n, MOST_POINTS), dark=dark)
+    coefficients = correlation or correlations(first, second)
+    _correlations(fig, coefficients, f"{names[0]} against {names[1]}", min(n, MOST_POINTS), dark=dark)
     if quantity == "scores":
         _score_axes(fig, scale, names)
     else:
@@ -122,8 +122,8 @@ def _diagonal(fig: go.Figure, end: float, *, dark: bool) -> None:
     fig.add_shape(type="line", x0=-end, y0=-end, x1=end, y1=end, line=line, layer="below")
 
 
-def _correlations(fig: go.Figure, found: tuple[float, float, int], title: str, n: int, *, dark: bool) -> None:
-    linear, ranked, shared = found
+def _correlations(fig: go.Figure, coefficients: tuple[float, float, int], title: str, n: int, *, dark: bool) -> None:
+    linear, ranked, shared = coefficients
     note = (
         f"Pearson {number(linear)}, Spearman {number(ranked)} over all "
         f"{count(shared)} edges both scored; drawn: the {count(n)} strongest of each"

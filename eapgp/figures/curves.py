@@ -60,12 +60,12 @@ def _curve(fig: go.Figure, curve: CurveLine, style: LineStyle, n_edges: int, *, 
     drawn = sizes > 0
     low = np.full(len(sizes), np.nan) if curve.low is None else np.asarray(curve.low, dtype=np.float64)
     high = np.full(len(sizes), np.nan) if curve.high is None else np.asarray(curve.high, dtype=np.float64)
-    kept = sizes if curve.kept is None else np.asarray(curve.kept)
+    left = sizes if curve.kept is None else np.asarray(curve.kept)
     if np.isfinite(low).any():
         fig.add_trace(_band(curve.name, sizes[drawn], low[drawn], high[drawn], style))
     rows = [
         [int(s), float(s) / n_edges, int(k), float(lo), float(hi)]
-        for s, k, lo, hi in zip(sizes[drawn], kept[drawn], low[drawn], high[drawn], strict=True)
+        for s, k, lo, hi in zip(sizes[drawn], left[drawn], low[drawn], high[drawn], strict=True)
     ]
     interval = "<br>interval %{customdata[3]:.3f} … %{customdata[4]:.3f}" if np.isfinite(low).any() else ""
     fig.add_scatter(
@@ -85,8 +85,8 @@ def _curve(fig: go.Figure, curve: CurveLine, style: LineStyle, n_edges: int, *, 
 
 
 def _band(name: str, x: NDArray[Any], low: Floats, high: Floats, style: LineStyle) -> go.Scatter:
-    known = np.isfinite(low) & np.isfinite(high)
-    x, low, high = x[known], low[known], high[known]
+    finite = np.isfinite(low) & np.isfinite(high)
+    x, low, high = x[finite], low[finite], high[finite]
     return go.Scatter(
         x=np.concatenate([x, x[::-1]]),
         y=np.concatenate([high, low[::-1]]),

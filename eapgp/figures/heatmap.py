@@ -100,12 +100,12 @@ def _heat(
     ticks = None
     bound = top
     extra: dict[str, Any] = {}
-    shown = "%{z:+.4g}"
+    value = "%{z:+.4g}"
     if log:
         scale = SignedLog.over(values, limit=top)
         drawn, bound, ticks = scale(values).astype(np.float32), scale.end, scale.ticks()
         extra["customdata"] = values
-        shown = "%{customdata:+.4g}"
+        value = "%{customdata:+.4g}"
     else:
         marks = [-top, -top / 2, 0.0, top / 2, top]
         ticks = (marks, [number(mark) for mark in marks])
@@ -117,7 +117,7 @@ def _heat(
         zmax=bound,
         colorscale=theme(dark).diverging,
         colorbar=colour_bar("score (units of the metric)", ticks=ticks, **_CORNER),
-        hovertemplate=f"%{{y}} → %{{x}}<br>score {shown}<extra></extra>",
+        hovertemplate=f"%{{y}} → %{{x}}<br>score {value}<extra></extra>",
         hoverongaps=False,
         name="score",
         meta={"x": "destination", "y": "source", "value": "score"},
@@ -143,11 +143,11 @@ def _click_targets(scores: EdgeScores, n: int, *, dark: bool) -> go.Scatter:
     """Invisible markers on the strongest edges: a click selects markers only, never cells."""
     graph = scores.graph
     flat = np.where(graph.mask, scores.values, np.nan).ravel()
-    chosen = order_by_size(flat)[:n]
-    rows, columns = np.unravel_index(chosen, scores.values.shape)
+    strongest = order_by_size(flat)[:n]
+    rows, columns = np.unravel_index(strongest, scores.values.shape)
     labels = [
         f"{escape(graph.edge_name(int(r), int(c)))}<br>score {flat[i]:+.4g}".replace("-0", f"{MINUS}0")
-        for r, c, i in zip(rows, columns, chosen, strict=True)
+        for r, c, i in zip(rows, columns, strongest, strict=True)
     ]
     return go.Scatter(
         x=[escape(graph.destinations[int(c)]) for c in columns],
@@ -200,10 +200,10 @@ def _labels(fig: go.Figure, letter: str, names: list[str], starts: NDArray[np.in
     """
     middles = (starts + np.append(starts[1:], end) - 1) / 2
     thin = max(1, int(np.ceil(len(names) / 28)))
-    shown = [i for i in range(len(names) - 1) if i % thin == 0 and middles[-1] - middles[i] > end / 40]
+    places = [i for i in range(len(names) - 1) if i % thin == 0 and middles[-1] - middles[i] > end / 40]
     common = {"showarrow": False, "font": {"size": 12.5, "color": theme(dark).text}}
     notes = []
-    for i in [*shown, len(names) - 1]:
+    for i in [*places, len(names) - 1]:
         if letter == "x":
             place = {"x": middles[i], "yref": "paper", "y": 0, "yanchor": "top", "yshift": -3, "textangle": -90}
         else:

@@ -220,13 +220,13 @@ def _current(fig: go.Figure, coordinates: Mapping[str, Floats], current: int | N
     if current is None and not play:
         return
     n_points = max(len(points) for points in coordinates.values())
-    shown = min(max(0, current or 0), n_points - 1)
+    now = min(max(0, current or 0), n_points - 1)
 
     def places(step: int) -> tuple[list[float], list[float]]:
-        chosen = [points[min(step, len(points) - 1)] for points in coordinates.values()]
-        return [float(p[0]) for p in chosen], [float(p[1]) for p in chosen]
+        marks = [points[min(step, len(points) - 1)] for points in coordinates.values()]
+        return [float(p[0]) for p in marks], [float(p[1]) for p in marks]
 
-    x, y = places(shown)
+    x, y = places(now)
     look = theme(dark)
     ring = {"size": 30, "symbol": "circle", "color": look.text, "opacity": 0.28, "line": {"width": 0}}
     fig.add_scatter(x=x, y=y, mode="markers", marker=ring, hoverinfo="skip", name="current step", showlegend=False)
@@ -237,18 +237,18 @@ def _current(fig: go.Figure, coordinates: Mapping[str, Floats], current: int | N
             go.Frame(data=[go.Scatter(x=places(step)[0], y=places(step)[1])], traces=[index], name=str(step))
             for step in range(n_points)
         ]
-        _controls(fig, n_points, shown, dark=dark)
+        _controls(fig, n_points, now, dark=dark)
 
 
-def _controls(fig: go.Figure, n_points: int, shown: int, *, dark: bool) -> None:
+def _controls(fig: go.Figure, n_points: int, current: int, *, dark: bool) -> None:
     """Play and stop, all within the browser; playing ends at the step that is shown."""
     look = theme(dark)
     run: dict[str, Any] = {"frame": {"duration": 800, "redraw": False}, "transition": {"duration": 400}}
     stop = {"frame": {"duration": 0, "redraw": False}, "mode": "immediate", "transition": {"duration": 0}}
-    steps = [*(str(step) for step in range(n_points)), str(shown)]
+    steps = [*(str(step) for step in range(n_points)), str(current)]
     buttons = [
         {"label": "▶ Play", "method": "animate", "args": [steps, run | {"mode": "immediate"}]},
-        {"label": "■ Stop", "method": "animate", "args": [[str(shown)], stop]},
+        {"label": "■ Stop", "method": "animate", "args": [[str(current)], stop]},
     ]
     menu: dict[str, Any] = {"type": "buttons", "direction": "left", "showactive": False, "buttons": buttons}
     menu |= {"x": 0, "xanchor": "left", "y": 0, "yanchor": "top", "pad": {"t": 52, "r": 8}}

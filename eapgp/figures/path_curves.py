@@ -101,9 +101,9 @@ def _values(record: PathRecord, quantity: Quantity, *, normalised: bool) -> Floa
 
 def _mean(values: Floats) -> Floats:
     """Mean over pairs, NaN where no pair has a value."""
-    known = np.isfinite(values)
-    total = np.where(known, values, 0.0).sum(axis=1)
-    result: Floats = np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
+    finite = np.isfinite(values)
+    total = np.where(finite, values, 0.0).sum(axis=1)
+    result: Floats = np.where(finite.any(axis=1), total / np.maximum(finite.sum(axis=1), 1), np.nan)
     return result
 
 
@@ -155,17 +155,17 @@ def _strong_line(kind: str, strong: Floats, rose: NDArray[np.bool_] | None, valu
 
 def one_pair(record: PathRecord, pair: int) -> PathRecord:
     """The record of one pair alone."""
-    chosen = slice(pair, pair + 1)
+    place = slice(pair, pair + 1)
     return replace(
         record,
-        output_distance=record.output_distance[:, chosen],
-        metric=record.metric[:, chosen],
-        to_corrupted=record.to_corrupted[:, chosen],
-        to_clean=record.to_clean[:, chosen],
-        gradient_norm=record.gradient_norm[:, chosen],
-        destination_gradient=record.destination_gradient[:, chosen],
-        lengths=record.lengths[chosen],
-        points=None if record.points is None else record.points[:, chosen],
+        output_distance=record.output_distance[:, place],
+        metric=record.metric[:, place],
+        to_corrupted=record.to_corrupted[:, place],
+        to_clean=record.to_clean[:, place],
+        gradient_norm=record.gradient_norm[:, place],
+        destination_gradient=record.destination_gradient[:, place],
+        lengths=record.lengths[place],
+        points=None if record.points is None else record.points[:, place],
     )
 
 
@@ -187,9 +187,9 @@ def vanished_curve(
     weights = np.array([graph.prefix[columns].sum() for columns in layers]) / graph.n_edges
     fig = go.Figure()
     for kind, record in records.items():
-        chosen = record if pair is None else one_pair(record, pair)
+        part = record if pair is None else one_pair(record, pair)
         style = style_of(kind)
-        share = chosen.vanished_share(graph, threshold) @ weights
+        share = part.vanished_share(graph, threshold) @ weights
         fig.add_scatter(
             x=np.arange(len(share)),
             y=share,

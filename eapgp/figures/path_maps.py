@@ -36,8 +36,8 @@ def vanished_heatmap(
     (`PathRecord.vanished_share`); mean over pairs, or one pair. Empty cells are points where no
     gradient was taken.
     """
-    chosen = {kind: record if pair is None else one_pair(record, pair) for kind, record in records.items()}
-    panels = {kind: record.vanished_share(graph, threshold).T for kind, record in chosen.items()}
+    parts = {kind: record if pair is None else one_pair(record, pair) for kind, record in records.items()}
+    panels = {kind: record.vanished_share(graph, threshold).T for kind, record in parts.items()}
     layers = [*(f"layer {layer}" for layer in range(graph.n_layers)), "logits"]
     fig = _panels(panels, layers, "share of edges", "%{z:.1%} of the edges", dark=dark, bound=1.0)
     fig.update_coloraxes(colorbar_tickformat=".0%")
@@ -119,7 +119,7 @@ def _moved_on_average(record: PathRecord) -> Floats:
 
 
 def _panels(
-    panels: Mapping[str, Floats], rows: Sequence[str], label: str, shown: str, *, dark: bool, bound: float | None
+    panels: Mapping[str, Floats], rows: Sequence[str], label: str, hover: str, *, dark: bool, bound: float | None
 ) -> go.Figure:
     """One heat map per path, side by side on one colour scale from 0."""
     names = [escape(name_of(kind)) for kind in panels]
@@ -137,7 +137,7 @@ def _panels(
             xgap=1,
             ygap=1,
             hoverongaps=False,
-            hovertemplate=f"%{{y}}, step %{{x}}<br>{shown}<extra>{name_of(kind)}</extra>",
+            hovertemplate=f"%{{y}}, step %{{x}}<br>{hover}<extra>{name_of(kind)}</extra>",
             meta={"x": "step", "y": "row", "value": label},
             row=1,
             col=column,

@@ -48,9 +48,9 @@ class Projection:
 
     def grid(self, n: int = 25, *, margin: float = 0.15, kinds: Sequence[str] | None = None) -> tuple[Floats, Floats]:
         """Grid coordinates x `[n]`, y `[n]` that cover both ends and all paths, or the named paths alone."""
-        chosen = self.coordinates.values() if kinds is None else [self.coordinates[kind] for kind in kinds]
+        paths = self.coordinates.values() if kinds is None else [self.coordinates[kind] for kind in kinds]
         ends = [np.zeros((1, 2)), self.corrupted[None]] if kinds is None else []
-        return grid_of(np.concatenate([*ends, *chosen]), n, margin=margin, wide=WIDE if kinds else 0.0)
+        return grid_of(np.concatenate([*ends, *paths]), n, margin=margin, wide=WIDE if kinds else 0.0)
 
 
 def grid_of(

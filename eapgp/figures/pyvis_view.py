@@ -116,12 +116,12 @@ def _add_edges(net: Any, scores: EdgeScores, circuit: Circuit, scale: float, max
         score = float(values[i])
         share = min(1.0, abs(score) / scale) if scale > 0 and math.isfinite(score) else 0.0
         name = graph.edge_name(int(rows[i]), int(columns[i]))
-        shown = f"{score:+.4g}" if math.isfinite(score) else "not scored"
+        value = f"{score:+.4g}" if math.isfinite(score) else "not scored"
         source, _, target = name.partition("->")
         net.add_edge(
             source,
             target.split("<")[0],
-            title=_tip(f"{name}\n{shown}"),
+            title=_tip(f"{name}\n{value}"),
             width=round(0.5 + 3.5 * math.sqrt(share), 2),
             color=POSITIVE if score > 0 else NEGATIVE if score < 0 else NEUTRAL,
             dashes=score < 0,
@@ -134,10 +134,10 @@ def _tip(text: str) -> str:
     return text.replace("href", "hr\u200bef")
 
 
-def _document(made: str, title: str, note: str, ink: str, paper: str, height: int) -> str:
-    made = _HEADING.sub("", _BOOTSTRAP.sub("", made))
-    head, found, body = made.partition("<body>")
-    assert found, "pyvis wrote no body"
+def _document(page: str, title: str, note: str, ink: str, paper: str, height: int) -> str:
+    page = _HEADING.sub("", _BOOTSTRAP.sub("", page))
+    head, tag, body = page.partition("<body>")
+    assert tag, "pyvis wrote no body"
     head = _REMARK.sub("", head) if "node_modules" in head else head
     # The picture takes what the heading leaves of the window, however many lines that has.
     style = (

@@ -28,8 +28,8 @@ def scores_distribution(
     middles, width = (edges[1:] + edges[:-1]) / 2, float(edges[1] - edges[0])
     fig = go.Figure()
     for name, colour, direction in (("supports", SUPPORTS, 1), ("works against", AGAINST, -1)):
-        chosen = values[values * direction > 0]
-        tally = np.histogram(np.clip(np.log10(np.abs(chosen)), low, high), edges)[0]
+        side = values[values * direction > 0]
+        tally = np.histogram(np.clip(np.log10(np.abs(side)), low, high), edges)[0]
         fig.add_bar(
             x=middles,
             y=direction * tally,

@@ -69,8 +69,8 @@ def circuit_html(
     """
     rows: list[tuple[str, float]] = []
     if isinstance(source, EdgeScores):
-        shown = circuit if circuit is not None else select(source, n=min(n, source.graph.n_edges))
-        rows = _strongest(source, shown)
+        selection = circuit if circuit is not None else select(source, n=min(n, source.graph.n_edges))
+        rows = _strongest(source, selection)
         provenance = source.provenance if provenance is None else provenance
         payload = build_payload(source, n=n, circuit=circuit, **options)
     else:

@@ -119,11 +119,11 @@ def precision_recall(
     do for IOI.
     Errors: OptionError when the graphs differ.
     """
-    known = _known(truth, found.graph)
+    reference = _reference(truth, found.graph)
     if isinstance(found, EdgeScores):
-        (found,) = select_many(found, [known.n_kept], prune=False)
+        (found,) = select_many(found, [reference.n_kept], prune=False)
     counted = _counted(found.graph, level, mlps)
-    members, true = _members(found, level) & counted, _members(known, level) & counted
+    members, true = _members(found, level) & counted, _members(reference, level) & counted
     return Overlap(level, int(members.sum()), int(true.sum()), int((members & true).sum()))
 
 
@@ -137,13 +137,13 @@ def precision_recall_at(
     mlps: bool = True,
 ) -> list[SizeOverlap]:
     """Precision and recall of the circuits of several sizes. Errors: as `select_many`."""
-    known = _known(truth, scores.graph)
+    reference = _reference(truth, scores.graph)
     return [
         SizeOverlap(
             circuit.n_selected,
             circuit.n_kept,
-            precision_recall(circuit, known, level="edges", mlps=mlps),
-            precision_recall(circuit, known, level="nodes", mlps=mlps),
+            precision_recall(circuit, reference, level="edges", mlps=mlps),
+            precision_recall(circuit, reference, level="nodes", mlps=mlps),
         )
         for circuit in select_many(scores, sizes, absolute=absolute, prune=prune)
     ]
@@ -165,14 +165,14 @@ def roc(
     without them a node's key is the largest (or, by `node_rule`, the sum) over its edges.
     Errors: OptionError when the graphs or the node scores do not fit; UnknownNameError.
     """
-    known = _known(truth, scores.graph)
+    reference = _reference(truth, scores.graph)
     counted = _counted(scores.graph, level, mlps)
     if level == "edges":
         key = np.abs(scores.values) if absolute else scores.values
     else:
         key = _node_key(scores, absolute, node_scores, node_rule)
     ranked = np.where(np.isnan(key), -np.inf, key).astype(np.float64)
-    return rank_curve(ranked[counted], _members(known, level)[counted], level)
+    return rank_curve(ranked[counted], _members(reference, level)[counted], level)
 
 
 def rank_curve(key: Floats, true: Bools, level: str) -> Roc:
@@ -199,13 +199,13 @@ def rank_curve(key: Floats, true: Bools, level: str) -> Roc:
     )
 
 
-def _known(truth: Circuit | GroundTruth, graph: Graph) -> Circuit:
-    known = truth.circuit if isinstance(truth, GroundTruth) else truth
-    if known.graph != graph:
+def _reference(truth: Circuit | GroundTruth, graph: Graph) -> Circuit:
+    reference = truth.circuit if isinstance(truth, GroundTruth) else truth
+    if reference.graph != graph:
         owner = f"the manual circuit {truth.name}" if isinstance(truth, GroundTruth) else "the true circuit"
         model = " of GPT-2 small" if isinstance(truth, GroundTruth) else ""
-        raise OptionError(f"{owner} belongs to {describe(known.graph)}{model}; got {describe(graph)}.")
-    return known
+        raise OptionError(f"{owner} belongs to {describe(reference.graph)}{model}; got {describe(graph)}.")
+    return reference
 
 
 def _members(circuit: Circuit, level: Level) -> Bools:

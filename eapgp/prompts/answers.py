@@ -97,8 +97,8 @@ class AnswerReader:
 
     def _is_known(self, text: str, ids: list[int]) -> bool:
         tokenizer = self._tokenizer
-        known = len(ids) == 1 and (ids[0] != tokenizer.unk_token_id or text == tokenizer.unk_token)
-        return known and ids[0] < self._size
+        single = len(ids) == 1 and (ids[0] != tokenizer.unk_token_id or text == tokenizer.unk_token)
+        return single and ids[0] < self._size
 
     def _not_one_token(self, answer: str) -> str:
         tokenizer = self._tokenizer

@@ -208,9 +208,9 @@ def _whole(cells: list[str], names: list[str], number: int, name: str) -> list[s
 
 def _columns_and_rows(names: list[str], lines: list[list[str]], name: str) -> tuple[list[str], list[Row]]:
     """Columns and rows without the empty columns that spreadsheets leave behind."""
-    kept = [place for place, column in enumerate(names) if column or any(line[place].strip() for line in lines)]
-    columns = _checked([names[place] for place in kept], name)
-    return columns, [{names[place]: line[place] for place in kept} for line in lines]
+    places = [place for place, column in enumerate(names) if column or any(line[place].strip() for line in lines)]
+    columns = _checked([names[place] for place in places], name)
+    return columns, [{names[place]: line[place] for place in places} for line in lines]
 
 
 JSON_LISTS = ("prompts", "pairs")

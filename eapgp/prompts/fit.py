@@ -83,9 +83,9 @@ class Fit:
         for problem in self.problems:
             pairs.setdefault(problem.reason, []).append(problem.pair)
         first = list(pairs.items())[:LISTED]
-        told = " ".join(f"{numbered(which)}: {reason}" for reason, which in first)
+        text = " ".join(f"{numbered(which)}: {reason}" for reason, which in first)
         rest = [pair for which in list(pairs.values())[LISTED:] for pair in which]
-        return f"{told} And {len(rest)} more: {numbered(sorted(rest))}." if rest else told
+        return f"{text} And {len(rest)} more: {numbered(sorted(rest))}." if rest else text
 
 
 def fit(prompts: PromptSet, model: PromptReader, *, contrast: bool = True) -> Fit:

@@ -95,8 +95,8 @@ def direct_contributions(
             return [_side(model, batch, tokens) for tokens in (batch.clean, batch.corrupted)]
 
     parts = split_batches(model, encoded, batch_size)
-    for part, found in run_halving(parts, work, lambda _text: None):
-        for (values, bias), (own, rest) in zip(sides.values(), found, strict=True):
+    for part, contributions in run_halving(parts, work, lambda _text: None):
+        for (values, bias), (own, rest) in zip(sides.values(), contributions, strict=True):
             values[:, part], bias[part] = own, rest
         done += len(part)
         if progress is not None:

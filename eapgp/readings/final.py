@@ -55,14 +55,14 @@ def _output_bias(model: Model, index: int, scale: Tensor | None, like: Tensor) -
     """What a layer's attention adds besides its heads: b_O, through the post-norm where there is one."""
     layer = model.layers[index]
     bias = layer.attn.b_O
-    found = torch.zeros_like(like) if bias is None else widen(bias.detach()).to(like).expand_as(like)
+    offset = torch.zeros_like(like) if bias is None else widen(bias.detach()).to(like).expand_as(like)
     if layer.attn_post is None:
-        return found
+        return offset
     assert scale is not None, "a post-norm needs the scale of its own run"
     gamma, beta = layer.attn_post.gamma, layer.attn_post.beta
-    found = found / scale[:, 0].to(like)
-    found = found if gamma is None else found * gamma.detach().to(like)
-    return found if beta is None else found + beta.detach().to(like)
+    offset = offset / scale[:, 0].to(like)
+    offset = offset if gamma is None else offset * gamma.detach().to(like)
+    return offset if beta is None else offset + beta.detach().to(like)
 
 
 def normed(model: Model, vectors: Tensor, scale: Tensor) -> Tensor:

@@ -95,13 +95,13 @@ def _written(model: Model, encoded: EncodedPairs, row: int, side: str, progress:
 
 
 def _of_answers(model: Model, encoded: EncodedPairs, pair: int, logits: Tensor) -> tuple[tuple[str, float, bool], ...]:
-    found = []
+    rows = []
     for ids, right in ((encoded.correct[pair][:3], True), (encoded.incorrect[pair][:3], False)):
-        found += [(name, float(logits[i]), right) for name, i in zip(_names(model, list(ids)), ids, strict=True)]
-    return tuple(found)
+        rows += [(name, float(logits[i]), right) for name, i in zip(_names(model, list(ids)), ids, strict=True)]
+    return tuple(rows)
 
 
 def _names(model: Model, ids: list[int]) -> list[str]:
     """Readable tokens; a row of the unembedding without a token keeps its number."""
-    known = len(model.tokenizer)
-    return [display_tokens(model.tokenizer, [i])[0] if i < known else f"[{i}]" for i in ids]
+    n_tokens = len(model.tokenizer)
+    return [display_tokens(model.tokenizer, [i])[0] if i < n_tokens else f"[{i}]" for i in ids]

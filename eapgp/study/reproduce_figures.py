@@ -50,16 +50,16 @@ def task_figure(
     return fig
 
 
-def _points(fig: go.Figure, known: Sequence[Row], field: str, word: str) -> None:
+def _points(fig: go.Figure, rows: Sequence[Row], field: str, word: str) -> None:
     """Published values in the colours of their methods; one entry of the legend stands for all of them."""
     from eapgp.figures.style import NEUTRAL, line_styles
 
-    if known:
+    if rows:
         entry = {"symbol": "circle-open", "size": 14, "color": NEUTRAL, "line": {"width": 2.5}}
         name = f"{word} (open markers)"
         fig.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=entry, meta={"hidden": True})
-    for method in dict.fromkeys(row.method for row in known):
-        points = [row for row in known if row.method == method]
+    for method in dict.fromkeys(row.method for row in rows):
+        points = [row for row in rows if row.method == method]
         (style,) = line_styles([method])
         symbol = style.symbol.removesuffix("-open") + "-open"
         fig.add_scatter(
@@ -119,5 +119,5 @@ def _line(method: str, rows: Sequence[Row]) -> CurveLine | None:
         return np.array([np.nan if getattr(row, name) is None else getattr(row, name) for row in ran], dtype=float)
 
     sizes = np.array([row.edges for row in ran], dtype=np.int64)
-    kept = np.array([row.edges if row.kept is None else row.kept for row in ran], dtype=np.int64)
-    return CurveLine(LABELS[method], sizes, column("value"), column("low"), column("high"), kept)
+    left = np.array([row.edges if row.kept is None else row.kept for row in ran], dtype=np.int64)
+    return CurveLine(LABELS[method], sizes, column("value"), column("low"), column("high"), left)

@@ -43,14 +43,14 @@ def _beside(result: Reproduction) -> list[str]:
 
 def how(result: Reproduction) -> list[str]:
     """What decided the numbers, in sentences."""
-    made = result.made
-    if not made:
+    facts = result.made
+    if not facts:
         return []
-    versions = ", ".join(f"{name} {version}" for name, version in made["libraries"].items() if name != "platform")
-    runs = sum(len(methods) for methods in made["runs"].values())
+    versions = ", ".join(f"{name} {version}" for name, version in facts["libraries"].items() if name != "platform")
+    runs = sum(len(methods) for methods in facts["runs"].values())
     return [
-        f"Weights {made['model']['weights_hash']}, {made['pairs']} pairs per task, seed {made['seed']}; {runs} runs, "
-        f"{made['seconds']:.0f} s of computing on {made['device']}.",
+        f"Weights {facts['model']['weights_hash']}, {facts['pairs']} pairs per task, seed {facts['seed']}; "
+        f"{runs} runs, {facts['seconds']:.0f} s of computing on {facts['device']}.",
         f"Versions: {versions}.",
     ]
 

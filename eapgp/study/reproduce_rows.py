@@ -115,15 +115,15 @@ class Row:
         return asdict(self)
 
 
-def verdict(low: float | None, high: float | None, known: float | None) -> str:
+def verdict(low: float | None, high: float | None, published: float | None) -> str:
     """Where our interval lies against a published value."""
-    if known is None:
+    if published is None:
         return UNPUBLISHED
     if low is None or high is None:
         return NOT_RUN
-    if low - TOLERANCE <= known <= high + TOLERANCE:
+    if low - TOLERANCE <= published <= high + TOLERANCE:
         return REPRODUCED
-    return HIGHER if low > known else LOWER
+    return HIGHER if low > published else LOWER
 
 
 def overlaps_of(task: str, method: str, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -141,6 +141,6 @@ def overlaps_of(task: str, method: str, answer: Mapping[str, Any]) -> list[dict[
                 for share in ("precision", "recall")
             },
         }
-        for variant, found in answer.get("manual", {}).items()
-        for size, entry in zip(sizes, found, strict=True)
+        for variant, entries in answer.get("manual", {}).items()
+        for size, entry in zip(sizes, entries, strict=True)
     ]

@@ -29,9 +29,9 @@ class Task:
     phrases: Callable[[], list[str]] = field(repr=False, compare=False)
     options: tuple[Option, ...] = ()
 
-    def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Every option of this task with its value, checked. Errors: OptionError, UnknownNameError."""
-        return settle(self.options, given, f"task {self.name!r}")
+        return settle(self.options, values, f"task {self.name!r}")
 
 
 _ALL = (
@@ -177,8 +177,8 @@ def make_prompts(task: str, n: int, *, seed: int = 0, split: str = "all", **opti
     Errors: UnknownNameError (task, split, option, choice); OptionError if n is below 1 or
     above what exists.
     """
-    chosen = get_task(task)
-    filled = chosen.settings(options)
-    pairs = chosen.generate(n, seed=seed, split=split, **filled)
+    row = get_task(task)
+    filled = row.settings(options)
+    pairs = row.generate(n, seed=seed, split=split, **filled)
     origin: dict[str, object] = {"kind": "generated", "n": int(n), "seed": int(seed), "split": split, **filled}
-    return PromptSet(task, pairs, chosen.metric, origin)
+    return PromptSet(task, pairs, row.metric, origin)

@@ -268,8 +268,8 @@ def _ranks_of(key: Floats, edges: Ints) -> Ints:
 
 def _positions(graph: Graph, names: EdgeNames) -> Ints:
     """Flat positions of named edges."""
-    found = [source * graph.n_destinations + destination for source, destination in map(graph.edge_index, names)]
-    return np.array(sorted(set(found)), dtype=np.int64)
+    positions = [source * graph.n_destinations + destination for source, destination in map(graph.edge_index, names)]
+    return np.array(sorted(set(positions)), dtype=np.int64)
 
 
 def _where(edges: Ints, wanted: Ints) -> Ints:
