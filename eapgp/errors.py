@@ -109,3 +109,8 @@ def one_line(error: BaseException) -> str:
     """The first line of an error's text, at most 400 characters."""
     text = str(error).strip().splitlines()
     return text[0][:400] if text else type(error).__name__
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether a library written in Rust panicked: pyo3 raises a BaseException, whose class cannot be imported."""
+    return type(error).__name__ == "PanicException"

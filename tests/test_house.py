@@ -42,6 +42,7 @@ NEEDLESS = 70
 WIDE = {
     "eapgp/attribution/api.py:attribute": "public; its options are what users type",
     "eapgp/evaluation/curves.py:faithfulness_curve": "public; to take its options from `select` and `Resampling`",
+    "eapgp/models/load.py:load_model": "public; its options are what users type",
     "eapgp/runs/evaluate.py:evaluate_run": "to be grouped",
 }
 """Functions of more parameters, with the reason. Commands, which list their flags, are not counted."""

@@ -14,6 +14,7 @@ import pytest
 from eapgp.attribution.names import variant
 from eapgp.attribution.registry import METHODS
 from eapgp.attribution.result import Attribution, EdgeScores
+from eapgp.errors import ModelError
 from eapgp.graph import Graph
 from eapgp.runs import RunLibrary, RunSpec, make_request
 from eapgp.runs.compute import resolve_options
@@ -255,20 +256,28 @@ def test_two_lanes_never_load_a_model_at_the_same_moment(monkeypatch: pytest.Mon
 
     inside, most = [0], [0]
 
-    def load(name: str, **options: Any) -> str:
+    def read(*_: Any) -> tuple[Any, tuple[str, ...]]:
         inside[0] += 1
         most[0] = max(most[0], inside[0])
         time.sleep(0.05)
         inside[0] -= 1
-        return name
+        raise ModelError("read no further")
 
-    monkeypatch.setattr("eapgp.models.load_model", load)
-    shop = Workshop()
-    threads = [threading.Thread(target=shop.model, args=(lane, "demo")) for lane in ("cpu", "live", "cuda")]
+    monkeypatch.setattr("eapgp.models.load._trained", read)
+    shop, refused = Workshop(), []
+
+    def model(lane: str) -> None:
+        try:
+            shop.model(lane, "demo", device="cpu")
+        except ModelError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=model, args=(lane,)) for lane in ("cpu", "live", "cuda")]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    assert refused == ["read no further"] * 3
     assert most == [1]
 
 

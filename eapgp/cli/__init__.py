@@ -20,7 +20,7 @@ import typer
 
 from eapgp import __version__
 from eapgp.cli.output import DEBUG_VARIABLE, print_json
-from eapgp.errors import Cancelled, EapgpError, InputError
+from eapgp.errors import Cancelled, EapgpError, InputError, is_panic
 from eapgp.runs.distributed import check_launch
 
 # Each has register(app); a new group of commands is a module and its name here.
@@ -93,6 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _place(error, as_json) if error.errno in OF_A_PLACE else _unexpected(error, as_json)
     except Exception as error:
         return _unexpected(error, as_json)
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        return _unexpected(error, as_json)
     return code if isinstance(code, int) else OK
 
 
@@ -106,7 +110,7 @@ def _place(error: OSError, as_json: bool) -> int:
     return _fail(BAD_INPUT, type(error).__name__, text, as_json)
 
 
-def _unexpected(error: Exception, as_json: bool) -> int:
+def _unexpected(error: BaseException, as_json: bool) -> int:
     if _is_usage_error(error):
         text = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
         if not text and not as_json:  # a group called without a command has printed its help
@@ -121,7 +125,7 @@ def _unexpected(error: Exception, as_json: bool) -> int:
     return _fail(FAILED, type(error).__name__, message, as_json)
 
 
-def _is_usage_error(error: Exception) -> bool:
+def _is_usage_error(error: BaseException) -> bool:
     usage_error: Any = typer.BadParameter.__mro__[1]
     return isinstance(error, usage_error)
 

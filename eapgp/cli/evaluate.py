@@ -145,9 +145,9 @@ def evaluate(
     prompt_flags: dict[str, Any] = {"task": task, "prompts": prompts, "extra": option}
     prompt_flags |= {"n_pairs": pairs, "seed": seed, "split": split}
     how: dict[str, Any] = {"model": model, "dtype": dtype, "device": device or "auto"}
-    loaded = cache(lambda: load_for(make_spec(**how, **prompt_flags)))
-    source = one_source(run, scores, home, graph_of=lambda: catalogue_graph(model) or loaded().graph)
     with out.progress() as progress:
+        loaded = cache(lambda: load_for(make_spec(**how, **prompt_flags), progress=progress))
+        source = one_source(run, scores, home, graph_of=lambda: catalogue_graph(model) or loaded().graph)
         where: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
         if source.run is None:
             answer = _of_scores(source, make_spec(**how, **prompt_flags), question, loaded, where)

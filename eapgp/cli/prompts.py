@@ -84,7 +84,8 @@ def _check(prompts: typer.Typer) -> None:
         from eapgp.models import load_model
 
         read = read_prompts(file, task=task, limit=pairs)
-        loaded = load_model(model or "demo", device="cpu")
+        with out.progress() as progress:
+            loaded = load_model(model or "demo", device="cpu", progress=progress)
         findings = fit(read, loaded)
         payload = {**_payload(read), "model": loaded.id, **findings.to_dict()}
         if not findings.problems:

@@ -1,40 +1,39 @@
 """Load a model by catalogue name, Hugging Face id or local folder.
 
 Only safetensors weights are read, no remote code is trusted, and nothing is fetched unless the
-name is a hub model that the user picked.
+name is a hub model that the user picked (`eapgp.models.hub`); everything is read from a folder.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import io
 import logging
 import os
-import shutil
-import socket
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 from eapgp.errors import EapgpError, ModelError, OptionError, UnknownNameError, WrongTypeError
 from eapgp.graph import Graph
 from eapgp.models import packaged
 from eapgp.models.adapter import layer_of, norm_of
 from eapgp.models.catalogue import BUNDLED, CATALOGUE, PACKAGED, demo_folder, find_model
-from eapgp.models.checkpoint import check_weights
-from eapgp.models.configs import configuration
+from eapgp.models.checkpoint import check_weights, held_weights, refuse_adapter
+from eapgp.models.configs import CONFIGURATIONS, configuration
 from eapgp.models.gguf import SUFFIX, converted, is_gguf
+from eapgp.models.hub import HubName, cached, commit_of, fetch
 from eapgp.models.model import Model
+from eapgp.models.sizes import check_room, read_config
 from eapgp.models.store import origin
+from eapgp.models.tokenizer import byte_tokenizer, read_tokenizer
+from eapgp.types import Progress
 
 # Random weights come from torch's one generator: two threads that draw from it at once would get other models.
 _LOADING = threading.Lock()
 DTYPES = ("float32", "bfloat16", "float16", "float64")
-HUB = "https://huggingface.co"
+DeviceMap = str | dict[str, Any]
 log = logging.getLogger(__name__)
 
 
@@ -67,15 +66,16 @@ def load_model(
     seed: int = 0,
     tokenizer: str | Path | None = None,
     prepend_bos: bool | None = None,
-    device_map: str | dict[str, Any] | None = None,
+    device_map: DeviceMap | None = None,
+    progress: Progress | None = None,
 ) -> Model:
     """Load, freeze and check a model.
 
-    name: a catalogue name (`demo`, `gpt2`, …), a Hugging Face id, a local folder with config.json and
-    model.safetensors, or a local .gguf file (converted once, see `eapgp.models.gguf`). `random_weights` builds
-    the architecture at its true size with seeded random weights and needs no network; its tokenizer is
-    `tokenizer`, else the model's own if it can be read, else the bundled model's, whose words every task is
-    made of (plain bytes for a local folder without one).
+    name: a catalogue name (`demo`, `gpt2`, …), a Hugging Face id (`owner/name`, `owner/name@revision`), a local folder
+    with config.json and model.safetensors, or a local .gguf file (converted once, see `eapgp.models.gguf`).
+    `random_weights` builds the architecture at its true size with seeded random weights and needs no network; its
+    tokenizer is `tokenizer`, else the model's own if it can be read, else the bundled model's, whose words every task
+    is made of (plain bytes for a local folder without one). `progress` hears of a download and may stop it.
 
     Errors: ModelError (cannot be found, read, or its architecture is not supported),
     OptionError (device, dtype).
@@ -85,12 +85,16 @@ def load_model(
     if dtype not in DTYPES:
         raise OptionError(f"unknown dtype {dtype!r}: expected one of {', '.join(DTYPES)}.")
     place = pick_device(device)
-    source = _source(name, random_weights)
+    folder = _folder(name, random_weights, progress)
+    words = None if tokenizer is None else _named_tokenizer(str(tokenizer), progress)
     with _LOADING, _quiet(), _own_draws():
-        hf_model, notes = _weights(name, source, dtype, random_weights, seed, device_map)
-        own_tokenizer = _tokenizer(source, tokenizer, random_weights)
+        if folder is None or random_weights:
+            hf_model, notes = _untrained(name, folder, dtype, seed)
+        else:
+            hf_model, notes = _trained(name, folder, dtype, device_map)
+        own_tokenizer = _tokenizer(folder, words, random_weights)
         own_bos = own_tokenizer.bos_token_id  # read before booting, which invents one where there is none
-        bridge = _boot(name, source, hf_model, own_tokenizer, place, device_map)
+        bridge = _boot(name, folder, hf_model, own_tokenizer, place, device_map)
     try:
         return wrap_bridge(
             bridge,
@@ -99,7 +103,8 @@ def load_model(
             dtype=dtype,
             prepend_bos=_has_bos(own_bos, bridge) if prepend_bos is None else prepend_bos,
             random_seed=seed if random_weights else None,
-            notes=notes,
+            notes=(*_remarks(name, folder), *notes),
+            commit=None if random_weights else commit_of(folder),
         )
     except EapgpError:
         raise
@@ -124,6 +129,7 @@ def wrap_bridge(
     prepend_bos: bool = True,
     random_seed: int | None = None,
     notes: tuple[str, ...] = (),
+    commit: str | None = None,
 ) -> Model:
     """Freeze a booted bridge, give every query head its own keys, look at its parts and check them."""
     from eapgp.models.capability import check_model
@@ -152,29 +158,53 @@ def wrap_bridge(
         soft_cap=float(cap) if cap and cap > 0 else None,
         random_seed=random_seed,
         notes=notes,
+        commit=commit,
     )
     check_model(model)
     return model
 
 
-def _source(name: str, random_weights: bool) -> str:
-    """Folder or hub id behind a name."""
+def _folder(name: str, random_weights: bool, progress: Progress | None) -> Path | None:
+    """Folder that a model is read from, fetched from the hub if need be; None where random weights need none.
+
+    Errors: UnknownNameError, ModelError.
+    """
     entry = find_model(name)
+    if entry is not None and entry.source == BUNDLED:
+        return demo_folder()
     if entry is not None and entry.source == PACKAGED:
-        return str(_packaged(name)) if not random_weights else name
-    if entry is not None:
-        return str(demo_folder()) if entry.source == BUNDLED else entry.source
-    if name.lower().endswith(SUFFIX):
-        return str(_of_gguf(name))
+        return None if random_weights else _packaged(name)
+    if entry is None and name.lower().endswith(SUFFIX):
+        return _of_gguf(name)
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if entry is None and folder.is_dir():
         if not (folder / "config.json").is_file():
+            refuse_adapter(name, {path.name for path in folder.iterdir()})
             raise ModelError(f"{name!r} holds no config.json: expected a folder in Hugging Face layout.")
-        return str(folder.resolve())
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return name
+        return folder.resolve()
+    hub = _hub_name(name)
+    if hub is not None:
+        return cached(hub, weights=False) if random_weights else fetch(hub, progress=progress)
     names = [entry.name for entry in CATALOGUE]
-    raise UnknownNameError.of("model", name, names, hint="A Hugging Face id (owner/name) or a local folder also works.")
+    raise UnknownNameError.of(
+        "model", name, names, hint="A Hugging Face id (owner/name, owner/name@revision) or a local folder also works."
+    )
+
+
+def _hub_name(name: str) -> HubName | None:
+    """What a name stands for on the hub; a name of the catalogue may have a revision too."""
+    short, at, revision = name.partition("@")
+    entry = find_model(short)
+    return HubName.of(f"{entry.source}{at}{revision}" if entry is not None else name, name)
+
+
+def _remarks(name: str, folder: Path | None) -> tuple[str, ...]:
+    """What is worth saying of where the model is from."""
+    weights = origin(folder).get("weights") if folder is not None else None
+    notes = [f"The model's weights were {weights}; those of the original differ."] if weights else []
+    if find_model(name) is not None and Path(name).is_dir():
+        notes.append(f"{name!r} is the model of the catalogue; the folder of that name here is written './{name}'.")
+    return tuple(notes)
 
 
 def _packaged(name: str) -> Path:
@@ -202,129 +232,80 @@ def _own_draws() -> contextlib.AbstractContextManager[None]:
     return torch.random.fork_rng(devices=[])
 
 
-def _weights(
-    name: str, source: str, dtype: str, random_weights: bool, seed: int, device_map: str | dict[str, Any] | None
-) -> tuple[Any, tuple[str, ...]]:
-    """The Transformers model, and remarks on its checkpoint."""
+def _untrained(name: str, folder: Path | None, dtype: str, seed: int) -> tuple[Any, tuple[str, ...]]:
+    """The architecture with weights drawn from the seed, and no remarks. Errors: ModelError."""
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    if random_weights:
-        entry = find_model(name)
-        config = (
-            AutoConfig.from_pretrained(source)
-            if Path(source).is_dir()
-            else configuration(entry.name if entry else name)
-        )
-        config._attn_implementation = "eager"
-        torch.default_generator.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).eval(), ()
+    entry = find_model(name.partition("@")[0])
+    has_shape = entry is not None and entry.name in CONFIGURATIONS
+    config = configuration(entry.name if entry else name) if folder is None or has_shape else read_config(name, folder)
+    config._attn_implementation = "eager"
+    precision = getattr(torch, dtype)
+    check_room(name, config, precision.itemsize, None)
+    torch.default_generator.manual_seed(seed)
+    return AutoModelForCausalLM.from_config(config, dtype=precision).eval(), ()
+
+
+def _trained(name: str, folder: Path, dtype: str, device_map: DeviceMap | None) -> tuple[Any, tuple[str, ...]]:
+    """The model of a folder, and remarks on its checkpoint. Errors: ModelError."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    precision = getattr(torch, dtype)
+    held = held_weights(name, folder)
+    config = read_config(name, folder)
+    if device_map is None:
+        check_room(name, config, precision.itemsize, held)
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
-            source,
-            dtype=getattr(torch, dtype),
+            str(folder),
+            dtype=precision,
             attn_implementation="eager",
             use_safetensors=True,
             trust_remote_code=False,
             device_map=device_map,
-            local_files_only=_is_offline(),
+            local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise _load_error(name, source, error) from error
-    told = origin(source).get("weights")
-    notes = (f"The model's weights were {told}; those of the original differ.",) if told else ()
-    return model.eval(), (*notes, *check_weights(name, model, report))
+    except Exception as error:  # what can be wrong with a folder is raised as any kind
+        raise ModelError(
+            f"model folder {name!r} cannot be read: expected config.json and model.safetensors of a causal language "
+            f"model; got: {_first_line(error)}"
+        ) from error
+    return model.eval(), check_weights(name, model, report)
 
 
-def _is_offline() -> bool:
-    """Whether the hub's name does not resolve, so that only the local cache is left.
-
-    The hub's own library would try again for half a minute per file, and report every try.
-    """
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return False  # the proxy resolves names
-    host = urlparse(os.environ.get("HF_ENDPOINT", HUB)).hostname
+def _tokenizer(folder: Path | None, named: Path | None, random_weights: bool) -> Any:
+    """The tokenizer of the folder that was named, else the model's own, else one that random weights can do with."""
+    if named is not None:
+        return read_tokenizer(named)
     try:
-        socket.getaddrinfo(host, 443)
-    except OSError:
-        return True
-    return False
+        return read_tokenizer(folder if folder is not None else demo_folder())
+    except ModelError:
+        if not random_weights:
+            raise
+        return byte_tokenizer()
 
 
-def _load_error(name: str, source: str, error: Exception) -> ModelError:
-    first = _first_line(error)
-    if Path(source).is_dir():
-        return ModelError(
-            f"model folder {name!r} cannot be read: expected config.json and model.safetensors of a causal "
-            f"language model; got: {first}"
-        )
-    return ModelError(
-        f"model {name!r} could not be fetched from the hub and is not in the local cache: {first} "
-        "Check the name and the network, give a local folder, or use random weights."
-    )
-
-
-def _tokenizer(source: str, name: str | Path | None, random_weights: bool) -> Any:
-    from transformers import AutoTokenizer
-
-    place = str(name) if name is not None else source
-    folder = Path(place)
-    if (folder / "merges.txt").is_file() and not (folder / "tokenizer_config.json").is_file():
-        return _byte_pair_tokenizer(folder)
-    try:
-        return AutoTokenizer.from_pretrained(
-            place, trust_remote_code=False, local_files_only=random_weights or _is_offline()
-        )
-    except Exception as error:
-        if random_weights and name is None:
-            return byte_tokenizer() if folder.is_dir() else AutoTokenizer.from_pretrained(str(demo_folder()))
-        first = _first_line(error)
-        raise ModelError(f"the tokenizer of {place!r} cannot be read: {first}") from error
-
-
-def byte_tokenizer() -> Any:
-    """A tokenizer whose tokens are single bytes, for random-weight models that have no other."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    end = "<|endoftext|>"
-    vocabulary = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    vocabulary[end] = len(vocabulary)
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return _saved(PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=end, eos_token=end, pad_token=end))
-
-
-def _byte_pair_tokenizer(folder: Path) -> Any:
-    """GPT-2's tokenizer from bare vocab.json and merges.txt."""
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    end = "<|endoftext|>"
-    pairs = ByteLevelBPETokenizer.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    return _saved(PreTrainedTokenizerFast(tokenizer_object=pairs._tokenizer, bos_token=end, eos_token=end))
-
-
-def _saved(tokenizer: Any) -> Any:
-    """The tokenizer as read back from a folder: the bridge reads it from there a second time."""
-    from transformers import AutoTokenizer
-
-    folder = tempfile.mkdtemp(prefix="eapgp-tokenizer-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    tokenizer.save_pretrained(folder)
-    return AutoTokenizer.from_pretrained(folder)
+def _named_tokenizer(name: str, progress: Progress | None) -> Path:
+    """Folder of the tokenizer of a model that is named by the catalogue, the hub or a folder. Errors: ModelError."""
+    entry, folder = find_model(name), Path(name).expanduser()
+    if entry is None and folder.is_dir():
+        return folder
+    hub = _hub_name(name)
+    if hub is not None:
+        return fetch(hub, weights=False, progress=progress)
+    return _folder(name, False, progress) or folder
 
 
 def _boot(
-    name: str, source: str, hf_model: Any, tokenizer: Any, device: str, device_map: str | dict[str, Any] | None
+    name: str, folder: Path | None, hf_model: Any, tokenizer: Any, device: str, device_map: DeviceMap | None
 ) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
 
     entry = find_model(name)
-    key = source if Path(source).is_dir() or entry is None else entry.source
+    key = str(folder) if folder is not None else entry.source if entry is not None else name
     try:
         where = {} if device_map is not None else {"device": device}
         return TransformerBridge.boot_transformers(key, hf_model=hf_model, tokenizer=tokenizer, **where)

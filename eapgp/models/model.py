@@ -22,6 +22,7 @@ class Model:
     id: what the user asked for (a catalogue name, a hub id or a folder). `prepend_bos`: whether
     prompts start with the BOS token. `soft_cap`: final logit soft-cap, or None. `lock` guards
     hooks: one pass at a time per model. `notes` are remarks on its checkpoint, which every result repeats.
+    `commit`: of a hub model.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Model:
     soft_cap: float | None
     random_seed: int | None = None
     notes: tuple[str, ...] = ()
+    commit: str | None = None
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -94,5 +96,6 @@ class Model:
             "device": str(self.device),
             "random_seed": self.random_seed,
             "prepend_bos": self.prepend_bos,
+            **({"commit": self.commit} if self.commit else {}),
             **self.graph.to_dict(),
         }

@@ -62,7 +62,7 @@ def compute_run(
     """The run that a spec asks for, from the library or computed and saved.
 
     `Run.cached` tells which. With `use_cache` false it is computed anew and replaces the stored
-    one. `model_loader(name, device=…, dtype=…)` defaults to `load_model`; pass one that keeps
+    one. `model_loader(name, device=…, dtype=…, progress=…)` defaults to `load_model`; pass one that keeps
     models. `progress(phase, fraction 0…1)` may raise `Cancelled`; nothing is stored then.
 
     Errors: InputError for what the spec asks wrongly; ComputationError if the numbers go wrong.
@@ -71,7 +71,7 @@ def compute_run(
     if use_cache and (found := find_run(resolved, library)) is not None:
         return found
     _report(progress, "loading the model", 0.0)
-    model = load_for(spec, model_loader)
+    model = load_for(spec, model_loader, progress)
     remember(library.home, spec, model)
     request = resolved.request(model)
     if use_cache and (found := library.find(request)) is not None:
@@ -104,7 +104,7 @@ SPLIT = "split"
 """The device of a model whose layers are spread over all GPUs of the machine."""
 
 
-def load_for(spec: RunSpec, model_loader: ModelLoader | None = None) -> Any:
+def load_for(spec: RunSpec, model_loader: ModelLoader | None = None, progress: Progress | None = None) -> Any:
     """The spec's model; random weights are drawn with the spec's seed.
 
     Device `split` spreads the layers over the GPUs there are (Accelerate's `device_map="auto"`); on a machine
@@ -117,6 +117,7 @@ def load_for(spec: RunSpec, model_loader: ModelLoader | None = None) -> Any:
         loader = load_model
     given: dict[str, Any] = {"random_weights": True, "seed": spec.seed} if spec.random_weights else {}
     given |= {"device": "auto", "device_map": "auto"} if spec.device == SPLIT else {"device": spec.device}
+    given |= {} if progress is None else {"progress": progress}
     return loader(spec.model, dtype=spec.dtype, **given)
 
 
@@ -130,7 +131,7 @@ def load_run_model(
     _report(progress, "loading the model", 0.0)
     wanted = run.request["model"]
     spec = run.spec or RunSpec(model=wanted["id"], dtype=wanted["dtype"], seed=run.request["seed"])
-    model = load_for(spec if device is None else replace(spec, device=device), model_loader)
+    model = load_for(spec if device is None else replace(spec, device=device), model_loader, progress)
     for what in ("weights_hash", "tokenizer_hash"):
         if getattr(model, what) != wanted[what]:
             raise ModelError(

@@ -169,7 +169,7 @@ def compute_together(
     spec = replace(spec, device=own_device(spec.device))
     resolved = resolve(spec)
     with processes(spec.device) as pool:
-        model = load_for(spec, model_loader)
+        model = load_for(spec, model_loader, progress)
         request = resolved.request(model)
         known = library.find(request) if use_cache and pool.rank == 0 else None
         if pool.decide(known is not None):

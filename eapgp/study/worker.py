@@ -78,12 +78,12 @@ class Worker:
         self._models: dict[str, Any] = {}
         self._prompts: dict[str, PromptSet] = {}
 
-    def load(self, name: str, **how: Any) -> Any:
+    def load(self, name: str, *, progress: Progress | None = None, **how: Any) -> Any:
         """The model of that name; only the last one is kept, for models can be large."""
         key = json.dumps([name, how], sort_keys=True)
         if key not in self._models:
             self._models.clear()
-            self._models[key] = self._load(name, **how)
+            self._models[key] = self._load(name, progress=progress, **how)
         return self._models[key]
 
     def prompts(self, spec: RunSpec) -> PromptSet:
@@ -122,7 +122,7 @@ class Worker:
         if not self._models and (stored := find_run(resolved, self.library)) is not None:
             return stored
         first = not self._models
-        model = load_for(spec, self.load)
+        model = load_for(spec, self.load, progress)
         if first:
             remember(self.library.home, spec, model)
         request = resolved.request(model)

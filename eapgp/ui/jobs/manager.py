@@ -6,7 +6,7 @@
 3. The work reports `progress(phase, fraction)`. When the job was cancelled, that call raises
    `Cancelled`; whoever looks sees the job as cancelled at once.
 4. A finished job keeps its result (a run id or a small value) or one line of what went wrong;
-   tracebacks go to the log.
+   tracebacks go to the log. Whatever a job raises, its lane goes on to the next.
 
 Plain Python: no Streamlit here, so that it can be tested and reused without it.
 """
@@ -238,7 +238,7 @@ class JobManager:
             self._finish(
                 job, "failed", message="Not enough memory: use fewer pairs, a smaller batch or a smaller model."
             )
-        except Exception as error:
+        except BaseException as error:  # a panic of a Rust library or an exit would end the lane's only thread
             _LOG.exception("job %s failed", job.label)
             text = f"{type(error).__name__}: {one_line(error)}"
             self._finish(job, "failed", message=f"Unexpected error ({text}). Details are in the server's log.")

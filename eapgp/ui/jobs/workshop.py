@@ -64,7 +64,7 @@ class Measured:
 
 # Threads that import transformers for the first time at the same moment find it half imported; imports belong to the
 # process, and so does this lock.
-_LOADING = threading.Lock()
+_IMPORTING = threading.Lock()
 
 
 class Workshop:
@@ -76,17 +76,17 @@ class Workshop:
         self._models: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._runners: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
-    def model(self, lane: str, name: str, **options: Any) -> Any:
+    def model(self, lane: str, name: str, *, progress: Progress | None = None, **options: Any) -> Any:
         """The loaded model, kept for the next job of this lane until a file of its folder changes."""
 
         def load() -> Any:
-            with _LOADING:
+            with _IMPORTING:
                 if not self._imported:
                     import_for_good()
                     self._imported = True
-                from eapgp.models import load_model
+            from eapgp.models import load_model
 
-                return load_model(name, **options)
+            return load_model(name, progress=progress, **options)  # one at a time, but for what is fetched before
 
         return self._kept(self._models, (lane, name, folder_stamp(name), *sorted(options.items())), load)
 
@@ -97,7 +97,7 @@ class Workshop:
             from eapgp.evaluation.runner import CircuitRunner
 
             progress("loading the model", 0.0)
-            model = self.model_of(lane, run)
+            model = self.model_of(lane, run, progress)
             request = run.request
             return CircuitRunner(
                 model,
@@ -109,9 +109,9 @@ class Workshop:
 
         return self._kept(self._runners, (lane, run.id), build)
 
-    def model_of(self, lane: str, run: Run) -> Any:
+    def model_of(self, lane: str, run: Run, progress: Progress | None = None) -> Any:
         """The model that a run was made with. Errors: ModelError where it has changed since."""
-        return load_run_model(run, model_loader=partial(self.model, lane))
+        return load_run_model(run, progress=progress, model_loader=partial(self.model, lane))
 
     def _kept(self, kept: OrderedDict[tuple[Any, ...], Any], key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         if key not in kept:

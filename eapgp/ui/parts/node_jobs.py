@@ -51,7 +51,7 @@ def _submit(card: RunInfo, key: str, label: str, read: Read) -> str:
 
     def work(progress: Progress) -> Any:
         progress("loading the model", 0.0)
-        model = shop.model_of(lane, card.run)
+        model = shop.model_of(lane, card.run, progress)
         progress("running the prompts", 0.0)
         return read(model, card.run.prompts(), progress)
 

@@ -75,7 +75,7 @@ def plane_work(
 
     def work(progress: Progress) -> dict[str, Background]:
         progress("loading the model", 0.0)
-        model = shop.model_of(lane, run)
+        model = shop.model_of(lane, run, progress)
         grid = np.stack(np.meshgrid(plane.x, plane.y), axis=-1).reshape(-1, 2)
         shape = (len(plane.y), len(plane.x))
         metric, distance = np.zeros(shape), np.zeros(shape)
@@ -148,7 +148,7 @@ def point_work(
         from eapgp.attribution.per_point import point_scores
 
         progress("loading the model", 0.0)
-        model = shop.model_of(lane, run)
+        model = shop.model_of(lane, run, progress)
         options = {name: value for name, value in run.record["options"].items() if name != "keep_points"}
         metric, method = str(run.request["metric"]), str(run.record["method"])
         parts = point_scores(
@@ -167,7 +167,7 @@ def tokens_work(shop: Workshop, lane: str, run: Run, pair: int) -> Callable[[Pro
 
     def work(progress: Progress) -> list[str]:
         progress("loading the model", 0.0)
-        model = shop.model_of(lane, run)
+        model = shop.model_of(lane, run, progress)
         prompts = run.prompts()
         encoded = encode(prompts, model, contrast=False)
         ids = encoded.clean[pair, : int(encoded.lengths[pair])].tolist()

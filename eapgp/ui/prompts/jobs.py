@@ -57,7 +57,7 @@ def see_work(
 
     def work(progress: Progress) -> Seen:
         progress("loading the model", 0.0)
-        model = shop.model(lane, model_name, **{"device": "auto", "dtype": "float32"} | how)
+        model = shop.model(lane, model_name, progress=progress, **{"device": "auto", "dtype": "float32"} | how)
         return see(model, prompts, metric, progress, contrast=contrast)
 
     return with_gradients(work)
@@ -198,7 +198,7 @@ def word_work(shop: Workshop, lane: str, model_name: str, word: str) -> Callable
 
     def work(progress: Progress) -> Word:
         progress("loading the model", 0.0)
-        return read_word(shop.model(lane, model_name, device="auto", dtype="float32"), word)
+        return read_word(shop.model(lane, model_name, progress=progress, device="auto", dtype="float32"), word)
 
     return with_gradients(work)
 
