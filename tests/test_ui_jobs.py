@@ -227,3 +227,23 @@ def test_quick_work_leaves_cores_to_the_browser_and_other_threads_as_they_are(mo
     thread.join()
     assert found == [3, 6, 3]
     assert torch.get_num_threads() == before
+
+
+class PanicException(BaseException):
+    """As pyo3 raises it: no Exception."""
+
+
+@pytest.mark.parametrize("error", [PanicException("a library panicked"), SystemExit(3), KeyboardInterrupt()])
+def test_no_job_ends_its_lane(error: BaseException) -> None:
+    def work(progress: Progress) -> None:
+        raise error
+
+    jobs = JobManager()
+    failed = jobs.wait(jobs.submit("bad", "bad", work), 5)
+    assert failed is not None
+    assert failed.state == "failed"
+    assert type(error).__name__ in failed.message
+    assert "\n" not in failed.message
+    after = jobs.wait(jobs.submit("next", "next", lambda progress: 7), 5)
+    assert after is not None
+    assert (after.state, after.result) == ("done", 7)

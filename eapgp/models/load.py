@@ -266,6 +266,7 @@ def _trained(name: str, folder: Path, dtype: str, device_map: DeviceMap | None) 
             trust_remote_code=False,
             device_map=device_map,
             local_files_only=True,
+            ignore_mismatched_sizes=True,  # they are in the report, by name
             output_loading_info=True,
         )
     except Exception as error:  # what can be wrong with a folder is raised as any kind
@@ -326,14 +327,18 @@ def _has_bos(bos_id: int | None, bridge: Any) -> bool:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the libraries' own messages off standard output; they go to the log."""
-    text = io.StringIO()
+    """Keep the libraries' own messages off standard output; they go to the log. What they warn of is said by errors."""
+    from transformers.utils import logging as transformers_logging
+
+    text, verbosity = io.StringIO(), transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
     before = os.environ.get("TOKENIZERS_PARALLELISM")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     try:
         with contextlib.redirect_stdout(text):
             yield
     finally:
+        transformers_logging.set_verbosity(verbosity)
         if before is None:
             os.environ.pop("TOKENIZERS_PARALLELISM")
         if text.getvalue().strip():

@@ -6,6 +6,7 @@ machine could hold it.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ import psutil
 
 from eapgp.errors import ModelError
 
+CONFIG_FILE = "config.json"
 MOST_LAYERS = 1000
 """Models of more layers are taken for a slip; no checkpoint has more than a few hundred."""
 
@@ -28,7 +30,10 @@ SIZES = (
     "intermediate_size",
     "max_position_embeddings",
 )
-"""By Transformers' names, which its configurations translate from their own (n_layer, d_model, …)."""
+"""By Transformers' names, which its configurations translate from their own."""
+
+OWN_NAMES = ("n_layer", "n_layers", "num_layers", "n_head", "n_heads", "num_heads", "n_embd", "d_model", "n_positions")
+"""What single architectures call them in config.json."""
 
 TOO_MANY, ALWAYS_FINE = 4, 50_000_000
 """A model that asks for so many times the weights of its checkpoint, and more than this, is refused unallocated."""
@@ -42,20 +47,30 @@ def read_config(name: str, folder: Path) -> Any:
     from transformers import AutoConfig
 
     try:
+        values = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"expected a JSON object, got {type(values).__name__}")
+        _check_sizes(name, {key: values[key] for key in (*SIZES, *OWN_NAMES) if key in values})
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+    except ModelError:
+        raise
     except Exception as error:  # whatever a configuration's own checks raise
-        raise ModelError(f"model folder {name!r} cannot be read: config.json: {_first_line(error)}") from error
+        raise ModelError(f"model folder {name!r} cannot be read: {CONFIG_FILE}: {_first_line(error)}") from error
     text = config.get_text_config()
     sizes = {key: getattr(text, key, None) for key in SIZES}
-    for key, value in sizes.items():
-        own = getattr(text, "attribute_map", {}).get(key, key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ModelError(
-                f"model folder {name!r} cannot be read: config.json: {own}: expected a whole number of at least 1, got "
-                f"{value!r:.60}; correct it."
-            )
+    _check_sizes(name, sizes)
     _check_heads(name, sizes)
     return config
+
+
+def _check_sizes(name: str, sizes: Mapping[str, Any]) -> None:
+    """Errors: ModelError for one that is neither absent nor a number that can be."""
+    for key, value in sizes.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ModelError(
+                f"model folder {name!r} cannot be read: {CONFIG_FILE}: {key}: expected a whole number of at least 1, "
+                f"got {value!r:.60}; correct it."
+            )
 
 
 def _first_line(error: Exception) -> str:
@@ -73,7 +88,7 @@ def _check_heads(name: str, sizes: Mapping[str, int | None]) -> None:
     elif heads and groups and heads % groups:
         problem = f"key-value heads: expected a number that divides the {heads:,} heads, got {groups:,}"
     if problem:
-        raise ModelError(f"model folder {name!r} cannot be read: config.json: {problem}; correct it.")
+        raise ModelError(f"model folder {name!r} cannot be read: {CONFIG_FILE}: {problem}; correct it.")
 
 
 def check_room(name: str, config: Any, bytes_each: int, held: Mapping[str, tuple[int, ...]] | None) -> None:
