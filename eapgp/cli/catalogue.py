@@ -32,6 +32,7 @@ def _models(app: typer.Typer) -> None:
     app.add_typer(models, name="models", rich_help_panel=PANEL)
     _list(models)
     _get(models)
+    _convert(models)
 
 
 def _list(models: typer.Typer) -> None:
@@ -80,6 +81,31 @@ def _get(models: typer.Typer) -> None:
             payload,
             f"{name} {how}: {folder}\n{entry.title}, {about['weights']}, licence {about['licence']}; "
             f"the original, with other weights, is {packaged.PACKAGES[name].original} on the hub",
+        )
+
+
+def _convert(models: typer.Typer) -> None:
+    examples = ("eapgp models convert ./my-model", "eapgp models convert owner/name --out my-model")
+
+    @command(models, "convert", examples=examples)
+    def convert(
+        out: Output,
+        source: Annotated[str, typer.Argument(help="A folder with pytorch_model.bin, or owner/name on the hub.")],
+        target: Annotated[
+            Path | None,
+            typer.Option("--out", help="Write to this folder.", metavar="FOLDER", show_default="the same; ./name"),
+        ] = None,
+    ) -> Reply:
+        """Write a model's pickled weights as safetensors, which is what is read here.
+
+        They are read as weights and nothing else (PyTorch's weights-only reader); a file that asks for more is refused.
+        """
+        from eapgp.models.convert import convert_pickled
+
+        with out.progress() as progress:
+            folder = convert_pickled(source, target, progress=progress)
+        return Reply(
+            {"model": source, "folder": str(folder)}, f"{source} is now {folder}: eapgp attribute --model {folder} …"
         )
 
 

@@ -53,13 +53,18 @@ def weight_file(name: str, files: Collection[str], *, pickled: bool = False) -> 
     if others:
         raise ModelError(
             f"model {name!r} cannot be read: expected {WEIGHTS_FILE}, got pickled weights only ({others[0]}), which "
-            "could run code. Convert them once, reading weights and nothing else: eapgp models convert "
-            f"{shlex.quote(name)}"
+            f"could run code. {_way_out(name, files)}"
         )
     raise ModelError(
         f"model {name!r} cannot be read: expected config.json and {WEIGHTS_FILE} (or {INDEX_FILE} and its files), got "
         "no weights; save the model with save_pretrained, or choose another."
     )
+
+
+def _way_out(name: str, files: Collection[str]) -> str:
+    if PICKLED_FILE in files or PICKLED_INDEX in files:
+        return f"Convert them once, reading weights and nothing else: eapgp models convert {shlex.quote(name)}"
+    return "Save the model anew with save_pretrained in the program that made it."
 
 
 def shards(index: Path) -> tuple[str, ...]:
