@@ -89,7 +89,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_text(BLOCKS[place], encoding="utf-8")
     monkeypatch.setattr(eapgp.ui, "__path__", [*eapgp.ui.__path__, str(tmp_path / "eapgp" / "ui")])
-    monkeypatch.setattr(frame, "PAGES", (*PAGES, *ast.literal_eval(f"({BLOCKS[PAGE].strip()})")))
+    monkeypatch.setattr(frame, "PAGES", (*PAGES, ast.literal_eval(BLOCKS[PAGE].strip())))
     st.cache_resource.clear()
     yield AppTest.from_file(str(tmp_path / "app.py"), default_timeout=90)
     for name in [name for name in sys.modules if name.startswith("eapgp.ui.strongest")]:
