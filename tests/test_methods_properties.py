@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import oracle
 import pytest
 import torch
+from conftest import ROOT
 from engine_made import one_thread, random_pairs, relative_error, tiny_model
 from tiny import SIZE, build_tokenizer
 from torch import Tensor
 
+from eapgp.attribution import METHODS
 from eapgp.attribution.api import attribute
 from eapgp.attribution.relp import rules
 from eapgp.engine.batches import make_batch
@@ -329,3 +334,15 @@ def test_eap_gp_activations_starts_with_eap_gp_s_own_path(step: str) -> None:
     plain = values(model, "eap-gp", steps=3, step=step)
     assert relative_error(by_layer[0], plain[0]) < 1e-5
     assert relative_error(by_layer[1:], plain[1:]) > 1e-2
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_row_runs_its_own_module(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(f"eapgp.attribution.{name.replace('-', '_')}")
+    monkeypatch.setattr(module, "run", lambda ctx: (name, ctx))
+    assert METHODS[name].run("context") == (name, "context")  # type: ignore[arg-type, comparison-overlap]
+
+
+def test_the_registry_imports_no_torch() -> None:
+    code = "import sys, eapgp.attribution.registry; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -10,26 +10,31 @@ Source: Zhang et al. 2025, arXiv:2502.06852, section 4 (their step is s = 1, `un
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor
 
 
-def step_sizes(step: str | float, clean: Tensor, corrupted: Tensor, steps: int) -> Tensor:
-    """`[pair]` s: ‖x − x′‖ / k per pair (`relative`), 1 (`unit`), or the number given."""
+def step_sizes(
+    step: str | float,
+    clean: Float[Tensor, "pair pos d_model"],
+    corrupted: Float[Tensor, "pair pos d_model"],
+    steps: int,
+) -> Float[Tensor, " pair"]:
+    """s: ‖x − x′‖ / k per pair (`relative`), 1 (`unit`), or the number given."""
     distance = pair_norm(clean - corrupted)
     if step == "relative":
         return distance / steps
     return distance * 0 + (1.0 if step == "unit" else float(step))
 
 
-def pair_norm(values: Tensor) -> Tensor:
-    """`[pair]` ‖·‖₂ over positions × d_model."""
+def pair_norm(values: Float[Tensor, "pair pos d_model"]) -> Float[Tensor, " pair"]:
+    """‖·‖₂ over positions × d_model."""
     return values.flatten(1).norm(dim=1)
 
 
-def advance(point: Tensor, gradient: Tensor, size: Tensor) -> Tensor:
+def advance(
+    point: Float[Tensor, "pair pos d_model"], gradient: Float[Tensor, "pair pos d_model"], size: Float[Tensor, " pair"]
+) -> Float[Tensor, "pair pos d_model"]:
     """γ − s · g / ‖g‖ per pair; a pair whose gradient is zero stays where it is."""
     norm = pair_norm(gradient)
     scale = (size / norm.clamp_min(1e-30)) * (norm > 0)

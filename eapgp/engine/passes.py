@@ -124,7 +124,7 @@ def hooked(hooks: Sequence[Hook]) -> Iterator[None]:
     finally:
         for point, handle in handles:
             handle.hook.remove()
-            point.fwd_hooks.remove(handle)
+            point.fwd_hooks.remove(handle)  # the hook point's own list, which torch's handle does not know
 
 
 def _adapt(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Tensor | None]:

@@ -60,11 +60,11 @@ def head_pattern(model: Model, prompts: PromptSet | EncodedPairs, pair: int, nod
     layer, head = head_of(model.graph, node)
     encoded = encoded_pairs(model, prompts)
     batch = make_batch(model, encoded, one_pair(encoded, pair))
-    seen: list[Floats] = []
+    patterns: list[Floats] = []
 
     def run(tokens: Tokens) -> None:
         def watch(pattern: torch.Tensor) -> None:
-            seen.append(widen(pattern[0, head].detach()).cpu().numpy())
+            patterns.append(widen(pattern[0, head].detach()).cpu().numpy())
 
         with torch.no_grad():
             call(model, tokens, [(model.layers[layer].hook_pattern, watch), answer_hook(model, tokens)])
@@ -72,4 +72,4 @@ def head_pattern(model: Model, prompts: PromptSet | EncodedPairs, pair: int, nod
     run(batch.clean)
     run(batch.corrupted)
     texts = [tuple(display_tokens(model.tokenizer, side.ids[0].tolist())) for side in (batch.clean, batch.corrupted)]
-    return HeadPattern(node, pair, seen[0], seen[1], *texts)
+    return HeadPattern(node, pair, patterns[0], patterns[1], *texts)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from eapgp.engine.differences import head_outputs
@@ -26,14 +27,13 @@ from eapgp.models.model import Model
 class FinalStream:
     """The parts of the final residual stream at the answer position.
 
-    sources `[src, pair, d_model]`; bias `[pair, d_model]`: what the attention layers' output biases
-    add; scale σ `[pair, 1]`; residual `[pair, d_model]`: their sum as the model had it.
+    bias: what the attention layers' output biases add; scale: σ; residual: their sum as the model had it.
     """
 
-    sources: Tensor
-    bias: Tensor
-    scale: Tensor
-    residual: Tensor
+    sources: Float[Tensor, "src pair d_model"]
+    bias: Float[Tensor, "pair d_model"]
+    scale: Float[Tensor, "pair 1"]
+    residual: Float[Tensor, "pair d_model"]
 
 
 def final_stream(model: Model, tokens: Tokens) -> FinalStream:
@@ -51,7 +51,9 @@ def final_stream(model: Model, tokens: Tokens) -> FinalStream:
     return FinalStream(torch.stack(parts), bias, model.final_norm.scale(residual), residual)
 
 
-def _output_bias(model: Model, index: int, scale: Tensor | None, like: Tensor) -> Tensor:
+def _output_bias(
+    model: Model, index: int, scale: Float[Tensor, "pair 1 1"] | None, like: Float[Tensor, "pair d_model"]
+) -> Float[Tensor, "pair d_model"]:
     """What a layer's attention adds besides its heads: b_O, through the post-norm where there is one."""
     layer = model.layers[index]
     bias = layer.attn.b_O
@@ -65,22 +67,24 @@ def _output_bias(model: Model, index: int, scale: Tensor | None, like: Tensor) -
     return offset if beta is None else offset + beta.detach().to(like)
 
 
-def normed(model: Model, vectors: Tensor, scale: Tensor) -> Tensor:
-    """`[..., pair, d_model]` parts of the residual stream through the frozen norm, without β."""
+def normed(
+    model: Model, vectors: Float[Tensor, "*axes pair d_model"], scale: Float[Tensor, "pair 1"]
+) -> Float[Tensor, "*axes pair d_model"]:
+    """Parts of the residual stream through the frozen norm, without β."""
     norm = model.final_norm
     centred = vectors - vectors.mean(-1, keepdim=True) if norm.centred else vectors
     out = centred / scale
     return out if norm.gamma is None else out * norm.gamma.detach().to(out)
 
 
-def unembedding(model: Model) -> tuple[Tensor, Tensor | None]:
-    """W_U `[vocab, d_model]` and b_U `[vocab]` or None, as the model keeps them."""
+def unembedding(model: Model) -> tuple[Float[Tensor, "vocab d_model"], Float[Tensor, " vocab"] | None]:
+    """W_U, and b_U or None, as the model keeps them."""
     module = model.bridge.unembed.original_component
     bias = getattr(module, "bias", None)
     return module.weight.detach(), None if bias is None else bias.detach()
 
 
-def norm_bias(model: Model) -> Tensor | None:
-    """β `[d_model]` of the final norm, or None."""
+def norm_bias(model: Model) -> Float[Tensor, " d_model"] | None:
+    """β of the final norm, or None."""
     beta = model.final_norm.beta
     return None if beta is None else beta.detach()
