@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from typing import Any
 
+import click
 import pytest
+import typer
 import yaml
 
 import eapgp
+from eapgp.cli import build
 from tests.conftest import ROOT
 
 REQUIRED = {"cff-version", "message", "title", "authors"}  # by the Citation File Format 1.2.0
@@ -50,3 +54,31 @@ def test_what_a_document_names_is_there(name: str) -> None:
     rules = re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
     targets = re.findall(r"(?:^|`)make ([a-z0-9]+)", text, flags=re.MULTILINE)
     assert targets and set(targets) <= set(rules)
+
+
+def parsed(words: list[str], *, whole: bool) -> str:
+    """The name of the command that a command line runs. whole: its arguments must be right too."""
+    command: click.Command = typer.main.get_command(build())
+    name = words.pop(0)
+    while isinstance(command, click.Group) and words:
+        context = command.make_context(name, words)
+        word, inner, words = command.resolve_command(context, [*context.protected_args, *context.args])
+        assert word and inner
+        name, command = word, inner
+    if whole:
+        command.make_context(name, words)
+    return name
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/scaling.md"])
+def test_commands_of_a_document_are_understood(name: str) -> None:
+    """Lines of shell blocks with their flags, commands within sentences by their names."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in "".join(blocks).replace("\\\n", " ").splitlines() if line.startswith("eapgp ")]
+    spans = re.findall(r"`(eapgp (?!--)[^`]+)`", text)
+    assert lines or spans
+    for line in lines:
+        parsed(shlex.split(line, comments=True), whole=True)
+    for span in spans:
+        parsed(shlex.split(span), whole=False)
