@@ -8,7 +8,7 @@ from eapgp.ui.faithfulness import page as faithfulness
 from eapgp.ui.faithfulness import views
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import circuit_of
-from eapgp.ui.parts import run_choice
+from eapgp.ui.parts import measuring, run_choice
 from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.shell import frame
 from eapgp.ui.sidebar import panel, status
@@ -38,7 +38,7 @@ else:
             faithfulness.readout(cards, k, closely)
         circuit = circuit_of(cards[closely], results.attribution(cards[closely]).scores, k)
         if session["tab"] == "evidence":
-            faithfulness.obtain(faithfulness.evidence_task(cards[closely], circuit, closely))  # before the random ones
+            measuring.obtain(faithfulness.evidence_task(cards[closely], circuit, closely))  # before the random ones
         picture = st.container()
         curves = faithfulness.measured_curves(session, cards)
         base = faithfulness.baseline(session, cards[closely]) if session["base"] and curves else None

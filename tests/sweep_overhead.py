@@ -16,7 +16,9 @@ from typing import Any
 from eapgp.attribution.api import attribute
 from eapgp.circuits import select_many
 from eapgp.evaluation.curves import summarise
+from eapgp.evaluation.measured import Measured
 from eapgp.evaluation.runner import CircuitRunner
+from eapgp.evaluation.statistics import Resampling
 from eapgp.runs import RunLibrary
 from eapgp.study.plan import Execution, Study, make_study
 from eapgp.study.sweep import sweep
@@ -43,7 +45,7 @@ def bare(model: Any, study: Study) -> None:
         prompts = make_prompts("ioi", spec.n_pairs or 1, seed=spec.seed)
         result = attribute(model, prompts, method=spec.method, **spec.options)
         circuits = select_many(result.scores, SIZES)
-        summarise("", circuits, CircuitRunner(model, prompts).run(circuits), resamples=100)
+        summarise(Measured.of(circuits, CircuitRunner(model, prompts).run(circuits)), how=Resampling(100))
 
 
 def measure(n_cells: int, pairs: int) -> dict[str, float]:

@@ -21,7 +21,7 @@ from eapgp.runs.run import Run
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.faithfulness import jobs as faithfulness
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.workshop import Workshop, attribution_work
+from eapgp.ui.jobs.workshop import Workshop, attribution_work, circuits_work
 from eapgp.ui.library import measure
 from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import node_jobs
@@ -89,7 +89,7 @@ DIRECT: dict[str, Callable[[Altered], Any]] = {
     "eapgp evaluate": lambda it: evaluate_run(it.run, Question(sizes=(20,)), save=False),
     "a model kept by the server": lambda it: it.shop.model_of(LANE, it.run),
     "the circuit on screen": lambda it: it.shop.runner(LANE, it.run, quiet),
-    "a faithfulness curve": lambda it: faithfulness.curve_work(it.shop, LANE, it.run, [it.circuit])(quiet),
+    "a faithfulness curve": lambda it: circuits_work(it.shop, LANE, it.run, [it.circuit], keep=True)(quiet),
     "random circuits": lambda it: faithfulness.baseline_work(it.shop, LANE, it.run, [20])(quiet),
     "evidence on a circuit": lambda it: faithfulness.evidence_work(it.shop, LANE, it.run, it.circuit)(quiet),
     "the path's plane": plane,

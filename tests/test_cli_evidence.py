@@ -18,7 +18,7 @@ from eapgp.graph import Graph
 from eapgp.models.catalogue import demo_folder
 from eapgp.runs import RunLibrary, RunSpec, compute_run, open_run
 from eapgp.runs.bundled import examples_folder
-from eapgp.runs.evaluate import Question, evaluate_run
+from eapgp.runs.evaluate import Question, Running, evaluate_run
 
 EXAMPLE = "ioi-eap"
 
@@ -90,11 +90,11 @@ def test_a_run_that_cannot_be_written_is_evaluated_all_the_same(
 
     with monkeypatch.context() as patched:
         patched.setattr("eapgp.runs.files.os.open", refused)
-        answer = evaluate_run(run, question, model_loader=_load)
+        answer = evaluate_run(run, question, how=Running(model_loader=_load))
     assert not answer["kept"] and contents(run.path) == before
-    again = evaluate_run(run, question, model_loader=_load)
+    again = evaluate_run(run, question, how=Running(model_loader=_load))
     assert again["kept"] and again["curve"] == answer["curve"]
-    assert evaluate_run(run, question, model_loader=_load)["cached"]
+    assert evaluate_run(run, question, how=Running(model_loader=_load))["cached"]
 
 
 def test_edges_to_patch_are_a_list_or_names_with_commas(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,8 @@ from eapgp.cli import main
 from eapgp.errors import Cancelled, ModelError
 from eapgp.formats import read_file, read_scores
 from eapgp.runs import RunLibrary, RunSpec, compute_run, open_run
-from eapgp.runs.evaluate import Question, evaluate_run
+from eapgp.runs.canonical import content_key
+from eapgp.runs.evaluate import Question, Running, evaluate_run
 
 ROOT = Path(__file__).resolve().parent.parent
 N_EDGES = 479
@@ -198,19 +199,17 @@ def test_areas_over_other_sizes_than_mib_s_are_not_called_cpr_and_cmd(
     assert not re.search(r"C(PR|MD) -?[0-9]", text)
 
 
-def test_an_answer_kept_when_every_area_was_called_cpr_is_named_anew(
+def test_an_answer_that_an_earlier_version_kept_whole_is_found_and_its_areas_named_anew(
     capsys: pytest.CaptureFixture[str], stored: Path
 ) -> None:
     line = ("evaluate", "--run", str(stored), "--edges", "21", "--edges", "51", "--bootstrap", "20")
     said = call(capsys, *line)
     file = stored / "evaluation.json"
-    kept = json.loads(file.read_text())
-    old = kept[said["name"]]
-    old |= {"cpr": old.pop("area"), "cmd": old.pop("area_to_one")}
-    del old["area_shares"]
-    file.write_text(json.dumps(kept))
+    old = {key: said[key] for key in said if key not in ("area_shares", "cached", "kept")}
+    old |= {"cpr": old.pop("area"), "cmd": old.pop("area_to_one"), "metric_clean": 7.0}
+    file.write_text(json.dumps({f"faithfulness-{content_key(said['asked'])[:10]}": old}))
     again = call(capsys, *line)
-    assert again["cached"] and again["cpr"] is None and again["cmd"] is None
+    assert again["cached"] and again["cpr"] is None and again["cmd"] is None and again["metric_clean"] == 7.0
     assert all(again[key] == said[key] for key in ("area", "area_to_one", "area_shares"))
 
 
@@ -310,7 +309,7 @@ def test_a_run_is_never_evaluated_on_a_model_that_changed(
         evaluate_run(
             open_run(tmp_path / "run"),
             Question(sizes=(7,)),
-            model_loader=lambda name, **options: Changed(loader(name, **options)),
+            how=Running(model_loader=lambda name, **options: Changed(loader(name, **options))),
         )
 
 

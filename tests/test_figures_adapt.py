@@ -10,9 +10,11 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import select_many
 from eapgp.errors import OptionError
 from eapgp.evaluation.agreement import agreement
-from eapgp.evaluation.curves import Minimality, summarise
+from eapgp.evaluation.curves import summarise
+from eapgp.evaluation.evidence import Minimality
+from eapgp.evaluation.measured import Measured
 from eapgp.evaluation.runner import CircuitRuns
-from eapgp.evaluation.statistics import Band
+from eapgp.evaluation.statistics import Band, Resampling
 from eapgp.figures import adapt
 from eapgp.figures.data import figure_data
 from eapgp.graph import Graph
@@ -34,7 +36,7 @@ def evaluated(seed: int):  # type: ignore[no-untyped-def]
     metric = np.outer([0.3, 0.8, 1.0], clean) + 0.1 * rng.standard_normal((3, 10))
     correct = metric > 1.5
     runs = CircuitRuns(metric, correct, np.abs(metric - clean), clean, np.zeros(10))
-    return summarise("eap", circuits, runs, resamples=50)
+    return summarise(Measured.of(circuits, runs), name="eap", how=Resampling(50))
 
 
 def test_a_curve_keeps_its_sizes_values_and_interval() -> None:

@@ -14,7 +14,7 @@ from eapgp.attribution.api import attribute
 from eapgp.attribution.usual import COMPARED, Variant
 from eapgp.evaluation.curves import mib_curve
 from eapgp.evaluation.runner import CircuitRunner
-from eapgp.evaluation.statistics import MIB_FRACTIONS, cpr_cmd
+from eapgp.evaluation.statistics import MIB_FRACTIONS, Resampling, cpr_cmd
 from eapgp.models import load_model
 from eapgp.tasks import TASKS, make_prompts
 from tools.results.__main__ import main
@@ -119,7 +119,7 @@ def test_a_task_s_numbers_are_those_of_its_curves() -> None:
     scored, judged = make_prompts("ioi", 6, seed=0), make_prompts("ioi", 6, seed=9)
     found = measure_task(model, scored, judged, [Variant("eap", "eap")], resamples=50, seed=3)
     scores = attribute(model, scored, method="eap").scores
-    curve = mib_curve(CircuitRunner(model, judged), scores, resamples=50, seed=3)
+    curve = mib_curve(CircuitRunner(model, judged), scores, how=Resampling(50, seed=3))
     assert curve.cpr is not None and curve.cmd is not None
     for band, estimate in ((curve.cpr, found.cpr["eap"]), (curve.cmd, found.cmd["eap"])):
         assert estimate.value == pytest.approx(float(band.value))

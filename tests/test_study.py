@@ -212,13 +212,13 @@ def test_a_sweep_computes_once_and_answers_from_the_library(worker: Worker) -> N
 
 def test_what_the_sweep_says_is_what_evaluate_says(worker: Worker) -> None:
     from eapgp.runs import compute_run
-    from eapgp.runs.evaluate import Question, evaluate_run
+    from eapgp.runs.evaluate import Question, Running, evaluate_run
 
     table = sweep(make_study(SMALL), worker.library, worker=worker).table
     elsewhere = RunLibrary(worker.library.home / "elsewhere")
     spec = RunSpec(model="demo", task="ioi", n_pairs=4, method="eap")
     run = compute_run(spec, library=elsewhere, model_loader=worker.load)
-    answer = evaluate_run(run, Question(sizes=(20, 100, 479), resamples=50), model_loader=worker.load)
+    answer = evaluate_run(run, Question(sizes=(20, 100, 479), resamples=50), how=Running(model_loader=worker.load))
     rows = table[table["method"] == "eap"]
     assert set(rows["run"]) == {run.id}
     for name in ("faithfulness", "faithfulness_low", "metric_low", "kl", "accuracy_high"):

@@ -22,7 +22,7 @@ SMALL, USUAL = 2**16, 2**25  # bytes above which memory goes back at once: while
 
 
 @dataclass(frozen=True)
-class Measured:
+class Timing:
     """Seconds of each run, and the most memory that tensors took at once beyond what was there before, in MB.
 
     Both on a CUDA device and on the CPU these are torch's own allocations, on that device.
@@ -110,7 +110,7 @@ def _high_water() -> int:
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
-def measure(work: Mapping[str, Callable[[], Any]], *, repeats: int, cuda: bool = False) -> dict[str, Measured]:
+def measure(work: Mapping[str, Callable[[], Any]], *, repeats: int, cuda: bool = False) -> dict[str, Timing]:
     """Run every piece of work once for its memory, then `repeats` times in turn, so that drift hits all alike.
 
     The first run also serves as the warm-up. repeats = 0: the first run's time is taken too.
@@ -120,7 +120,7 @@ def measure(work: Mapping[str, Callable[[], Any]], *, repeats: int, cuda: bool =
     for _ in range(repeats):
         for name, run in work.items():
             seconds[name].append(_seconds(run, cuda))
-    return {name: Measured(tuple(seconds[name]) or (once,), memory) for name, (once, memory) in first.items()}
+    return {name: Timing(tuple(seconds[name]) or (once,), memory) for name, (once, memory) in first.items()}
 
 
 def _with_memory(run: Callable[[], Any], cuda: bool) -> tuple[float, float]:

@@ -13,16 +13,19 @@ import torch
 from eapgp.attribution.api import attribute
 from eapgp.attribution.result import EdgeScores
 from eapgp.bench import literal
-from eapgp.bench.measure import Measured, PeakMemory, exponent, measure
+from eapgp.bench.measure import PeakMemory, Timing, exponent, measure
 from eapgp.bench.passes import forward, unavoidable, unavoidable_activations, unavoidable_gradpath
 from eapgp.bench.setting import STEPS, Setting, Work, random_pairs, ratio, repeat
 from eapgp.bench.shapes import random_gpt2
 from eapgp.circuits.select import select_many
 from eapgp.engine.distance import gram
-from eapgp.evaluation.curves import default_sizes
 from eapgp.evaluation.runner import CircuitRunner
+from eapgp.evaluation.statistics import mib_sizes
 from eapgp.models import load_model
 from eapgp.tasks import make_prompts
+
+CURVE_SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+"""Shares of the edges of the timed curve: those of every earlier report."""
 
 Say = Callable[[str], None]
 # method → the bare passes it is held against
@@ -103,7 +106,7 @@ def circuits(setting: Setting, repeats: int, say: Say) -> dict[str, Any]:
     """A curve of ten circuit sizes over ten plain forward passes."""
     model, graph = setting.model, setting.model.graph
     noise = np.random.default_rng(0).standard_normal(graph.mask.shape) ** 3 * graph.mask
-    selection = select_many(EdgeScores(graph, noise), default_sizes(graph.n_edges))
+    selection = select_many(EdgeScores(graph, noise), mib_sizes(graph.n_edges, CURVE_SHARES))
     runner = CircuitRunner(model, setting.encoded, batch_size=setting.encoded.n)
     work: Work = {
         "forward": lambda: repeat(forward, len(selection), model, setting.batch.clean),
@@ -212,7 +215,7 @@ def growth(device: str, repeats: int, say: Say) -> dict[str, Any]:
     return {"growth": figures}
 
 
-def _one_size(size: dict[str, int], device: str, repeats: int) -> Measured:
+def _one_size(size: dict[str, int], device: str, repeats: int) -> Timing:
     model = random_gpt2(layers=size["layers"], heads=size["heads"], width=256, vocab=5000, device=device)
     setting = Setting(model, random_pairs(model.n_vocab, size["pairs"], size["tokens"]))
     setting.run("eap-gp", steps=1)  # what is kept per model

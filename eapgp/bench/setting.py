@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from eapgp.attribution.api import attribute
-from eapgp.bench.measure import Measured
+from eapgp.bench.measure import Timing
 from eapgp.engine.batches import Batch, make_batch
 from eapgp.metrics import DEFAULT_METRIC, get_metric
 from eapgp.models.model import Model
@@ -67,7 +67,7 @@ def random_pairs(n_vocab: int, pairs: int, length: int, seed: int = 0) -> Encode
     )
 
 
-def ratio(measurements: dict[str, Measured], over: str, under: str) -> float:
+def ratio(measurements: dict[str, Timing], over: str, under: str) -> float:
     """Median over repeats of the ratio of neighbouring runs."""
     pairs = zip(measurements[over].seconds, measurements[under].seconds, strict=True)
     return float(np.median([a / b for a, b in pairs]))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,11 @@ class Circuit:
     def n_kept(self) -> int:
         """Number of edges in the circuit."""
         return int(self.edges.sum())
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the edges: circuits that share it do the same on a model."""
+        return hashlib.sha256(np.packbits(self.edges).tobytes()).hexdigest()[:16]
 
     @classmethod
     def full(cls, graph: Graph) -> Circuit:

@@ -28,7 +28,7 @@ from eapgp.cli.sources import RunOption, ScoresOption, Source, catalogue_graph, 
 from eapgp.errors import OptionError
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.compute import load_for, make_prompt_set
-from eapgp.runs.evaluate import Question, evaluate_circuits, evaluate_run
+from eapgp.runs.evaluate import Question, Running, evaluate_circuits, evaluate_run
 from eapgp.runs.run import Run
 from eapgp.runs.spec import RunSpec
 
@@ -144,26 +144,20 @@ def evaluate(
     question = Question(**asked)
     prompt_flags: dict[str, Any] = {"task": task, "prompts": prompts, "extra": option}
     prompt_flags |= {"n_pairs": pairs, "seed": seed, "split": split}
-    how: dict[str, Any] = {"model": model, "dtype": dtype, "device": device or "auto"}
+    named: dict[str, Any] = {"model": model, "dtype": dtype}
     with out.progress() as progress:
-        loaded = cache(lambda: load_for(make_spec(**how, **prompt_flags), progress=progress))
+        how = Running(device or "auto", batch_size, progress)
+        loaded = cache(lambda: load_for(make_spec(**named, device=how.device, **prompt_flags), progress=progress))
         source = one_source(run, scores, home, graph_of=lambda: catalogue_graph(model) or loaded().graph)
-        where: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
         if source.run is None:
-            answer = _of_scores(source, make_spec(**how, **prompt_flags), question, loaded, where)
+            answer = _of_scores(source, make_spec(**named, **prompt_flags), question, loaded, how)
+        elif model is not None or dtype is not None:
+            raise OptionError("--model and --dtype: expected with --scores only; a run knows its model.")
         else:
-            where |= {"device": how["device"], "use_cache": not no_cache}
-            answer = _of_run(source.run, question, how, prompt_flags, where)
+            others = other_prompts(source.run, prompt_flags)
+            answer = evaluate_run(source.run, question, prompts=others, how=how, use_cache=not no_cache)
     payload = {**_origin(source), **answer}
     return Reply(payload, evaluation_text(payload))
-
-
-def _of_run(
-    run: Run, question: Question, how: dict[str, Any], prompt_flags: dict[str, Any], where: dict[str, Any]
-) -> dict[str, Any]:
-    if how["model"] is not None or how["dtype"] is not None:
-        raise OptionError("--model and --dtype: expected with --scores only; a run knows its model.")
-    return evaluate_run(run, question, prompts=other_prompts(run, prompt_flags), **where)
 
 
 def other_prompts(run: Run, flags: dict[str, Any]) -> PromptSet | None:
@@ -187,12 +181,12 @@ def other_prompts(run: Run, flags: dict[str, Any]) -> PromptSet | None:
 
 
 def _of_scores(
-    source: Source, spec: RunSpec, question: Question, loaded: Callable[[], Any], where: dict[str, Any]
+    source: Source, spec: RunSpec, question: Question, loaded: Callable[[], Any], how: Running
 ) -> dict[str, Any]:
     if question.stability:
         raise OptionError("--stability: expected a run made with --keep-pairs; a file has no scores of single pairs.")
     circuits, prompts = question.circuits(source.scores, source.node_scores), make_prompt_set(spec)
-    answer = evaluate_circuits(loaded(), prompts, circuits, question, **where)
+    answer = evaluate_circuits(loaded(), prompts, circuits, question, how=how)
     return {**answer, "model": spec.model, "task": prompts.task, "cached": False}
 
 

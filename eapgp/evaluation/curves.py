@@ -1,37 +1,24 @@
-"""Faithfulness over circuit sizes, completeness, minimality, and the random baseline."""
+"""Faithfulness over circuit sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eapgp.attribution.result import EdgeScores
-from eapgp.circuits.circuit import Circuit
-from eapgp.circuits.ops import complement, remove_edges
 from eapgp.circuits.select import select_many
-from eapgp.evaluation.areas import area_entries, area_shares, is_mib
-from eapgp.evaluation.statistics import (
-    LEVEL,
-    RESAMPLES,
-    Band,
-    Difference,
-    Resampling,
-    bootstrap_area,
-    bootstrap_difference,
-    bootstrap_mean,
-    bootstrap_ratio,
-    mib_sizes,
-)
+from eapgp.evaluation.areas import area_entries, is_mib
+from eapgp.evaluation.measured import Measured
+from eapgp.evaluation.sizes import curve_sizes
+from eapgp.evaluation.statistics import USUAL, Band, Resampling, mib_sizes
 from eapgp.types import Floats, Progress
 
 if TYPE_CHECKING:
     from eapgp.evaluation.runner import CircuitRunner, CircuitRuns
-
-DEFAULT_FRACTIONS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -96,9 +83,16 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def default_sizes(n_edges: int, fractions: Sequence[float] = DEFAULT_FRACTIONS) -> list[int]:
-    """Distinct circuit sizes at the given fractions of the edges, at least 1."""
-    return sorted({max(1, size) for size in mib_sizes(n_edges, fractions)})
+@dataclass(frozen=True)
+class Selection:
+    """How circuits are taken from scores, as `select`: by which rule, ranked by |score| or score, pruned or not."""
+
+    rule: str = "top-n"
+    absolute: bool = True
+    prune: bool = True
+
+
+TOP = Selection()
 
 
 def faithfulness_curve(
@@ -107,27 +101,21 @@ def faithfulness_curve(
     sizes: Sequence[int] | None = None,
     *,
     name: str = "",
-    rule: str = "top-n",
-    absolute: bool = True,
-    prune: bool = True,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
+    selection: Selection = TOP,
+    how: Resampling = USUAL,
     progress: Progress | None = None,
 ) -> Curve:
     """Select, prune and run one circuit per size: normalised faithfulness (1 = the whole model, 0 = the corrupted run).
 
-    sizes: edges selected; None takes `default_sizes`. rule, absolute, prune: as `select`. resamples, level,
-    seed: of the bootstrap intervals over prompt pairs. CPR and CMD exist where the
-    sizes are MIB's (`mib_curve`).
+    sizes: edges selected; None takes `curve_sizes`. how: the bootstrap of the intervals over prompt pairs. CPR and CMD
+    exist where the sizes are MIB's (`mib_curve`).
 
     Errors: OptionError for a size out of range; InputError for scores of another graph.
     """
     EdgeScores.check(scores)
-    sizes = default_sizes(scores.graph.n_edges) if sizes is None else list(sizes)
-    circuits = select_many(scores, sizes, rule=rule, absolute=absolute, prune=prune)  # type: ignore[arg-type]
-    runs = runner.run(circuits, progress=progress)
-    return summarise(name, circuits, runs, resamples=resamples, level=level, seed=seed)
+    sizes = curve_sizes(scores.graph.n_edges) if sizes is None else list(sizes)
+    circuits = select_many(scores, sizes, **asdict(selection))
+    return summarise(Measured.of(circuits, runner.run(circuits, progress=progress)), name=name, how=how)
 
 
 def mib_curve(runner: CircuitRunner, scores: EdgeScores, **options: Any) -> Curve:
@@ -139,145 +127,20 @@ def mib_curve(runner: CircuitRunner, scores: EdgeScores, **options: Any) -> Curv
     return faithfulness_curve(runner, scores, sizes, **options)
 
 
-def summarise(
-    name: str,
-    circuits: Sequence[Circuit],
-    runs: CircuitRuns,
-    *,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
-) -> Curve:
+def summarise(measured: Measured, *, name: str = "", how: Resampling = USUAL) -> Curve:
     """Means, intervals and areas of circuits that have been run."""
-    how = Resampling(resamples, level, seed)
-    selected = np.array([circuit.n_selected for circuit in circuits], dtype=np.int64)
-    n_edges = circuits[0].graph.n_edges if circuits else 0
-    shares = area_shares(selected, n_edges)
-    area, area_to_one = _areas(shares, runs, how)
+    area, area_to_one = measured.areas(how=how) or (None, None)
     return Curve(
         name=name,
-        n_edges=n_edges,
-        selected=selected,
-        kept=np.array([circuit.n_kept for circuit in circuits], dtype=np.int64),
-        runs=runs,
-        faithfulness=bootstrap_ratio(runs.metric, runs.metric_clean, runs.metric_corrupted, how=how),
-        metric=bootstrap_mean(runs.metric, how=how),
-        accuracy=bootstrap_mean(runs.correct.astype(float), how=how),
-        kl=bootstrap_mean(runs.kl, how=how),
-        shares=shares,
+        n_edges=measured.n_edges,
+        selected=np.array(measured.selected, dtype=np.int64),
+        kept=np.array(measured.kept, dtype=np.int64),
+        runs=measured.runs,
+        faithfulness=measured.band("faithfulness", how=how),
+        metric=measured.band("metric", how=how),
+        accuracy=measured.band("accuracy", how=how),
+        kl=measured.band("kl", how=how),
+        shares=measured.shares,
         area=area,
         area_to_one=area_to_one,
     )
-
-
-def _areas(fractions: Floats, runs: CircuitRuns, how: Resampling) -> tuple[Band | None, Band | None]:
-    keep = np.unique(fractions, return_index=True)[1]
-    if len(keep) < 2:
-        return None, None
-    args = (fractions[keep], runs.metric[keep], runs.metric_clean, runs.metric_corrupted)
-    return bootstrap_area(*args, area="cpr", how=how), bootstrap_area(*args, area="cmd", how=how)
-
-
-def compare_curves(a: Curve, b: Curve, *, area: str | None = None, seed: int = 0) -> Difference:
-    """Faithfulness of a minus b per size (or of their areas), paired over the same prompt pairs."""
-    fractions = a.shares if area is not None else None
-    return bootstrap_difference(
-        a.runs.metric,
-        b.runs.metric,
-        a.runs.metric_clean,
-        a.runs.metric_corrupted,
-        fractions=fractions,
-        area=area,  # type: ignore[arg-type]
-        how=Resampling(a.faithfulness.resamples, a.faithfulness.level, seed),
-    )
-
-
-@dataclass(frozen=True)
-class RandomBaseline:
-    """Faithfulness of random circuits: `values` `[seed, size]`, with mean and interval over seeds."""
-
-    sizes: NDArray[np.int64]
-    values: Floats
-    mean: Floats
-    low: Floats
-    high: Floats
-
-
-def random_baseline(
-    runner: CircuitRunner,
-    sizes: Sequence[int],
-    *,
-    seeds: int = 5,
-    level: float = LEVEL,
-    progress: Progress | None = None,
-) -> RandomBaseline:
-    """Faithfulness of circuits of random edges of the same sizes, one draw per seed."""
-    rows = []
-    for seed in range(seeds):
-        if progress is not None:
-            progress("random baseline", seed / seeds)
-        noise = np.random.default_rng(seed).standard_normal(runner.graph.mask.shape) * runner.graph.mask
-        rows.append(runner.run(select_many(EdgeScores(runner.graph, noise), sizes)).faithfulness)
-    values = np.array(rows)
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return RandomBaseline(np.array(sizes), values, values.mean(0), low, high)
-
-
-@dataclass(frozen=True)
-class Minimality:
-    """What each kept edge contributes: faithfulness(circuit) − faithfulness(circuit without it)."""
-
-    edges: tuple[str, ...]
-    contribution: Band
-    n_edges: int
-    sampled: bool
-
-
-def minimality(
-    runner: CircuitRunner,
-    circuit: Circuit,
-    *,
-    sample: int = 200,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-    progress: Progress | None = None,
-) -> Minimality:
-    """Remove each kept edge alone and run the rest; above `sample` edges a seeded sample is taken.
-
-    The rest is run as it stands, without pruning again.
-    """
-    names = np.array(circuit.edge_names())
-    sampled = len(names) > sample
-    if sampled:
-        names = names[np.sort(np.random.default_rng(seed).choice(len(names), sample, replace=False))]
-    without = [remove_edges(circuit, [str(name)]) for name in names]
-    runs = runner.run([circuit, *without], progress=progress)
-    whole = np.broadcast_to(runs.metric[0], (len(without), runs.metric.shape[1]))
-    band = bootstrap_difference(
-        whole, runs.metric[1:], runs.metric_clean, runs.metric_corrupted, how=Resampling(resamples, seed=seed)
-    )
-    return Minimality(tuple(str(name) for name in names), band, circuit.n_kept, sampled)
-
-
-@dataclass(frozen=True)
-class Completeness:
-    """The circuit and its complement: faithfulness of each `[2]` with interval.
-
-    A complete circuit leaves a complement that does not show the behaviour (near 0).
-    """
-
-    circuit: Circuit
-    complement: Circuit
-    faithfulness: Band
-
-
-def completeness(runner: CircuitRunner, circuit: Circuit, *, resamples: int = RESAMPLES, seed: int = 0) -> Completeness:
-    """Run a circuit and everything but it.
-
-    Source: Wang et al. 2022, arXiv:2211.00593, section 4 (there over subsets; here the whole circuit).
-    """
-    rest = complement(circuit)
-    runs = runner.run([circuit, rest])
-    how = Resampling(resamples, seed=seed)
-    band = bootstrap_ratio(runs.metric, runs.metric_clean, runs.metric_corrupted, how=how)
-    return Completeness(circuit, rest, band)

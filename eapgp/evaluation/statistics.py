@@ -7,7 +7,7 @@ matrix product.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -56,6 +56,13 @@ class Band:
             "reason": self.reason,
             "undefined": self.undefined,
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Band:
+        """Inverse of `to_dict`; null is NaN. Of a `Difference` the flips are left out."""
+        value, low, high = (np.array(values[name], dtype=np.float64) for name in ("value", "low", "high"))
+        rest = (float(values["level"]), int(values["resamples"]), str(values["reason"]), float(values["undefined"]))
+        return Band(value, low, high, *rest)
 
 
 @dataclass(frozen=True)

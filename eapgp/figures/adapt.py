@@ -17,7 +17,8 @@ from eapgp.types import Floats
 
 if TYPE_CHECKING:
     from eapgp.evaluation.agreement import Agreement
-    from eapgp.evaluation.curves import Curve, Minimality
+    from eapgp.evaluation.curves import Curve
+    from eapgp.evaluation.evidence import Minimality
     from eapgp.evaluation.statistics import Band
     from eapgp.ground_truth.compare import Overlap, Roc
 

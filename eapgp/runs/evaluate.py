@@ -1,37 +1,37 @@
-"""From a run to the faithfulness of its circuits; what was evaluated once is kept beside the run.
+"""From a run to the faithfulness of its circuits, as plain values.
 
 1. select the circuits (NumPy; wrong sizes fail here)
-2. answer from evaluation.json if the same question was asked before
-3. load the model, check that it is the run's, run the circuits, keep the answer
+2. measure them (`Measurer`: what the run's folder knows is read, the rest is run on the run's model and kept)
+3. take bands, areas and evidence from what was measured (NumPy)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eapgp.attribution.method import ALL_INTERVENTIONS
-from eapgp.attribution.result import EdgeScores, Floats
+from eapgp.attribution.result import EdgeScores
 from eapgp.circuits import Circuit, select, select_many
+from eapgp.circuits.ops import complement
 from eapgp.errors import OptionError, RunError, UnknownNameError
 from eapgp.evaluation.areas import with_area_names
+from eapgp.evaluation.curves import Curve, summarise
+from eapgp.evaluation.evidence import Minimality
+from eapgp.evaluation.measured import Measured, exact
+from eapgp.evaluation.sizes import GRIDS
+from eapgp.evaluation.statistics import LEVEL, Resampling
+from eapgp.metrics import get_metric
 from eapgp.prompts.pairs import PromptSet
-from eapgp.runs.bundled import is_bundled
 from eapgp.runs.canonical import content_key
 from eapgp.runs.compute import ModelLoader, load_run_model
 from eapgp.runs.imported import METHOD as IMPORTED
+from eapgp.runs.measure import PATCHING, Conditions, Measurer
 from eapgp.runs.run import Run
 from eapgp.runs.stable_edges import check_per_pair, edge_stability
 from eapgp.runs.version import RESULT_VERSION
-from eapgp.types import Progress
-
-if TYPE_CHECKING:
-    from eapgp.evaluation.curves import Curve
-    from eapgp.evaluation.runner import CircuitRuns
-
-GRIDS = ("default", "mib")
-PATCHING = "patching"
+from eapgp.types import Floats, Progress
 
 
 @dataclass(frozen=True)
@@ -93,17 +93,28 @@ class Question:
                 for limit in self.thresholds
             ]
         how: dict[str, Any] = {"rule": self.rule, "absolute": self.absolute, "prune": self.prune}
-        return select_many(scores, self.sizes or self._grid(scores.graph.n_edges), **how)
+        return select_many(scores, self.edges(scores.graph.n_edges), **how)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values. What came later is left out where it is not asked: names of earlier answers stay so."""
         return {name: value for name, value in asdict(self).items() if name not in ("nodes", "stability") or value}
 
-    def _grid(self, n_edges: int) -> list[int]:
-        from eapgp.evaluation.curves import default_sizes
-        from eapgp.evaluation.statistics import mib_sizes
+    def edges(self, n_edges: int) -> Sequence[int]:
+        """The circuits' sizes in edges on a graph of `n_edges`: those named, else the grid's."""
+        return self.sizes or GRIDS[self.grid](n_edges)
 
-        return mib_sizes(n_edges) if self.grid == "mib" else default_sizes(n_edges)
+
+@dataclass(frozen=True)
+class Running:
+    """How circuits are run; nothing of it changes what comes out. model_loader: as for `compute_run`."""
+
+    device: str = "auto"
+    batch_size: int | None = None
+    progress: Progress | None = None
+    model_loader: ModelLoader | None = None
+
+
+USUAL_WAY = Running()
 
 
 def evaluate_run(
@@ -111,20 +122,16 @@ def evaluate_run(
     question: Question | None = None,
     *,
     prompts: PromptSet | None = None,
-    device: str = "auto",
-    batch_size: int | None = None,
-    progress: Progress | None = None,
+    how: Running = USUAL_WAY,
     use_cache: bool = True,
     save: bool = True,
-    model_loader: ModelLoader | None = None,
     pairs: bool = False,
 ) -> dict[str, Any]:
-    """Faithfulness of a run's circuits as plain values; `curve` lists them, `cached` says where they came from.
+    """Faithfulness of a run's circuits as plain values; `curve` lists them, `cached` says whether nothing was run.
 
-    prompts: other pairs than those the scores were made on (None: the same). `save` keeps the
-    answer in the run's evaluation.json under a name made of the question; a bundled run, or one whose folder
-    cannot be written, stays as it is, and `kept` is false. pairs: also the metric of every pair, from which
-    differences between methods can be resampled.
+    prompts: other pairs than those the scores were made on (None: the same). `save` keeps what was measured in the
+    run's evaluation.json; a bundled run, or one whose folder cannot be written, stays as it is, and `kept` is false.
+    pairs: also the metric of every pair, from which differences between methods can be resampled.
 
     Errors: InputError for what is asked wrongly, and where the model is no longer the run's.
     """
@@ -138,20 +145,47 @@ def evaluate_run(
     circuits = question.circuits(run.scores(), run.attribution().node_scores if question.nodes else None)
     if question.stability:
         check_per_pair(run)
+    conditions = _conditions(question, judged)  # an unknown metric is refused before the model is loaded
     asked = {**question.to_dict(), "prompts": judged.hash, "result_version": RESULT_VERSION}
-    name = f"faithfulness-{content_key(asked)[:10]}"
-    if use_cache and (known := run.evaluation().get(name)) is not None:
-        return _told({**with_area_names(known), "cached": True, "kept": True}, pairs)
-    from eapgp.metrics import get_metric
+    if use_cache and (earlier := _earlier_answer(run, asked, circuits)) is not None:
+        return _with_pairs({**earlier, "cached": True, "kept": True}, pairs)
 
-    get_metric(question.metric or judged.metric)  # an unknown name is refused before the model is loaded
-    model = load_run_model(run, device=device, progress=progress, model_loader=model_loader)
-    answer = evaluate_circuits(model, judged, circuits, question, batch_size=batch_size, progress=progress, pairs=True)
-    answer = {"name": name, "asked": asked, "task": judged.task, **answer}
+    def make_runner() -> Any:
+        model = load_run_model(run, device=how.device, progress=how.progress, model_loader=how.model_loader)
+        return _runner(model, judged, conditions, how)
+
+    measurer = Measurer(conditions, make_runner, run=run, use_cache=use_cache, save=save, progress=how.progress)
+    answer: dict[str, Any] = {"name": conditions.name("circuits"), "asked": asked, "task": judged.task}
+    answer |= _answer(measurer, circuits, question)
     if question.stability:
-        answer["stability"] = edge_stability(run, circuits, question)
-    stored = _stored(run, name, answer) if save else None
-    return _told({**(stored or answer), "cached": False, "kept": stored is not None}, pairs)
+        ranking: dict[str, Any] = {
+            "resamples": question.resamples,
+            "seed": question.seed,
+            "absolute": question.absolute,
+        }
+        answer["stability"] = edge_stability(run, circuits, **ranking)
+    return _with_pairs({**answer, "cached": not measurer.ran, "kept": not measurer.lost}, pairs)
+
+
+def evaluate_circuits(
+    model: Any, prompts: PromptSet, circuits: list[Circuit], question: Question, *, how: Running = USUAL_WAY
+) -> dict[str, Any]:
+    """Run circuits on prompts, as `evaluate_run` does those of a run; nothing is kept."""
+    conditions = _conditions(question, prompts)
+    measurer = Measurer(conditions, lambda: _runner(model, prompts, conditions, how), progress=how.progress)
+    return _with_pairs(_answer(measurer, circuits, question), False)
+
+
+def _runner(model: Any, prompts: PromptSet, conditions: Conditions, how: Running) -> Any:
+    from eapgp.evaluation.runner import CircuitRunner
+
+    asked = {"metric": conditions.metric, "intervention": conditions.intervention}
+    return CircuitRunner(model, prompts, **asked, batch_size=how.batch_size, progress=how.progress)
+
+
+def _conditions(question: Question, prompts: PromptSet) -> Conditions:
+    metric = get_metric(question.metric or prompts.metric).name
+    return Conditions(prompts.hash, metric, question.intervention or PATCHING)
 
 
 def _settled(question: Question, run: Run, judged: PromptSet) -> Question:
@@ -167,93 +201,69 @@ def _settled(question: Question, run: Run, judged: PromptSet) -> Question:
     )
 
 
-def _stored(run: Run, name: str, answer: dict[str, Any]) -> dict[str, Any] | None:
-    """The answer as it was stored beside the run; None where nothing may or can be stored there."""
-    if is_bundled(run.path):
+def _earlier_answer(run: Run, asked: Mapping[str, Any], circuits: Sequence[Circuit]) -> dict[str, Any] | None:
+    """An answer that an earlier version kept whole under the name of its question, if it is of these circuits."""
+    stored = run.evaluation().get(f"faithfulness-{content_key(asked)[:10]}")
+    if stored is None or [entry["edges_kept"] for entry in stored["curve"]] != [one.n_kept for one in circuits]:
         return None
-    try:
-        return dict(run.add_evaluation(name, answer)[name])
-    except (OSError, RunError):
-        return None
+    return with_area_names(stored)
 
 
-def _told(answer: dict[str, Any], pairs: bool) -> dict[str, Any]:
+def _with_pairs(answer: dict[str, Any], pairs: bool) -> dict[str, Any]:
     return answer if pairs else {key: value for key, value in answer.items() if key != "pairs"}
 
 
-def evaluate_circuits(
-    model: Any,
-    prompts: PromptSet,
-    circuits: list[Circuit],
-    question: Question,
-    *,
-    batch_size: int | None = None,
-    progress: Progress | None = None,
-    pairs: bool = False,
-) -> dict[str, Any]:
-    """Run circuits on prompts; see `evaluate_run`."""
-    from eapgp.evaluation.curves import summarise
-    from eapgp.evaluation.runner import CircuitRunner
-
-    runner = CircuitRunner(
-        model,
-        prompts,
-        metric=question.metric,
-        intervention=question.intervention or PATCHING,
-        batch_size=batch_size,
-        progress=progress,
-    )
-    how: dict[str, Any] = {"resamples": question.resamples, "seed": question.seed}
-    runs = runner.run(circuits, progress=progress)
-    curve = summarise("", circuits, runs, level=question.level, **how)
+def _answer(measurer: Measurer, circuits: list[Circuit], question: Question) -> dict[str, Any]:
+    """What was asked of circuits, measured where it is not known."""
+    rests = [complement(circuit) for circuit in circuits] if question.completeness else []
+    measured = measurer.circuits([*circuits, *rests])
+    how = Resampling(question.resamples, question.level, question.seed)
+    curve = summarise(measured.take(range(len(circuits))), how=how)
     answer = {key: value for key, value in curve.to_dict().items() if key != "name"}
-    answer |= {"metric": runner.metric.name, "intervention": runner.intervention}
-    if runner.messages:
-        answer["messages"] = list(runner.messages)
-    if pairs:
-        answer["pairs"] = _pairs(runs, curve)
+    answer |= {"metric": measurer.conditions.metric, "intervention": measurer.conditions.intervention}
+    answer["pairs"] = _pairs(curve)
+    if measurer.messages:
+        answer["messages"] = list(measurer.messages)
     if question.baseline:
-        answer["baseline"] = _baseline(runner, circuits, question, progress)
-    extras: Mapping[str, Callable[..., Any]] = {"completeness": _complement, "minimality": _minimality}
-    for name, compute in extras.items():
-        if getattr(question, name):
-            answer[name] = [compute(runner, circuit, how) for circuit in circuits]
+        draws = measurer.baseline([circuit.n_selected for circuit in circuits], question.baseline)
+        spread = (values.tolist() for values in draws.spread(level=question.level))
+        answer["baseline"] = {"seeds": question.baseline, **dict(zip(("mean", "low", "high"), spread, strict=True))}
+    if rests:
+        answer["completeness"] = _completeness(measured, replace(how, level=LEVEL))
+    if question.minimality:
+        answer["minimality"] = [
+            _minimality(measurer.minimality(circuit, seed=question.seed), circuit.n_kept) for circuit in circuits
+        ]
     return answer
 
 
-def _pairs(runs: CircuitRuns, curve: Curve) -> dict[str, Any]:
+def _pairs(curve: Curve) -> dict[str, Any]:
     """The metric of every pair and circuit `[size, pair]`, and the fractions over which areas are taken."""
-    return {
-        "fractions": curve.shares.tolist(),
-        **{key: getattr(runs, key).round(7).tolist() for key in ("metric", "metric_clean", "metric_corrupted")},
-    }
+    values = {key: exact(getattr(curve.runs, key)) for key in ("metric", "metric_clean", "metric_corrupted")}
+    return {"fractions": curve.shares.tolist(), **values}
 
 
-def _baseline(runner: Any, circuits: list[Circuit], question: Question, progress: Progress | None) -> dict[str, Any]:
-    from eapgp.evaluation.curves import random_baseline
+def _completeness(measured: Measured, how: Resampling) -> list[dict[str, Any]]:
+    """Faithfulness of the complements, which follow the circuits in what was measured.
 
-    sizes = [circuit.n_selected for circuit in circuits]
-    found = random_baseline(runner, sizes, seeds=question.baseline, level=question.level, progress=progress)
-    return {"seeds": question.baseline, "mean": found.mean, "low": found.low, "high": found.high}
+    A complete circuit leaves a complement that does not show the behaviour (near 0).
+    Source: Wang et al. 2022, arXiv:2211.00593, section 4 (there over subsets; here the whole circuit).
+    """
+    band, count = measured.band(how=how), len(measured.kept) // 2
+    return [
+        {
+            "edges_kept": measured.kept[at],
+            "complement_edges": measured.kept[count + at],
+            "complement_faithfulness": float(band.value[count + at]),
+            "complement_faithfulness_low": float(band.low[count + at]),
+            "complement_faithfulness_high": float(band.high[count + at]),
+        }
+        for at in range(count)
+    ]
 
 
-def _complement(runner: Any, circuit: Circuit, how: dict[str, Any]) -> dict[str, Any]:
-    from eapgp.evaluation.curves import completeness
-
-    found = completeness(runner, circuit, **how)
-    value, low, high = (getattr(found.faithfulness, key)[1] for key in ("value", "low", "high"))
-    return {"edges_kept": circuit.n_kept, "complement_edges": found.complement.n_kept} | {
-        "complement_faithfulness": value,
-        "complement_faithfulness_low": low,
-        "complement_faithfulness_high": high,
-    }
-
-
-def _minimality(runner: Any, circuit: Circuit, how: dict[str, Any]) -> dict[str, Any]:
-    from eapgp.evaluation.curves import minimality
-
-    found = minimality(runner, circuit, **how)
-    values = found.contribution.value
-    order = sorted(range(len(found.edges)), key=lambda index: -abs(float(values[index])))
-    edges = [{"name": found.edges[index], "contribution": float(values[index])} for index in order]
-    return {"edges_kept": circuit.n_kept, "sampled": found.sampled, "edges": edges}
+def _minimality(minimality: Minimality, n_kept: int) -> dict[str, Any]:
+    values = minimality.contribution.value
+    order = sorted(range(len(minimality.edges)), key=lambda index: -abs(float(values[index])))
+    edges = [{"name": minimality.edges[index], "contribution": float(values[index])} for index in order]
+    return {"edges_kept": n_kept, "sampled": minimality.sampled, "edges": edges}

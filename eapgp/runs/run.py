@@ -138,8 +138,13 @@ class Run:
 
         Safe at the same time as other processes doing the same. NaN becomes null.
         """
+        return self.change_evaluation(name, lambda stored: values)
+
+    def change_evaluation(self, name: str, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
+        """Store what `change` makes of the evaluation of that name (empty if there is none), as `add_evaluation`."""
         with locked(self.path):
-            merged = {**self.evaluation(), name: plain(values, where=name)}
+            stored = self.evaluation()
+            merged = {**stored, name: plain(change(stored.get(name, {})), where=name)}
             write_json(self.path / EVALUATION_FILE, merged)
         return merged
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from eapgp.attribution.result import Floats
 from eapgp.circuits import Circuit
 from eapgp.errors import OptionError
 from eapgp.runs.run import Run
-
-if TYPE_CHECKING:
-    from eapgp.runs.evaluate import Question
 
 LISTED = 1000
 """Edges that are named per circuit, the least stable first."""
@@ -31,22 +28,24 @@ def check_per_pair(run: Run) -> None:
         )
 
 
-def edge_stability(run: Run, circuits: Sequence[Circuit], question: Question) -> list[dict[str, Any]]:
+def edge_stability(
+    run: Run, circuits: Sequence[Circuit], *, resamples: int, seed: int = 0, absolute: bool = True
+) -> list[dict[str, Any]]:
     """One entry per circuit: the share of resamples in which each kept edge is among the top n again.
 
-    share: 0 … 1; mean_share over the kept edges, always: how many of them are in every resample. `edges` lists
-    the least stable kept edges first, ties by |score|, smallest first.
+    absolute: the ranking was by |score|. share: 0 … 1; mean_share over the kept edges, always: how many of them are in
+    every resample. `edges` lists the least stable kept edges first, ties by |score|, smallest first.
     """
     from eapgp.evaluation.statistics import stability
 
     result = run.attribution()
     assert result.pair_scores is not None
-    how: dict[str, Any] = {"resamples": question.resamples, "seed": question.seed, "absolute": question.absolute}
-    found = []
+    how: dict[str, Any] = {"resamples": resamples, "seed": seed, "absolute": absolute}
+    entries = []
     for circuit in circuits:
         shares = stability(result.pair_scores, result.graph, circuit.n_selected, **how)
-        found.append(_entry(circuit, shares, result.scores.values, question.resamples))
-    return found
+        entries.append(_entry(circuit, shares, result.scores.values, resamples))
+    return entries
 
 
 def _entry(circuit: Circuit, shares: Floats, scores: Floats, resamples: int) -> dict[str, Any]:

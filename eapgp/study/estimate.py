@@ -71,7 +71,7 @@ def _method_passes(cell: Cell, graph: Graph) -> tuple[float, float]:
 
 def _circuits(question: Question, n_edges: int) -> int:
     """How many circuits a question runs, the clean and corrupted run included."""
-    sizes = question.sizes or question.nodes or question.thresholds or question._grid(n_edges)
+    sizes = question.nodes or question.thresholds or question.edges(n_edges)
     return 2 + len(sizes) * (1 + question.baseline + question.completeness)
 
 

@@ -30,7 +30,7 @@ from eapgp.runs.compute import (
     resolve_options,
     run_attribution,
 )
-from eapgp.runs.evaluate import evaluate_run
+from eapgp.runs.evaluate import Running, evaluate_run
 from eapgp.runs.files import locked, read_json, write_json
 from eapgp.runs.identity import remember
 from eapgp.runs.library import RunLibrary
@@ -137,10 +137,7 @@ class Worker:
             run,
             entry.question,
             prompts=self._others(cell.spec, entry),
-            device=cell.spec.device,
-            batch_size=cell.spec.batch_size,
-            progress=progress,
-            model_loader=self.load,
+            how=Running(cell.spec.device, cell.spec.batch_size, progress, self.load),
             pairs=True,
         )
         prompts = answer["asked"]["prompts"]

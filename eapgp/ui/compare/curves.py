@@ -8,16 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 import streamlit as st
 
-from eapgp.evaluation.areas import area_shares, is_mib
+from eapgp.evaluation.areas import is_mib
+from eapgp.evaluation.measured import Measured
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.compare.views import Pair
-from eapgp.ui.faithfulness import jobs as work
-from eapgp.ui.faithfulness import page as faithfulness
-from eapgp.ui.faithfulness.jobs import Measured
-from eapgp.ui.library import results
 from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import run_choice
+from eapgp.ui.parts.measuring import measured_curve
 
 
 def curves(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int) -> None:
@@ -32,7 +30,7 @@ def curves(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int) -
     n_edges = pair.cards[0].graph.n_edges
     lines = []
     for name, one in measured.items():
-        band = work.band_of(one, "faithfulness")
+        band = one.band()
         if band.reason:
             st.caption(f"{plain(name)}: {plain(band.reason)}")
         lines.append(band_line(name, one.selected, band, one.kept))
@@ -44,13 +42,9 @@ def _measured(cards: Mapping[str, RunInfo], grid: str) -> dict[str, Measured]:
     """What is known of every run's circuits; the same results as on Faithfulness, measured where they are missing."""
     found = {}
     for name, card in cards.items():
-        scores = results.attribution(card).scores
-        known = faithfulness.stored(card, scores, grid)
-        if known is None:
-            task = faithfulness.curve_task(card, scores, name, grid)
-            known = faithfulness.settle(task, Measured, ask=f"Measure the circuits of {name}")
-        if known is not None:
-            found[name] = known
+        one = measured_curve(card, name, grid)
+        if one is not None:
+            found[name] = one
     return found
 
 
@@ -69,18 +63,18 @@ def _difference(measured: Mapping[str, Measured], pair: Pair, n_edges: int, k: i
     if first.selected != second.selected:
         return
     sizes = np.array(first.selected)
-    difference = work.difference_of(first, second)
+    difference = first.minus(second)
     line = band_line("difference", sizes, difference)
     figure = faithfulness_difference(
         line, n_edges=n_edges, names=pair.names, flips=difference.flips, current=k, dark=dark()
     )
     chart(figure, "difference")
-    _say_area(first, second, pair.names, area_shares(first.selected, n_edges))
+    _say_area(first, second, pair.names)
 
 
-def _say_area(first: Measured, second: Measured, names: tuple[str, str], fractions: np.ndarray) -> None:
+def _say_area(first: Measured, second: Measured, names: tuple[str, str]) -> None:
     """The areas under the two curves, their difference, and how often the order flips."""
-    area = work.difference_of(first, second, fractions)
+    area = first.minus(second, area="cpr")
     value, low, high = float(area.value), float(area.low), float(area.high)
     if math.isnan(value):
         return
@@ -91,7 +85,7 @@ def _say_area(first: Measured, second: Measured, names: tuple[str, str], fractio
         if low <= 0 <= high
         else f"**{plain(names[0 if value > 0 else 1])}** is ahead"
     )
-    what = "Area under the curve (CPR)" if is_mib(fractions) else "Area under the curve"
+    what = "Area under the curve (CPR)" if is_mib(first.shares) else "Area under the curve"
     st.markdown(
         f"{what}, {plain(names[0])} minus {plain(names[1])}: **{value:+.4f}** "
         f"[{low:+.4f}, {high:+.4f}]{order}: {verdict}."

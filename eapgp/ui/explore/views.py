@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import streamlit as st
 from eapgp.attribution.names import variant
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
+from eapgp.evaluation.measured import Measured
 from eapgp.evaluation.sizes import curve_sizes
 from eapgp.figures.circuit_view import Pane, build_payload
 from eapgp.figures.circuit_view.payload import largest
@@ -256,14 +257,19 @@ def spread(scores: EdgeScores, n: int) -> None:
 
 def curve(card: RunInfo, scores: EdgeScores, n: int, edited_circuit: Circuit | None = None) -> None:
     """Faithfulness over circuit sizes, computed when the tab is opened; an edited circuit is marked on it."""
+    from eapgp.figures.adapt import band_line
+    from eapgp.figures.curves import faithfulness_curves
+
     sizes = curve_sizes(card.graph.n_edges)
     circuits = [circuit_of(card, scores, size) for size in sizes]
-    if measure.stored_measure(card, circuits) is None and not may_run(card, "Measure the curve", key="curve-run"):
+    if measure.known(card, circuits) is None and not may_run(card, "Measure the curve", key="curve-run"):
         return
-    job_id = measure.submit_circuits(card, circuits, f"faithfulness curve of {card.task}")
+    job_id = measure.submit_circuits(card, circuits, f"faithfulness curve of {card.task}", keep=True)
 
     def show(job: JobView) -> None:
-        figure = curve_figure({variant(card.method, card.options): (sizes, job)}, card.graph.n_edges, n)
+        measured: Measured = job.result
+        line = band_line(variant(card.method, card.options), measured.selected, measured.band(), measured.kept)
+        figure = faithfulness_curves([line], n_edges=card.graph.n_edges, current=n, dark=dark())
         if edited_circuit is not None:
             _mark_edited(figure, card, edited_circuit)
         chart(figure, "curve")
@@ -284,27 +290,6 @@ def _mark_edited(figure: Any, card: RunInfo, circuit: Circuit) -> None:
         marker={"symbol": "star", "size": 16, "color": theme(dark()).text},
         hovertemplate="edited circuit<br>%{x} edges, faithfulness %{y:.3f}<extra></extra>",
     )
-
-
-def curve_figure(curves: Mapping[str, tuple[Sequence[int], JobView]], n_edges: int, n: int):  # type: ignore[no-untyped-def]
-    """Curves of several runs in one figure, with bands over prompt pairs."""
-    from eapgp.figures.curves import faithfulness_curves
-    from eapgp.figures.inputs import CurveLine
-
-    lines = []
-    for name, (sizes, job) in curves.items():
-        low, high = measure.bootstrap_band(job.result)
-        lines.append(
-            CurveLine(
-                name,
-                np.array(sizes),
-                np.array(job.result.faithfulness),
-                low=low,
-                high=high,
-                kept=np.array(job.result.kept),
-            )
-        )
-    return faithfulness_curves(lines, n_edges=n_edges, current=n, dark=dark())
 
 
 def check(card: RunInfo, scores: EdgeScores) -> None:

@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import streamlit as st
 
-from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
+from eapgp.evaluation.evidence import OUTSIDE, SAMPLE, SEEDS, RandomBaseline
+from eapgp.evaluation.measured import Measured
 from eapgp.runs.canonical import content_key
-from eapgp.runs.spec import RunSpec
+from eapgp.runs.measure import Conditions
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.fields import choice, flag, integer, names, text
 from eapgp.ui.base.names import carried
 from eapgp.ui.base.session import Session
 from eapgp.ui.faithfulness import jobs as work
-from eapgp.ui.faithfulness.jobs import Baseline, Evidence, Measured
+from eapgp.ui.faithfulness.jobs import Evidence
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK
 from eapgp.ui.jobs.manager import JobView
-from eapgp.ui.jobs.polling import poll, poll_all
-from eapgp.ui.jobs.progress import progress_row, progress_text
+from eapgp.ui.jobs.polling import poll_all
+from eapgp.ui.jobs.progress import progress_text
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.circuits import DEFAULT_EDGES, circuit_of
 from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import run_choice
+from eapgp.ui.parts.measuring import AT_ONCE, GRID_TITLES, Task, lane_of, measured_curve, settle, sizes_of
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
 
 Cards = Mapping[str, RunInfo]
-T = TypeVar("T")
 _CONTEXT = "faith-context"
-AT_ONCE = 5_000  # edges up to which a page measures unasked: seconds on two cores
 QUANTITIES = {"faithfulness": "Faithfulness", "metric": "Metric", "accuracy": "Accuracy", "kl": "KL divergence"}
-GRIDS = {"quick": "Quick", "mib": "MIB"}
 TABS = {
     "areas": "Areas",
     "difference": "Differences",
@@ -73,7 +70,7 @@ FIELDS = (
     choice(
         "grid",
         "quick",
-        GRIDS,
+        GRID_TITLES,
         "Which sizes are measured. Quick: eleven sizes from 0.5 % up, known at once for the bundled examples. MIB: the "
         "ten shares 0.1 … 100 % of the benchmark, whose CPR and CMD compare with published ones.",
         label="Sizes",
@@ -97,123 +94,36 @@ FIELDS = (
 )
 
 
-@dataclass(frozen=True)
-class Task:
-    """Something to measure: its job's key, what to call it, how, and where a result may be kept."""
-
-    key: str
-    label: str
-    card: RunInfo
-    kind: Any
-    compute: work.Work
-
-    @property
-    def at_once(self) -> bool:
-        """Whether it is measured without being asked for: small models, and what was kept before."""
-        return self.card.graph.n_edges <= AT_ONCE or self.key in self.card.run.evaluation()
-
-    def start(self) -> None:
-        """Queue it, also where it was stopped or failed before."""
-        kept = self.key in self.card.run.evaluation()
-        job = work.keeping(self.card.run, self.key, self.kind, self.compute, keep=not self.card.example)
-        server.manager().submit(self.key, self.label, job, lane="stored" if kept else lane_of(self.card))
-
-
-def lane_of(card: RunInfo) -> str:
-    """The lane of long jobs on a run's device."""
-    return server.lane_of(card.run.spec or RunSpec())
-
-
-def obtain(task: Task) -> JobView | None:
-    """The task's job, started where that needs no asking; None if it waits for the user."""
-    if server.job(task.key) is None and task.at_once:
-        task.start()
-    return server.manager().wait(task.key, QUICK)
-
-
-def settle(task: Task, kind: type[T], *, ask: str) -> T | None:
-    """The task's result; until there is one, what to do or how far it is is drawn, and None returned.
-
-    ask: the label of the button that starts it.
-    """
-    job = obtain(task)
-    if job is None:
-        _ask(task, ask, "Runs the model in the background; you can go on browsing.")
-    elif job.live:
-        poll(task.key, lambda now: progress_row(now, key=f"stop-{task.key}"))
-    elif job.state == "done":
-        assert isinstance(job.result, kind)
-        return job.result
-    elif job.state == "failed":
-        st.error(plain(job.message), icon=":material/error:", title=f"Could not be measured: {plain(task.label)}")
-        _ask(task, "Try again", "Measures it again.")
-    else:
-        st.caption(f"Stopped: {plain(task.label)}.")
-        _ask(task, "Start again", "Measures it from the start.")
-    return None
-
-
-def _ask(task: Task, label: str, help: str) -> None:
-    st.button(label, key=f"start-{task.key}", icon=":material/play_arrow:", on_click=task.start, help=help)
-
-
-# -- what is measured --------------------------------------------------------------------------
-
-
-def curve_task(card: RunInfo, scores: EdgeScores, name: str, grid: str) -> Task:
-    """The circuits of one run over a grid of sizes."""
-    circuits = _circuits(card, scores, grid)
-    shop, lane = server.workshop(), lane_of(card)
-    key = work.circuits_key("curve", card.id, circuits)
-    return Task(key, f"circuits of {name}", card, Measured, work.curve_work(shop, lane, card.run, circuits))
-
-
-def _circuits(card: RunInfo, scores: EdgeScores, grid: str) -> list[Circuit]:
-    return [circuit_of(card, scores, size) for size in work.grid_of(card.graph.n_edges, grid)[0]]
-
-
-def stored(card: RunInfo, scores: EdgeScores, grid: str) -> Measured | None:
-    """What a bundled example knows about the circuits of a grid: the metric per pair."""
-    circuits = _circuits(card, scores, grid)
-    found = measure.stored_measure(card, circuits)
-    return None if found is None else Measured(found.selected, found.kept, found.runs)
-
-
 def measured_curves(session: Session, cards: Cards) -> dict[str, Measured]:
     """What is known of every run's circuits; what is not is measured, with its progress drawn."""
-    found: dict[str, Measured] = {}
+    curves = {}
     for name, card in cards.items():
-        scores = results.attribution(card).scores
-        known = stored(card, scores, session["grid"])
-        if known is None or not known.has(session["measure"]):
-            task = curve_task(card, scores, name, session["grid"])
-            known = settle(task, Measured, ask=f"Measure the circuits of {name}") or known
-        if known is not None:
-            found[name] = known
-    return found
+        measured = measured_curve(card, name, session["grid"], session["measure"])
+        if measured is not None:
+            curves[name] = measured
+    return curves
 
 
-def baseline(session: Session, card: RunInfo) -> Baseline | None:
+def baseline(session: Session, card: RunInfo) -> RandomBaseline | None:
     """Random circuits on the run's model and prompts."""
-    sizes = work.grid_of(card.graph.n_edges, session["grid"])[0]
-    request = card.run.request
-    asked = {"model": request["model"], "prompts": request["prompts"], "metric": card.metric, "sizes": sizes}
-    asked |= {"intervention": request.get("intervention", "patching"), "seeds": work.SEEDS}
-    compute = work.baseline_work(server.workshop(), lane_of(card), card.run, sizes)
-    task = Task(f"random-{content_key(asked)[:16]}", f"random circuits on {card.task}", card, Baseline, compute)
-    return settle(task, Baseline, ask=f"Measure {work.SEEDS} draws of random circuits")
+    sizes, run = sizes_of(session["grid"])(card.graph.n_edges), card.run
+    asked = {"model": run.request["model"], **Conditions.of(run).to_dict(), "sizes": sizes, "seeds": SEEDS}
+    compute = work.baseline_work(server.workshop(), lane_of(card), run, sizes)
+    label, stored = f"random circuits on {card.task}", work.has_baseline(run, sizes)
+    task = Task(f"random-{content_key(asked)[:16]}", label, card, compute, stored)
+    return settle(task, RandomBaseline, ask=f"Measure {SEEDS} draws of random circuits")
 
 
 def evidence_task(card: RunInfo, circuit: Circuit, name: str) -> Task:
     """One circuit's complement and what its edges contribute."""
     compute = work.evidence_work(server.workshop(), lane_of(card), card.run, circuit)
-    key = work.circuits_key("evidence", card.id, [circuit])
-    return Task(key, f"{circuit.n_kept} edges of {name}, one at a time", card, Evidence, compute)
+    label, stored = f"{circuit.n_kept} edges of {name}, one at a time", work.has_evidence(card.run, circuit)
+    return Task(f"evidence-{card.id}-{circuit.key}", label, card, compute, stored)
 
 
 def evidence(card: RunInfo, circuit: Circuit, name: str) -> Evidence | None:
     """The evidence on one circuit; None, with what to do drawn, until it is there."""
-    runs = min(circuit.n_kept, work.SAMPLE) + work.OUTSIDE + 2
+    runs = min(circuit.n_kept, SAMPLE) + OUTSIDE + 2
     return settle(evidence_task(card, circuit, name), Evidence, ask=f"Measure it ({runs} circuits)")
 
 
@@ -285,7 +195,7 @@ def readout(cards: Cards, k: int, closely: str) -> None:
         for name, card in cards.items():
             circuit = circuit_of(card, results.attribution(card).scores, k)
             slot = server.session_slot(f"faith-{card.id}")
-            if card.graph.n_edges > AT_ONCE and measure.stored_measure(card, [circuit]) is None:
+            if card.graph.n_edges > AT_ONCE and measure.known(card, [circuit]) is None:
                 continue
             key = measure.submit_circuits(card, [circuit], f"{circuit.n_kept} edges of {name}", slot=slot)
             job = server.manager().wait(key, QUICK)
@@ -300,13 +210,12 @@ def readout(cards: Cards, k: int, closely: str) -> None:
 
 
 def _metric(name: str, job: JobView, circuit: Circuit, *, bold: bool) -> None:
-    low, high = measure.bootstrap_band(job.result)
-    value = job.result.faithfulness[0]
+    band, value = job.result.band(), job.result.faithfulness[0]
     shown = "undefined" if math.isnan(value) else f"{value:.3f}"
     st.metric(
         f"**{plain(name)}**" if bold else plain(name),
         shown,
-        delta=None if math.isnan(value) else f"{low[0]:.3f} … {high[0]:.3f}",
+        delta=None if math.isnan(value) else f"{band.low[0]:.3f} … {band.high[0]:.3f}",
         delta_color="off",
         delta_arrow="off",
         help=f"Faithfulness of the circuit of the {circuit.n_selected:,} strongest edges ({circuit.n_kept:,} after "

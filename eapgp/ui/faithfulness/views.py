@@ -11,16 +11,19 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from eapgp.evaluation.areas import described, is_mib
+from eapgp.evaluation.areas import area_shares, described, is_mib
+from eapgp.evaluation.evidence import SEEDS, RandomBaseline
+from eapgp.evaluation.measured import Measured
 from eapgp.evaluation.statistics import Band
+from eapgp.types import Floats
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
-from eapgp.ui.faithfulness import jobs as work
-from eapgp.ui.faithfulness.jobs import Baseline, Evidence, Measured
+from eapgp.ui.faithfulness.jobs import Evidence
 from eapgp.ui.faithfulness.page import QUANTITIES, Cards
 from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import provenance, run_choice, snippets
+from eapgp.ui.parts.measuring import sizes_of
 
 Curves = Mapping[str, Measured]
 AREAS = {True: ("CPR", "CMD"), False: ("Area", "Area to 1")}
@@ -38,7 +41,7 @@ _READS = {
 }
 
 
-def curves_figure(session: Session, cards: Cards, curves: Curves, base: Baseline | None, k: int) -> None:
+def curves_figure(session: Session, cards: Cards, curves: Curves, base: RandomBaseline | None, k: int) -> None:
     """The curves with bands; a click on a point sets the size."""
     from eapgp.figures.adapt import band_line
     from eapgp.figures.curves import faithfulness_curves
@@ -77,7 +80,7 @@ def curves_figure(session: Session, cards: Cards, curves: Curves, base: Baseline
 
 @st.cache_resource(max_entries=128, show_spinner=False)
 def _cached_band(run_id: str, show: str, sizes: tuple[int, ...], whole: bool, _measured: Measured) -> Band:
-    return work.band_of(_measured, show)
+    return _measured.band(show)
 
 
 def _band(run_id: str, show: str, measured: Measured) -> Band:
@@ -107,17 +110,17 @@ def remarks(cards: Cards, curves: Curves) -> None:
             return
 
 
-def areas(cards: Cards, curves: Curves, grid: str, base: Baseline | None) -> None:
+def areas(cards: Cards, curves: Curves, grid: str, base: RandomBaseline | None) -> None:
     """The areas under the curves with intervals: CPR and CMD where the sizes are MIB's."""
-    n_edges = next(iter(cards.values())).graph.n_edges
-    fractions = work.grid_of(n_edges, grid)[1]
+    fractions = _shares(cards, grid)
     names = AREAS[is_mib(fractions)]
-    rows = [_area_row(name, names, work.areas_of(measured, fractions)) for name, measured in curves.items()]
+    bands = {name: measured.areas() for name, measured in curves.items()}
+    rows = [_area_row(name, names, both) for name, both in bands.items() if both is not None]
     if base is not None:
         from eapgp.evaluation.statistics import cpr_cmd
 
         rows.append({"circuits of": "Random circuits"})
-        for column, drawn in zip(names, cpr_cmd(fractions, base.values["faithfulness"]), strict=True):
+        for column, drawn in zip(names, cpr_cmd(fractions, base.values()), strict=True):
             rows[-1] |= {
                 column: float(np.mean(drawn)),
                 f"{column} interval": _ends(*np.quantile(drawn, [0.025, 0.975])),
@@ -139,6 +142,12 @@ def areas(cards: Cards, curves: Curves, grid: str, base: Baseline | None) -> Non
         "Differences."
         + ("" if is_mib(fractions) else " CPR and CMD are these areas over MIB's sizes: choose them above.")
     )
+
+
+def _shares(cards: Cards, grid: str) -> Floats:
+    """What areas over a grid are taken over."""
+    n_edges = next(iter(cards.values())).graph.n_edges
+    return area_shares(sizes_of(grid)(n_edges), n_edges)
 
 
 def _area_row(name: str, columns: tuple[str, str], bands: tuple[Band, Band]) -> dict[str, Any]:
@@ -175,11 +184,11 @@ def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -
         )
         return
     n_edges = cards[closely].graph.n_edges
-    fractions = work.grid_of(n_edges, grid)[1]
+    fractions = _shares(cards, grid)
     area = AREAS[is_mib(fractions)][0]
     rows = []
     for name, measured in others.items():
-        gap = work.difference_of(first, measured, fractions)
+        gap = first.minus(measured, area="cpr")
         rows.append(
             {
                 "against": name,
@@ -202,7 +211,7 @@ def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -
         },
     )
     for place, (name, measured) in enumerate(others.items()):
-        gap = work.difference_of(first, measured)
+        gap = first.minus(measured)
         line = band_line(closely, first.selected, gap)
         figure = faithfulness_difference(
             line, n_edges=n_edges, names=(closely, name), flips=gap.flips, current=k, dark=dark()
@@ -238,10 +247,10 @@ def show_evidence(found: Evidence, name: str, k: int) -> None:
         )
         chart(figure, "faith-complement")
     with right:
-        figure = minimality_figure(found.minimality, random=found.outside_range, dark=dark())
+        figure = minimality_figure(found.minimality, random=found.outside.spread, dark=dark())
         chart(figure, "faith-minimality")
     st.caption(
-        f"Grey band: what {len(found.outside)} random edges from outside add when one of them joins the circuit "
+        f"Grey band: what {len(found.outside.added)} random edges from outside add when one of them joins the circuit "
         "(middle 95 %). Error bars: 95 % over prompt pairs. An edge that does nothing alone may stand in for another: "
         "redundant edges are each worth little and together a lot."
     )
@@ -264,7 +273,7 @@ def _ends_of(band: Band) -> tuple[Any, Any]:
     return band.low, band.high
 
 
-def numbers(cards: Cards, curves: Curves, base: Baseline | None) -> None:
+def numbers(cards: Cards, curves: Curves, base: RandomBaseline | None) -> None:
     """Every size of every run as a table, and all of it as JSON."""
     table = pd.DataFrame([row for name, measured in curves.items() for row in _rows(name, cards[name], measured)])
     config: dict[str, Any] = {
@@ -308,7 +317,7 @@ def _rows(name: str, card: RunInfo, measured: Measured) -> list[dict[str, Any]]:
     return rows
 
 
-def _everything(cards: Cards, curves: Curves, base: Baseline | None) -> dict[str, Any]:
+def _everything(cards: Cards, curves: Curves, base: RandomBaseline | None) -> dict[str, Any]:
     runs = []
     for name, measured in curves.items():
         card = cards[name]
@@ -316,7 +325,11 @@ def _everything(cards: Cards, curves: Curves, base: Baseline | None) -> dict[str
         sizes = {"edges_selected": list(measured.selected), "edges_kept": list(measured.kept)}
         made = {"run": card.id, "spec": card.record.get("spec"), "request": card.record["request"]}
         runs.append({"name": name, **sizes, **bands, "provenance": made})
-    return {"runs": runs, "random": None if base is None else _plain(base.to_dict())}
+    return {"runs": runs, "random": None if base is None else _plain(_draws(base))}
+
+
+def _draws(base: RandomBaseline) -> dict[str, Any]:
+    return {"sizes": list(base.sizes), "values": {name: base.values(name).tolist() for name in QUANTITIES}}
 
 
 def _plain(values: Any) -> Any:
@@ -341,7 +354,7 @@ def made(card: RunInfo, k: int, grid: str) -> None:
 
 def python_snippet(card: RunInfo, k: int, grid: str) -> str:
     """Python that evaluates the run's circuits."""
-    sizes = work.grid_of(card.graph.n_edges, grid)[0]
+    sizes = sizes_of(grid)(card.graph.n_edges)
     asked = 'grid="mib"' if grid == "mib" else f"sizes={tuple(sizes)}"
     areas = (("CPR", "cpr"), ("CMD", "cmd")) if grid == "mib" else (("area", "area"), ("to 1", "area_to_one"))
     printed = ", ".join(f'"{label}", answer["{key}"]["value"]' for label, key in areas)
@@ -349,7 +362,7 @@ def python_snippet(card: RunInfo, k: int, grid: str) -> str:
         "from eapgp.runs.evaluate import Question, evaluate_run\n"
         "from eapgp.runs.run import open_run\n\n"
         f"run = open_run({snippets.place(card.run.path)!r})\n"
-        f"answer = evaluate_run(run, Question({asked}, baseline={work.SEEDS}), save=False)\n"
+        f"answer = evaluate_run(run, Question({asked}, baseline={SEEDS}), save=False)\n"
         'for size in answer["curve"]:\n'
         '    print(size["edges_selected"], size["faithfulness"], size["accuracy"], size["kl"])\n'
         f"print({printed})\n\n"
@@ -360,8 +373,8 @@ def python_snippet(card: RunInfo, k: int, grid: str) -> str:
 
 def shell_snippet(card: RunInfo, k: int, grid: str) -> str:
     """The commands that evaluate the run's circuits."""
-    run, sizes = snippets.place(card.run.path), list(work.grid_of(card.graph.n_edges, grid)[0])
+    run, sizes = snippets.place(card.run.path), sizes_of(grid)(card.graph.n_edges)
     asked: dict[str, Any] = {"grid": "mib"} if grid == "mib" else {"edges": sizes}
-    first = snippets.shell_line("eapgp", "evaluate", run=run, **asked, baseline=work.SEEDS, json=True)
+    first = snippets.shell_line("eapgp", "evaluate", run=run, **asked, baseline=SEEDS, json=True)
     second = snippets.shell_line("eapgp", "evaluate", run=run, edges=k, completeness=True, minimality=True, json=True)
     return f"{first}\n{second}"

@@ -31,9 +31,8 @@ from eapgp.ground_truth.planted import (
 from eapgp.ground_truth.roles import Role
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.spec import RunSpec
-from eapgp.ui.faithfulness.jobs import Work
 from eapgp.ui.jobs.manager import Progress
-from eapgp.ui.jobs.workshop import Workshop, with_gradients
+from eapgp.ui.jobs.workshop import Work, Workshop, with_gradients
 from eapgp.ui.library.shelf import RunInfo
 
 TASK = "planted"

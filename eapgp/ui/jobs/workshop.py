@@ -8,59 +8,22 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from eapgp.circuits.circuit import Circuit
+from eapgp.evaluation.measured import Measured
 from eapgp.runs.compute import compute_run, load_run_model
 from eapgp.runs.identity import folder_stamp
 from eapgp.runs.library import RunLibrary
+from eapgp.runs.measure import Conditions, Measurer
 from eapgp.runs.run import Run
 from eapgp.runs.spec import RunSpec
-from eapgp.ui.jobs.manager import Progress
+from eapgp.types import Progress
 
-if TYPE_CHECKING:
-    from eapgp.evaluation.runner import CircuitRuns
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What circuits do when they are run: the runner's result and the circuits' edge counts.
-
-    kept, selected: `[circuit]`.
-    """
-
-    runs: CircuitRuns
-    selected: tuple[int, ...]
-    kept: tuple[int, ...]
-    seconds: float
-
-    @property
-    def faithfulness(self) -> tuple[float, ...]:
-        """`[circuit]` normalised faithfulness; NaN where M(clean) and M(corrupted) are too close."""
-        return tuple(float(value) for value in self.runs.faithfulness)
-
-    @property
-    def metric(self) -> tuple[float, ...]:
-        """`[circuit]` the metric, mean over pairs."""
-        return tuple(float(value) for value in self.runs.metric.mean(axis=1))
-
-    @property
-    def clean(self) -> float:
-        """M(clean), mean over pairs."""
-        return float(self.runs.metric_clean.mean())
-
-    @property
-    def corrupted(self) -> float:
-        """M(corrupted), mean over pairs."""
-        return float(self.runs.metric_corrupted.mean())
-
+Work = Callable[[Progress], Any]
 
 # Threads that import transformers for the first time at the same moment find it half imported; imports belong to the
 # process, and so does this lock.
@@ -113,6 +76,11 @@ class Workshop:
         """The model that a run was made with. Errors: ModelError where it has changed since."""
         return load_run_model(run, progress=progress, model_loader=partial(self.model, lane))
 
+    def measurer(self, lane: str, run: Run, progress: Progress, *, keep: bool = True) -> Measurer:
+        """What measures circuits as the run's scores were made; keep: what is run is added to the run's folder."""
+        runner = partial(self.runner, lane, run, progress)
+        return Measurer(Conditions.of(run), runner, run=run, save=keep, progress=progress)
+
     def _kept(self, kept: OrderedDict[tuple[Any, ...], Any], key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         if key not in kept:
             kept[key] = make()
@@ -144,7 +112,7 @@ def all_threads() -> int:
     return int(torch.get_num_threads())
 
 
-def with_gradients(work: Callable[[Progress], Any], *, quick: bool = False) -> Callable[[Progress], Any]:
+def with_gradients(work: Work, *, quick: bool = False) -> Work:
     """The work with torch's grad mode on, whatever the thread's was.
 
     quick: it takes a moment, and the browser (often of the same machine) draws meanwhile. With a thread on each core
@@ -163,7 +131,7 @@ def with_gradients(work: Callable[[Progress], Any], *, quick: bool = False) -> C
     return run
 
 
-def attribution_work(shop: Workshop, lane: str, spec: RunSpec, library: RunLibrary) -> Callable[[Progress], str]:
+def attribution_work(shop: Workshop, lane: str, spec: RunSpec, library: RunLibrary) -> Work:
     """Compute and store a run; the result is its id."""
 
     def work(progress: Progress) -> str:
@@ -172,44 +140,10 @@ def attribution_work(shop: Workshop, lane: str, spec: RunSpec, library: RunLibra
     return with_gradients(work)
 
 
-def measure_work(shop: Workshop, lane: str, run: Run, circuits: Sequence[Circuit]) -> Callable[[Progress], Measured]:
-    """Run circuits on the model and prompts of a run."""
+def circuits_work(shop: Workshop, lane: str, run: Run, circuits: Sequence[Circuit], *, keep: bool = False) -> Work:
+    """Run circuits on the model and prompts of a run; the result is a `Measured`. keep: beside the run."""
 
     def work(progress: Progress) -> Measured:
-        runner = shop.runner(lane, run, progress)
-        started = time.perf_counter()
-        runs = runner.run(circuits, progress=progress)
-        selected = tuple(circuit.n_selected for circuit in circuits)
-        kept = tuple(circuit.n_kept for circuit in circuits)
-        return Measured(runs, selected, kept, time.perf_counter() - started)
+        return shop.measurer(lane, run, progress, keep=keep).circuits(circuits, whole=keep)
 
     return with_gradients(work, quick=len(circuits) <= 2)
-
-
-def measured_before(
-    metric: Sequence[Sequence[float]],
-    clean: Sequence[float],
-    corrupted: Sequence[float],
-    circuits: Sequence[Circuit],
-) -> Measured:
-    """A stored measurement: metric `[circuit, pair]`, clean and corrupted `[pair]`.
-
-    Accuracy and KL divergence were not stored, and their arrays are empty.
-    """
-    from eapgp.evaluation.runner import CircuitRuns
-
-    values = np.asarray(metric, dtype=np.float64)
-    nothing = np.zeros((len(values), 0))
-    runs = CircuitRuns(values, nothing.astype(bool), nothing, np.asarray(clean), np.asarray(corrupted))
-    selected = tuple(circuit.n_selected for circuit in circuits)
-    return Measured(runs, selected, tuple(circuit.n_kept for circuit in circuits), 0.0)
-
-
-def without_edge(full: Circuit, names: Sequence[str]) -> list[Circuit]:
-    """For each name the full circuit with that one edge corrupted."""
-    circuits = []
-    for name in names:
-        edges = full.edges.copy()
-        edges[full.graph.edge_index(name)] = False
-        circuits.append(Circuit(full.graph, edges, int(edges.sum()), f"all but {name}"))
-    return circuits

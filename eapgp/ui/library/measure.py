@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from eapgp.circuits.circuit import Circuit
-from eapgp.runs.bundled import MEASURED
-from eapgp.runs.run import open_run
+from eapgp.circuits.ops import remove_edges
+from eapgp.evaluation.measured import Measured
+from eapgp.runs.canonical import content_key
+from eapgp.runs.measure import Conditions, stored_circuits
 from eapgp.runs.spec import RunSpec
-from eapgp.types import Floats, Progress
+from eapgp.types import Progress
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs import workshop as work
 from eapgp.ui.jobs.workshop import with_gradients
@@ -33,35 +33,34 @@ def submit_run(spec: RunSpec, label: str) -> str:
     return server.manager().submit(f"run-{spec.key()}", label, job, lane=lane)
 
 
-def submit_circuits(card: RunInfo, circuits: Sequence[Circuit], label: str, *, slot: str | None = None) -> str:
-    """Start (or join) the running of circuits; the job's result is a `work.Measured`.
+def submit_circuits(
+    card: RunInfo, circuits: Sequence[Circuit], label: str, *, slot: str | None = None, keep: bool = False
+) -> str:
+    """Start (or join) the running of circuits; the job's result is a `Measured`.
 
-    Circuits that were measured when a bundled example was made are answered from its folder.
+    What the run's folder knows is answered from it. keep: what is run is added to it.
     """
-    stored = stored_measure(card, circuits)
+    key = job_key("circuits", card, circuits, keep=keep)
+    stored = known(card, circuits)
     if stored is not None:
-        return server.manager().submit(
-            f"stored-{card.id}-{stored.selected}", label, lambda progress: stored, lane="stored"
-        )
-    digest = hashlib.sha256(card.id.encode())
-    for circuit in circuits:
-        digest.update(circuit.edges.tobytes())
+        return server.manager().submit(f"stored-{key}", label, lambda progress: stored, lane="stored")
     lane = lane_of_card(card)
-    job = work.measure_work(server.workshop(), lane, card.run, circuits)
-    return server.manager().submit(f"circuits-{digest.hexdigest()[:20]}", label, job, lane=lane, slot=slot)
+    job = work.circuits_work(server.workshop(), lane, card.run, circuits, keep=keep)
+    return server.manager().submit(key, label, job, lane=lane, slot=slot)
 
 
-def stored_measure(card: RunInfo, circuits: Sequence[Circuit]) -> work.Measured | None:
-    """What an example's folder says about these circuits, where it knows all of them."""
-    stored = _stored(str(card.run.path), card.id) if card.example else {}
-    rows = {int(row["n"]): row for row in stored.get("circuits", ())}
-    found = []
-    for circuit in circuits:
-        row = rows.get(circuit.n_selected)
-        if row is None or row["kept"] != circuit.n_kept or circuit.name != f"top {circuit.n_selected}":
-            return None
-        found.append(row["metric"])
-    return work.measured_before(found, stored["metric_clean"], stored["metric_corrupted"], circuits)
+def job_key(what: str, card: RunInfo, circuits: Sequence[Circuit], **how: Any) -> str:
+    """Key of the job that measures circuits of a run: other sizes are another question, also where pruning leaves the
+    same edges.
+    """
+    asked = [(circuit.key, circuit.n_selected) for circuit in circuits]
+    return f"{what}-{content_key({'run': card.id, 'circuits': asked, **how})}"
+
+
+def known(card: RunInfo, circuits: Sequence[Circuit], *, whole: bool = False) -> Measured | None:
+    """What a run's folder says about these circuits, where it knows all of them; `whole`: accuracy and KL too."""
+    rows = stored_circuits(card.run, Conditions.of(card.run))
+    return rows.measured(circuits) if all(rows.has(circuit, whole=whole) for circuit in circuits) else None
 
 
 def warm_up(card: RunInfo) -> None:
@@ -88,27 +87,8 @@ def _warm_up(model: str, _card: RunInfo) -> bool:
     return True
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _stored(path: str, run_id: str) -> dict[str, Any]:
-    return dict(open_run(path).evaluation().get(MEASURED, {}))
-
-
 def submit_edges(card: RunInfo, names: Sequence[str]) -> str:
     """Start (or join) the patching of single edges, one at a time."""
-    circuits = work.without_edge(Circuit.full(card.graph), names)
+    whole = Circuit.full(card.graph)
+    circuits = [remove_edges(whole, [name]) for name in names]
     return submit_circuits(card, circuits, f"patching {len(names)} edges of {card.task}")
-
-
-def bootstrap_band(result: work.Measured) -> tuple[Floats, Floats]:
-    """`[circuit]` ends of the 95 % interval of faithfulness over prompt pairs drawn with replacement."""
-    from eapgp.evaluation.statistics import bootstrap_ratio
-
-    band = bootstrap_ratio(result.runs.metric, result.runs.metric_clean, result.runs.metric_corrupted)
-    return np.asarray(band.low, dtype=np.float64), np.asarray(band.high, dtype=np.float64)
-
-
-def weakness(result: work.Measured) -> str:
-    """Why faithfulness on these pairs says little; empty where it does not."""
-    from eapgp.evaluation.statistics import bootstrap_ratio
-
-    return bootstrap_ratio(result.runs.metric, result.runs.metric_clean, result.runs.metric_corrupted).reason

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from eapgp.circuits.circuit import Circuit
+from eapgp.evaluation.measured import Measured
 from eapgp.runs.describe import PATCHING
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import carried, metric_title
@@ -20,7 +21,6 @@ from eapgp.ui.jobs.follow import QUICK, end
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.jobs.polling import poll
 from eapgp.ui.jobs.progress import progress_text
-from eapgp.ui.jobs.workshop import Measured
 from eapgp.ui.library import measure
 from eapgp.ui.library.consent import may_run
 from eapgp.ui.library.shelf import RunInfo
@@ -51,7 +51,7 @@ def readout(card: RunInfo, circuit: Circuit, unedited: Circuit | None = None) ->
     if not card.n_pairs:
         st.caption("These scores were imported without prompts, so the circuit cannot be run on a model here.")
         return
-    if measure.stored_measure(card, [circuit]) is not None:
+    if measure.known(card, [circuit]) is not None:
         measure.warm_up(card)
     elif not may_run(card, "Measure the faithfulness of this circuit", key="readout-run"):
         return
@@ -69,7 +69,7 @@ def readout(card: RunInfo, circuit: Circuit, unedited: Circuit | None = None) ->
         shown = Shown(card, circuit, job.result, base)
         st.session_state[_LAST] = (card.id, shown.value, circuit.n_kept)
         _row(shown)
-        if weak := measure.weakness(job.result):
+        if weak := job.result.band().reason:
             st.caption(f":material/warning: {plain(weak)}")
     else:
         end(job, lambda _job: None)
