@@ -41,9 +41,7 @@ NEEDLESS = 70
 
 WIDE = {
     "eapgp/attribution/api.py:attribute": "public; its options are what users type",
-    "eapgp/evaluation/curves.py:faithfulness_curve": "public; to take its options from `select` and `Resampling`",
     "eapgp/models/load.py:load_model": "public; its options are what users type",
-    "eapgp/runs/evaluate.py:evaluate_run": "to be grouped",
 }
 """Functions of more parameters, with the reason. Commands, which list their flags, are not counted."""
 
@@ -52,11 +50,7 @@ LONG = {
 }
 """Functions of more lines, with the reason."""
 
-REACHING = {
-    ("eapgp/ui/compare/curves.py", "eapgp/ui/faithfulness/jobs.py"): "curves of runs: to lie in parts or library",
-    ("eapgp/ui/compare/curves.py", "eapgp/ui/faithfulness/page.py"): "curves of runs: to lie in parts or library",
-    ("eapgp/ui/ground_truth/planted.py", "eapgp/ui/faithfulness/jobs.py"): "curves of runs: to lie in parts or library",
-}
+REACHING = {}
 """Imports (file, file) that the table forbids, with the reason."""
 
 

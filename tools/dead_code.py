@@ -32,7 +32,6 @@ KEPT: dict[str, str] = {
     "eapgp.circuits.ops.add_node": "as union; the dashboard adds edges only",
     "eapgp.circuits.ops.trace": "as union; the dashboard traces in the browser, and a test holds the two together",
     "eapgp.circuits.ops.is_pruned": "as union",
-    "eapgp.evaluation.curves.compare_curves": "the paired difference of two curves, for notebooks",
     "eapgp.formats.registry.read_circuit": "reads what write_circuit writes",
     "eapgp.formats.tables.edge_table": "scores as a pandas table, for notebooks",
     "eapgp.prompts.align.align": "aligned tokens of one pair, for notebooks",

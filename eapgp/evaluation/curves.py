@@ -15,7 +15,7 @@ from eapgp.evaluation.areas import area_entries, is_mib
 from eapgp.evaluation.measured import Measured
 from eapgp.evaluation.sizes import curve_sizes
 from eapgp.evaluation.statistics import USUAL, Band, Resampling, mib_sizes
-from eapgp.types import Floats, Progress
+from eapgp.types import Progress
 
 if TYPE_CHECKING:
     from eapgp.evaluation.runner import CircuitRunner, CircuitRuns
@@ -23,36 +23,51 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Curve:
-    """Circuits of growing size on one prompt set.
+    """Circuits of growing size on one prompt set, and what follows from them.
 
-    selected, kept `[size]`: edges before and after pruning. runs: metric, accuracy and KL
-    `[size, pair]`. faithfulness, metric, accuracy, kl: means over pairs with bootstrap intervals.
-    shares `[size]`: what areas are taken over, see `area_shares`. area, area_to_one: areas under faithfulness and
-    between it and 1, None for fewer than two sizes.
+    measured: what each did per pair; two curves on the same pairs are compared by `a.measured.minus(b.measured)`.
+    faithfulness, metric, accuracy, kl: means over pairs with bootstrap intervals. area, area_to_one: areas under
+    faithfulness and between it and 1 over `measured.shares`, None for fewer than two sizes.
     """
 
     name: str
-    n_edges: int
-    selected: NDArray[np.int64]
-    kept: NDArray[np.int64]
-    runs: CircuitRuns
+    measured: Measured
     faithfulness: Band
     metric: Band
     accuracy: Band
     kl: Band
-    shares: Floats
     area: Band | None
     area_to_one: Band | None
 
     @property
+    def n_edges(self) -> int:
+        """Edges of the graph."""
+        return self.measured.n_edges
+
+    @property
+    def selected(self) -> NDArray[np.int64]:
+        """`[size]` edges before pruning."""
+        return np.array(self.measured.selected, dtype=np.int64)
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """`[size]` edges after pruning."""
+        return np.array(self.measured.kept, dtype=np.int64)
+
+    @property
+    def runs(self) -> CircuitRuns:
+        """Metric, accuracy and KL `[size, pair]`."""
+        return self.measured.runs
+
+    @property
     def cpr(self) -> Band | None:
         """MIB's CPR: the area under faithfulness over MIB's grid; None over other sizes."""
-        return self.area if is_mib(self.shares) else None
+        return self.area if is_mib(self.measured.shares) else None
 
     @property
     def cmd(self) -> Band | None:
         """MIB's CMD: the area between faithfulness and 1 over MIB's grid; None over other sizes."""
-        return self.area_to_one if is_mib(self.shares) else None
+        return self.area_to_one if is_mib(self.measured.shares) else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: one entry per size under `curve`."""
@@ -74,7 +89,7 @@ class Curve:
             "level": self.faithfulness.level,
             "resamples": self.faithfulness.resamples,
             "remark": self.faithfulness.reason,
-            **area_entries(self.shares, *(None if band is None else band.to_dict() for band in areas)),
+            **area_entries(self.measured.shares, *(None if band is None else band.to_dict() for band in areas)),
             "curve": entries,
         }
 
@@ -130,17 +145,5 @@ def mib_curve(runner: CircuitRunner, scores: EdgeScores, **options: Any) -> Curv
 def summarise(measured: Measured, *, name: str = "", how: Resampling = USUAL) -> Curve:
     """Means, intervals and areas of circuits that have been run."""
     area, area_to_one = measured.areas(how=how) or (None, None)
-    return Curve(
-        name=name,
-        n_edges=measured.n_edges,
-        selected=np.array(measured.selected, dtype=np.int64),
-        kept=np.array(measured.kept, dtype=np.int64),
-        runs=measured.runs,
-        faithfulness=measured.band("faithfulness", how=how),
-        metric=measured.band("metric", how=how),
-        accuracy=measured.band("accuracy", how=how),
-        kl=measured.band("kl", how=how),
-        shares=measured.shares,
-        area=area,
-        area_to_one=area_to_one,
-    )
+    bands = {quantity: measured.band(quantity, how=how) for quantity in ("faithfulness", "metric", "accuracy", "kl")}
+    return Curve(name, measured, **bands, area=area, area_to_one=area_to_one)

@@ -24,8 +24,6 @@ from eapgp.evaluation.statistics import (
 )
 from eapgp.types import Floats
 
-QUANTITIES = ("faithfulness", "metric", "accuracy", "kl")
-
 
 @dataclass(frozen=True)
 class Measured:

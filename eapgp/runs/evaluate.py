@@ -240,7 +240,7 @@ def _answer(measurer: Measurer, circuits: list[Circuit], question: Question) -> 
 def _pairs(curve: Curve) -> dict[str, Any]:
     """The metric of every pair and circuit `[size, pair]`, and the fractions over which areas are taken."""
     values = {key: exact(getattr(curve.runs, key)) for key in ("metric", "metric_clean", "metric_corrupted")}
-    return {"fractions": curve.shares.tolist(), **values}
+    return {"fractions": curve.measured.shares.tolist(), **values}
 
 
 def _completeness(measured: Measured, how: Resampling) -> list[dict[str, Any]]:
