@@ -7,10 +7,10 @@ import shlex
 import tomllib
 from typing import Any
 
-import click
 import pytest
 import typer
 import yaml
+from typer.core import TyperGroup
 
 import eapgp
 from eapgp.cli import build
@@ -58,13 +58,12 @@ def test_what_a_document_names_is_there(name: str) -> None:
 
 def parsed(words: list[str], *, whole: bool) -> str:
     """The name of the command that a command line runs. whole: its arguments must be right too."""
-    command: click.Command = typer.main.get_command(build())
+    command: Any = typer.main.get_command(build())
     name = words.pop(0)
-    while isinstance(command, click.Group) and words:
+    while isinstance(command, TyperGroup) and words:
         context = command.make_context(name, words)
-        word, inner, words = command.resolve_command(context, [*context.protected_args, *context.args])
-        assert word and inner
-        name, command = word, inner
+        name, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert command is not None
     if whole:
         command.make_context(name, words)
     return name
