@@ -43,13 +43,13 @@ class GgufFile:
         return models_home() / "gguf" / f"{self.path.stem}-{self.sha256[:_DIGITS]}"
 
     @property
-    def told(self) -> str:
+    def conversion(self) -> str:
         """How its weights were had, in words."""
         return f"dequantised from {self.quantisation}" if self.quantisation[:1] in "QIT" else self.quantisation
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for `origin.json`."""
-        return {**asdict(self), "path": self.path.name, "weights": self.told}
+        return {**asdict(self), "path": self.path.name, "weights": self.conversion}
 
 
 def is_gguf(name: str | Path) -> bool:
