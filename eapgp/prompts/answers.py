@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from eapgp.errors import PromptError
@@ -25,7 +26,8 @@ class AnswerReader:
     """Reads answers with one tokenizer and remembers what it has read.
 
     Tokenizers that put a space in front by themselves (sentencepiece) give the id of " She"
-    for the text "She", so with them one leading space is dropped. n_vocab: rows of the model's embedding,
+    for the text "She", so with them one leading space is dropped; digits that are not one token so are
+    those that continue a number. n_vocab: rows of the model's embedding,
     where they are known.
     """
 
@@ -47,6 +49,17 @@ class AnswerReader:
             self._learn([answer for answer in answers if isinstance(answer, str)])
             self._sides[answers] = tuple(dict.fromkeys(self._id(answer, side) for answer in answers))
         return self._sides[answers]
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts; none of one with an unknown word. What begins with a space stands within a sentence."""
+        unknown = self._tokenizer.unk_token_id
+        sides = tokenise([self._written(text) for text in texts], self._tokenizer)
+        return [[] if unknown is not None and unknown in ids else ids for ids in sides]
+
+    def entry(self, text: str) -> int | None:
+        """The vocabulary's own entry of that name: of digits, the token that continues a number."""
+        token = self._tokenizer.convert_tokens_to_ids(text)
+        return None if token is None or token == self._tokenizer.unk_token_id or token >= self._size else int(token)
 
     def is_one_token(self, answer: str) -> bool:
         """Whether a text can be an answer."""
@@ -91,9 +104,16 @@ class AnswerReader:
     def _learn(self, texts: list[str]) -> None:
         """Tokenise the texts that are new, in one call."""
         new = list(dict.fromkeys(text for text in texts if text not in self._ids))
-        written = [text.removeprefix(" ") if self._adds_space else text for text in new]
+        written = [self._written(text) for text in new]
         for text, form, ids in zip(new, written, tokenise(written, self._tokenizer), strict=True):
-            self._ids[text] = ids[0] if self._is_known(form, ids) else None
+            self._ids[text] = ids[0] if self._is_known(form, ids) else self._digits(text)
+
+    def _written(self, text: str) -> str:
+        return text.removeprefix(" ") if self._adds_space else text
+
+    def _digits(self, text: str) -> int | None:
+        """Digits that continue a number, where the tokenizer's own space makes two tokens of them ("▁", "3")."""
+        return self.entry(text) if self._adds_space and text.isdecimal() else None
 
     def _is_known(self, text: str, ids: list[int]) -> bool:
         tokenizer = self._tokenizer

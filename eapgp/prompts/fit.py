@@ -293,7 +293,8 @@ def _remarks(prompts: PromptSet, usable: list[int], literal: set[int], start: st
         )
     pairs = [prompts.pairs[place] for place in usable]
     sides = dict.fromkeys(side for pair in pairs for side in (pair.correct, pair.incorrect))  # often shared, and long
-    if sides and all(_is_number(answer) for side in sides for answer in side):
+    generated = prompts.origin.get("kind") == "generated"  # whose digits are meant so
+    if sides and not generated and all(_is_number(answer) for side in sides for answer in side):
         first = next(iter(sides))[0]
         if not all(len(str(answer).strip()) == 2 for side in sides for answer in side):  # those are years
             remarks.append(

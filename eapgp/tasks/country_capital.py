@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from eapgp.prompts.pairs import PromptPair
-from eapgp.tasks.space import choose, grid, held_out
+from eapgp.tasks.space import Point, Recipe, Space, grid, held_out
+from eapgp.tasks.vocabulary import Vocabulary
 from eapgp.tasks.words import CAPITALS
 
 TEMPLATES = (
@@ -20,37 +23,38 @@ TEMPLATES = (
 )
 
 
-def generate(n: int, *, seed: int, split: str) -> tuple[PromptPair, ...]:
-    """Two capitals in one template.
+def recipe(vocabulary: Vocabulary) -> Recipe:
+    """Two capitals of equally many tokens in one template; their countries are one token.
 
     Combination: fact and template. Both prompts of a test pair are held out. The facts
     themselves cannot be: a model only knows those it was trained on.
     """
     template, fact, other = axes = grid(len(TEMPLATES), len(CAPITALS), len(CAPITALS))
-    differ = fact != other
+    lengths = vocabulary.lengths([capital for capital, _ in CAPITALS])
+    answers = vocabulary.one_token([country for _, country in CAPITALS])
+    usable = answers & (lengths > 0)
+    sample, _ = CAPITALS[usable.argmax()]
+    valid = (fact != other) & usable[fact] & usable[other] & (lengths[fact] == lengths[other])
+    valid &= vocabulary.reads([text.format(capital=sample) for text in TEMPLATES])[template]
     clean, corrupted = held_out(template, fact), held_out(template, other)
-    points, _ = choose(
-        "country-capital",
-        axes,
-        train=differ & ~clean & ~corrupted,
-        test=differ & clean & corrupted,
-        n=n,
-        seed=seed,
-        split=split,
-    )
-    pairs = []
-    for t, f, o in points:
+
+    def write(point: Point, rng: np.random.Generator) -> PromptPair:
+        t, f, o = point
         (capital, country), (other_capital, other_country) = CAPITALS[f], CAPITALS[o]
-        pairs.append(
-            PromptPair(
-                TEMPLATES[t].format(capital=capital),
-                TEMPLATES[t].format(capital=other_capital),
-                (f" {country}",),
-                (f" {other_country}",),
-                f"template {t + 1}; {capital} against {other_capital}",
-            )
+        return PromptPair(
+            TEMPLATES[t].format(capital=capital),
+            TEMPLATES[t].format(capital=other_capital),
+            (f" {country}",),
+            (f" {other_country}",),
+            f"template {t + 1}; {capital} against {other_capital}",
         )
-    return tuple(pairs)
+
+    return Recipe(
+        Space(axes, train=valid & ~clean & ~corrupted, test=valid & clean & corrupted),
+        write,
+        f"{answers.sum()} of the {len(answers)} countries are one token, as an answer has to be, and no two of their "
+        "capitals have equally many tokens",
+    )
 
 
 def phrases() -> list[str]:

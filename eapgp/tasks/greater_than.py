@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from eapgp.prompts.pairs import PromptPair
-from eapgp.tasks.space import choose, grid, held_out
-from eapgp.tasks.words import CENTURIES, EVENTS, UNSPLIT_YEARS
+from eapgp.tasks.space import Point, Recipe, Space, grid, held_out
+from eapgp.tasks.vocabulary import Vocabulary
+from eapgp.tasks.words import CENTURIES, EVENTS
+from eapgp.tasks.years import written_years
 
 TEMPLATES = (
     "The {event} went on from the year {century}{year:02d} to the year {century}",
@@ -17,35 +19,39 @@ TEMPLATES = (
 FIRST_YEAR, LAST_YEAR, CORRUPTED_YEAR = 2, 98, 1
 
 
-def generate(n: int, *, seed: int, split: str) -> tuple[PromptPair, ...]:
-    """Start years 02 … 98 of a century; the corrupted start year is 01.
+def recipe(vocabulary: Vocabulary) -> Recipe:
+    """Start years of a century; the corrupted start year is 01. What the next token holds decides: two digits or one.
 
     Combination: event, template and century, whatever the year.
     """
-    size = LAST_YEAR - FIRST_YEAR + 1
-    template, event, century, year = axes = grid(len(TEMPLATES), len(EVENTS), len(CENTURIES), size)
-    unsplit = np.zeros((len(CENTURIES), size), dtype=bool)
-    for row, number in enumerate(CENTURIES):
-        unsplit[row, [y - FIRST_YEAR for y in UNSPLIT_YEARS[number] if FIRST_YEAR <= y <= LAST_YEAR]] = True
-    valid, test = ~unsplit[century, year], held_out(template, event, century)
-    points, _ = choose("greater-than", axes, train=valid & ~test, test=valid & test, n=n, seed=seed, split=split)
-    pairs = []
-    for t, e, c, y in points:
+    years = np.arange(FIRST_YEAR, LAST_YEAR + 1)
+    template, event, century, year = axes = grid(len(TEMPLATES), len(EVENTS), len(CENTURIES), len(years))
+    written = written_years(vocabulary)
+    usable = written.whole & written.starts & written.whole[:, [CORRUPTED_YEAR]]
+    valid = usable[century, years[year]] & (vocabulary.lengths(EVENTS) > 0)[event]
+    valid &= vocabulary.reads(_filled(vocabulary.known(EVENTS)))[template]
+    test = held_out(template, event, century)
+
+    def write(point: Point, rng: np.random.Generator) -> PromptPair:
+        t, e, c, y = point
         start = y + FIRST_YEAR
         words = {"event": EVENTS[e], "century": CENTURIES[c]}
-        pairs.append(
-            PromptPair(
-                TEMPLATES[t].format(year=start, **words),
-                TEMPLATES[t].format(year=CORRUPTED_YEAR, **words),
-                tuple(f"{end:02d}" for end in range(start + 1, 100)),
-                tuple(f"{end:02d}" for end in range(start + 1)),
-                f"template {t + 1}; {EVENTS[e]}, from {CENTURIES[c]}{start:02d}",
-            )
+        return PromptPair(
+            TEMPLATES[t].format(year=start, **words),
+            TEMPLATES[t].format(year=CORRUPTED_YEAR, **words),
+            *written.sides(start),
+            f"template {t + 1}; {EVENTS[e]}, from {CENTURIES[c]}{start:02d}",
         )
-    return tuple(pairs)
+
+    return Recipe(Space(axes, train=valid & ~test, test=valid & test), write, written.why_not)
 
 
 def phrases() -> list[str]:
     """Texts that together hold every word this task uses."""
     filled = [t.format(event=EVENTS[0], century=c, year=50) for t in TEMPLATES for c in CENTURIES]
     return filled + [f" {event}" for event in EVENTS] + [f"{year:02d}" for year in range(100)]
+
+
+def _filled(events: tuple[str, ...]) -> list[str]:
+    """Every template with the first of the events."""
+    return [t.format(event=(*events, *EVENTS)[0], century=CENTURIES[-1], year=50) for t in TEMPLATES]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from eapgp.prompts.pairs import PromptPair
-from eapgp.tasks.space import choose, grid, held_out
+from eapgp.tasks.space import Point, Recipe, Space, grid, held_out
+from eapgp.tasks.vocabulary import Vocabulary, fitting
 from eapgp.tasks.words import KINDS
 
 TEMPLATES = (
@@ -24,38 +25,38 @@ ITEMS = tuple((item, kind) for kind, answers in enumerate(KINDS) for item in KIN
 ANSWERS = tuple(tuple(f" {word}" for word in answers) for answers in KINDS)
 
 
-def generate(n: int, *, seed: int, split: str) -> tuple[PromptPair, ...]:
-    """Members of two classes in one template.
+def recipe(vocabulary: Vocabulary) -> Recipe:
+    """Members of two classes in one template, of equally many tokens; answers are the classes' words of one token.
 
     Combination: member and template. Both prompts of a test pair are held out. The facts
     themselves cannot be: a model only knows those it was trained on.
     """
     template, item, other = axes = grid(len(TEMPLATES), len(ITEMS), len(ITEMS))
-    kinds = np.array([kind for _, kind in ITEMS])
-    differ = kinds[item] != kinds[other]
+    answers = tuple(fitting(words, vocabulary.one_token(names)) for names, words in zip(KINDS, ANSWERS, strict=True))
+    kinds, lengths = np.array([kind for _, kind in ITEMS]), vocabulary.lengths([word for word, _ in ITEMS])
+    usable = np.array([bool(words) for words in answers])[kinds] & (lengths > 0)
+    sample, _ = ITEMS[usable.argmax()]
+    valid = (kinds[item] != kinds[other]) & usable[item] & usable[other] & (lengths[item] == lengths[other])
+    valid &= vocabulary.reads([text.format(item=sample) for text in TEMPLATES])[template]
     clean, corrupted = held_out(template, item), held_out(template, other)
-    points, _ = choose(
-        "hypernymy",
-        axes,
-        train=differ & ~clean & ~corrupted,
-        test=differ & clean & corrupted,
-        n=n,
-        seed=seed,
-        split=split,
-    )
-    pairs = []
-    for t, i, j in points:
+
+    def write(point: Point, rng: np.random.Generator) -> PromptPair:
+        t, i, j = point
         (word, kind), (other_word, other_kind) = ITEMS[i], ITEMS[j]
-        pairs.append(
-            PromptPair(
-                TEMPLATES[t].format(item=word),
-                TEMPLATES[t].format(item=other_word),
-                ANSWERS[kind],
-                ANSWERS[other_kind],
-                f"template {t + 1}; {word} against {other_word}",
-            )
+        return PromptPair(
+            TEMPLATES[t].format(item=word),
+            TEMPLATES[t].format(item=other_word),
+            answers[kind],
+            answers[other_kind],
+            f"template {t + 1}; {word} against {other_word}",
         )
-    return tuple(pairs)
+
+    return Recipe(
+        Space(axes, train=valid & ~clean & ~corrupted, test=valid & clean & corrupted),
+        write,
+        f"{sum(map(bool, answers))} of the {len(KINDS)} classes have a name of one token, as an answer has to be, and "
+        "no members of two of them have equally many tokens",
+    )
 
 
 def phrases() -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from eapgp.prompts.pairs import PromptPair
-from eapgp.tasks.space import choose, grid, held_out, pick
+from eapgp.tasks.space import Point, Recipe, Space, grid, held_out, pick
+from eapgp.tasks.vocabulary import Vocabulary, fitting
 from eapgp.tasks.words import NAMES, OBJECTS, PLACES
 
 TEMPLATES = (
@@ -20,37 +23,52 @@ TEMPLATES = (
     "Since {a} and {b} work at the {place}, {s} carried a {object} to",
     "On Sunday {a} and {b} argued about the {place}, but {s} still gave a {object} to",
 )
+N_NAMES = 3  # a pair has two, and a third replaces the repeated one
 
 
-def generate(n: int, *, seed: int, split: str, corruption: str) -> tuple[PromptPair, ...]:
-    """Pairs of two names; the repeated name is corrupted.
+def recipe(vocabulary: Vocabulary, *, corruption: str) -> Recipe:
+    """Pairs of two names of one token; the repeated name is corrupted.
 
     Combination: the unordered pair of names. A held-out pair of names appears in no
     training prompt, in no order and no template.
     """
-    _, first, second, _ = axes = grid(len(TEMPLATES), len(NAMES), len(NAMES), 2)
-    valid, test = first != second, held_out(first, second)
-    points, rng = choose("ioi", axes, train=valid & ~test, test=valid & test, n=n, seed=seed, split=split)
-    pairs = []
-    for t, i, j, which in points:
+    template, first, second, _ = axes = grid(len(TEMPLATES), len(NAMES), len(NAMES), 2)
+    usable = vocabulary.one_token(NAMES)
+    names, places, objects = fitting(NAMES, usable), vocabulary.known(PLACES), vocabulary.known(OBJECTS)
+    valid = (first != second) & usable[first] & usable[second]
+    valid &= len(names) >= N_NAMES and bool(places) and bool(objects)
+    valid &= vocabulary.reads(_filled(names, places, objects))[template]
+    test = held_out(first, second)
+
+    def write(point: Point, rng: np.random.Generator) -> PromptPair:
+        t, i, j, which = point
         a, b = NAMES[i], NAMES[j]
         repeated, receiver = (a, b) if which == 0 else (b, a)
-        words = {"a": a, "b": b, "place": pick(rng, PLACES), "object": pick(rng, OBJECTS)}
-        third = pick(rng, [name for name in NAMES if name not in (a, b)])
+        words = {"a": a, "b": b, "place": pick(rng, places), "object": pick(rng, objects)}
+        third = pick(rng, [name for name in names if name not in (a, b)])
         replacement = receiver if corruption == "hard" else third
-        pairs.append(
-            PromptPair(
-                TEMPLATES[t].format(s=repeated, **words),
-                TEMPLATES[t].format(s=replacement, **words),
-                (f" {receiver}",),
-                (f" {repeated}",),
-                f"template {t + 1}; {receiver} receives, {repeated} gives",
-            )
+        return PromptPair(
+            TEMPLATES[t].format(s=repeated, **words),
+            TEMPLATES[t].format(s=replacement, **words),
+            (f" {receiver}",),
+            (f" {repeated}",),
+            f"template {t + 1}; {receiver} receives, {repeated} gives",
         )
-    return tuple(pairs)
+
+    return Recipe(
+        Space(axes, train=valid & ~test, test=valid & test),
+        write,
+        f"{len(names)} of the {len(NAMES)} names are one token, as an answer has to be; {N_NAMES} are needed",
+    )
 
 
 def phrases() -> list[str]:
     """Texts that together hold every word this task uses."""
-    filled = [t.format(a=NAMES[0], b=NAMES[1], s=NAMES[1], place=PLACES[0], object=OBJECTS[0]) for t in TEMPLATES]
-    return filled + [f" {word}" for word in (*NAMES, *PLACES, *OBJECTS)]
+    return _filled(NAMES, PLACES, OBJECTS) + [f" {word}" for word in (*NAMES, *PLACES, *OBJECTS)]
+
+
+def _filled(names: tuple[str, ...], places: tuple[str, ...], objects: tuple[str, ...]) -> list[str]:
+    """Every template with the first of the words."""
+    a, b = (*names, *NAMES)[:2]
+    words = {"a": a, "b": b, "s": b, "place": (*places, *PLACES)[0], "object": (*objects, *OBJECTS)[0]}
+    return [template.format(**words) for template in TEMPLATES]

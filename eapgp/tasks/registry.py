@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
-from eapgp.errors import UnknownNameError
+import numpy as np
+
+from eapgp.errors import OptionError, PromptError, UnknownNameError
 from eapgp.options import Choice, OneOf, Option, settle
+from eapgp.prompts.fit import fit
 from eapgp.prompts.pairs import PromptPair, PromptSet
+from eapgp.prompts.reader import TokenizerOnly
 from eapgp.tasks import country_capital, gender_bias, greater_than, hypernymy, ioi, sva
+from eapgp.tasks.space import Recipe
+from eapgp.tasks.vocabulary import Vocabulary
+
+CHECKED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class Task:
     """A behaviour to explain, with a generator of prompt pairs.
 
-    metric: name of the default metric. generate(n, seed=, split=, **options) gives pairs;
+    metric: name of the default metric. recipe(vocabulary, **options) says how a tokenizer's words pose it;
     phrases() gives texts that together hold every word the task uses.
     """
 
@@ -25,7 +34,7 @@ class Task:
     metric: str
     explanation: str
     example: PromptPair
-    generate: Callable[..., tuple[PromptPair, ...]] = field(repr=False, compare=False)
+    recipe: Callable[..., Recipe] = field(repr=False, compare=False)
     phrases: Callable[[], list[str]] = field(repr=False, compare=False)
     options: tuple[Option, ...] = ()
 
@@ -52,7 +61,7 @@ _ALL = (
             (" Mary",),
             (" John",),
         ),
-        generate=ioi.generate,
+        recipe=ioi.recipe,
         phrases=ioi.phrases,
         options=(
             OneOf(
@@ -81,7 +90,7 @@ _ALL = (
             tuple(f"{year:02d}" for year in range(53, 100)),
             tuple(f"{year:02d}" for year in range(53)),
         ),
-        generate=greater_than.generate,
+        recipe=greater_than.recipe,
         phrases=greater_than.phrases,
     ),
     Task(
@@ -98,7 +107,7 @@ _ALL = (
         example=PromptPair(
             "Yesterday the nurse smiled because", "Yesterday the man smiled because", (" she",), (" he",)
         ),
-        generate=gender_bias.generate,
+        recipe=gender_bias.recipe,
         phrases=gender_bias.phrases,
     ),
     Task(
@@ -114,7 +123,7 @@ _ALL = (
         example=PromptPair(
             "They flew to Paris, the capital of", "They flew to Rome, the capital of", (" France",), (" Italy",)
         ),
-        generate=country_capital.generate,
+        recipe=country_capital.recipe,
         phrases=country_capital.phrases,
     ),
     Task(
@@ -133,7 +142,7 @@ _ALL = (
             sva.PLURAL,
             sva.SINGULAR,
         ),
-        generate=sva.generate,
+        recipe=sva.recipe,
         phrases=sva.phrases,
     ),
     Task(
@@ -152,7 +161,7 @@ _ALL = (
             (" fruit", " fruits"),
             (" animal", " animals"),
         ),
-        generate=hypernymy.generate,
+        recipe=hypernymy.recipe,
         phrases=hypernymy.phrases,
     ),
 )
@@ -167,18 +176,69 @@ def get_task(name: str) -> Task:
     return TASKS[name]
 
 
-def make_prompts(task: str, n: int, *, seed: int = 0, split: str = "all", **options: Any) -> PromptSet:
+def make_prompts(
+    task: str, n: int, *, seed: int = 0, split: str = "all", tokenizer: Any | None = None, **options: Any
+) -> PromptSet:
     """n distinct prompt pairs of a task; equal arguments give equal pairs.
 
     split: "train" (what the bundled model was trained on), "test" (combinations held out from
-    that training) or "all" (both). options: those of the task, e.g. corruption="hard" for ioi.
-    A smaller n gives a prefix of a larger one.
+    that training) or "all" (both). tokenizer: a model's; its words are chosen so that every pair fits it. Without
+    one they are those of the bundled model and of GPT-2, whose tokenizers give the same pairs. options: those of
+    the task, e.g. corruption="hard" for ioi. A smaller n gives a prefix of a larger one.
 
     Errors: UnknownNameError (task, split, option, choice); OptionError if n is below 1 or
-    above what exists.
+    above what exists; PromptError if the tokenizer's words cannot pose the task.
     """
-    row = get_task(task)
-    filled = row.settings(options)
-    pairs = row.generate(n, seed=seed, split=split, **filled)
-    origin: dict[str, object] = {"kind": "generated", "n": int(n), "seed": int(seed), "split": split, **filled}
-    return PromptSet(task, pairs, row.metric, origin)
+    posed = get_task(task)
+    settings = posed.settings(options)
+    _check_numbers(task, n, seed)
+    pairs = _pairs(posed, n, seed, split, tokenizer, settings)
+    origin: dict[str, object] = {"kind": "generated", "n": int(n), "seed": int(seed), "split": split, **settings}
+    return PromptSet(task, pairs, posed.metric, origin)
+
+
+def posable(task: str, tokenizer: Any) -> str:
+    """Why a tokenizer's words cannot pose a task; empty where they can. Errors: UnknownNameError."""
+    try:
+        make_prompts(task, 1, tokenizer=tokenizer)
+    except (PromptError, OptionError) as error:  # no combination of its words, or none that fits as a whole
+        return str(error)
+    return ""
+
+
+def _check_numbers(task: str, n: int, seed: int) -> None:
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise OptionError(f"task {task}: the number of pairs must be a whole number of at least 1; got {n!r}.")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise OptionError(f"task {task}: the seed must be a whole number of at least 0; got {seed!r}.")
+
+
+def _pairs(
+    task: Task, n: int, seed: int, split: str, tokenizer: Any | None, settings: Mapping[str, Any]
+) -> tuple[PromptPair, ...]:
+    recipe = task.recipe(Vocabulary(tokenizer), **settings)
+    n_pairs = len(recipe.space.allowed(split))
+    if not len(recipe.space.allowed("all")):
+        raise PromptError(
+            f"task {task.name} cannot be posed with this model's tokenizer: {recipe.why_not}. "
+            "Choose another task or model."
+        )
+    drawn: tuple[PromptPair, ...] = ()
+    if n <= n_pairs:
+        stream = recipe.pairs(seed=seed, split=split)
+        drawn = tuple(islice(stream if tokenizer is None else _fitting(task, stream, tokenizer), n))
+        n_pairs = n_pairs if len(drawn) == n else len(drawn)
+    if n > n_pairs:
+        raise OptionError(
+            f"task {task.name}: {n:,} pairs were asked for, but only {n_pairs:,} distinct ones exist "
+            f"(split {split!r}{' with this tokenizer' if tokenizer is not None else ''}). Ask for at most {n_pairs:,}."
+        )
+    return drawn
+
+
+def _fitting(task: Task, pairs: Iterator[PromptPair], tokenizer: Any) -> Iterator[PromptPair]:
+    """The pairs that a tokenizer can use, in order; words were chosen one by one, and here whole prompts count."""
+    reader = TokenizerOnly(tokenizer, prepend_bos=False)
+    while some := tuple(islice(pairs, CHECKED_AT_ONCE)):
+        prompts = PromptSet(task.name, some, task.metric)
+        yield from prompts.pick(fit(prompts, reader).usable)

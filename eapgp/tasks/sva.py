@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from eapgp.prompts.pairs import PromptPair
-from eapgp.tasks.space import choose, grid, held_out, pick
+from eapgp.tasks.space import Point, Recipe, Space, grid, held_out, pick
+from eapgp.tasks.vocabulary import Vocabulary, fitting
 from eapgp.tasks.words import PEOPLE, RELATIVE_VERBS, THINGS, VERBS
+from eapgp.types import Bools, Ints
 
 # {a} is the noun whose number decides and is flipped; {b} is another noun; {v} a verb that
 # agrees with {b}, {w} one that agrees with {a}. The flag says whether {a} may be a thing.
@@ -25,34 +29,65 @@ NOUNS = (*PEOPLE, *THINGS)
 SINGULAR, PLURAL = (tuple(f" {pair[number]}" for pair in VERBS) for number in (0, 1))
 
 
-def generate(n: int, *, seed: int, split: str) -> tuple[PromptPair, ...]:
-    """The deciding noun in one number against the other number.
+def recipe(vocabulary: Vocabulary) -> Recipe:
+    """The deciding noun in one number against the other number, of equally many tokens.
 
-    Combination: template, noun and other noun, whatever their numbers.
+    Combination: template, noun and other noun, whatever their numbers. Answers are the verbs
+    whose two forms are one token each.
     """
     template, noun, _, other, _ = axes = grid(len(TEMPLATES), len(NOUNS), 2, len(PEOPLE), 2)
+    nouns, others = _equal_forms(vocabulary, NOUNS), _forms(vocabulary, PEOPLE).all(axis=1)
+    flipped = fitting(RELATIVE_VERBS, _equal_forms(vocabulary, RELATIVE_VERBS))
+    relative = fitting(RELATIVE_VERBS, _forms(vocabulary, RELATIVE_VERBS).all(axis=1))
+    singular, plural = (vocabulary.one_token([pair[number] for pair in VERBS]) for number in (0, 1))
+    answers = singular & plural
+    numbers = tuple(tuple(f" {pair[number]}" for pair in fitting(VERBS, answers)) for number in (0, 1))
+    verbs = [flipped if "{w}" in text else relative for text, _ in TEMPLATES]
     may_be_thing = np.array([allowed for _, allowed in TEMPLATES])
+    usable = np.array([bool(choice) for choice in verbs]) & vocabulary.reads(_filled(fitting(PEOPLE, others), relative))
     valid = (noun != other) & (may_be_thing[template] | (noun < len(PEOPLE)))
+    valid &= nouns[noun] & others[other] & usable[template] & answers.any()
     test = held_out(template, noun, other)
-    points, rng = choose("sva", axes, train=valid & ~test, test=valid & test, n=n, seed=seed, split=split)
-    pairs = []
-    for t, i, k, j, m in points:
-        text, verb = TEMPLATES[t][0], pick(rng, RELATIVE_VERBS)
+
+    def write(point: Point, rng: np.random.Generator) -> PromptPair:
+        t, i, k, j, m = point
+        text, verb = TEMPLATES[t][0], pick(rng, verbs[t])
         fixed = {"b": PEOPLE[j][m], "v": verb[m]}
-        pairs.append(
-            PromptPair(
-                text.format(a=NOUNS[i][k], w=verb[k], **fixed),
-                text.format(a=NOUNS[i][1 - k], w=verb[1 - k], **fixed),
-                (SINGULAR, PLURAL)[k],
-                (SINGULAR, PLURAL)[1 - k],
-                f"template {t + 1}; {NOUNS[i][k]} decides ({('singular', 'plural')[k]})",
-            )
+        return PromptPair(
+            text.format(a=NOUNS[i][k], w=verb[k], **fixed),
+            text.format(a=NOUNS[i][1 - k], w=verb[1 - k], **fixed),
+            numbers[k],
+            numbers[1 - k],
+            f"template {t + 1}; {NOUNS[i][k]} decides ({('singular', 'plural')[k]})",
         )
-    return tuple(pairs)
+
+    lacks = "no noun has equally many tokens in the singular and in the plural"
+    return Recipe(
+        Space(axes, train=valid & ~test, test=valid & test),
+        write,
+        lacks if answers.any() else f"none of the {len(VERBS)} verbs is one token in both forms, as answers have to be",
+    )
+
+
+def _forms(vocabulary: Vocabulary, words: Sequence[tuple[str, str]]) -> Ints:
+    """`[word, form]` tokens of each."""
+    return np.stack([vocabulary.lengths([pair[number] for pair in words]) for number in (0, 1)], axis=1)
+
+
+def _equal_forms(vocabulary: Vocabulary, words: Sequence[tuple[str, str]]) -> Bools:
+    """`[word]` whether both forms have equally many tokens."""
+    singular, plural = _forms(vocabulary, words).T
+    return (singular == plural) & (singular > 0)
 
 
 def phrases() -> list[str]:
     """Texts that together hold every word this task uses."""
-    words = {"a": PEOPLE[0][0], "b": PEOPLE[1][0], "v": RELATIVE_VERBS[0][0], "w": RELATIVE_VERBS[0][0]}
-    filled = [text.format(**words) for text, _ in TEMPLATES]
-    return filled + [f" {word}" for pair in (*NOUNS, *RELATIVE_VERBS, *VERBS) for word in pair]
+    words = [f" {word}" for pair in (*NOUNS, *RELATIVE_VERBS, *VERBS) for word in pair]
+    return _filled(PEOPLE, RELATIVE_VERBS) + words
+
+
+def _filled(people: Sequence[tuple[str, str]], verbs: Sequence[tuple[str, str]]) -> list[str]:
+    """Every template with the first of the words."""
+    (a, _), (b, _) = (*people, *PEOPLE)[:2]
+    verb, _ = (*verbs, *RELATIVE_VERBS)[0]
+    return [text.format(a=a, b=b, v=verb, w=verb) for text, _ in TEMPLATES]
