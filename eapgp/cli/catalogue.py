@@ -1,4 +1,4 @@
-"""`eapgp models`, `tasks`, `methods`: what can be picked. None of them imports torch."""
+"""`eapgp models`, `tasks`, `methods`: what can be picked. None of them imports torch, but `tasks` of another model."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import typer
 from eapgp.attribution.registry import METHODS, get_method
 from eapgp.cli import completion
 from eapgp.cli.command import command
+from eapgp.cli.options import ModelOption
 from eapgp.cli.output import Output, Reply, stacked, table
 from eapgp.errors import UnknownNameError
 from eapgp.models.catalogue import CATALOGUE, find_model, is_here
 from eapgp.models.store import origin
-from eapgp.tasks import TASKS, get_task
+from eapgp.runs.compute import spec_tokenizer
+from eapgp.runs.spec import RunSpec
+from eapgp.tasks import TASKS, get_task, posable
 
 PANEL = "What there is"
 
@@ -110,19 +113,31 @@ def _convert(models: typer.Typer) -> None:
 
 
 def _tasks(app: typer.Typer) -> None:
-    @command(app, "tasks", examples=("eapgp tasks", "eapgp tasks ioi", "eapgp tasks --json"), panel=PANEL)
+    examples = ("eapgp tasks", "eapgp tasks ioi", "eapgp tasks --model smollm2-135m --json")
+
+    @command(app, "tasks", examples=examples, panel=PANEL)
     def tasks(
         out: Output,
         name: Annotated[str | None, typer.Argument(help="One task in full.", autocompletion=completion.tasks)] = None,
+        model: ModelOption = None,
     ) -> Reply:
-        """List the tasks, their metrics and an example of each."""
+        """List the tasks, their metrics and an example of each.
 
+        With a model: which of them its tokenizer's words can pose, and why not the others.
+        """
         listed = [get_task(name)] if name else list(TASKS.values())
         entries = [_task(task) for task in listed]
+        if model is not None:
+            tokenizer = spec_tokenizer(RunSpec(model=model))
+            entries = [{**entry, "why_not": posable(entry["name"], tokenizer)} for entry in entries]
         if name:
             return Reply({"tasks": entries}, _in_full(entries[0]))
-        rows = [(entry["name"], entry["metric"], entry["example"]["clean"], _options(entry)) for entry in entries]
-        return Reply({"tasks": entries}, table(("name", "metric", "clean prompt", "options"), rows))
+        columns = ["name", "metric", "clean prompt", "options"]
+        rows = [[entry["name"], entry["metric"], entry["example"]["clean"], _options(entry)] for entry in entries]
+        if model is not None:
+            columns += [f"with {model}"]
+            rows = [[*row, _posed(entry)] for row, entry in zip(rows, entries, strict=True)]
+        return Reply({"tasks": entries}, table(columns, rows))
 
 
 def _task(task: Any) -> dict[str, Any]:
@@ -134,6 +149,10 @@ def _task(task: Any) -> dict[str, Any]:
         "example": asdict(task.example),
         "options": [option.to_dict() for option in task.options],
     }
+
+
+def _posed(entry: dict[str, Any]) -> str:
+    return str(entry["why_not"] or "can be posed")
 
 
 def _options(entry: dict[str, Any]) -> str:
@@ -150,6 +169,7 @@ def _in_full(entry: dict[str, Any]) -> Any:
         ("correct", _answers(example["correct"])),
         ("incorrect", _answers(example["incorrect"])),
         ("options", _options(entry) or "none"),
+        *([("this model", _posed(entry))] if "why_not" in entry else []),
     ]
     return stacked(table(("", ""), rows), entry["explanation"])
 

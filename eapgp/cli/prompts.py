@@ -10,12 +10,13 @@ import typer
 
 from eapgp.cli import completion
 from eapgp.cli.command import command
-from eapgp.cli.options import ExtraOption, ModelOption, PairsOption, SeedOption, SplitOption
+from eapgp.cli.options import ExtraOption, ModelOption, PairsOption, RandomWeightsFlag, SeedOption, SplitOption
 from eapgp.cli.output import Output, Reply, stacked, table
 from eapgp.cli.rows import key_values, task_values
 from eapgp.errors import OptionError
 from eapgp.prompts import PromptSet, fit, read_prompts, write_prompts
-from eapgp.runs.spec import DEFAULT_PAIRS
+from eapgp.runs.compute import make_prompt_set
+from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
 
 COLUMNS = ("clean", "corrupted", "correct", "incorrect")
 SHOWN = 5
@@ -33,6 +34,7 @@ def _generate(prompts: typer.Typer) -> None:
     examples = (
         "eapgp prompts generate ioi --pairs 100 --out ioi.csv",
         "eapgp prompts generate ioi --option corruption=hard --split test --json",
+        "eapgp prompts generate greater-than --model smollm2-135m",
     )
 
     @command(prompts, "generate", examples=examples)
@@ -43,23 +45,27 @@ def _generate(prompts: typer.Typer) -> None:
         seed: SeedOption = None,
         split: SplitOption = None,
         option: ExtraOption = None,
+        model: ModelOption = None,
+        random_weights: RandomWeightsFlag = False,
         file: Annotated[
             Path | None, typer.Option("--out", help="Write them to this .csv file.", metavar="FILE")
         ] = None,
     ) -> Reply:
-        """Generate prompt pairs of a task; the same seed gives the same pairs."""
-        from eapgp.tasks import make_prompts
-
-        n_pairs = DEFAULT_PAIRS if pairs is None else pairs
-        options = task_values(task, key_values(option))
-        prompt_set = make_prompts(task, n_pairs, seed=seed or 0, split=split or "all", **options)
+        """Generate prompt pairs of a task that fit a model's tokenizer; the same seed gives the same pairs."""
+        spec = RunSpec(
+            model=model or "demo",
+            random_weights=random_weights,
+            task=task,
+            task_options=task_values(task, key_values(option)),
+            n_pairs=DEFAULT_PAIRS if pairs is None else pairs,
+            seed=seed or 0,
+            split=split or "all",
+        )
+        prompt_set = make_prompt_set(spec)
         if file is not None:
             save_prompts(prompt_set, file)
-        payload = {
-            **_payload(prompt_set),
-            "file": str(file) if file else None,
-            "pairs": [asdict(pair) for pair in prompt_set],
-        }
+        payload = {**_payload(prompt_set), "model": spec.model, "file": str(file) if file else None}
+        payload["pairs"] = [asdict(pair) for pair in prompt_set]
         where = (
             f"{len(prompt_set)} pairs written to {file}" if file else f"{len(prompt_set)} pairs; --out FILE writes them"
         )

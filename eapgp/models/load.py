@@ -115,6 +115,17 @@ def load_model(
         ) from error
 
 
+def load_tokenizer(name: str | Path, *, random_weights: bool = False) -> Any:
+    """The tokenizer that `load_model` gives a model, without the model. Errors: UnknownNameError, ModelError."""
+    source = _source(str(name), random_weights)
+    try:
+        return _tokenizer(source, None, random_weights)
+    except ModelError as error:
+        if Path(source).is_dir():
+            raise
+        raise _load_error(str(name), source, error) from error
+
+
 def _first_line(error: Exception) -> str:
     """What an error says first, or its kind where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -142,9 +142,9 @@ def load_run_model(
 
 
 def make_prompt_set(spec: RunSpec) -> PromptSet:
-    """The prompts of a spec: inline, from a file, or generated.
+    """The prompts of a spec: inline, from a file, or generated so that they fit the model's tokenizer.
 
-    Errors: UnknownNameError, PromptError, OptionError, FormatError.
+    Errors: UnknownNameError, PromptError, OptionError, FormatError; ModelError where the tokenizer cannot be read.
     """
     if spec.prompts is not None:
         pairs = tuple(_inline_pair(number, values) for number, values in enumerate(spec.prompts, start=1))
@@ -160,7 +160,23 @@ def make_prompt_set(spec: RunSpec) -> PromptSet:
 
     assert spec.task is not None  # RunSpec asks for one of the three
     n_pairs = DEFAULT_PAIRS if spec.n_pairs is None else spec.n_pairs
-    return make_prompts(spec.task, n_pairs, seed=spec.seed, split=spec.split, **spec.task_options)
+    tokenizer = spec_tokenizer(spec)
+    return make_prompts(spec.task, n_pairs, seed=spec.seed, split=spec.split, tokenizer=tokenizer, **spec.task_options)
+
+
+def spec_tokenizer(spec: RunSpec) -> Any | None:
+    """The tokenizer that generated prompts have to fit; None for the bundled model, whose words the tasks are made of.
+
+    The model itself is not loaded. Errors: UnknownNameError, ModelError.
+    """
+    from eapgp.models.catalogue import BUNDLED, find_model
+
+    entry = find_model(spec.model)
+    if entry is not None and entry.source == BUNDLED:
+        return None
+    from eapgp.models.load import load_tokenizer  # brings transformers
+
+    return load_tokenizer(spec.model, random_weights=spec.random_weights)
 
 
 def _inline_pair(number: int, values: Mapping[str, Any]) -> PromptPair:

@@ -17,6 +17,8 @@ from eapgp.runs.canonical import content_key, plain
 DEFAULT_PAIRS = 64
 # What a run is computed with, but not what is computed.
 PLACE_FIELDS = ("batch_size", "device")
+# What decides the prompts, inline ones apart; of the model its tokenizer.
+PROMPT_FIELDS = ("model", "random_weights", "task", "task_options", "prompts_file", "n_pairs", "seed", "split")
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,12 @@ from eapgp.runs.files import locked, read_json, write_json
 from eapgp.runs.identity import remember
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import RUN_FILE, Run
-from eapgp.runs.spec import RunSpec
+from eapgp.runs.spec import PROMPT_FIELDS, RunSpec
 from eapgp.study.plan import Cell, Evaluation
 from eapgp.types import Progress
 
 Record = dict[str, Any]
 RECORD_FILE, DONE, FAILED = "cell.json", "done", "failed"
-PROMPT_FIELDS = ("task", "task_options", "prompts_file", "n_pairs", "seed", "split")
 WAIT_SECONDS = 0.2
 NOT_OF_A_CELL = ("asked", "cached", "kept")
 

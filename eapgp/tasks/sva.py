@@ -36,11 +36,10 @@ def recipe(vocabulary: Vocabulary) -> Recipe:
     whose two forms are one token each.
     """
     template, noun, _, other, _ = axes = grid(len(TEMPLATES), len(NOUNS), 2, len(PEOPLE), 2)
-    nouns, others = _equal_forms(vocabulary, NOUNS), _forms(vocabulary, PEOPLE).all(axis=1)
+    nouns, others = _equal_forms(vocabulary, NOUNS), _forms(vocabulary, PEOPLE).min(axis=1) > 0
     flipped = fitting(RELATIVE_VERBS, _equal_forms(vocabulary, RELATIVE_VERBS))
-    relative = fitting(RELATIVE_VERBS, _forms(vocabulary, RELATIVE_VERBS).all(axis=1))
-    singular, plural = (vocabulary.one_token([pair[number] for pair in VERBS]) for number in (0, 1))
-    answers = singular & plural
+    relative = fitting(RELATIVE_VERBS, _forms(vocabulary, RELATIVE_VERBS).min(axis=1) > 0)
+    answers = vocabulary.one_token([form for pair in VERBS for form in pair]).reshape(-1, 2).min(axis=1)
     numbers = tuple(tuple(f" {pair[number]}" for pair in fitting(VERBS, answers)) for number in (0, 1))
     verbs = [flipped if "{w}" in text else relative for text, _ in TEMPLATES]
     may_be_thing = np.array([allowed for _, allowed in TEMPLATES])

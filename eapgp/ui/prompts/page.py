@@ -13,7 +13,10 @@ from eapgp.attribution.names import variant
 from eapgp.attribution.registry import get_method
 from eapgp.errors import EapgpError, one_line
 from eapgp.prompts.pairs import PromptSet
-from eapgp.runs.spec import RunSpec
+from eapgp.runs.canonical import content_key
+from eapgp.runs.compute import make_prompt_set
+from eapgp.runs.identity import folder_stamp
+from eapgp.runs.spec import PROMPT_FIELDS, RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.fields import choice, flag, integer, text
 from eapgp.ui.base.names import metric_title
@@ -119,11 +122,9 @@ class Shown:
     digest: str
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _generated(task: str, n: int, seed: int, split: str, options: tuple[tuple[str, str], ...]) -> PromptSet:
-    from eapgp.tasks import make_prompts
-
-    return make_prompts(task, n, seed=seed, split=split, **dict(options))
+@st.cache_resource(max_entries=8, show_spinner="Choosing words that fit the model's tokenizer …")
+def _generated(asked: str, stamp: object, _spec: RunSpec) -> PromptSet:
+    return make_prompt_set(_spec)
 
 
 def pairs_on_the_left(session: Session, spec: RunSpec) -> Shown:
@@ -132,8 +133,8 @@ def pairs_on_the_left(session: Session, spec: RunSpec) -> Shown:
     if kept is not None:
         prompts = kept.read()
     else:
-        n, options = spec.n_pairs or 64, tuple(sorted(spec.task_options.items()))
-        prompts = _generated(str(spec.task), n, spec.seed, spec.split, options)
+        fields = {name: value for name, value in spec.to_dict().items() if name in PROMPT_FIELDS}
+        prompts = _generated(content_key(fields), folder_stamp(spec.model), spec)
     metric = metric_of({"task": session["task"], "metric": session["metric"]})
     return Shown(spec, prompts, metric, False, _digest(prompts))
 

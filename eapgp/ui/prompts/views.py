@@ -281,31 +281,26 @@ def made(shown: Shown, seen: Seen) -> None:
 def python_snippet(shown: Shown) -> str:
     """Python that makes the pairs and the numbers of the readout."""
     spec = shown.spec
-    if shown.own or spec.prompts_file:
-        lines = [
-            "from eapgp.prompts import fit, read_prompts\n",
-            f"prompts = read_prompts({file_of(shown)!r})",
-        ]
-    else:
-        options = snippets.arguments(spec.task_options)
-        lines = [
-            "from eapgp.prompts import fit",
-            "from eapgp.tasks import make_prompts\n",
-            f"prompts = make_prompts({spec.task!r}, {spec.n_pairs or 64}, seed={spec.seed}, split={spec.split!r}"
-            f"{options})",
-        ]
     head = ["from eapgp.circuits import Circuit", "from eapgp.evaluation import CircuitRunner"]
     head += ["from eapgp.models import load_model"]
+    if shown.own or spec.prompts_file:
+        head += ["from eapgp.prompts import fit, read_prompts\n"]
+        prompts = f"prompts = read_prompts({file_of(shown)!r})"
+    else:
+        head += ["from eapgp.prompts import fit", "from eapgp.tasks import make_prompts\n"]
+        asked = snippets.arguments({"seed": spec.seed, "split": spec.split, **spec.task_options})
+        prompts = f"prompts = make_prompts({spec.task!r}, {spec.n_pairs or 64}, tokenizer=model.tokenizer{asked})"
     how = snippets.arguments(loaded_with(spec))
     body = [
         f"model = load_model({spec.model!r}{how})",
+        prompts,
         "usable = prompts.pick(fit(prompts, model).usable)",
         f"runner = CircuitRunner(model, usable, metric={shown.metric!r})",
         "whole = runner.run([Circuit.full(model.graph)])",
         'print("right", whole.correct.mean())',
         'print("clean", runner.metric_clean.mean(), "corrupted", runner.metric_corrupted.mean())',
     ]
-    return "\n".join([*head, *lines, *body, ""])
+    return "\n".join([*head, *body, ""])
 
 
 def shell_snippet(shown: Shown) -> str:
@@ -317,7 +312,8 @@ def shell_snippet(shown: Shown) -> str:
     else:
         file = f"{spec.task}.csv"
         options = [f"{name}={value}" for name, value in spec.task_options.items()]
-        how: dict[str, Any] = {"pairs": spec.n_pairs or 64, "seed": spec.seed, "split": spec.split, "option": options}
+        how: dict[str, Any] = {"model": spec.model, "random_weights": spec.random_weights or None}
+        how |= {"pairs": spec.n_pairs or 64, "seed": spec.seed, "split": spec.split, "option": options}
         first = snippets.shell_line("eapgp", "prompts", "generate", str(spec.task), **how, out=file)
     on_file: dict[str, Any] = {"task": None, "task_options": {}, "prompts_file": file, "n_pairs": None, "split": "all"}
     return f"{first}\n{snippets.run_shell(replace(spec, **on_file, metric=shown.metric))}"
