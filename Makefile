@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE := node_modules
 
-.PHONY: setup model app test e2e check js npm bench load shots demo examples reproduction results format clean
+.PHONY: setup model app test e2e check js npm bench load shots demo examples reproduction results tokenizers format clean
 
 setup: $(STAMP) model
 
@@ -76,6 +76,10 @@ reproduction: setup
 
 results: setup
 	$(BIN)/python -m tools.results
+
+# Which tasks each family of tokenizers can pose (docs/tokenizers.md).
+tokenizers: setup
+	$(BIN)/python -m tools.tokenizers
 
 clean:
 	rm -rf $(VENV) dist build

@@ -16,7 +16,7 @@ TEMPLATES = (
     "The famous {event} was dated from the year {century}{year:02d} to the year {century}",
     "In our book the {event} spans the years from {century}{year:02d} to {century}",
 )
-FIRST_YEAR, LAST_YEAR, CORRUPTED_YEAR = 2, 98, 1
+FIRST_YEAR, LAST_YEAR = 2, 98
 
 
 def recipe(vocabulary: Vocabulary) -> Recipe:
@@ -27,8 +27,7 @@ def recipe(vocabulary: Vocabulary) -> Recipe:
     years = np.arange(FIRST_YEAR, LAST_YEAR + 1)
     template, event, century, year = axes = grid(len(TEMPLATES), len(EVENTS), len(CENTURIES), len(years))
     written = written_years(vocabulary)
-    usable = written.whole & written.starts & written.whole[:, [CORRUPTED_YEAR]]
-    valid = usable[century, years[year]] & (vocabulary.lengths(EVENTS) > 0)[event]
+    valid = written.starts[century, years[year]] & (vocabulary.lengths(EVENTS) > 0)[event]
     valid &= vocabulary.reads(_filled(vocabulary.known(EVENTS)))[template]
     test = held_out(template, event, century)
 
@@ -38,7 +37,7 @@ def recipe(vocabulary: Vocabulary) -> Recipe:
         words = {"event": EVENTS[e], "century": CENTURIES[c]}
         return PromptPair(
             TEMPLATES[t].format(year=start, **words),
-            TEMPLATES[t].format(year=CORRUPTED_YEAR, **words),
+            TEMPLATES[t].format(year=written.corrupted[c], **words),
             *written.sides(start),
             f"template {t + 1}; {EVENTS[e]}, from {CENTURIES[c]}{start:02d}",
         )

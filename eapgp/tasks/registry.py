@@ -197,12 +197,15 @@ def make_prompts(
     return PromptSet(task, pairs, posed.metric, origin)
 
 
-def posable(task: str, tokenizer: Any) -> str:
+def posable(task: str, tokenizer: Any | None) -> str:
     """Why a tokenizer's words cannot pose a task; empty where they can. Errors: UnknownNameError."""
-    try:
-        make_prompts(task, 1, tokenizer=tokenizer)
-    except (PromptError, OptionError) as error:  # no combination of its words, or none that fits as a whole
-        return str(error)
+    posed = get_task(task)
+    recipe = posed.recipe(Vocabulary(tokenizer), **posed.settings({}))
+    if not len(recipe.space.allowed("all")):
+        return recipe.why_not
+    pairs = recipe.pairs(seed=0, split="all")
+    if tokenizer is not None and next(_fitting(posed, pairs, tokenizer), None) is None:
+        return "its words are of the right numbers of tokens one by one, but no two prompts are"
     return ""
 
 

@@ -56,19 +56,29 @@ class Vocabulary:
         """The tokens of a text within a sentence, as they are shown. Needs a tokenizer."""
         return display_tokens(self.tokenizer, self.tokens([text])[0])
 
+    def digit_groups(self, number: str) -> tuple[int, ...]:
+        """Into how many digits each the tokenizer's rules cut a number, whatever its vocabulary; none where no rule
+        does. Needs a tokenizer.
+        """
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        rules = getattr(backend, "pre_tokenizer", None)
+        pieces = rules.pre_tokenize_str(number) if rules is not None else ()
+        return tuple(sum(char.isdecimal() for char in piece) for piece, _ in pieces)
+
     def entry(self, digits: str) -> int | None:
         """The token that is these digits without a space before them, None where there is none. Needs a tokenizer."""
         assert self._reader is not None
         return self._reader.entry(digits)
 
-    def continuations(self, digits: Sequence[str]) -> tuple[Answer, ...]:
-        """Answers that continue a number; by id where their text is read otherwise. Needs a tokenizer."""
+    def continuations(self, digits: Sequence[str]) -> tuple[Answer | None, ...]:
+        """Answers that continue a number: by id where their text is read otherwise, None where there is none. Needs a
+        tokenizer.
+        """
         return tuple(self._continuation(text) for text in digits)
 
-    def _continuation(self, digits: str) -> Answer:
+    def _continuation(self, digits: str) -> Answer | None:
         assert self._reader is not None
         token = self._reader.entry(digits)
-        assert token is not None
         read_so = self._reader.is_one_token(digits) and self._reader.ids((digits,), "correct") == (token,)
         return digits if read_so else token
 
