@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from eapgp.attribution.result import Attribution
-from eapgp.errors import ModelError, OptionError, PromptError
+from eapgp.errors import ModelError, OptionError, PromptError, UnknownNameError
 from eapgp.metrics import DEFAULT_METRIC
+from eapgp.models.catalogue import BUNDLED, find_model
+from eapgp.models.load import load_tokenizer
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.runs.identity import recall, remember
 from eapgp.runs.library import RunLibrary
@@ -67,7 +69,7 @@ def compute_run(
 
     Errors: InputError for what the spec asks wrongly; ComputationError if the numbers go wrong.
     """
-    resolved = resolve(spec)
+    resolved = resolve(spec, model_loader)
     if use_cache and (found := find_run(resolved, library)) is not None:
         return found
     _report(progress, "loading the model", 0.0)
@@ -90,13 +92,13 @@ def find_run(resolved: Resolved, library: RunLibrary) -> Run | None:
     return None if identity is None else library.find(resolved.request(identity))
 
 
-def resolve(spec: RunSpec) -> Resolved:
-    """Check the spec and bring in what it names; imports no torch.
+def resolve(spec: RunSpec, model_loader: ModelLoader | None = None) -> Resolved:
+    """Check the spec and bring in what it names; imports no torch for the bundled model.
 
     Errors: InputError of the kind that fits.
     """
     options = resolve_options(spec)
-    prompts = make_prompt_set(spec)
+    prompts = make_prompt_set(spec, model_loader)
     return Resolved(spec, prompts, options, resolve_metric(spec, prompts))
 
 
@@ -141,7 +143,7 @@ def load_run_model(
     return model
 
 
-def make_prompt_set(spec: RunSpec) -> PromptSet:
+def make_prompt_set(spec: RunSpec, model_loader: ModelLoader | None = None) -> PromptSet:
     """The prompts of a spec: inline, from a file, or generated so that they fit the model's tokenizer.
 
     Errors: UnknownNameError, PromptError, OptionError, FormatError; ModelError where the tokenizer cannot be read.
@@ -160,23 +162,25 @@ def make_prompt_set(spec: RunSpec) -> PromptSet:
 
     assert spec.task is not None  # RunSpec asks for one of the three
     n_pairs = DEFAULT_PAIRS if spec.n_pairs is None else spec.n_pairs
-    tokenizer = spec_tokenizer(spec)
+    tokenizer = spec_tokenizer(spec, model_loader)
     return make_prompts(spec.task, n_pairs, seed=spec.seed, split=spec.split, tokenizer=tokenizer, **spec.task_options)
 
 
-def spec_tokenizer(spec: RunSpec) -> Any | None:
+def spec_tokenizer(spec: RunSpec, model_loader: ModelLoader | None = None) -> Any | None:
     """The tokenizer that generated prompts have to fit; None for the bundled model, whose words the tasks are made of.
 
-    The model itself is not loaded. Errors: UnknownNameError, ModelError.
+    The model itself is loaded only where it has a loader of its own and its name says no place of a tokenizer.
+    Errors: UnknownNameError, ModelError.
     """
-    from eapgp.models.catalogue import BUNDLED, find_model
-
     entry = find_model(spec.model)
     if entry is not None and entry.source == BUNDLED:
         return None
-    from eapgp.models.load import load_tokenizer  # brings transformers
-
-    return load_tokenizer(spec.model, random_weights=spec.random_weights)
+    try:
+        return load_tokenizer(spec.model, random_weights=spec.random_weights)
+    except (UnknownNameError, ModelError):
+        if model_loader is None:
+            raise
+        return load_for(spec, model_loader).tokenizer
 
 
 def _inline_pair(number: int, values: Mapping[str, Any]) -> PromptPair:

@@ -90,7 +90,7 @@ class Worker:
         values = spec.to_dict()
         key = content_key({name: values[name] for name in PROMPT_FIELDS})
         if key not in self._prompts:
-            self._prompts[key] = make_prompt_set(spec)
+            self._prompts[key] = make_prompt_set(spec, self.load)
         return self._prompts[key]
 
     def compute(self, cell: Cell, progress: Progress | None = None) -> Record:
