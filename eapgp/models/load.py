@@ -116,14 +116,11 @@ def load_model(
 
 
 def load_tokenizer(name: str | Path, *, random_weights: bool = False) -> Any:
-    """The tokenizer that `load_model` gives a model, without the model. Errors: UnknownNameError, ModelError."""
-    source = _source(str(name), random_weights)
-    try:
-        return _tokenizer(source, None, random_weights)
-    except ModelError as error:
-        if Path(source).is_dir():
-            raise
-        raise _load_error(str(name), source, error) from error
+    """The tokenizer that `load_model` gives a model; of the hub nothing else is fetched.
+
+    Errors: UnknownNameError, ModelError.
+    """
+    return _tokenizer(_folder(str(name), random_weights, None, weights=False), None, random_weights)
 
 
 def _first_line(error: Exception) -> str:
@@ -175,10 +172,10 @@ def wrap_bridge(
     return model
 
 
-def _folder(name: str, random_weights: bool, progress: Progress | None) -> Path | None:
+def _folder(name: str, random_weights: bool, progress: Progress | None, *, weights: bool = True) -> Path | None:
     """Folder that a model is read from, fetched from the hub if need be; None where random weights need none.
 
-    Errors: UnknownNameError, ModelError.
+    weights: with them, or the tokenizer alone. Errors: UnknownNameError, ModelError.
     """
     entry = find_model(name)
     if entry is not None and entry.source == BUNDLED:
@@ -195,7 +192,7 @@ def _folder(name: str, random_weights: bool, progress: Progress | None) -> Path 
         return folder.resolve()
     hub = _hub_name(name)
     if hub is not None:
-        return cached(hub, weights=False) if random_weights else fetch(hub, progress=progress)
+        return cached(hub, weights=False) if random_weights else fetch(hub, weights=weights, progress=progress)
     names = [entry.name for entry in CATALOGUE]
     raise UnknownNameError.of(
         "model", name, names, hint="A Hugging Face id (owner/name, owner/name@revision) or a local folder also works."
