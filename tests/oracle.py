@@ -25,6 +25,7 @@ from torch import Tensor
 
 SHARED_NORM = ("GPTJForCausalLM", "PhiForCausalLM", "FalconForCausalLM")  # attention and MLP read one norm
 NO_PRE_NORM = ("Olmo2ForCausalLM",)
+SUM_INSIDE = ("BloomForCausalLM", "MptForCausalLM")  # branches that return their output and the residual together
 POST_NORM = {"Olmo2ForCausalLM": 0.0, "Gemma2ForCausalLM": 1.0, "Gemma3ForCausalLM": 1.0}  # offset of the weight
 
 Edit = Callable[[str, Tensor, dict[str, Tensor]], Tensor]
@@ -100,6 +101,7 @@ class Oracle:
             hooks.append((mlp_name, self._note(run, f"m{layer}")))
         hooks.append((at + "mlp.hook_in", self._branch(run, f"m{layer}", edit, mlp_norm, noted=not bare)))
         out = "ln2_post.hook_out" if self.kind in POST_NORM else "mlp.hook_out"
+        out = "mlp.out.hook_out" if self.kind in SUM_INSIDE else out
         hooks.append((at + out, self._written_by_mlp(run, layer)))
         return hooks
 

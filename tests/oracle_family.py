@@ -152,7 +152,9 @@ def relp(pair: Pair) -> np.ndarray:
         oracle.norm = _constant_scale
         for layer, block in enumerate(bridge.blocks):
             original = block.original_component
-            kept += _ratio_hooks(getattr(original, "mlp", original))  # OPT's layer is its own MLP
+            kept += _ratio_hooks(
+                getattr(original, "mlp", getattr(original, "ffn", original))
+            )  # OPT's layer is its own MLP
             points = ("hook_q", "hook_k") if oracle.kind in PATTERN_IS_A_COPY else ("hook_pattern",)
             extra += [(f"blocks.{layer}.attn.{point}", lambda x, hook: x.detach()) for point in points]
             for name in ("ln1_post", "ln2_post") if oracle.kind in POST_NORM else ():
@@ -184,7 +186,8 @@ def _constant_scale(norm: Any, x: Tensor) -> Tensor:
 
 
 def _ratio_hooks(mlp: Any) -> list[Any]:
-    act = next(getattr(mlp, name) for name in ("act", "act_fn", "activation_fn") if hasattr(mlp, name))
+    mlp = getattr(mlp, "original_component", mlp)
+    act = next(getattr(mlp, name) for name in ("act", "act_fn", "activation_fn", "gelu_impl") if hasattr(mlp, name))
     seen: dict[str, Tensor] = {}
 
     def ratio(_m: Any, inputs: Any, out: Tensor) -> Tensor:
@@ -193,7 +196,7 @@ def _ratio_hooks(mlp: Any) -> list[Any]:
         return seen["act"]
 
     handles = [act.register_forward_hook(ratio)]
-    if hasattr(mlp, "up_proj"):  # a gated MLP: each factor of the product gets half
+    if hasattr(mlp, "gate_proj"):  # a gated MLP: each factor of the product gets half
 
         def half(_m: Any, _inputs: Any) -> tuple[Tensor]:
             a, u = seen["act"], seen["up"]

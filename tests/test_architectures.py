@@ -51,8 +51,8 @@ def test_right_padding_changes_nothing(name: str) -> None:
 def test_graph_and_weights(name: str) -> None:
     model = tiny_model(name)
     config = CONFIGURATIONS[name][1]
-    layers = next(config[key] for key in ("n_layer", "num_layers", "num_hidden_layers") if key in config)
-    heads = next(config[key] for key in ("n_head", "num_heads", "num_attention_heads") if key in config)
+    layers = next(config[key] for key in ("n_layer", "n_layers", "num_layers", "num_hidden_layers") if key in config)
+    heads = next(config[key] for key in ("n_head", "n_heads", "num_heads", "num_attention_heads") if key in config)
     assert (model.graph.n_layers, model.graph.n_heads) == (layers, heads)
     assert model.graph.parallel == (name in PARALLEL)
     view = model.layers[0]

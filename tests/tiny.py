@@ -104,6 +104,11 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "FalconConfig",
         {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 60},
     ),
+    "bloom": ("BloomConfig", {"hidden_size": 24, "n_layer": 2, "n_head": 4, "vocab_size": 60}),
+    "mpt": (
+        "MptConfig",
+        {"d_model": 24, "n_layers": 2, "n_heads": 4, "vocab_size": 60, "max_seq_len": 32, "expansion_ratio": 2},
+    ),
 }
 
 

@@ -80,7 +80,8 @@ class Layer:
     """Hook points, norms and weights of one block.
 
     attn_norm, mlp_norm: the norm between the residual stream and the branch, or None.
-    attn_post, mlp_post: the norm between the branch and the residual stream, or None.
+    attn_post: the norm between attention and the residual stream, or None.
+    attn_out, mlp_out: hook points of what each branch adds to the residual stream, after such a norm.
     attn_residual, mlp_residual: hook points that see the residual each branch reads.
     """
 
@@ -132,7 +133,7 @@ def layer_of(bridge: Any, index: int) -> Layer:
     attn_norm, mlp_norm = parts.get("ln1"), parts.get("ln2")
     if mlp_norm is None and "ln2_post" not in parts:
         mlp_norm = attn_norm  # GPT-J, Phi: one norm for both branches
-    attn_post, mlp_post = parts.get("ln1_post"), parts.get("ln2_post")
+    attn_post = parts.get("ln1_post")
 
     def named(module: Any, fallback: str) -> Any:
         return module.hook_in if module is not None else hooks[at + fallback]
@@ -149,8 +150,8 @@ def layer_of(bridge: Any, index: int) -> Layer:
         attn_residual=named(attn_norm, "attn.hook_in"),
         mlp_residual=named(mlp_norm, "mlp.hook_in"),
         mlp_in=hooks[at + "mlp.hook_in"],
-        attn_out=attn_post.hook_out if attn_post is not None else hooks[at + "attn.hook_out"],
-        mlp_out=mlp_post.hook_out if mlp_post is not None else hooks[at + "mlp.hook_out"],
+        attn_out=hooks[at + "hook_attn_out"],
+        mlp_out=hooks[at + "hook_mlp_out"],
         attn_post_in=attn_post.hook_in if attn_post is not None else None,
         attn_norm=norm_of(attn_norm, bridge.cfg),
         mlp_norm=norm_of(mlp_norm, bridge.cfg),
