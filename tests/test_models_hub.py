@@ -18,6 +18,7 @@ from hub_server import Hub, hub_server, refusing_address, silent_server
 
 from eapgp.errors import Cancelled, ModelError
 from eapgp.models import load_model
+from eapgp.models.catalogue import in_hub_cache
 from eapgp.models.hub import HubName, cached, fetch
 from eapgp.runs.compute import compute_run
 from eapgp.runs.library import RunLibrary
@@ -140,6 +141,8 @@ def test_revisions_are_models_of_their_own(hub: Hub, tmp_path: Path) -> None:
     assert later.weights_hash != first.weights_hash
     commit = hub.commit(NAME, "step1000")
     hub.requests.clear()
+    assert not in_hub_cache(f"{NAME}@elsewhere")
+    assert all(in_hub_cache(name) for name in (NAME, f"{NAME}@step1000", f"{NAME}@{commit}"))
     assert load_model(f"{NAME}@{commit}", device="cpu").weights_hash == later.weights_hash
     assert hub.requests == [], "a commit never changes: nothing is asked"
     pair = {"clean": "w3 w4 w5", "corrupted": "w3 w9 w5", "correct": "w7", "incorrect": "w8"}

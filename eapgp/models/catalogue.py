@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eapgp.errors import ModelError
 from eapgp.graph import Graph
+from eapgp.models.hub import HubName, cached
 from eapgp.models.store import is_whole, models_home
 from eapgp.places import bundled
 
@@ -87,8 +88,14 @@ def is_here(entry: ModelEntry) -> bool:
     return in_hub_cache(entry.source)
 
 
-def in_hub_cache(source: str) -> bool:
-    """Whether a Hugging Face id was fetched before."""
-    from huggingface_hub import try_to_load_from_cache
+def hub_name(name: str) -> HubName | None:
+    """What a name stands for on the hub; a name of the catalogue may have a revision too. None for any other."""
+    short, at, revision = name.partition("@")
+    entry = find_model(short)
+    return HubName.of(f"{entry.source}{at}{revision}" if entry is not None else name, name)
 
-    return source.count("/") == 1 and isinstance(try_to_load_from_cache(source, "config.json"), str)
+
+def in_hub_cache(name: str) -> bool:
+    """Whether a model of the hub was fetched before, whole."""
+    hub = hub_name(name)
+    return hub is not None and cached(hub) is not None

@@ -19,11 +19,11 @@ from eapgp.errors import EapgpError, ModelError, OptionError, UnknownNameError, 
 from eapgp.graph import Graph
 from eapgp.models import packaged
 from eapgp.models.adapter import layer_of, norm_of
-from eapgp.models.catalogue import BUNDLED, CATALOGUE, PACKAGED, demo_folder, find_model
+from eapgp.models.catalogue import BUNDLED, CATALOGUE, PACKAGED, demo_folder, find_model, hub_name
 from eapgp.models.checkpoint import check_weights, held_weights, refuse_adapter
 from eapgp.models.configs import CONFIGURATIONS, configuration
 from eapgp.models.gguf import SUFFIX, converted, is_gguf
-from eapgp.models.hub import HubName, cached, commit_of, fetch
+from eapgp.models.hub import cached, commit_of, fetch
 from eapgp.models.model import Model
 from eapgp.models.sizes import check_room, read_config
 from eapgp.models.store import origin
@@ -190,20 +190,13 @@ def _folder(name: str, random_weights: bool, progress: Progress | None, *, weigh
             refuse_adapter(name, {path.name for path in folder.iterdir()})
             raise ModelError(f"{name!r} holds no config.json: expected a folder in Hugging Face layout.")
         return folder.resolve()
-    hub = _hub_name(name)
+    hub = hub_name(name)
     if hub is not None:
         return cached(hub, weights=False) if random_weights else fetch(hub, weights=weights, progress=progress)
     names = [entry.name for entry in CATALOGUE]
     raise UnknownNameError.of(
         "model", name, names, hint="A Hugging Face id (owner/name, owner/name@revision) or a local folder also works."
     )
-
-
-def _hub_name(name: str) -> HubName | None:
-    """What a name stands for on the hub; a name of the catalogue may have a revision too."""
-    short, at, revision = name.partition("@")
-    entry = find_model(short)
-    return HubName.of(f"{entry.source}{at}{revision}" if entry is not None else name, name)
 
 
 def _remarks(name: str, folder: Path | None) -> tuple[str, ...]:
@@ -302,7 +295,7 @@ def _named_tokenizer(name: str, progress: Progress | None) -> Path:
     entry, folder = find_model(name), Path(name).expanduser()
     if entry is None and folder.is_dir():
         return folder
-    hub = _hub_name(name)
+    hub = hub_name(name)
     if hub is not None:
         return fetch(hub, weights=False, progress=progress)
     return _folder(name, False, progress) or folder
