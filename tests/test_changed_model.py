@@ -16,6 +16,7 @@ from eapgp.errors import ModelError
 from eapgp.models.catalogue import demo_folder
 from eapgp.runs.compute import compute_run, load_run_model
 from eapgp.runs.evaluate import Question, evaluate_run
+from eapgp.runs.info import RunInfo
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run
 from eapgp.runs.spec import RunSpec
@@ -23,7 +24,6 @@ from eapgp.ui.faithfulness import jobs as faithfulness
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.workshop import Workshop, attribution_work, circuits_work
 from eapgp.ui.library import measure
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import node_jobs
 from eapgp.ui.path import jobs as path_jobs
 from eapgp.ui.path.plane import plane_of, plane_work, point_work
@@ -54,7 +54,7 @@ class Altered:
 
     @property
     def card(self) -> RunInfo:
-        return RunInfo(self.run, False, "")
+        return RunInfo(self.run, False)
 
     @property
     def circuit(self) -> Circuit:

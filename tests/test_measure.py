@@ -20,11 +20,11 @@ from eapgp.evaluation.measured import Measured, exact, read_exact
 from eapgp.evaluation.sizes import GRIDS, curve_sizes
 from eapgp.runs.bundled import examples_folder
 from eapgp.runs.evaluate import Question, Running, evaluate_run
+from eapgp.runs.info import RunInfo
 from eapgp.runs.measure import Conditions, Measurer, stored_circuits
 from eapgp.runs.run import Run, open_run
 from eapgp.ui.jobs.workshop import Workshop, circuits_work
 from eapgp.ui.library import measure
-from eapgp.ui.library.shelf import RunInfo
 
 EXAMPLES = examples_folder()
 pytestmark = pytest.mark.skipif(EXAMPLES is None, reason="the bundled examples are not there: make them first")
@@ -66,7 +66,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 
 def test_what_the_command_line_measured_answers_the_pages(run: Run, capsys: Any) -> None:
     said = call(capsys, "evaluate", "--run", str(run.path), "--baseline", "2", "--completeness", "--minimality")
-    card, circuits = RunInfo(run, False, ""), select_many(run.scores(), curve_sizes(479))
+    card, circuits = RunInfo(run, False), select_many(run.scores(), curve_sizes(479))
     found = measure.known(card, circuits, whole=True)
     assert found is not None and list(found.selected) == [entry["edges_selected"] for entry in said["curve"]]
     assert list(found.faithfulness) == pytest.approx([entry["faithfulness"] for entry in said["curve"]], abs=1e-12)
@@ -148,7 +148,7 @@ def test_numbers_of_a_model_survive_their_text() -> None:
 def test_a_bundled_run_knows_its_own_best_and_no_other_circuits() -> None:
     assert EXAMPLES is not None
     run = open_run(EXAMPLES / "sva-eap")
-    card = RunInfo(run, True, "")
+    card = RunInfo(run, True)
     best = select(run.scores(), n=50)
     assert measure.known(card, [best]) is not None and measure.known(card, [best], whole=True) is None
     worst = Circuit(best.graph, best.graph.mask & ~best.edges, best.n_selected, best.name)

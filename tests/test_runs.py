@@ -141,13 +141,13 @@ def test_keys_are_the_same_in_another_process() -> None:
         "import sys; sys.path.insert(0, 'tests')\n"
         "from runs_made import made_prompts, made_request\n"
         "from eapgp.runs import RunSpec, request_key\n"
-        "print(request_key(made_request(made_prompts())), RunSpec(options={'steps': 3, 'step': 'unit'}).key())"
+        "print(request_key(made_request(made_prompts())), RunSpec(options={'steps': 3, 'step': 'unit'}).job_key())"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "77"}
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
-    here = RunSpec(options={"step": "unit", "steps": 3}).key()
+    here = RunSpec(options={"step": "unit", "steps": 3}).job_key()
     assert answer.stdout.split() == [request_key(made_request(made_prompts())), here]
 
 
@@ -502,9 +502,9 @@ def test_spec_round_trips_and_rejects_what_it_does_not_know() -> None:
 
 def test_spec_key_ignores_where_and_sees_what() -> None:
     spec = RunSpec()
-    assert spec.key() == replace(spec, device="cuda", batch_size=3).key()
-    assert spec.key() != replace(spec, seed=1).key()
-    assert spec.key() != replace(spec, options={"steps": 4}).key()
+    assert spec.job_key() == replace(spec, device="cuda", batch_size=3).job_key()
+    assert spec.job_key() != replace(spec, seed=1).job_key()
+    assert spec.job_key() != replace(spec, options={"steps": 4}).job_key()
 
 
 def test_plain_refuses_what_json_cannot_hold() -> None:

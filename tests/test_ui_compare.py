@@ -13,11 +13,12 @@ from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.models.catalogue import find_model
 from eapgp.runs import RunLibrary, RunSpec, make_request
 from eapgp.runs.compute import resolve_options
+from eapgp.runs.info import RunInfo
 from eapgp.tasks import TASKS, make_prompts
 from eapgp.ui.compare import choice as compare_choice
 from eapgp.ui.compare import fields as compare
 from eapgp.ui.library import results
-from eapgp.ui.library.shelf import RunInfo, Shelf
+from eapgp.ui.library.shelf import Shelf
 from eapgp.ui.parts import run_choice
 from eapgp.ui.sidebar import settings
 

@@ -16,11 +16,11 @@ from eapgp.errors import Cancelled, ModelError
 from eapgp.evaluation.evidence import OUTSIDE, SEEDS, outside_edges, random_circuits
 from eapgp.evaluation.measured import Measured
 from eapgp.evaluation.runner import CircuitRuns
+from eapgp.runs.info import RunInfo
 from eapgp.runs.run import Run, open_run
 from eapgp.ui.faithfulness import jobs as work
 from eapgp.ui.jobs.workshop import Workshop, circuits_work
 from eapgp.ui.library import measure, results
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts.measuring import sizes_of
 
 EXAMPLES = results.examples_folder()
@@ -60,7 +60,7 @@ def curve(run: Run, shop: Workshop) -> Measured:
 
 def test_a_curve_that_is_measured_equals_what_the_example_kept(run: Run, shop: Workshop) -> None:
     circuits = select_many(run.scores(), sizes_of("quick")(479))
-    stored = measure.known(RunInfo(run, True, ""), circuits)
+    stored = measure.known(RunInfo(run, True), circuits)
     assert stored is not None
     fresh = shop.measurer("t", run, quiet, keep=False).circuits(circuits)
     assert not stored.whole and stored.has("metric") and not stored.has("kl")
@@ -158,7 +158,7 @@ def test_a_cancelled_measurement_keeps_nothing(run: Run, shop: Workshop) -> None
 
 def test_keys_of_jobs_tell_circuits_and_runs_apart(run: Run) -> None:
     few, more = select_many(run.scores(), [3, 4])
-    cards = [RunInfo(Run(run.path, {**run.record, "id": name}), False, "") for name in "ab"]
+    cards = [RunInfo(Run(run.path, {**run.record, "id": name}), False) for name in "ab"]
     keys = {measure.job_key("curve", card, circuits) for card in cards for circuits in ([few], [more], [few, more])}
     assert (few.edges == more.edges).all(), "both are pruned to the same edges; the sizes still differ"
     assert len(keys) == 6
@@ -169,7 +169,7 @@ def test_keys_of_jobs_tell_circuits_and_runs_apart(run: Run) -> None:
 def test_the_snippets_can_be_run_as_they_stand(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from eapgp.ui.faithfulness.views import python_snippet, shell_snippet
 
-    card = RunInfo(run, True, "")
+    card = RunInfo(run, True)
     asked: list[Any] = []
 
     def answer(one: Run, question: Any, **options: Any) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def test_planted_specs_are_the_listed_methods_and_can_be_asked_for() -> None:
     assert [label for label, _ in specs] == [one.label for one in COMPARED]
     resolved = resolve(specs[0][1])
     assert len(resolved.prompts) == planted.PAIRS and resolved.prompts.task == "planted"
-    assert len({spec.key() for _, spec in specs}) == len(specs)
+    assert len({spec.job_key() for _, spec in specs}) == len(specs)
 
 
 def test_a_drawn_roc_keeps_the_area_with_few_points() -> None:

@@ -87,7 +87,7 @@ def test_a_split_is_asked_for_and_comes_back() -> None:
 def test_a_run_on_own_pairs_is_found_by_the_settings_and_asked_again_from_its_link(home: Path) -> None:
     from eapgp.runs import RunLibrary, compute_run
     from eapgp.runs.compute import resolve_options
-    from eapgp.ui.library.shelf import Shelf, asked_key
+    from eapgp.ui.library.shelf import Shelf, question_key
     from eapgp.ui.sidebar.panel import spec_to_ask_again
 
     rows = [
@@ -103,7 +103,7 @@ def test_a_run_on_own_pairs_is_found_by_the_settings_and_asked_again_from_its_li
     spec = settings.spec_of(values)
     run = compute_run(spec, library=RunLibrary())
     shelf = Shelf(RunLibrary(), None)
-    card = shelf.find(asked_key(spec, metric=settings.metric_of(values), options=resolve_options(spec)))
+    card = shelf.find(question_key(spec, metric=settings.metric_of(values), options=resolve_options(spec)))
     assert card is not None and card.id == run.id and card.task == "mine"
     again = spec_to_ask_again(card)
     assert again is not None and again.prompts_file == str(kept.path)
@@ -119,7 +119,7 @@ def test_a_run_of_the_command_line_on_a_file_answers_the_settings_that_it_is_ope
     from eapgp.prompts import write_prompts
     from eapgp.runs import RunLibrary, RunSpec, compute_run
     from eapgp.runs.compute import resolve_options
-    from eapgp.ui.library.shelf import Shelf, asked_key
+    from eapgp.ui.library.shelf import Shelf, question_key
     from eapgp.ui.sidebar.panel import spec_to_ask_again
 
     clean, corrupted = (f"When Mary and John went to the store, {name} gave a drink to" for name in ("John", "Paul"))
@@ -135,7 +135,7 @@ def test_a_run_of_the_command_line_on_a_file_answers_the_settings_that_it_is_ope
     values = {field.name: field.default for field in settings.FIELDS}
     values |= settings.settings_of(asked, metric=card.metric, options=card.options)
     spec = settings.spec_of(values)
-    key = asked_key(spec, metric=settings.metric_of(values), options=resolve_options(spec))
+    key = question_key(spec, metric=settings.metric_of(values), options=resolve_options(spec))
     assert shelf.find(key) == card
 
 

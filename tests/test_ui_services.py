@@ -22,7 +22,7 @@ from eapgp.tasks import TASKS, make_prompts
 from eapgp.ui.base import names as methods
 from eapgp.ui.base.fields import read_url, write_url
 from eapgp.ui.library.circuits import four_lists, rank_of, selected
-from eapgp.ui.library.shelf import Shelf, asked_key
+from eapgp.ui.library.shelf import Shelf, question_key
 from eapgp.ui.parts import snippets
 from eapgp.ui.sidebar import settings
 
@@ -113,7 +113,7 @@ def test_the_shelf_finds_what_was_asked_and_sees_new_runs_by_itself(tmp_path: Pa
     other = RunSpec(task="ioi", n_pairs=4, method="eap-gp", options={"steps": 3, "step": "unit"})
 
     def key(one: RunSpec) -> str:
-        return asked_key(one, metric="logit-diff", options=resolve_options(one))
+        return question_key(one, metric="logit-diff", options=resolve_options(one))
 
     found = shelf.find(key(same))
     assert found is not None and found.id == run_id and not found.example
@@ -152,7 +152,7 @@ def test_whatever_the_command_line_computes_the_settings_can_ask_for(unusual: di
         read, problems = read_url(write_url(found, settings.FIELDS), settings.FIELDS)
         assert problems == []
         asked = settings.spec_of(VALUES | read)
-        key = asked_key(asked, metric=settings.metric_of(VALUES | read), options=resolve_options(asked))
+        key = question_key(asked, metric=settings.metric_of(VALUES | read), options=resolve_options(asked))
         assert shelf.find(key) == card
         for name in ("intervention", "dtype", "random_weights", "seed", "split"):
             assert getattr(asked, name) == getattr(one, name)
@@ -174,7 +174,7 @@ def test_the_user_s_own_run_comes_before_an_example(tmp_path: Path) -> None:
     spec = RunSpec(task="sva", n_pairs=4, method="eap")
     store(examples, spec)
     shelf = Shelf(own, examples.runs)
-    key = asked_key(spec, metric="prob-diff", options={})
+    key = question_key(spec, metric="prob-diff", options={})
     assert shelf.find(key).example  # type: ignore[union-attr]
     store(own, spec)
     assert not shelf.find(key).example  # type: ignore[union-attr]
@@ -221,7 +221,7 @@ def test_snippets_ask_for_the_same_run(tmp_path: Path) -> None:
     scope: dict[str, Any] = {}
     code = snippets.run_python(spec).split("run = compute_run")[0]
     exec(code, scope)
-    assert scope["spec"].key() == spec.key()
+    assert scope["spec"].job_key() == spec.job_key()
     shell = snippets.run_shell(spec)
     for part in (
         "--task ioi",

@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
+from eapgp.attribution.names import IMPORTED
 from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply, number, size, stacked, table
-from eapgp.runs.describe import PATCHING, prompt_conditions
-from eapgp.runs.imported import METHOD, UNKNOWN
+from eapgp.runs.describe import prompt_conditions
+from eapgp.runs.info import RunInfo
 from eapgp.runs.library import RunLibrary
+from eapgp.runs.request import UNKNOWN
 from eapgp.runs.run import Run, copy_run
-from eapgp.runs.summary import RunSummary
+from eapgp.runs.spec import PATCHING
 
 RunArgument = Annotated[str, typer.Argument(help="Id, beginning of an id, name or folder of a run.", metavar="RUN")]
 SHOWN = 12
@@ -39,7 +41,7 @@ def _list(runs: typer.Typer) -> None:
         summaries = library.list(query)
         for folder, problem in library.problems():
             out.message(f"{folder.name} cannot be read: {problem}")
-        payload = {"home": str(library.home), "runs": [_summary(summary) for summary in summaries]}
+        payload = {"home": str(library.home), "runs": [summary.to_dict() for summary in summaries]}
         if not summaries:
             return Reply(payload, f"no runs in {library.runs}" + (f" match {query!r}." if query else "."))
         columns = ("id", "name", "model", "task", "method", "steps", "pairs", "seed", "metric", "created", "size")
@@ -48,17 +50,13 @@ def _list(runs: typer.Typer) -> None:
         )
 
 
-def _row(summary: RunSummary) -> tuple[Any, ...]:
+def _row(summary: RunInfo) -> tuple[Any, ...]:
     metric = f"{number(summary.metric_clean)} / {number(summary.metric_corrupted)}"
     asides = (summary.intervention, "patching", UNKNOWN), (summary.dtype, "float32", UNKNOWN)
     method = ", ".join((summary.method, *(value for value, *usual in asides if value not in usual)))
     head = (summary.id[:SHOWN], summary.name, summary.model, summary.task, method)
-    sampling = (summary.n_pairs, summary.seed) if summary.method != METHOD else (None, None)
+    sampling = (summary.n_pairs, summary.seed) if not summary.imported else (None, None)
     return (*head, summary.steps, *sampling, metric, summary.created[:16], size(summary.bytes))
-
-
-def _summary(summary: RunSummary) -> dict[str, Any]:
-    return {key: getattr(summary, key) for key in summary.__slots__} | {"steps": summary.steps}
 
 
 def _show(runs: typer.Typer) -> None:
@@ -85,7 +83,7 @@ def _show(runs: typer.Typer) -> None:
 
 def _facts(run: Run) -> list[tuple[str, Any]]:
     record, request, spec = run.record, run.request, run.spec
-    if record["method"] == METHOD:
+    if record["method"] == IMPORTED:
         return _imported_facts(run)
     model, options = request["model"], ", ".join(f"{key}={value}" for key, value in record["options"].items())
     drawn = f", drawn from seed {spec.seed}" if spec is not None and spec.random_weights else ""

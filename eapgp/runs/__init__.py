@@ -7,19 +7,19 @@ Reading runs needs NumPy and safetensors only; `compute_run` and `evaluate_run` 
 
 from eapgp.runs.compute import compute_run, load_run_model
 from eapgp.runs.evaluate import Question, evaluate_run
+from eapgp.runs.info import RunInfo
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.request import make_request, request_key
 from eapgp.runs.run import Run, copy_run, open_run, write_run
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
-from eapgp.runs.summary import RunSummary
 
 __all__ = [
     "DEFAULT_PAIRS",
     "Question",
     "Run",
+    "RunInfo",
     "RunLibrary",
     "RunSpec",
-    "RunSummary",
     "compute_run",
     "copy_run",
     "evaluate_run",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from eapgp.runs.imported import UNKNOWN
-from eapgp.runs.spec import RunSpec
+from eapgp.runs.request import UNKNOWN
+from eapgp.runs.spec import PATCHING, RunSpec
 from eapgp.tasks import TASKS
 
-PATCHING = RunSpec().intervention
 _SPLITS = {"train": "trained-on prompts", "test": "held-out prompts"}
 
 

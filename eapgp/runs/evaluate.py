@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from eapgp.attribution.method import ALL_INTERVENTIONS
+from eapgp.attribution.names import IMPORTED
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits import Circuit, select, select_many
 from eapgp.circuits.ops import complement
@@ -26,9 +27,9 @@ from eapgp.metrics import get_metric
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.canonical import content_key
 from eapgp.runs.compute import ModelLoader, load_run_model
-from eapgp.runs.imported import METHOD as IMPORTED
-from eapgp.runs.measure import PATCHING, Conditions, Measurer
+from eapgp.runs.measure import Conditions, Measurer
 from eapgp.runs.run import Run
+from eapgp.runs.spec import PATCHING
 from eapgp.runs.stable_edges import check_per_pair, edge_stability
 from eapgp.runs.version import RESULT_VERSION
 from eapgp.types import Floats, Progress

@@ -19,11 +19,9 @@ from eapgp.formats import Imported, read_with
 from eapgp.models.catalogue import find_model
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.library import RunLibrary
+from eapgp.runs.request import UNKNOWN
 from eapgp.runs.run import Run
 from eapgp.runs.version import RESULT_VERSION
-
-METHOD = IMPORTED
-UNKNOWN = "unknown"
 
 
 def read_of_model(path: str | Path, *, model: str = "", format: str | None = None) -> Imported:
@@ -60,8 +58,8 @@ def keep_scores(
         read = read.negated()
         options["negated"] = True
     nothing = np.zeros(0)
-    made = Attribution(METHOD, options, read.scores, nothing, nothing, 0, 0, 0.0, node_scores=read.node_scores)
-    prompts = PromptSet(task or UNKNOWN, (), UNKNOWN, {"kind": METHOD, "file": called})
+    made = Attribution(IMPORTED, options, read.scores, nothing, nothing, 0, 0, 0.0, node_scores=read.node_scores)
+    prompts = PromptSet(task or UNKNOWN, (), UNKNOWN, {"kind": IMPORTED, "file": called})
     named = {"id": model or UNKNOWN, "weights_hash": UNKNOWN, "tokenizer_hash": UNKNOWN, "dtype": UNKNOWN}
     request = {
         "result_version": RESULT_VERSION,
@@ -69,7 +67,7 @@ def keep_scores(
         "prompts": {"hash": prompts.hash, "n_pairs": 0},
         "task": prompts.task,
         "metric": UNKNOWN,
-        "method": METHOD,
+        "method": IMPORTED,
         "options": options,
         "intervention": UNKNOWN,
         "seed": 0,

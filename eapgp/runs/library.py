@@ -33,10 +33,10 @@ from eapgp.runs.files import (
     temporary_folder,
     twice,
 )
+from eapgp.runs.info import RunInfo, info_of
 from eapgp.runs.request import request_key
 from eapgp.runs.run import RUN_FILE, Run, fill_run, is_partial, open_run
 from eapgp.runs.spec import RunSpec
-from eapgp.runs.summary import RunSummary, summarise
 
 HOME_VARIABLE = "EAPGP_HOME"
 SHORTEST_PREFIX = 4
@@ -53,7 +53,7 @@ def default_home() -> Path:
 
 # `RunLibrary.list` hides the builtin inside the class.
 Paths = list[Path]
-Summaries = list[RunSummary]
+Infos = list[RunInfo]
 Runs = list[Run]
 Problems = list[tuple[Path, str]]
 Names = list[str]
@@ -157,26 +157,25 @@ class RunLibrary:
             replace = False
         raise RunError(f"{target}: expected to store a run there, another process keeps replacing it; try again.")
 
-    def list(self, query: str | None = None) -> Summaries:
-        """Summaries of the readable runs, newest first; `query` as in `RunSummary.matches`."""
-        found = []
+    def list(self, query: str | None = None) -> Infos:
+        """What is told of the readable runs, newest first; `query` as in `RunInfo.matches`."""
+        infos = []
         for folder in self.folders():
             with contextlib.suppress(RunError):
-                open_sound(folder)
-                found.append(summarise(folder))
+                infos.append(info_of(open_sound(folder)))
         if query:
-            found = [summary for summary in found if summary.matches(query)]
-        return sorted(found, key=lambda summary: (summary.created, summary.id), reverse=True)
+            infos = [info for info in infos if info.matches(query)]
+        return sorted(infos, key=lambda info: (info.created, info.id), reverse=True)
 
     def problems(self) -> Problems:
         """Run folders that cannot be read or were altered, with the reason."""
-        bad = []
+        problems = []
         for folder in self.folders():
             try:
-                open_sound(folder)
+                info_of(open_sound(folder))
             except RunError as error:
-                bad.append((folder, str(error)))
-        return bad
+                problems.append((folder, str(error)))
+        return problems
 
     def folders(self) -> Paths:
         """The folders of the library's runs, readable or not."""

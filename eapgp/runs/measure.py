@@ -33,13 +33,13 @@ from eapgp.runs.bundled import MEASURED, is_bundled
 from eapgp.runs.canonical import content_key
 from eapgp.runs.files import file_stamp, read_json
 from eapgp.runs.run import EVALUATION_FILE, Run, open_run
+from eapgp.runs.spec import PATCHING
 from eapgp.runs.version import RESULT_VERSION
 from eapgp.types import Progress
 
 if TYPE_CHECKING:
     from eapgp.evaluation.runner import CircuitRunner
 
-PATCHING = "patching"
 Values = Mapping[str, Any]
 
 

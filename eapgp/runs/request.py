@@ -13,6 +13,8 @@ from eapgp.runs.canonical import content_key, plain
 from eapgp.runs.version import RESULT_VERSION
 
 Request = dict[str, Any]
+UNKNOWN = "unknown"
+"""What a request says of what nobody told: scores from a file."""
 
 
 class ModelLike(Protocol):
@@ -64,5 +66,5 @@ def make_request(
 
 
 def request_key(request: Mapping[str, Any]) -> str:
-    """Name of the run that answers a request; the same in every process."""
+    """The id of the run that answers a request: the hash that names its folder; the same in every process."""
     return content_key(request)

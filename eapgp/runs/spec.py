@@ -15,6 +15,7 @@ from eapgp.errors import OptionError
 from eapgp.runs.canonical import content_key, plain
 
 DEFAULT_PAIRS = 64
+PATCHING = "patching"
 # What a run is computed with, but not what is computed.
 PLACE_FIELDS = ("batch_size", "device")
 # What decides the prompts, inline ones apart; of the model its tokenizer.
@@ -43,7 +44,7 @@ class RunSpec:
     metric: str | None = None
     method: str = "eap-gp"
     options: Mapping[str, Any] = field(default_factory=dict)
-    intervention: str = "patching"
+    intervention: str = PATCHING
     batch_size: int | None = None
     device: str = "auto"
     dtype: str = "float32"
@@ -79,8 +80,8 @@ class RunSpec:
             given["prompts"] = tuple(dict(pair) for pair in given["prompts"])
         return cls(**given)
 
-    def key(self) -> str:
-        """Hash of what is asked for, whatever the device and batch size.
+    def job_key(self) -> str:
+        """Hash of what is asked for, whatever the device and batch size: it names the job that computes it.
 
         Equal keys ask for the same computation, as far as can be told without loading the model
         or reading the prompts file; a run's own name comes from its request.

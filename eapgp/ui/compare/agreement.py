@@ -11,6 +11,7 @@ import streamlit as st
 
 from eapgp.attribution.names import every_edge
 from eapgp.evaluation.agreement import Agreement, agreement
+from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, downloads, plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.compare.choice import answer
@@ -21,7 +22,6 @@ from eapgp.ui.jobs.manager import Progress
 from eapgp.ui.jobs.polling import poll_all
 from eapgp.ui.jobs.progress import progress_bars
 from eapgp.ui.library import measure, results
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import run_choice
 from eapgp.ui.sidebar import settings
 
@@ -75,7 +75,7 @@ def _reference(session: Session, cards: Mapping[str, RunInfo], pair: Pair) -> tu
 
 
 def _offer_exact(asked: Any, card: RunInfo) -> None:
-    job = server.job(f"run-{asked.key()}")
+    job = server.job(f"run-{asked.job_key()}")
     if job is not None and job.live:
         poll_all((job.id,), progress_bars)
         return

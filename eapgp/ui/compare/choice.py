@@ -19,6 +19,7 @@ from eapgp.attribution.usual import USUAL
 from eapgp.errors import EapgpError
 from eapgp.options import Option, WholeNumber
 from eapgp.runs.canonical import content_key
+from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
@@ -26,7 +27,7 @@ from eapgp.ui.compare.fields import AXES
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.polling import poll_all
 from eapgp.ui.library import measure, results
-from eapgp.ui.library.shelf import RunInfo, asked_key
+from eapgp.ui.library.shelf import question_key
 from eapgp.ui.parts import run_choice
 from eapgp.ui.sidebar import settings
 from eapgp.ui.sidebar.panel import Panel
@@ -46,7 +47,7 @@ class Proposal:
     @property
     def job_id(self) -> str:
         """The job that computes it."""
-        return f"run-{self.spec.key()}"
+        return f"run-{self.spec.job_key()}"
 
 
 def proposals(axis: str, spec: RunSpec, context: RunInfo) -> list[Proposal]:
@@ -72,7 +73,7 @@ def answer(spec: RunSpec, context: RunInfo) -> RunInfo | None:
     same = given and own is not None and (spec.prompts, spec.prompts_file) == (own.prompts, own.prompts_file)
     metric = spec.metric or (context.metric if given or spec.task not in TASKS else TASKS[spec.task].metric)
     known = context.prompts_hash if same else ""
-    return results.shelf().find(asked_key(spec, metric=metric, options=options, prompts=known))
+    return results.shelf().find(question_key(spec, metric=metric, options=options, prompts=known))
 
 
 Offered = list[tuple[str, str, RunSpec]]

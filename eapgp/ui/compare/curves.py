@@ -10,10 +10,10 @@ import streamlit as st
 
 from eapgp.evaluation.areas import is_mib
 from eapgp.evaluation.measured import Measured
+from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.compare.views import Pair
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import run_choice
 from eapgp.ui.parts.measuring import measured_curve
 

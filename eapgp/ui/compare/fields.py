@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from eapgp.runs.info import RunInfo
 from eapgp.ui.base.fields import choice, integer, names, text
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts.bound_view import VIEW_FIELDS
 from eapgp.ui.parts.run_choice import MOST_RUNS, differences
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN

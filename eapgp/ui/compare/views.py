@@ -12,10 +12,10 @@ import streamlit as st
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.figures.circuit_view import Compared, Pane, build_payload, largest
+from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, downloads, plain, points_clicked
 from eapgp.ui.base.session import Session
 from eapgp.ui.library import results
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import run_choice
 from eapgp.ui.parts.bound_view import bound_view, chosen_in, whole_view
 

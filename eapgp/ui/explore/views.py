@@ -16,6 +16,7 @@ from eapgp.evaluation.sizes import curve_sizes
 from eapgp.figures.circuit_view import Pane, build_payload
 from eapgp.figures.circuit_view.payload import largest
 from eapgp.figures.style import theme
+from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain, points_clicked
 from eapgp.ui.base.fields import choice, integer, text
 from eapgp.ui.base.names import metric_title
@@ -26,7 +27,6 @@ from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure
 from eapgp.ui.library.circuits import DEFAULT_EDGES, Selected, circuit_of, known_roles, score_of
 from eapgp.ui.library.consent import may_run
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import edit_panel, primer
 from eapgp.ui.parts import node as node_details
 from eapgp.ui.parts.bound_view import VIEW_FIELDS, bound_view, whole_view

@@ -12,6 +12,7 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.evaluation.evidence import OUTSIDE, SAMPLE, SEEDS, RandomBaseline
 from eapgp.evaluation.measured import Measured
 from eapgp.runs.canonical import content_key
+from eapgp.runs.info import RunInfo
 from eapgp.runs.measure import Conditions
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.fields import choice, flag, integer, names, text
@@ -26,7 +27,6 @@ from eapgp.ui.jobs.polling import poll_all
 from eapgp.ui.jobs.progress import progress_text
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.circuits import DEFAULT_EDGES, circuit_of
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import run_choice
 from eapgp.ui.parts.measuring import AT_ONCE, GRID_TITLES, Task, lane_of, measured_curve, settle, sizes_of
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN

@@ -15,13 +15,13 @@ from eapgp.evaluation.areas import area_shares, described, is_mib
 from eapgp.evaluation.evidence import SEEDS, RandomBaseline
 from eapgp.evaluation.measured import Measured
 from eapgp.evaluation.statistics import Band
+from eapgp.runs.info import RunInfo
 from eapgp.types import Floats
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
 from eapgp.ui.faithfulness.jobs import Evidence
 from eapgp.ui.faithfulness.page import QUANTITIES, Cards
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import provenance, run_choice, snippets
 from eapgp.ui.parts.measuring import sizes_of
 

@@ -11,6 +11,7 @@ from eapgp.errors import EapgpError, one_line
 from eapgp.formats import FORMATS
 from eapgp.ground_truth.manual import GPT2_SMALL, GROUND_TRUTHS
 from eapgp.ground_truth.planted import planted_circuit
+from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth import planted
@@ -20,7 +21,6 @@ from eapgp.ui.jobs.follow import QUICK
 from eapgp.ui.jobs.polling import watch
 from eapgp.ui.jobs.progress import progress_row
 from eapgp.ui.library import results
-from eapgp.ui.library.shelf import RunInfo
 
 PLANTED_JOB = "planted-model"
 

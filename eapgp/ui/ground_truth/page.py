@@ -22,6 +22,7 @@ from eapgp.ground_truth.compare import Floats, Roc, roc
 from eapgp.ground_truth.manual import GROUND_TRUTHS
 from eapgp.ground_truth.planted import planted_circuit
 from eapgp.ground_truth.roles import Role
+from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.fields import choice, flag, integer, names, text
 from eapgp.ui.base.session import Session
@@ -29,7 +30,6 @@ from eapgp.ui.ground_truth import planted
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import DEFAULT_EDGES
 from eapgp.ui.library.score_files import ScoreFile, ScoreFiles
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
 
 PLANTED = "planted"

@@ -29,11 +29,11 @@ from eapgp.ground_truth.planted import (
     planted_prompts,
 )
 from eapgp.ground_truth.roles import Role
+from eapgp.runs.info import RunInfo
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.jobs.manager import Progress
 from eapgp.ui.jobs.workshop import Work, Workshop, with_gradients
-from eapgp.ui.library.shelf import RunInfo
 
 TASK = "planted"
 TITLE = "Planted circuit"

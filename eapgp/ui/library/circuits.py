@@ -15,7 +15,7 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import select
 from eapgp.graph import Graph
 from eapgp.ground_truth import GPT2_SMALL, GROUND_TRUTHS, roles
-from eapgp.ui.library.shelf import RunInfo
+from eapgp.runs.info import RunInfo
 
 if TYPE_CHECKING:
     from eapgp.ground_truth import Role

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import streamlit as st
 
+from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.jobs.server import lane_of
-from eapgp.ui.library.shelf import RunInfo
 
 _AGREED = "eapgp-agreed"
 SMALL_MODEL = 200_000_000  # parameters up to which the live readout may keep a copy of its own

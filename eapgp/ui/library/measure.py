@@ -13,6 +13,7 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.ops import remove_edges
 from eapgp.evaluation.measured import Measured
 from eapgp.runs.canonical import content_key
+from eapgp.runs.info import RunInfo
 from eapgp.runs.measure import Conditions, stored_circuits
 from eapgp.runs.spec import RunSpec
 from eapgp.types import Progress
@@ -21,7 +22,6 @@ from eapgp.ui.jobs import workshop as work
 from eapgp.ui.jobs.workshop import with_gradients
 from eapgp.ui.library import results
 from eapgp.ui.library.consent import lane_of_card, runs_at_once
-from eapgp.ui.library.shelf import RunInfo
 
 WARM_UP_AFTER = 1.5  # seconds after the first page was made, when its picture is drawn
 
@@ -30,7 +30,7 @@ def submit_run(spec: RunSpec, label: str) -> str:
     """Start (or join) the computation of a run; the job's result is the run's id."""
     lane = server.lane_of(spec)
     job = work.attribution_work(server.workshop(), lane, spec, results.shelf().library)
-    return server.manager().submit(f"run-{spec.key()}", label, job, lane=lane)
+    return server.manager().submit(f"run-{spec.job_key()}", label, job, lane=lane)
 
 
 def submit_circuits(

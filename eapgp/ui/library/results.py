@@ -8,10 +8,11 @@ from eapgp.attribution.names import rank
 from eapgp.attribution.result import Attribution, PathRecord
 from eapgp.errors import RunError
 from eapgp.runs.bundled import examples_folder
+from eapgp.runs.info import RunInfo
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import open_run
 from eapgp.ui.library.own_prompts import KeptPrompts, PromptStore
-from eapgp.ui.library.shelf import RunInfo, Shelf
+from eapgp.ui.library.shelf import Shelf
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)

@@ -11,13 +11,13 @@ from eapgp.attribution.result import PathRecord
 from eapgp.circuits import add_edges, remove_edges
 from eapgp.circuits.circuit import Circuit
 from eapgp.graph import Graph
+from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain, signed
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.consent import may_run
-from eapgp.ui.library.shelf import RunInfo
 
 
 def section(card: RunInfo, circuit: Circuit, edge: str) -> None:

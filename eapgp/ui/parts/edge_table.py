@@ -17,7 +17,7 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import rank_edges
 from eapgp.graph import Graph
-from eapgp.ui.library.shelf import RunInfo
+from eapgp.runs.info import RunInfo
 
 MOST_ROWS = 40_000  # up to this many the browser gets all of them
 CUT_TO = 5_000  # of more it gets the strongest: as many as the picture draws at most

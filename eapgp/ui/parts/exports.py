@@ -16,8 +16,8 @@ from eapgp.figures.pyvis_view import pyvis_html
 from eapgp.figures.standalone import circuit_html
 from eapgp.formats import FORMATS, write_scores
 from eapgp.runs.archive import write_archive
+from eapgp.runs.info import RunInfo
 from eapgp.ui.library.circuits import known_roles
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts.provenance import facts
 
 

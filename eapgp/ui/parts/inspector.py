@@ -10,13 +10,13 @@ import streamlit as st
 
 from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.circuits.circuit import Circuit
+from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure
 from eapgp.ui.library.circuits import Selected, four_lists, known_role, rank_of, score_of
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import edit_panel
 from eapgp.ui.parts import node as node_details
 from eapgp.ui.parts.method_tables import edge_across_methods

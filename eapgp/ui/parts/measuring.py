@@ -10,6 +10,7 @@ import streamlit as st
 
 from eapgp.evaluation.measured import Measured
 from eapgp.evaluation.sizes import GRIDS
+from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.jobs import server
@@ -20,7 +21,6 @@ from eapgp.ui.jobs.progress import progress_row
 from eapgp.ui.jobs.workshop import Work, circuits_work, with_gradients
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.circuits import circuit_of
-from eapgp.ui.library.shelf import RunInfo
 
 T = TypeVar("T")
 AT_ONCE = 5_000  # edges up to which a page measures unasked: seconds on two cores

@@ -6,9 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from eapgp.attribution.names import variant
+from eapgp.runs.info import RunInfo
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import node_score, rank_of, score_of
-from eapgp.ui.library.shelf import RunInfo
 
 _ABOUT_LOGITS = "The sum of its incoming edges' scores."
 _ABOUT_NODES = (

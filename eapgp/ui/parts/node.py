@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
+from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain, points_clicked
 from eapgp.ui.base.fields import integer
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library.consent import agreed, may_run
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import node_jobs as work
 from eapgp.ui.parts.method_tables import node_across_methods
 

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from eapgp.readings import direct_contributions, head_pattern, promoted_tokens
+from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.manager import Progress
 from eapgp.ui.jobs.workshop import with_gradients
 from eapgp.ui.library import consent
-from eapgp.ui.library.shelf import RunInfo
 
 Read = Callable[[Any, Any, Progress], Any]
 

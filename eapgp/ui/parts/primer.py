@@ -7,11 +7,11 @@ from typing import Any
 import streamlit as st
 
 from eapgp.prompts.pairs import Answer, PromptPair
+from eapgp.runs.info import RunInfo
 from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.text import visible
-from eapgp.ui.library.shelf import RunInfo
 
 KEY = "primer"
 _FEW = 3  # answers that are written out

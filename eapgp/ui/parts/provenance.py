@@ -9,11 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from eapgp.attribution.names import short_name
-from eapgp.runs.imported import UNKNOWN
+from eapgp.runs.info import RunInfo
+from eapgp.runs.request import UNKNOWN
 from eapgp.runs.run import library_versions
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import metric_title
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import snippets
 from eapgp.ui.sidebar.panel import spec_to_ask_again
 

@@ -13,7 +13,8 @@ import streamlit as st
 
 from eapgp.circuits.circuit import Circuit
 from eapgp.evaluation.measured import Measured
-from eapgp.runs.describe import PATCHING
+from eapgp.runs.info import RunInfo
+from eapgp.runs.spec import PATCHING
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import carried, metric_title
 from eapgp.ui.jobs import server
@@ -23,7 +24,6 @@ from eapgp.ui.jobs.polling import poll
 from eapgp.ui.jobs.progress import progress_text
 from eapgp.ui.library import measure
 from eapgp.ui.library.consent import may_run
-from eapgp.ui.library.shelf import RunInfo
 
 KEY = "readout"
 SELECTOR = f".st-key-{KEY}"

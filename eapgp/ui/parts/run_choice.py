@@ -9,6 +9,7 @@ import streamlit as st
 from eapgp.attribution.names import variant
 from eapgp.attribution.usual import USUAL
 from eapgp.runs import describe
+from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import metric_title
@@ -18,7 +19,6 @@ from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.jobs.polling import watch
 from eapgp.ui.jobs.progress import progress_row
 from eapgp.ui.library import measure, results
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.sidebar import settings
 
 MOST_RUNS = 4
@@ -122,7 +122,7 @@ def offer_more(session: Session, spec: RunSpec, context: RunInfo | None) -> None
                 icon=":material/play_arrow:",
                 on_click=_start,
                 args=(session, asked, name),
-                disabled=f"run-{asked.key()}" in live,
+                disabled=f"run-{asked.job_key()}" in live,
                 help="Exact patching runs the model once per edge: seconds on the demo model, hours on large ones."
                 if one.method == "exact"
                 else "Computed in the background; it joins the comparison when it is done.",
@@ -154,7 +154,7 @@ def adopt_finished(session: Session) -> None:
     """Runs that were started here join the comparison when they are done; failures are told."""
     left = []
     for spec in st.session_state.get("compare-wanted", []):
-        job = server.job(f"run-{spec.key()}")
+        job = server.job(f"run-{spec.job_key()}")
         if job is not None and job.live:
             left.append(spec)
         elif job is not None and job.state == "done":

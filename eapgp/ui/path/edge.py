@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from eapgp.attribution.result import PathRecord
 from eapgp.graph import Graph
+from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
@@ -20,7 +21,6 @@ from eapgp.ui.jobs.progress import progress_bars
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import score_of, selected
 from eapgp.ui.library.consent import may_run
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.path import jobs
 from eapgp.ui.path.page import KINDS, Records
 

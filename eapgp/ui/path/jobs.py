@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from eapgp.attribution.result import PathRecord
+from eapgp.runs.info import RunInfo
 from eapgp.ui.jobs import server
 from eapgp.ui.library import results
 from eapgp.ui.library.consent import lane_of_card
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.path.plane import plane_of, plane_work, point_work, tokens_work
 
 POINTS_AT_ONCE = 100_000  # edges up to which the points of a path are told apart for all edges at once

@@ -9,6 +9,7 @@ import streamlit as st
 
 from eapgp.attribution.names import variant
 from eapgp.attribution.result import PathRecord
+from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import PHONE, chart, dark, phone, plain
 from eapgp.ui.base.fields import choice, integer, text
 from eapgp.ui.base.session import Session
@@ -16,7 +17,6 @@ from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import consent, measure, results
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.path import jobs
 from eapgp.ui.sidebar import settings
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN, Panel
@@ -269,7 +269,7 @@ def _offer_points(card: RunInfo, missing: list[str], *, left_out: bool) -> None:
     if "gradpath" in missing:
         given = {**steps, "step": "relative", "objective": "all"}
         wanted.append(spec if own == "gradpath" else settings.with_method(spec, "eap-gp", given))
-    live = [job for job in (server.job(f"run-{asked.key()}") for asked in wanted) if job is not None and job.live]
+    live = [job for job in (server.job(f"run-{asked.job_key()}") for asked in wanted) if job is not None and job.live]
     if live:
         for job in live:
             follow(job.id, lambda _: None, waiting=f"{plain(job.label)} ·", cancel=True)

@@ -10,12 +10,12 @@ import pandas as pd
 import streamlit as st
 
 from eapgp.graph import Graph
+from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, downloads, guard
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library.consent import may_run
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.path import jobs
 from eapgp.ui.path.page import KINDS, Records
 

@@ -15,7 +15,8 @@ from eapgp.graph import Graph
 from eapgp.models.catalogue import CATALOGUE
 from eapgp.runs.files import folder_size
 from eapgp.runs.imported import keep_scores
-from eapgp.runs.summary import summarise
+from eapgp.runs.info import RunInfo, info_of
+from eapgp.runs.run import open_run
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.routes import page_file
@@ -24,7 +25,6 @@ from eapgp.ui.library import results
 from eapgp.ui.library.circuits import DEFAULT_EDGES, circuit_of
 from eapgp.ui.library.own_prompts import PromptStore
 from eapgp.ui.library.score_files import PREFIX, ScoreFile
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.parts import provenance
 from eapgp.ui.parts.exports import downloads, folder_zip
 from eapgp.ui.parts.run_choice import MOST_RUNS
@@ -413,9 +413,8 @@ def _trash(deleted: Sequence[str]) -> None:
 def _described(run_id: str) -> str:
     for folder in sorted(results.shelf().library.trash.glob(f"{run_id}--*"), reverse=True):
         try:
-            found = summarise(folder)
+            info = info_of(open_run(folder))
         except EapgpError:
             continue
-        label = found.name or found.task
-        return f"{label} · {variant(found.method, found.options)} · {found.model} · {run_id}"
+        return f"{info.name or info.task} · {variant(info.method, info.options)} · {info.model} · {run_id}"
     return run_id

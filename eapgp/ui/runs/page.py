@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from eapgp.runs.info import RunInfo
 from eapgp.runs.run import META_FILE
 from eapgp.ui.base.fields import choice, names, text
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import polling, server
 from eapgp.ui.library import results
 from eapgp.ui.library.score_files import ScoreFile, ScoreFiles
-from eapgp.ui.library.shelf import RunInfo
 
 MOST_PICKED = 8
 POLL = 4.0  # seconds between two looks for runs that other processes made
@@ -53,12 +53,10 @@ def controls(session: Session) -> tuple[str, str]:
 
 def matching(cards: Sequence[RunInfo], query: str, show: str) -> list[RunInfo]:
     """The runs that the search and the filter leave."""
-    from eapgp.runs.summary import summarise
-
     kept = [card for card in cards if show == "all" or card.example == (show == "examples")]
     if not query.strip():
         return kept
-    return [card for card in kept if summarise(card.run.path).matches(query)]
+    return [card for card in kept if card.matches(query)]
 
 
 def files_matching(query: str, show: str) -> list[ScoreFile]:
@@ -73,7 +71,7 @@ def table(cards: Sequence[RunInfo]) -> pd.DataFrame:
     """One line per run."""
     rows = []
     for card in cards:
-        meta, record, known = card.run.meta, card.record, not card.imported
+        meta, known = card.run.meta, not card.imported
         rows.append(
             {
                 "model": card.model_title,
@@ -81,12 +79,12 @@ def table(cards: Sequence[RunInfo]) -> pd.DataFrame:
                 "method": " · ".join(card.told),
                 "name": meta["name"],
                 "pairs": card.n_pairs if known else None,
-                "seed": record["request"]["seed"] if known else None,
-                "clean": record["metric_clean"]["mean"],
-                "corrupted": record["metric_corrupted"]["mean"],
-                "edges": record["n_edges"],
-                "seconds": record["seconds"] if known else None,
-                "created": str(record["created"])[:16].replace("T", " "),
+                "seed": card.seed if known else None,
+                "clean": card.metric_clean,
+                "corrupted": card.metric_corrupted,
+                "edges": card.n_edges,
+                "seconds": card.seconds if known else None,
+                "created": card.created[:16].replace("T", " "),
                 "size": card.run.size() / 1e6,
                 "note": meta["note"],
                 "id": card.id[:8],

@@ -15,6 +15,7 @@ import streamlit as st
 from eapgp.attribution.names import variant
 from eapgp.attribution.registry import METHODS
 from eapgp.errors import EapgpError
+from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
 from eapgp.ui.base.fields import Field, text
@@ -27,7 +28,6 @@ from eapgp.ui.jobs.polling import poll
 from eapgp.ui.jobs.progress import progress_text, stop_button
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.own_prompts import PromptStore
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.sidebar import fetch, settings
 from eapgp.ui.sidebar.rows import draw_options
 from eapgp.ui.sidebar.settings import (
@@ -202,7 +202,7 @@ def _more_settings(session: Session) -> None:
 
 
 def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView | None:
-    job_id = f"run-{spec.key()}"
+    job_id = f"run-{spec.job_key()}"
     job = server.job(job_id)
     waiting = job is not None and job.live
     hindrance = _hindrance(session, spec)
@@ -221,7 +221,7 @@ def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView
         if pressed:
             if session["task"] == OWN:
                 spec = _kept_now(session, spec)
-                job_id = f"run-{spec.key()}"
+                job_id = f"run-{spec.job_key()}"
             label = f"{variant(spec.method, spec.options)} on {spec.task}"
             job = server.job(measure.submit_run(spec, label))
             session["job"], session["run"] = job_id, ""  # a run that was opened by its id gives way to the new one

@@ -26,7 +26,7 @@ from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
 from eapgp.ui.base.fields import Field, choice, integer
 from eapgp.ui.library.own_prompts import KeptPrompts, PromptStore
-from eapgp.ui.library.shelf import asked_key
+from eapgp.ui.library.shelf import question_key
 from eapgp.ui.sidebar.rows import option_fields, option_settings, option_values
 
 MAX_PAIRS = 5000
@@ -284,7 +284,7 @@ def question(values: Mapping[str, Any]) -> tuple[RunSpec, str]:
     from eapgp.runs.compute import resolve_options
 
     spec = spec_of(values)
-    return spec, asked_key(spec, metric=metric_of(values), options=resolve_options(spec))
+    return spec, question_key(spec, metric=metric_of(values), options=resolve_options(spec))
 
 
 def with_method(spec: RunSpec, method: str, options: Mapping[str, Any]) -> RunSpec:

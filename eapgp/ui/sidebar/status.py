@@ -8,13 +8,13 @@ from pathlib import Path
 import streamlit as st
 
 from eapgp.attribution.names import variant
-from eapgp.runs.describe import PATCHING, prompt_conditions
-from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+from eapgp.runs.describe import prompt_conditions
+from eapgp.runs.info import RunInfo
+from eapgp.runs.spec import DEFAULT_PAIRS, PATCHING, RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
 from eapgp.ui.library import consent
-from eapgp.ui.library.shelf import RunInfo
 from eapgp.ui.sidebar import fetch
 from eapgp.ui.sidebar.panel import Panel
 from eapgp.ui.sidebar.settings import OWN, model_problem, own_prompts, prompts_title

@@ -1,0 +1,230 @@
+"""What is told of a stored run: one line of a list, and what pages say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eapgp.attribution.names import IMPORTED, variant
+from eapgp.attribution.result import PATH_REMARK
+from eapgp.errors import RunError
+from eapgp.graph import Graph
+from eapgp.runs.describe import prompt_conditions
+from eapgp.runs.files import REPAIR
+from eapgp.runs.run import EVALUATION_FILE, RUN_FILE, Run
+from eapgp.runs.spec import PATCHING, RunSpec
+
+USUAL = RunSpec()
+LISTED = (
+    *("id", "path", "model", "task", "method", "options", "metric", "n_pairs", "seed", "dtype", "intervention"),
+    *("n_edges", "metric_clean", "metric_corrupted", "created", "seconds", "bytes", "evaluated", "steps"),
+)
+"""The fields of a list, beside the user's name and note."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One stored run, told from run.json and meta.json without its arrays. example: whether it is a bundled one."""
+
+    run: Run
+    example: bool = False
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.run.id
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.run.path
+
+    @property
+    def name(self) -> str:
+        """The user's name for the run, or ""."""
+        return self.run.name
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """run.json."""
+        return self.run.record
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the model that was scored."""
+        return Graph.from_dict(self.record["graph"])
+
+    @property
+    def model(self) -> str:
+        """Name of the model as it was asked for."""
+        spec = self.record.get("spec")
+        return str(spec["model"] if spec else self.record["request"]["model"]["id"])
+
+    @property
+    def model_title(self) -> str:
+        """The model as pages call it: a folder by its own name, and an untrained twin as such."""
+        name = Path(self.model).name if Path(self.model).is_absolute() else self.model
+        return f"{name}, untrained" if self.untrained else name
+
+    @property
+    def imported(self) -> bool:
+        """Whether the scores came in a file: prompts, metric and passes are not known."""
+        return self.method == IMPORTED
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the model's weights were drawn at random."""
+        return self.run.spec is not None and self.run.spec.random_weights
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return str(self.record["request"]["task"])
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return str(self.record["method"])
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The method's options, defaults filled in."""
+        return dict(self.record["options"])
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric."""
+        return str(self.record["request"]["metric"])
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was said while the run was computed, about its prompts, model and memory; not about its path."""
+        return tuple(str(one) for one in self.record.get("messages", ()) if not str(one).startswith(PATH_REMARK))
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of prompt pairs."""
+        return int(self.record["request"]["prompts"]["n_pairs"])
+
+    @property
+    def prompts_hash(self) -> str:
+        """Hash of the prompts: runs that share it saw the same pairs."""
+        return str(self.record["request"]["prompts"]["hash"])
+
+    @property
+    def intervention(self) -> str:
+        """What cut edges carry, in the scores and in what is measured of their circuits."""
+        return str(self.record["request"].get("intervention", PATCHING))
+
+    @property
+    def dtype(self) -> str:
+        """The model's number format."""
+        return str(self.record["request"]["model"]["dtype"])
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What is not usual about how it was scored: the intervention, the number format."""
+        if self.imported:
+            return ()
+        cut = (f"{self.intervention} intervention", self.intervention != PATCHING)
+        return tuple(text for text, unusual in (cut, (self.dtype, self.dtype != USUAL.dtype)) if unusual)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The variant of the method, and what is not usual about how it was scored."""
+        return (variant(self.method, self.options), *self.conditions)
+
+    @property
+    def prompt_conditions(self) -> tuple[str, ...]:
+        """What is not usual about its prompts, the seed apart: the task's options, the split."""
+        return prompt_conditions(self.run.spec)
+
+    @property
+    def pairs_told(self) -> str:
+        """How many prompt pairs, and what is not usual about them."""
+        seed = (f"seed {self.record['request']['seed']}",) if self.record["request"]["seed"] else ()
+        counted = f"{self.n_pairs:,} prompt pair{'s' if self.n_pairs != 1 else ''}"
+        return ", ".join((counted, *self.prompt_conditions, *seed))
+
+    @property
+    def has_path(self) -> bool:
+        """Whether the run recorded a path."""
+        return bool(self.record.get("paths"))
+
+    @property
+    def steps(self) -> int | None:
+        """Number of path steps, for path methods."""
+        return self.options.get("steps")
+
+    @property
+    def seed(self) -> int:
+        """The seed of its prompts."""
+        return int(self.record["request"]["seed"])
+
+    @property
+    def n_edges(self) -> int:
+        """Edges of the graph."""
+        return int(self.record["n_edges"])
+
+    @property
+    def metric_clean(self) -> float | None:
+        """M(clean), mean over pairs; None for imported scores."""
+        mean: float | None = self.record["metric_clean"]["mean"]
+        return mean
+
+    @property
+    def metric_corrupted(self) -> float | None:
+        """M(corrupted), mean over pairs; None for imported scores."""
+        mean: float | None = self.record["metric_corrupted"]["mean"]
+        return mean
+
+    @property
+    def created(self) -> str:
+        """When it was computed, UTC."""
+        return str(self.record["created"])
+
+    @property
+    def seconds(self) -> float:
+        """Time of scoring."""
+        return float(self.record["seconds"])
+
+    @property
+    def bytes(self) -> int:
+        """Size of what never changes, and of run.json."""
+        sizes = (int(about["bytes"]) for about in self.record["files"].values())
+        return sum(sizes) + (self.path / RUN_FILE).stat().st_size
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether something of it was measured and kept."""
+        return (self.path / EVALUATION_FILE).is_file()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `eapgp runs list --json` gives them."""
+        return {name: getattr(self, name) for name in LISTED} | self.run.meta
+
+    def matches(self, query: str) -> bool:
+        """True if every word occurs in what is told; `key=value` asks one field or option for that value."""
+        fields = {**self.to_dict(), **self.options}
+        text = " ".join(str(fields[key]) for key in ("id", "name", "note", "model", "task", "method", "metric")).lower()
+        for word in query.lower().split():
+            key, equals, value = word.partition("=")
+            if equals and key in fields:
+                if str(fields[key]).lower() != value:
+                    return False
+            elif word not in text:
+                return False
+        return True
+
+
+def info_of(run: Run, *, example: bool = False) -> RunInfo:
+    """What is told of a run. Errors: RunError where its record lacks something."""
+    info = RunInfo(run, example)
+    try:
+        info.to_dict()
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        path = run.path / RUN_FILE
+        raise RunError(f"{path}: expected a run's record, got {error!r}; {REPAIR}") from None
+    return info
