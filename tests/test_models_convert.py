@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hub_server import hub_server
 from safetensors.torch import load_file
 
 from eapgp.cli import main
+from eapgp.errors import ModelError
 from eapgp.models import load_model
 
 one_thread()
@@ -43,10 +45,9 @@ def same(folder: Path) -> bool:
 def test_the_command_that_the_refusal_names_makes_it_the_same_model(
     pickled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shlex
-
-    message = call(capsys, 2, "attribute", "--model", str(pickled), "--task", "ioi")["error"]["message"]
-    program, *arguments = shlex.split(message.partition("nothing else: ")[2])
+    with pytest.raises(ModelError) as error:
+        load_model(str(pickled), device="cpu")
+    program, *arguments = shlex.split(str(error.value).partition("nothing else: ")[2])
     assert program == "eapgp"
     assert call(capsys, 0, *arguments)["folder"] == str(pickled)
     assert same(pickled)
