@@ -60,6 +60,7 @@ def run(ctx: Context) -> Outcome:
             gates.append((point, lambda x, index=index: _Gate.apply(x, switch, index)))
     clean = capture(model, ctx.batch.clean, grad=True, extra=gates)
     ctx.passes.forward += 1
+    ctx.note_right(clean)
     values = ctx.values(clean)
     difference = ctx.difference(clean, corrupted)
     inputs = clean.destinations()

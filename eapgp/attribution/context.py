@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from eapgp.engine.batches import Batch, out_of_memory
@@ -18,7 +18,7 @@ from eapgp.engine.gradients import GradientSum, contract, gradient_norms
 from eapgp.engine.interventions import Intervention
 from eapgp.engine.passes import Capture, Hook, Keep, Tokens, capture
 from eapgp.errors import NotFiniteError
-from eapgp.metrics import Metric
+from eapgp.metrics import Metric, accuracy
 from eapgp.models.adapter import widen
 from eapgp.models.model import Model
 
@@ -54,9 +54,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Context:
-    """A batch on its way through a method; `passes` alone changes, as it counts them.
+    """A batch on its way through a method; `passes` and `right` alone change, as they count passes and note answers.
 
     tick: says that a pass is done, or, called with a number, which share of the batch is.
+    right: whether the right answer wins on the clean prompts, noted once at the first clean run.
     leaf: the tensor whose gradient is taken beside the destinations', where it is not the input.
     earlier: mean scores over all pairs of the rounds before this one.
     """
@@ -68,6 +69,7 @@ class Context:
     intervention: Intervention
     tick: Callable[..., None] = lambda _share=None: None
     passes: Passes = field(default_factory=Passes)
+    right: list[Bool[Tensor, " pair"]] = field(default_factory=list)
     leaf: Float[Tensor, "pair pos d_model"] | None = None
     earlier: tuple[Float[np.ndarray, "src dst"], ...] = ()
 
@@ -90,11 +92,19 @@ class Context:
             )
         return values
 
+    def note_right(self, run: Capture) -> None:
+        """Note on which pairs a clean run gets the answer right, unless that was done."""
+        if not self.right:
+            with torch.no_grad():
+                self.right.append(accuracy(run.logits.detach(), self.batch.targets))
+
     def reference(self, tokens: Tokens, keep: Keep = Keep.SOURCES) -> Capture:
         """A run without gradient."""
         self.passes.reference += 1
         with torch.no_grad():
             run = capture(self.model, tokens, keep=keep)
+        if tokens is self.batch.clean:
+            self.note_right(run)
         self.tick()
         return run
 
@@ -134,6 +144,8 @@ class Context:
         keep = Keep.SOURCES if sources else Keep.NOTHING
         run = capture(self.model, tokens, value=value, start=start, grad=True, keep=keep, extra=extra)
         self.passes.forward += 1
+        if value is None and tokens is self.batch.clean:
+            self.note_right(run)
         values = self.values(run)
         distance = None if path is None else path.distance(self.model, run.hidden)
         gradients, input_gradient, path_gradient = self._backward(run, values, distance, metric_gradient)

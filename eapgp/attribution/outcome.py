@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from eapgp.attribution.recorder import PathPart
@@ -17,7 +17,7 @@ class Outcome:
 
     parts: path kind → record. complete: (sum, gap) where the contributions should add up to a change of
     the metric, else None. nodes: the attribution of each node's output, where it is not the sum over the
-    node's outgoing edges.
+    node's outgoing edges. right: whether the right answer wins on the clean prompt; `Scoring` fills it in.
     """
 
     scores: Float[Tensor, "pair src dst"]
@@ -26,6 +26,7 @@ class Outcome:
     parts: dict[str, PathPart] = field(default_factory=dict)
     complete: tuple[Float[Tensor, " pair"], Float[Tensor, " pair"]] | None = None
     nodes: Float[Tensor, "pair src"] | None = None
+    right: Bool[Tensor, " pair"] | None = None
 
     @classmethod
     def of_inputs(

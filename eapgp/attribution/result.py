@@ -143,6 +143,7 @@ class Attribution:
     is the node's own; for `exact` the effect of corrupting all of them at once (see its module).
     completeness: `[pair]` the contributions' sum against the change of the metric they should add
     up to: keys "sum" and "gap"; empty where a method makes no such claim.
+    right: `[pair]` whether the right answers win on the clean prompt; None in results that were made without it.
     """
 
     method: str
@@ -159,6 +160,7 @@ class Attribution:
     node_scores: Floats | None = None
     completeness: dict[str, Floats] = field(default_factory=dict)
     messages: tuple[str, ...] = ()
+    right: NDArray[np.bool_] | None = None
 
     @property
     def graph(self) -> Graph:
@@ -177,6 +179,7 @@ class Attribution:
             ("method", f"{self.method} ({options})" if options else self.method),
             ("metric, clean and corrupted", f"{clean:.4g}, {corrupted:.4g}"),
             ("pairs", f"{len(self.metric_clean):,}"),
+            *(() if self.right is None else (("right answers", f"{int(self.right.sum()):,}"),)),
             ("passes per pair", f"{self.forward_passes:g} forward, {self.backward_passes:g} backward"),
             ("seconds", f"{self.seconds:.2f}"),
             *(("remark", message) for message in self.messages),

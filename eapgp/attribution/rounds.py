@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eapgp.attribution.context import Passes
@@ -46,6 +46,17 @@ class Round:
         """What `pick` takes of an outcome, for all pairs of the prompt set in their order."""
         parts = [np.asarray(pick(outcome).detach().float().cpu()) for outcome in self.outcomes]
         return np.concatenate(parts)[self.order]
+
+    @property
+    def has_right(self) -> bool:
+        """Whether it is known on which pairs the model is right."""
+        return all(outcome.right is not None for outcome in self.outcomes)
+
+    def right(self) -> Bool[np.ndarray, " pair"] | None:
+        """Whether the right answer wins on the clean prompt of each pair of the prompt set, in their order."""
+        if not self.has_right:
+            return None
+        return np.concatenate([np.asarray(outcome.right.cpu()) for outcome in self.outcomes])[self.order]  # type: ignore[union-attr]
 
     def completeness(self) -> dict[str, Float[np.ndarray, " pair"]]:
         """The contributions' sum and the change of the metric that it should be; empty where no claim is made."""
@@ -94,8 +105,9 @@ def merge(rounds: Sequence[Round], means: Sequence[Float[np.ndarray, "src dst"]]
     passes = Passes()
     for each in rounds:
         passes = passes.plus(each.passes_per_pair())
-    metrics = (in_order(rounds[0], name) for name in ("metric_clean", "metric_corrupted"))
-    return Round([np.arange(len(scores))], [Outcome(scores, *metrics)], [passes])
+    names = ("metric_clean", "metric_corrupted", *(("right",) if rounds[0].has_right else ()))
+    outcome = Outcome(scores, **{name: in_order(rounds[0], name) for name in names})
+    return Round([np.arange(len(scores))], [outcome], [passes])
 
 
 def accumulated(means: Sequence[Float[np.ndarray, "src dst"]]) -> Float[np.ndarray, "src dst"]:

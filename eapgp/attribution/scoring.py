@@ -147,7 +147,8 @@ class Scoring:
         options = {**self.options, "keep_points": self.keep_points}
         ctx = Context(self.model, batch, self.metric, options, self.intervention, tick, earlier=means)
         outcome = self.method.run(ctx)
-        return replace(outcome, scores=outcome.scores.detach().cpu()), ctx.passes
+        right = ctx.right[0] if ctx.right else None
+        return replace(outcome, scores=outcome.scores.detach().cpu(), right=right), ctx.passes
 
     def result(self, batches: Round, provenance: dict[str, Any], seconds: float, *, keep_pairs: bool) -> Attribution:
         """The batches as one result. keep_pairs: with the scores of every pair."""
@@ -170,4 +171,5 @@ class Scoring:
             node_scores=self.mean(batches, "nodes").astype(np.float32) if own_nodes else values.sum(1),
             completeness=batches.completeness(),
             messages=tuple(path_remarks(paths)),
+            right=batches.right(),
         )

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from eapgp import __version__
+from eapgp.cli.options import with_bare_bos
 from eapgp.cli.output import DEBUG_VARIABLE, print_json
 from eapgp.errors import Cancelled, EapgpError, InputError, is_panic
 from eapgp.runs.distributed import check_launch
@@ -73,7 +74,7 @@ def build() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = with_bare_bos(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
         check_launch(words)

@@ -30,11 +30,13 @@ from eapgp.cli.options import (
     SplitOption,
     TaskOption,
     make_spec,
+    with_prompting,
 )
 from eapgp.cli.output import Output, Reply, number, stacked, table
 from eapgp.cli.places import check_file, check_folder
 from eapgp.cli.rows import method_rows, task_rows, with_flags
 from eapgp.formats import format_of, write_scores
+from eapgp.prompts.prompting import Prompting
 from eapgp.runs.compute import compute_run
 from eapgp.runs.distributed import compute_together, is_first, launched
 from eapgp.runs.library import RunLibrary
@@ -86,6 +88,7 @@ EXAMPLES = (
     "eapgp attribute --model demo --task ioi",
     "eapgp attribute --task ioi --method eap-gp --step unit --pairs 64 --out DIR --json",
     "eapgp attribute --task ioi --corruption hard --method eap-ig --steps 10",
+    "eapgp attribute --model smollm2-135m --task ioi --bos '<|endoftext|>' --only-correct",
     "eapgp attribute --model gpt2 --prompts pairs.csv --export scores.json",
     "torchrun --nproc-per-node 4 -m eapgp attribute --model gpt2-xl --task ioi --pairs 512",
 )
@@ -93,9 +96,9 @@ EXAMPLES = (
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    score = with_flags(attribute, {PROMPTS: task_rows(), METHOD: method_rows()})
+    score = with_flags(with_prompting(attribute), {PROMPTS: task_rows(), METHOD: method_rows()})
     command(app, "attribute", examples=EXAMPLES, panel=PANEL)(score)
-    patch = with_flags(attribute, {PROMPTS: task_rows(), METHOD: METHODS[EXACT].options}, method=EXACT)
+    patch = with_flags(with_prompting(attribute), {PROMPTS: task_rows(), METHOD: METHODS[EXACT].options}, method=EXACT)
     patch.__doc__ = "Measure every edge by patching it alone: the ground truth of single edges, and slow."
     command(app, EXACT, examples=EXACT_EXAMPLES, panel=PANEL)(patch)
 
@@ -108,6 +111,7 @@ def attribute(
     pairs: PairsOption = None,
     seed: SeedOption = None,
     split: SplitOption = None,
+    prompted: Mapping[str, Any] | None = None,
     method: MethodOption = None,
     rows: Mapping[str, Any] | None = None,
     metric: MetricOption = None,
@@ -147,6 +151,7 @@ def attribute(
         dtype=dtype,
         random_weights=random_weights,
         keep_pairs=keep_pairs,
+        **(prompted or {}),
     )
     run = computed(out, spec, home, use_cache=not no_cache, folder=folder, export=export)
     return reply_of(run, top, nodes=nodes)
@@ -207,6 +212,10 @@ def reply_of(run: Run, top: int, *, nodes: bool = False) -> Reply:
         "seed": request["seed"],
         "n_pairs": request["prompts"]["n_pairs"],
         "n_edges": result.graph.n_edges,
+        "prompting": request.get("prompting", {}),
+        "selection": request.get("selection", {}),
+        "right": None if result.right is None else int(result.right.sum()),
+        "accuracy": None if result.right is None else float(result.right.mean()),
         "metric_clean": float(np.mean(result.metric_clean)),
         "metric_corrupted": float(np.mean(result.metric_corrupted)),
         "seconds": result.seconds,
@@ -266,10 +275,13 @@ def path_steps(record: PathRecord | None) -> list[dict[str, Any]]:
 
 def _text(payload: dict[str, Any], nodes: bool) -> Any:
     clean, corrupted = number(payload["metric_clean"]), number(payload["metric_corrupted"])
+    right = "" if payload["right"] is None else f"right on {payload['right']:,} of {payload['n_pairs']:,} pairs, "
+    how = Prompting.from_dict(payload["prompting"]).conditions
     head = (
-        f"{payload['method']} on {payload['model']}, {payload['task']}: {payload['n_pairs']} pairs, "
+        f"{payload['method']} on {payload['model']}, {payload['task']}: "
+        f"{', '.join((str(payload['n_pairs']) + ' pairs', *how))}, "
         f"{payload['n_edges']:,} edges\n"
-        f"{payload['metric']} clean {clean}, corrupted {corrupted}\n"
+        f"{right}{payload['metric']} clean {clean}, corrupted {corrupted}\n"
     )
     if payload["cached"]:
         head += "from the library"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from eapgp.cli import completion
+from eapgp.cli.output import Reply
 from eapgp.cli.rows import split_options, texts_of
 from eapgp.errors import OptionError
+from eapgp.prompts.prompting import NONE, ONE_TOKEN, OWN
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import get_task
 
 MODEL, PROMPTS, METHOD, STORE = "Model", "Prompts", "Method", "Result"
+BOS = "--bos"
 
 ModelOption = Annotated[
     str | None,
@@ -40,6 +45,51 @@ RandomWeightsFlag = Annotated[
     typer.Option(
         "--random-weights", help="The model's shape with random weights, without network.", rich_help_panel=MODEL
     ),
+]
+TokenizerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        help="Tokenizer in place of the model's own: name, Hugging Face id or folder.",
+        rich_help_panel=MODEL,
+        show_default="the model's",
+    ),
+]
+BosOption = Annotated[
+    str | None,
+    typer.Option(
+        BOS,
+        help="Put a start token before each prompt: the tokenizer's own, or the one named, e.g. '<|endoftext|>'.",
+        metavar="[TOKEN]",
+        rich_help_panel=PROMPTS,
+        show_default="as the model has it",
+    ),
+]
+NoBosFlag = Annotated[
+    bool, typer.Option("--no-bos", help="Put no start token before the prompts.", rich_help_panel=PROMPTS)
+]
+ChatFlag = Annotated[
+    bool,
+    typer.Option(
+        "--chat",
+        help="Put each prompt into the tokenizer's chat template, the answer after it.",
+        rich_help_panel=PROMPTS,
+    ),
+]
+AnswersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--answers",
+        help="one-token (answers of several tokens are refused) or first-token (the first counts).",
+        rich_help_panel=PROMPTS,
+        show_default=ONE_TOKEN,
+    ),
+]
+OnlyCorrectFlag = Annotated[
+    bool, typer.Option("--only-correct", help="Keep only pairs that the model gets right.", rich_help_panel=PROMPTS)
+]
+SkipUnusableFlag = Annotated[
+    bool, typer.Option("--skip-unusable", help="Leave out pairs that do not fit the model.", rich_help_panel=PROMPTS)
 ]
 TaskOption = Annotated[
     str | None,
@@ -100,6 +150,49 @@ InterventionOption = Annotated[
 ]
 
 
+PROMPTED = "prompted"  # the parameter of a command that takes what such flags say, as fields of `RunSpec`
+_PROMPTED: Mapping[str, Any] = {
+    "tokenizer": TokenizerOption,
+    "bos": BosOption,
+    "no_bos": NoBosFlag,
+    "chat": ChatFlag,
+    "answers": AnswersOption,
+    "only_correct": OnlyCorrectFlag,
+    "skip_unusable": SkipUnusableFlag,
+}
+
+_YES_NO = (NoBosFlag, ChatFlag, OnlyCorrectFlag, SkipUnusableFlag)
+
+
+def with_prompting(function: Callable[..., Reply], *but: str) -> Callable[..., Reply]:
+    """A command's function with the flags that say how prompts reach a model, in place of its parameter `prompted`.
+
+    but: the flags that this command does not have.
+    """
+    flags = {
+        name: inspect.Parameter(
+            name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False if kind in _YES_NO else None, annotation=kind
+        )
+        for name, kind in _PROMPTED.items()
+        if name not in but
+    }
+    hints = get_type_hints(function, include_extras=True)
+
+    @functools.wraps(function)
+    def run(*args: Any, **given: Any) -> Reply:
+        said = {name: value for name in flags if (value := given.pop(name)) not in (None, False)}
+        if said.pop("no_bos", False) and said.setdefault("bos", NONE) != NONE:
+            raise OptionError("--no-bos: expected without --bos, got both; leave one out.")
+        return function(*args, **given, prompted=said)
+
+    parameters: list[inspect.Parameter] = []
+    for entry in inspect.signature(function).parameters.values():
+        parameters += flags.values() if entry.name == PROMPTED else [entry.replace(annotation=hints[entry.name])]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {entry.name: entry.annotation for entry in parameters}
+    return run
+
+
 def make_spec(
     *,
     model: str | None = None,
@@ -128,3 +221,12 @@ def make_spec(
         have = ", ".join(option.name for option in get_task(name).options) if name else ""
         raise OptionError(f"--option {next(iter(options))}: expected an option of the task ({have or 'it has none'}).")
     return RunSpec(**values, task_options=task_options, options=options)
+
+
+def with_bare_bos(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `--bos` alone as `--bos own`: typer knows no option whose value may be left out."""
+    words = []
+    for place, word in enumerate(arguments):
+        after = arguments[place + 1 : place + 2]
+        words += [word, OWN] if word == BOS and (not after or after[0].startswith("-")) else [word]
+    return words

@@ -115,11 +115,13 @@ def load_model(
         ) from error
 
 
-def load_tokenizer(name: str | Path, *, random_weights: bool = False) -> Any:
+def load_tokenizer(name: str | Path, *, tokenizer: str | Path | None = None, random_weights: bool = False) -> Any:
     """The tokenizer that `load_model` gives a model; of the hub nothing else is fetched.
 
     Errors: UnknownNameError, ModelError.
     """
+    if tokenizer is not None:
+        return read_tokenizer(_named_tokenizer(str(tokenizer), None))
     return _tokenizer(_folder(str(name), random_weights, None, weights=False), None, random_weights)
 
 

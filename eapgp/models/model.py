@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from eapgp.graph import Graph
 from eapgp.models.adapter import Layer, Norm
+from eapgp.prompts.prompting import USUAL, Prompting
 
 if TYPE_CHECKING:
     import torch
@@ -20,9 +21,9 @@ class Model:
     """A frozen transformer with hooks.
 
     id: what the user asked for (a catalogue name, a hub id or a folder). `prepend_bos`: whether
-    prompts start with the BOS token. `soft_cap`: final logit soft-cap, or None. `lock` guards
-    hooks: one pass at a time per model. `notes` are remarks on its checkpoint, which every result repeats.
-    `commit`: of a hub model.
+    prompts start with the BOS token where `prompting` says nothing else. `soft_cap`: final logit soft-cap, or None.
+    `lock` guards hooks: one pass at a time per model. `notes` are remarks on its checkpoint, which every result
+    repeats. `commit`: of a hub model.
     """
 
     id: str
@@ -38,8 +39,13 @@ class Model:
     random_seed: int | None = None
     notes: tuple[str, ...] = ()
     commit: str | None = None
+    prompting: Prompting = USUAL
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def with_prompting(self, prompting: Prompting) -> Model:
+        """The same model, to which prompts are put in another way; weights, lock and cache are shared."""
+        return self if prompting == self.prompting else replace(self, prompting=prompting)
 
     @property
     def d_model(self) -> int:
@@ -66,9 +72,14 @@ class Model:
         """Name of the Transformers class."""
         return type(self.bridge.original_model).__name__
 
-    @cached_property
+    @property
     def weights_hash(self) -> str:
         """Hash of every parameter's name, shape, dtype and bytes; 16 hex digits."""
+        if "weights_hash" not in self.cache:
+            self.cache["weights_hash"] = self._hash_of_weights()
+        return str(self.cache["weights_hash"])
+
+    def _hash_of_weights(self) -> str:
         import torch
 
         digest = hashlib.sha256()
@@ -97,5 +108,6 @@ class Model:
             "random_seed": self.random_seed,
             "prepend_bos": self.prepend_bos,
             **({"commit": self.commit} if self.commit else {}),
+            **({"prompting": self.prompting.to_dict()} if self.prompting != USUAL else {}),
             **self.graph.to_dict(),
         }

@@ -5,6 +5,7 @@ from eapgp.prompts.encode import EncodedPairs, encode
 from eapgp.prompts.files import parse_prompts, read_prompts, write_prompts
 from eapgp.prompts.fit import Fit, Problem, fit
 from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
+from eapgp.prompts.prompting import Prompting
 from eapgp.prompts.reader import PromptReader, TokenizerOnly
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "PromptPair",
     "PromptReader",
     "PromptSet",
+    "Prompting",
     "TokenizerOnly",
     "align",
     "display_tokens",

@@ -27,16 +27,19 @@ class AnswerReader:
 
     Tokenizers that put a space in front by themselves (sentencepiece) give the id of " She"
     for the text "She", so with them one leading space is dropped; digits that are not one token so are
-    those that continue a number. n_vocab: rows of the model's embedding,
-    where they are known.
+    those that continue a number. n_vocab: rows of the model's embedding, where they are known.
+    first_token: answers of several tokens are read as their first; `cut` names them.
     """
 
-    def __init__(self, tokenizer: Any, *, n_vocab: int | None = None) -> None:
+    def __init__(self, tokenizer: Any, *, n_vocab: int | None = None, first_token: bool = False) -> None:
         self._tokenizer = tokenizer
         self._size = len(tokenizer) if n_vocab is None else min(len(tokenizer), n_vocab)
         first = tokenizer.convert_ids_to_tokens(tokenise(["a"], tokenizer)[0])[0]
         self._adds_space = str(first).startswith("▁")
         self._ids: dict[str, int | None] = {}
+        self._first_token = first_token
+        self._firsts: dict[str, int] = {}
+        self.cut: set[Answer] = set()
         self._sides: dict[tuple[Answer, ...], Ids] = {}
         self._pairs: dict[Sides, Sides] = {}
 
@@ -88,9 +91,12 @@ class AnswerReader:
     def _id(self, answer: Answer, side: str) -> int:
         if isinstance(answer, str):
             token = self._ids[answer]
-            if token is None:
-                raise PromptError(f"{side} answer {self._not_one_token(answer)}")
-            return token
+            if token is not None:
+                return token
+            if answer in self._firsts:
+                self.cut.add(answer)
+                return self._firsts[answer]
+            raise PromptError(f"{side} answer {self._not_one_token(answer)}")
         if not 0 <= answer < self._size:
             raise PromptError(
                 f"{side} answer {answer} is no token id: the vocabulary has ids 0 to {self._size - 1:,}. "
@@ -107,6 +113,8 @@ class AnswerReader:
         written = [self._written(text) for text in new]
         for text, form, ids in zip(new, written, tokenise(written, self._tokenizer), strict=True):
             self._ids[text] = ids[0] if self._is_known(form, ids) else self._digits(text)
+            if self._first_token and len(ids) > 1 and self._is_known(form, ids[:1]):
+                self._firsts[text] = ids[0]
 
     def _written(self, text: str) -> str:
         return text.removeprefix(" ") if self._adds_space else text
@@ -130,13 +138,14 @@ class AnswerReader:
                 f"{answer!r} is token {ids[0]:,}, but the model's embedding has rows for tokens 0 to "
                 f"{self._size - 1:,} only. Use another word, or the tokenizer that the model was trained with."
             )
+        hint = "Choose a word that is one token."
         if not ids:
             became = "is empty"
         elif tokenizer.unk_token_id in ids:
             became = "is not in this model's vocabulary"
         else:
             became = f"is {len(ids)} tokens ({pieces})"
-        hint = "Choose a word that is one token."
+            hint = "Choose a word that is one token, or let the first token count (--answers first-token)."
         if answer.strip().isdecimal():
             hint = "A token id has its own column, correct_idx or incorrect_idx; in JSON it is a number."
         if other and self._is_known(other, tokenise([other], tokenizer)[0]):

@@ -1,7 +1,8 @@
 """Which prompt pairs a model can use, and why not the others.
 
-1. Tokenise clean and corrupted without special tokens.
-2. Put the start token in front where the model has one there and the text does not hold it already.
+1. Write clean and corrupted as the model gets them (within its chat template, if asked for); tokenise them without
+   special tokens.
+2. Put the start token in front where there is to be one and the text does not hold it already.
 3. Look at every pair: known words, rows of the embedding, equal lengths, context window, answers of one token.
 4. Look at all pairs: what a reader should know of them, and whether anything differs at all.
 
@@ -19,6 +20,7 @@ from eapgp.errors import PairLengthError, PromptError
 from eapgp.prompts.align import display_tokens
 from eapgp.prompts.answers import ONE_TOKEN_PAIRS, AnswerReader, Ids, tokenise
 from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
+from eapgp.prompts.prompting import FIRST_TOKEN
 from eapgp.prompts.reader import PromptReader
 
 LISTED = 5  # reasons that a message holds
@@ -94,7 +96,7 @@ def fit(prompts: PromptSet, model: PromptReader, *, contrast: bool = True) -> Fi
     contrast: whether clean and corrupted have to differ in at least one pair; they need not where the
     corrupted run decides no score (an ablation in place of patching).
 
-    Errors: PromptError where there are no pairs, or the model wants a start token that its tokenizer lacks.
+    Errors: PromptError where there are no pairs, or the tokenizer lacks the start token or chat template asked for.
     """
     return examine(prompts, model, contrast=contrast)[0]
 
@@ -130,6 +132,7 @@ def examine(prompts: PromptSet, model: PromptReader, *, contrast: bool = True) -
             problems.append(Problem(place, misfit.kind, str(misfit)))
     equal = [place for place, pair in ids.items() if pair.clean == pair.corrupted]
     remarks = _remarks(prompts, list(ids), examiner.literal_starts & set(ids), examiner.start_token)
+    remarks += examiner.cut_answers(prompts, list(ids))
     if equal and contrast and len(equal) == len(ids):
         problems += [Problem(place, "equal", EQUAL) for place in equal]
         ids = {}
@@ -151,28 +154,44 @@ class _Examiner:
     """Token ids pair by pair; remembers which pairs hold the start token already."""
 
     def __init__(self, prompts: PromptSet, model: PromptReader) -> None:
-        self._tokenizer, self._model = model.tokenizer, model
-        self._prompts, self._answers = prompts, AnswerReader(model.tokenizer, n_vocab=model.n_vocab)
-        self._prefix = _start(model.tokenizer) if model.prepend_bos else []
-        self._sides = {
-            "clean": tokenise([pair.clean for pair in prompts], model.tokenizer),
-            "corrupted": tokenise([pair.corrupted for pair in prompts], model.tokenizer),
-        }
+        tokenizer, prompting = model.tokenizer, model.prompting
+        self._tokenizer, self._model, self._prompts = tokenizer, model, prompts
+        first = prompting.answers == FIRST_TOKEN
+        self._answers = AnswerReader(tokenizer, n_vocab=model.n_vocab, first_token=first)
+        self._prefix = prompting.start(tokenizer, usual=model.prepend_bos)
+        check_rows("the start token", self._prefix, model)
+        sides = {"clean": [pair.clean for pair in prompts], "corrupted": [pair.corrupted for pair in prompts]}
+        self._texts = {name: prompting.written(texts, tokenizer) for name, texts in sides.items()}
+        self._sides = {name: tokenise(texts, tokenizer) for name, texts in self._texts.items()}
         self.literal_starts: set[int] = set()
 
     @property
     def start_token(self) -> str:
         """The start token as it is written."""
-        return str(self._tokenizer.bos_token)
+        return str(self._tokenizer.convert_ids_to_tokens(self._prefix)[0]) if self._prefix else ""
+
+    def cut_answers(self, prompts: PromptSet, usable: list[int]) -> list[str]:
+        """What is to be said of answers whose first token counts."""
+        cut = self._answers.cut
+        pairs = [(place, [*prompts.pairs[place].correct, *prompts.pairs[place].incorrect]) for place in usable]
+        places = [place for place, answers in pairs if cut.intersection(answers)]
+        if not places:
+            return []
+        example = next(answer for place, answers in pairs for answer in answers if answer in cut)
+        token = display_tokens(self._tokenizer, self._answers.ids((example,), "correct"))[0]
+        return [
+            f"{numbered(places)} of {len(prompts):,}: answers are several tokens, of which the first counts "
+            f"({example!r} is read as {token!r})."
+        ]
 
     def ids(self, place: int, pair: PromptPair) -> PairIds:
         """Token ids of one pair. Errors: Misfit."""
         sides = []
         for name, text in (("clean", pair.clean), ("corrupted", pair.corrupted)):
             ids = self._sides[name][place]
-            if not ids:
+            if not ids or not text:
                 raise Misfit("empty", f"{name} is empty; at least one token is needed. Write a prompt.")
-            self._check_words(name, text, ids)
+            self._check_words(name, self._texts[name][place], ids)
             sides.append(self._with_start(place, ids))
         clean, corrupted = sides
         if len(clean) != len(corrupted):
@@ -187,7 +206,8 @@ class _Examiner:
 
     def _with_start(self, place: int, ids: list[int]) -> list[int]:
         if self._prefix and ids[:1] == self._prefix:
-            self.literal_starts.add(place)
+            if not self._model.prompting.chat:  # a template that begins with it does as it should
+                self.literal_starts.add(place)
             return ids
         return self._prefix + ids
 
@@ -253,14 +273,6 @@ def check_context(length: int, model: PromptReader) -> None:
             f"the prompts have {length:,} tokens, but the model reads at most {model.n_context:,}. "
             "Shorten both or drop the pair.",
         )
-
-
-def _start(tokenizer: Any) -> list[int]:
-    if tokenizer.bos_token_id is None:
-        raise PromptError(
-            "a BOS token was asked for, but this tokenizer has none (bos_token_id is empty). Encode without it."
-        )
-    return [int(tokenizer.bos_token_id)]
 
 
 def _unknown_words(tokenizer: Any, text: str, ids: list[int]) -> list[str]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from eapgp.prompts.prompting import USUAL, Prompting
+
 
 class PromptReader(Protocol):
     """What decides which prompts can be used; a `Model` is one.
 
-    prepend_bos: whether the start token is put in front of every prompt. n_context: longest prompt in
+    prepend_bos: whether the start token is usually put in front of every prompt; prompting: what is asked for in
+    place of that. n_context: longest prompt in
     tokens; n_vocab: rows of the embedding; None where they are not known.
     """
 
@@ -18,6 +21,9 @@ class PromptReader(Protocol):
 
     @property
     def prepend_bos(self) -> bool: ...
+
+    @property
+    def prompting(self) -> Prompting: ...
 
     @property
     def n_context(self) -> int | None: ...
@@ -34,3 +40,4 @@ class TokenizerOnly:
     prepend_bos: bool = True
     n_context: int | None = None
     n_vocab: int | None = None
+    prompting: Prompting = USUAL

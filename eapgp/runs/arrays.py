@@ -19,7 +19,7 @@ SCORES_FILE = "scores.safetensors"
 PATH_FILE = "path.safetensors"
 ARRAY_FIELDS = tuple(entry.name for entry in fields(PathRecord) if entry.name != "kind")
 REQUIRED_PATH_FIELDS = tuple(name for name in ARRAY_FIELDS if name != "points")
-OPTIONAL_ARRAYS = ("pair_scores", "node_scores")
+OPTIONAL_ARRAYS = ("pair_scores", "node_scores", "right")
 MAX_GRAPH_SIDE = 1_000_000
 
 Arrays = dict[str, NDArray[Any]]

@@ -16,10 +16,12 @@ from eapgp.metrics import DEFAULT_METRIC
 from eapgp.models.catalogue import BUNDLED, find_model
 from eapgp.models.load import load_tokenizer
 from eapgp.prompts.pairs import PromptPair, PromptSet
+from eapgp.prompts.prompting import USUAL, Prompting
 from eapgp.runs.identity import recall, remember
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.request import ModelLike, Request, make_request
 from eapgp.runs.run import Run
+from eapgp.runs.selection import selected, selection_of, selection_remarks
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
 from eapgp.types import Progress
 
@@ -41,7 +43,7 @@ class Resolved:
 
     def request(self, model: ModelLike) -> Request:
         """What decides the numbers, for the model given or its remembered identity."""
-        return make_request(
+        request = make_request(
             model,
             self.prompts,
             method=self.spec.method,
@@ -51,6 +53,14 @@ class Resolved:
             seed=self.spec.seed,
             keep_pairs=self.spec.keep_pairs,
         )
+        further = {"prompting": self.spec.prompting.to_dict(), "selection": selection_of(self.prompts)}
+        return request | {name: values for name, values in further.items() if values}
+
+    def for_model(self, model: Any, progress: Progress | None = None) -> Resolved:
+        """With the pairs alone that the spec wants used on this model. Errors: PromptError where none is left."""
+        if not self.spec.selection:
+            return self
+        return replace(self, prompts=selected(self.spec, self.prompts, model, metric=self.metric, progress=progress))
 
 
 def compute_run(
@@ -75,6 +85,7 @@ def compute_run(
     _report(progress, "loading the model", 0.0)
     model = load_for(spec, model_loader, progress)
     remember(library.home, spec, model)
+    resolved = resolved.for_model(model, progress)
     request = resolved.request(model)
     if use_cache and (found := library.find(request)) is not None:
         return found
@@ -87,8 +98,11 @@ def compute_run(
 
 
 def find_run(resolved: Resolved, library: RunLibrary) -> Run | None:
-    """The stored run, if it can be told without loading the model; else None."""
-    identity = recall(library.home, resolved.spec)
+    """The stored run, if it can be told without loading the model; else None.
+
+    Which pairs are left out only the model can say.
+    """
+    identity = None if resolved.spec.selection else recall(library.home, resolved.spec)
     return None if identity is None else library.find(resolved.request(identity))
 
 
@@ -120,7 +134,9 @@ def load_for(spec: RunSpec, model_loader: ModelLoader | None = None, progress: P
     given: dict[str, Any] = {"random_weights": True, "seed": spec.seed} if spec.random_weights else {}
     given |= {"device": "auto", "device_map": "auto"} if spec.device == SPLIT else {"device": spec.device}
     given |= {} if progress is None else {"progress": progress}
-    return loader(spec.model, dtype=spec.dtype, **given)
+    given |= {} if spec.tokenizer is None else {"tokenizer": spec.tokenizer}
+    model = loader(spec.model, dtype=spec.dtype, **given)
+    return model.with_prompting(spec.prompting) if spec.prompting != USUAL else model
 
 
 def load_run_model(
@@ -132,7 +148,8 @@ def load_run_model(
     """
     _report(progress, "loading the model", 0.0)
     wanted = run.request["model"]
-    spec = run.spec or RunSpec(model=wanted["id"], dtype=wanted["dtype"], seed=run.request["seed"])
+    how = Prompting.from_dict(run.request.get("prompting", {}))
+    spec = run.spec or RunSpec(model=wanted["id"], dtype=wanted["dtype"], seed=run.request["seed"], **how.to_dict())
     model = load_for(spec if device is None else replace(spec, device=device), model_loader, progress)
     for what in ("weights_hash", "tokenizer_hash"):
         if getattr(model, what) != wanted[what]:
@@ -173,10 +190,10 @@ def spec_tokenizer(spec: RunSpec, model_loader: ModelLoader | None = None) -> An
     Errors: UnknownNameError, ModelError.
     """
     entry = find_model(spec.model)
-    if entry is not None and entry.source == BUNDLED:
+    if entry is not None and entry.source == BUNDLED and spec.tokenizer is None:
         return None
     try:
-        return load_tokenizer(spec.model, random_weights=spec.random_weights)
+        return load_tokenizer(spec.model, tokenizer=spec.tokenizer, random_weights=spec.random_weights)
     except (UnknownNameError, ModelError):
         if model_loader is None:
             raise
@@ -232,7 +249,7 @@ def run_attribution(
     from eapgp.attribution.api import attribute
 
     spec = resolved.spec
-    return attribute(
+    result = attribute(
         model,
         resolved.prompts,
         method=spec.method,
@@ -244,6 +261,7 @@ def run_attribution(
         pool=pool,
         **resolved.options,
     )
+    return replace(result, messages=(*selection_remarks(resolved.prompts), *result.messages))
 
 
 def _report(progress: Progress | None, phase: str, fraction: float) -> None:

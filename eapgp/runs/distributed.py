@@ -170,6 +170,7 @@ def compute_together(
     resolved = resolve(spec)
     with processes(spec.device) as pool:
         model = load_for(spec, model_loader, progress)
+        resolved = resolved.for_model(model)
         request = resolved.request(model)
         known = library.find(request) if use_cache and pool.rank == 0 else None
         if pool.decide(known is not None):
@@ -212,6 +213,7 @@ def join(first: Attribution, parts: Sequence[Arrays]) -> Attribution:
         first,
         metric_clean=_interleave([part["metric_clean"] for part in parts]),
         metric_corrupted=_interleave([part["metric_corrupted"] for part in parts]),
+        right=None if first.right is None else _interleave([part["right"] for part in parts]),
         pair_scores=None if first.pair_scores is None else _interleave([part["pair_scores"] for part in parts]),
         completeness={
             name: _interleave([part[f"completeness/{name}"] for part in parts]) for name in first.completeness

@@ -59,9 +59,9 @@ def remember(home: Path, spec: RunSpec, model: ModelLike) -> None:
 
 
 def _fingerprint(spec: RunSpec) -> str | None:
-    """Hash of the model's files and of how they would be loaded; None where there is no such folder."""
+    """Hash of the model's files and of how they would be loaded; None without such a folder, or with other words."""
     folder = _folder(spec.model)
-    if folder is None:
+    if folder is None or spec.tokenizer is not None:
         return None
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file())

@@ -301,6 +301,7 @@ def _record(
         **arrays.plain_fields(attribution),
         "metric_clean": _summary(attribution.metric_clean),
         "metric_corrupted": _summary(attribution.metric_corrupted),
+        **({} if attribution.right is None else {"accuracy": float(attribution.right.mean())}),
         "completeness": {name: _summary(values) for name, values in attribution.completeness.items()},
         "paths": {name: {"kind": path.kind, "points": path.n_points} for name, path in attribution.paths.items()},
         "provenance": attribution.provenance,

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from eapgp.errors import OptionError
+from eapgp.prompts.prompting import ONE_TOKEN, Prompting
 from eapgp.runs.canonical import content_key, plain
 
 DEFAULT_PAIRS = 64
@@ -19,7 +20,20 @@ PATCHING = "patching"
 # What a run is computed with, but not what is computed.
 PLACE_FIELDS = ("batch_size", "device")
 # What decides the prompts, inline ones apart; of the model its tokenizer.
-PROMPT_FIELDS = ("model", "random_weights", "task", "task_options", "prompts_file", "n_pairs", "seed", "split")
+PROMPT_FIELDS = (
+    "model",
+    "tokenizer",
+    "random_weights",
+    "task",
+    "task_options",
+    "prompts_file",
+    "n_pairs",
+    "seed",
+    "split",
+)
+# Left out of what is written where they are as usual: they came later, and names of earlier runs stay what they were.
+LATER_FIELDS = ("tokenizer", "bos", "chat", "answers", "only_correct", "skip_unusable")
+SELECTION_FIELDS = ("only_correct", "skip_unusable")
 
 
 @dataclass(frozen=True)
@@ -30,7 +44,9 @@ class RunSpec:
     else from `prompts_file`, else from the generator of `task` with `task_options`, `seed` and
     `split`. n_pairs None means 64 generated pairs, or all of a file. metric None means the
     prompts' own. `options` are the method's (steps, step, objective, points, …).
-    `random_weights` builds the model's architecture with weights drawn from `seed`.
+    `random_weights` builds the model's architecture with weights drawn from `seed`. `tokenizer` (a name or folder)
+    replaces the model's own; `bos`, `chat` and `answers` say how prompts are put to the model (see `Prompting`).
+    Of the pairs, `skip_unusable` leaves out those that do not fit the model, `only_correct` those it gets wrong.
     """
 
     model: str = "demo"
@@ -50,6 +66,12 @@ class RunSpec:
     dtype: str = "float32"
     keep_pairs: bool = False
     random_weights: bool = False
+    tokenizer: str | None = None
+    bos: str | None = None
+    chat: bool = False
+    answers: str = ONE_TOKEN
+    only_correct: bool = False
+    skip_unusable: bool = False
 
     def __post_init__(self) -> None:
         if self.n_pairs is not None and self.n_pairs < 1:
@@ -60,10 +82,26 @@ class RunSpec:
             raise OptionError("prompts: expected inline pairs or a file, got both; leave one out.")
         if self.prompts is None and self.prompts_file is None and self.task is None:
             raise OptionError("task: expected a task name, a prompts file or inline pairs, got none; give one.")
+        _ = self.prompting  # its own checks
+
+    @property
+    def prompting(self) -> Prompting:
+        """How prompts are put to the model."""
+        return Prompting(self.bos, self.chat, self.answers)
+
+    @property
+    def selection(self) -> dict[str, bool]:
+        """Which pairs are left out, as flags that are on; none where all are to be used."""
+        return {name: True for name in SELECTION_FIELDS if getattr(self, name)}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them back."""
-        return {key: plain(value, where=key) for key, value in asdict(self).items()}
+        usual = {entry.name: entry.default for entry in fields(self)}
+        return {
+            key: plain(value, where=key)
+            for key, value in asdict(self).items()
+            if key not in LATER_FIELDS or value != usual[key]
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunSpec:

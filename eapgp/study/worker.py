@@ -88,7 +88,7 @@ class Worker:
     def prompts(self, spec: RunSpec) -> PromptSet:
         """The prompts of a spec."""
         values = spec.to_dict()
-        key = content_key({name: values[name] for name in PROMPT_FIELDS})
+        key = content_key({name: values.get(name) for name in PROMPT_FIELDS})
         if key not in self._prompts:
             self._prompts[key] = make_prompt_set(spec, self.load)
         return self._prompts[key]
@@ -124,11 +124,12 @@ class Worker:
         model = load_for(spec, self.load, progress)
         if first:
             remember(self.library.home, spec, model)
+        resolved = resolved.for_model(model)
         request = resolved.request(model)
         if (stored := self.library.find(request)) is not None:
             return stored
         attribution = run_attribution(resolved, model, progress=progress)
-        return self.library.save(attribution, request, prompts, device=str(model.device), spec=spec)
+        return self.library.save(attribution, request, resolved.prompts, device=str(model.device), spec=spec)
 
     def _evaluate(self, run: Run, cell: Cell, entry: Evaluation, progress: Progress | None) -> dict[str, Any]:
         started = time.perf_counter()
