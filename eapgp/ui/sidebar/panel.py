@@ -28,7 +28,7 @@ from eapgp.ui.jobs.polling import poll
 from eapgp.ui.jobs.progress import progress_text, stop_button
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.own_prompts import PromptStore
-from eapgp.ui.sidebar import fetch, settings
+from eapgp.ui.sidebar import fetch, posable, settings
 from eapgp.ui.sidebar.rows import draw_options
 from eapgp.ui.sidebar.settings import (
     FIELDS,
@@ -147,6 +147,7 @@ def _settings(session: Session) -> Mapping[str, Any]:
         "model", st.selectbox, options=models, format_func=lambda name: titles.get(name, name), accept_new_options=True
     )
     session.widget("task", st.selectbox)
+    posable.say(session["model"], session["task"])
     _prompt_settings(session)
     session.widget("method", st.selectbox)
     st.caption(blurb(session["method"]))
@@ -243,6 +244,8 @@ def _hindrance(session: Session, spec: RunSpec) -> str:
     """Why nothing can be run as the settings are, or ""."""
     if problem := model_problem(spec.model):
         return f"This model cannot be run: {problem}."
+    if reason := posable.unposable(spec.model).get(session["task"]):
+        return f"This task cannot be posed to this model: {reason}."
     if session["task"] == OWN and own_pairs_now() is None:
         return "Type, paste or upload pairs on the Prompts page first; Run takes the ones shown there."
     return ""
