@@ -9,6 +9,7 @@
     │   │   └── PairLengthError    clean and corrupted differ in token length
     │   ├── OptionError            an option is out of its range or does not fit the others
     │   ├── FormatError            a file is not in the format it claims, or is unsafe to read
+    │   │   ├── HeaderError        the columns of a prompt file are not recognised
     │   │   └── GraphNeededError   a table lists some edges only and does not say of which graph
     │   └── RunError               a run folder is missing, incomplete or of another version
     ├── ComputationError           the computation went wrong (out of memory); exit 1
@@ -83,6 +84,10 @@ class OptionError(InputError):
 
 class FormatError(InputError):
     """A file is malformed or unsafe."""
+
+
+class HeaderError(FormatError):
+    """The columns of a prompt file are not recognised; it can be read once somebody says which is which."""
 
 
 class GraphNeededError(FormatError):

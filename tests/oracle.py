@@ -211,11 +211,21 @@ def close(a: Tensor, b: Tensor, tolerance: float) -> bool:
 # -- the metric -----------------------------------------------------------------------------
 
 
-def metric_of(name: str, logits: Tensor, correct: tuple[int, ...], incorrect: tuple[int, ...]) -> Tensor:
-    """Metric of one prompt from its logits `[vocab]` at the answer position."""
+def metric_of(
+    name: str, logits: Tensor, correct: tuple[int, ...], incorrect: tuple[int, ...], clean: Tensor | None = None
+) -> Tensor:
+    """Metric of one prompt from its logits `[vocab]` at the answer position; clean: those of the clean prompt."""
+    if name == "correct-logit":
+        return logits[list(correct)].mean()
     if name == "logit-diff":
         return logits[list(correct)].mean() - logits[list(incorrect)].mean()
     p = torch.softmax(logits, 0)
+    if name == "kl":
+        assert clean is not None
+        reference = torch.softmax(clean.detach(), 0)
+        return -(reference * torch.log(reference / p)).sum()
+    if name == "correct-prob":
+        return p[list(correct)].sum()
     if name == "prob-diff":
         return p[list(correct)].sum() - p[list(incorrect)].sum()
     assert name == "log-prob", name
@@ -236,7 +246,8 @@ class Pair:
 
     def m(self, logits: Tensor) -> Tensor:
         """Metric of a run's logits `[pos, vocab]`."""
-        return metric_of(self.metric, logits[-1], self.correct, self.incorrect)
+        clean = self.clean().logits[-1] if self.metric == "kl" else None
+        return metric_of(self.metric, logits[-1], self.correct, self.incorrect, clean)
 
     def number(self, logits: Tensor) -> float:
         """The metric as a plain number."""

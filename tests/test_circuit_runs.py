@@ -166,7 +166,10 @@ def test_metrics(metric: str) -> None:
     model, encoded = tiny_model("gpt2"), two_pairs()
     runner = CircuitRunner(model, encoded, metric=metric)
     pairs = pairs_of(model, encoded, metric)
-    assert relative_error(runner.metric_clean, [pair.number(pair.clean().logits) for pair in pairs]) < TOLERANCE
+    if metric == "kl":  # of the clean output to itself
+        assert np.abs(runner.metric_clean).max() < 1e-6
+    else:
+        assert relative_error(runner.metric_clean, [pair.number(pair.clean().logits) for pair in pairs]) < TOLERANCE
     assert relative_error(runner.metric_corrupted, [pair.number(pair.corrupted().logits) for pair in pairs]) < TOLERANCE
 
 
@@ -266,3 +269,20 @@ def test_plan_takes_the_shorter_side(add_only: bool) -> None:
 def test_no_circuit_at_all() -> None:
     runs = CircuitRunner(tiny_model("gpt2"), two_pairs()).run([])
     assert runs.metric.shape == (0, 2)
+
+
+def test_faithfulness_by_a_metric_that_compares_and_by_ones_own() -> None:
+    """The whole graph gives 1 and none of it 0; −KL written out by hand is the metric kl."""
+    model, encoded = tiny_model("gpt2"), two_pairs()
+
+    def by_hand(logits: torch.Tensor, targets: Any) -> torch.Tensor:
+        p, q = targets.clean.exp(), logits.softmax(-1)
+        return -(p * (p / q).log()).sum(-1)
+
+    circuits = [Circuit.full(model.graph), Circuit.empty(model.graph)]
+    for metric in ("kl", by_hand):
+        runner = CircuitRunner(model, encoded, metric=metric)
+        runs = runner.run(circuits)
+        assert np.allclose(runs.faithfulness, [1, 0], atol=1e-5)
+        assert relative_error(-runs.kl[1], runs.metric[1]) < 1e-4
+    assert runner.metric.name == f"custom:{by_hand.__qualname__}"

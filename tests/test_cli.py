@@ -167,7 +167,7 @@ def test_what_is_asked_wrongly_is_told_in_one_line(
     [
         ("", "is empty"),
         ("clean,corrupted,correct,incorrect\n", "holds no pairs"),
-        ("clean,corrupted,correct\na,b,c\n", "incorrect"),
+        ("clean,corrupted,reply\na,b,c\n", "incorrect"),
         ("clean,corrupted,correct,incorrect\na,b,c,d\na,,c,d\n", "corrupted"),
     ],
 )

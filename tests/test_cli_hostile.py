@@ -50,7 +50,7 @@ def long_field(path: Path) -> None:
     [
         (binary, "UTF-8 text was expected"),
         (lambda path: path.write_bytes(b"clean,corrupted,correct,incorrect\n\0,a,b,c\n"), "NUL bytes"),
-        (lambda path: path.write_text("clean,corrupted,correct,incorrect\na,b,c,d\n", encoding="utf-16"), "UTF-8"),
+        (lambda path: path.write_text("clean,corrupted,correct,incorrect\né,b,c,d\n", encoding="latin-1"), "UTF-8"),
         (lambda path: path.write_text('clean,corrupted,correct,incorrect\n"a,b,c,d\n'), "row 1"),
         (lambda path: path.write_text("clean,corrupted,correct,incorrect\na,b\n"), "row 1 has 2 cells"),
         (lambda path: path.write_text("clean,corrupted,correct,incorrect\na,b,,d\n"), "row 1, column correct"),

@@ -238,7 +238,7 @@ def test_pairs_in_json(wrap, tmp_path):
     read = read_prompts(path)
     assert read.pairs == (
         PromptPair("A b", "A c", (" x|y",), (" y", "12")),
-        PromptPair("A b", "A c", (" x",), (12,), "n"),
+        PromptPair("A b", "A c", (" x",), ("12",), "n"),  # token ids have columns of their own
     )
     assert (read.task, read.metric, read.origin["format"]) == ("custom", "logit-diff", "pairs")
     assert len(read_prompts(path, limit=1)) == 1
@@ -272,7 +272,7 @@ def test_prompts_as_auto_circuit_and_eap_ig_write_them():
     [
         ('{"prompts": [', "begins like JSON, but is not valid"),
         ("[" * 100_000, "begins like JSON, but is not valid"),
-        ('{"rows": []}', "a list of objects with clean"),
+        ('{"lines": 3}', "a list of objects with clean"),
         ("[1, 2]", "a list of objects with clean"),
         ("[]", "holds no pairs"),
         ('[{"clean": "a", "correct": "b"}]', "column corrupted, incorrect is missing"),

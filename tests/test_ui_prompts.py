@@ -186,7 +186,7 @@ HEADER = "clean,corrupted,correct,incorrect\n"
         (HEADER.encode() + b"a,b,, c\n", "row 1, column correct: an answer was expected"),
         (HEADER.encode() + b"a,b, c, d\n ,b, c, d\n", "row 2, column clean: a prompt was expected"),
         (HEADER.encode() + b"a,b, c\n", "row 1 has 3 cells"),
-        (b"clean,corrupted\na,b\n", "column correct, incorrect is missing"),
+        (b"clean,corrupted,reply\na,b,c\n", "column correct, incorrect is missing"),
         (b"", "is empty"),
         (HEADER.encode() + b"x" * 200_000, "row 1 is not valid CSV"),
         (b"clean,corrupted,group,plural\na,b,c,1\n", "needs its verbs"),
@@ -352,3 +352,29 @@ def test_the_snippets_of_the_page_give_its_numbers(
         assert words[0] == "eapgp" and main(words[1:]) == 0
         answers.append(capsys.readouterr().out)
     assert json.loads(answers[1])["metric_clean"] == pytest.approx(seen.clean.mean(), abs=1e-4)
+
+
+def test_a_table_of_any_columns_is_read_once_they_are_named() -> None:
+    from eapgp.errors import HeaderError
+    from eapgp.ui.prompts.own import by_hand_of, frame_of_rows, preview_upload, read_upload
+
+    files = [("lab/table.csv", b"Question;Twin;Reply;Other\n<b>a</b>;b;8;7\n")]
+    with pytest.raises(HeaderError, match="found Question, Twin, Reply, Other"):
+        read_upload(files)
+    preview = preview_upload(files)
+    assert frame_of_rows(preview).to_dict("records") == [
+        {"Question": "<b>a</b>", "Twin": "b", "Reply": "8", "Other": "7"}
+    ]
+    chosen = {"clean": "Question", "corrupted": "Twin", "correct": "Reply", "incorrect": None}
+    pair = read_upload(files, by_hand_of(chosen, ids=False)).prompts.pairs[0]
+    assert (pair.clean, pair.correct, pair.incorrect) == ("<b>a</b>", ("8",), ())
+    as_ids = by_hand_of({**chosen, "incorrect": "Other"}, ids=True)
+    assert read_upload(files, as_ids).prompts.pairs[0].correct == (8,)
+
+
+def test_pasted_rows_with_any_mark_and_any_header() -> None:
+    from eapgp.ui.prompts.own import read_text
+
+    for text in ("a;b; x; y", "a\tb\t x\t y", "a,b, x, y", "Prompt;Corrupt;Answer;Wrong\na;b; x; y"):
+        pair = read_text(text).prompts.pairs[0]
+        assert (pair.clean, pair.corrupted, pair.correct, pair.incorrect) == ("a", "b", (" x",), (" y",)), text

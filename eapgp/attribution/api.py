@@ -6,13 +6,15 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from eapgp import __version__
 from eapgp.attribution.registry import get_method
 from eapgp.attribution.result import Attribution
 from eapgp.attribution.scoring import Mean, Pool, Scoring
 from eapgp.engine.interventions import make_intervention
 from eapgp.errors import WrongTypeError
-from eapgp.metrics import DEFAULT_METRIC, get_metric
+from eapgp.metrics import DEFAULT_METRIC, Compute, Metric, get_metric
 from eapgp.models.model import Model
 from eapgp.prompts.encode import EncodedPairs, encoded_for
 from eapgp.prompts.pairs import PromptSet
@@ -26,7 +28,7 @@ def attribute(
     prompts: PromptSet | EncodedPairs,
     *,
     method: str = "eap-gp",
-    metric: str | None = None,
+    metric: str | Compute | None = None,
     intervention: str = "patching",
     batch_size: int | None = None,
     keep_pairs: bool = False,
@@ -38,7 +40,8 @@ def attribute(
     """Score every edge: `[src, dst]`, mean over pairs, positive where the edge supports the behaviour.
 
     options: those of the method (`steps`, `step`, `objective`, `points`, `seed`, …); `METHODS`
-    says which. `metric` defaults to the task's. keep_pairs keeps `[pair, src, dst]` scores.
+    says which. metric: a name (None: the task's own), or a function (logits `[pair, vocab]`, targets) → `[pair]` of
+    one's own, which `provenance` calls "custom:NAME". keep_pairs keeps `[pair, src, dst]` scores.
     keep_points keeps the points of the path (by default where they take at most 64 MB). With a
     pool the scores are those of all pairs, and what is per pair covers this process's share.
 
@@ -47,7 +50,7 @@ def attribute(
     """
     row = get_method(method)
     settings = row.settings(options)
-    everything, metric_name = prepare(model, prompts, metric, contrast=row.needs_contrast(intervention))
+    everything, measure = prepare(model, prompts, metric, contrast=row.needs_contrast(intervention))
     if keep_points is None:
         keep_points = _points_fit(model, everything, settings.get("steps", 0))
     started = time.perf_counter()
@@ -56,7 +59,7 @@ def attribute(
         everything if pool is None else everything.take(pool.share(everything.n)),
         row,
         settings,
-        get_metric(metric_name),
+        measure,
         make_intervention(intervention, model, everything, row.interventions),
         keep_points,
         Mean(everything.n, pool),
@@ -67,7 +70,7 @@ def attribute(
         **model.describe(),
         "method": method,
         "options": settings,
-        "metric": metric_name,
+        "metric": measure.name,
         "intervention": intervention,
         "n_pairs": everything.n,
         "version": __version__,
@@ -75,20 +78,32 @@ def attribute(
     if isinstance(prompts, PromptSet):
         provenance |= {"task": prompts.task, "prompts_hash": prompts.hash, "prompts_origin": prompts.origin}
     result = scoring.result(batches, provenance, seconds, keep_pairs=keep_pairs)
-    return replace(result, messages=(*everything.remarks, *messages, *result.messages))
+    flat = _flat_at_clean(result, measure)
+    return replace(result, messages=(*everything.remarks, *messages, *result.messages, *flat))
+
+
+def _flat_at_clean(result: Attribution, measure: Metric) -> tuple[str, ...]:
+    """A remark where a metric that is largest on the clean prompt gave a method no gradient to go by."""
+    gap = abs(float(result.metric_clean.mean() - result.metric_corrupted.mean()))
+    if not measure.compares or np.nanmax(np.abs(result.scores.values)) > 1e-5 * gap:
+        return ()
+    return (
+        f"all scores are 0: the gradient of {measure.name} vanishes on the clean prompt, where {result.method} "
+        "takes it. Take a method that follows a path (eap-ig, eap-gp) or exact.",
+    )
 
 
 def prepare(
-    model: Model, prompts: PromptSet | EncodedPairs, metric: str | None, *, contrast: bool = True
-) -> tuple[EncodedPairs, str]:
-    """Token ids of the prompts, and the metric's checked name; contrast: as in `fit`."""
+    model: Model, prompts: PromptSet | EncodedPairs, metric: str | Compute | None, *, contrast: bool = True
+) -> tuple[EncodedPairs, Metric]:
+    """Token ids of the prompts, and the metric; contrast: as in `fit`."""
     WrongTypeError.check("model", model, Model, "load it: load_model('demo')")
     WrongTypeError.check("prompts", prompts, (PromptSet, EncodedPairs), "make them: make_prompts('ioi', 64)")
     usual = prompts.metric if isinstance(prompts, PromptSet) else DEFAULT_METRIC
-    name = get_metric(metric or usual).name
+    measure = get_metric(metric or usual)
     if isinstance(prompts, PromptSet):
-        prompts = replace(prompts, metric=name)  # which answers may overlap depends on it
-    return encoded_for(prompts, model, contrast=contrast), name
+        prompts = replace(prompts, metric=measure.name)  # which answers are needed and may overlap depends on it
+    return encoded_for(prompts, model, contrast=contrast), measure
 
 
 def _points_fit(model: Model, pairs: EncodedPairs, steps: int) -> bool:

@@ -25,7 +25,7 @@ from eapgp.engine.gradients import GradientSum
 from eapgp.engine.interventions import make_intervention
 from eapgp.engine.passes import Capture
 from eapgp.errors import OptionError
-from eapgp.metrics import get_metric
+from eapgp.metrics import Compute
 from eapgp.models.model import Model
 from eapgp.prompts.encode import EncodedPairs
 from eapgp.prompts.pairs import PromptSet
@@ -71,7 +71,7 @@ def point_scores(
     prompts: PromptSet | EncodedPairs,
     *,
     method: str = "eap-gp",
-    metric: str | None = None,
+    metric: str | Compute | None = None,
     pair: int | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
@@ -87,7 +87,7 @@ def point_scores(
         raise OptionError(f"method {method!r} has no points to tell apart: expected {', '.join(METHODS_BY_POINT)}.")
     row = get_method(method)
     settings = {**row.settings(options), "keep_points": False}
-    encoded, name = prepare(model, prompts, metric)
+    encoded, measure = prepare(model, prompts, metric)
     if pair is not None:
         if not 0 <= pair < encoded.n:
             raise OptionError(f"pair {pair} does not exist: expected 0 … {encoded.n - 1}.")
@@ -95,7 +95,7 @@ def point_scores(
     intervention = make_intervention("patching", model, encoded, row.interventions)
 
     def work(index: NDArray[np.int64]) -> NDArray[np.float64]:
-        ctx = _PointContext(model, make_batch(model, encoded, index), get_metric(name), settings, intervention)
+        ctx = _PointContext(model, make_batch(model, encoded, index, measure), measure, settings, intervention)
         row.run(ctx)
         return np.stack(ctx.parts)
 

@@ -143,9 +143,10 @@ class Scoring:
         means: tuple[Float[np.ndarray, "src dst"], ...],
         tick: Callable[..., None],
     ) -> tuple[Outcome, Passes]:
-        batch = make_batch(self.model, self.pairs, index)
+        batch = make_batch(self.model, self.pairs, index, self.metric)
         options = {**self.options, "keep_points": self.keep_points}
-        ctx = Context(self.model, batch, self.metric, options, self.intervention, tick, earlier=means)
+        passes = Passes(reference=int(self.metric.compares))  # the clean run that the metric compares with
+        ctx = Context(self.model, batch, self.metric, options, self.intervention, tick, passes, earlier=means)
         outcome = self.method.run(ctx)
         right = ctx.right[0] if ctx.right else None
         return replace(outcome, scores=outcome.scores.detach().cpu(), right=right), ctx.passes

@@ -18,6 +18,7 @@ from eapgp.cli.options import (
     METHOD,
     PROMPTS,
     STORE,
+    ColumnsOption,
     DtypeOption,
     ExtraOption,
     InterventionOption,
@@ -90,6 +91,7 @@ EXAMPLES = (
     "eapgp attribute --task ioi --corruption hard --method eap-ig --steps 10",
     "eapgp attribute --model smollm2-135m --task ioi --bos '<|endoftext|>' --only-correct",
     "eapgp attribute --model gpt2 --prompts pairs.csv --export scores.json",
+    "eapgp attribute --prompts table.xlsx.csv --columns clean=Question,corrupted=Twin --metric kl",
     "torchrun --nproc-per-node 4 -m eapgp attribute --model gpt2-xl --task ioi --pairs 512",
 )
 
@@ -108,6 +110,7 @@ def attribute(
     model: ModelOption = None,
     task: TaskOption = None,
     prompts: PromptsOption = None,
+    columns: ColumnsOption = None,
     pairs: PairsOption = None,
     seed: SeedOption = None,
     split: SplitOption = None,
@@ -138,6 +141,7 @@ def attribute(
         model=model,
         task=task,
         prompts=prompts,
+        columns=columns,
         rows=rows,
         extra=option,
         n_pairs=pairs,

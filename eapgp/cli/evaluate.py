@@ -12,6 +12,7 @@ import typer
 from eapgp.cli.command import BatchOption, DeviceOption, HomeOption, command
 from eapgp.cli.evaluate_text import evaluation_text
 from eapgp.cli.options import (
+    ColumnsOption,
     DtypeOption,
     ExtraOption,
     MetricOption,
@@ -122,6 +123,7 @@ def evaluate(
     model: ModelOption = None,
     task: TaskOption = None,
     prompts: PromptsOption = None,
+    columns: ColumnsOption = None,
     pairs: PairsOption = None,
     seed: SeedOption = None,
     split: SplitOption = None,
@@ -142,7 +144,7 @@ def evaluate(
     asked |= {"metric": metric, "intervention": intervention, "resamples": bootstrap, "level": level}
     asked |= {"baseline": baseline, "completeness": completeness, "minimality": minimality, "stability": stability}
     question = Question(**asked)
-    prompt_flags: dict[str, Any] = {"task": task, "prompts": prompts, "extra": option}
+    prompt_flags: dict[str, Any] = {"task": task, "prompts": prompts, "columns": columns, "extra": option}
     prompt_flags |= {"n_pairs": pairs, "seed": seed, "split": split}
     named: dict[str, Any] = {"model": model, "dtype": dtype}
     with out.progress() as progress:

@@ -14,6 +14,8 @@ from eapgp.cli import completion
 from eapgp.cli.output import Reply
 from eapgp.cli.rows import split_options, texts_of
 from eapgp.errors import OptionError
+from eapgp.metrics import METRICS
+from eapgp.prompts.aliases import read_by_hand
 from eapgp.prompts.prompting import NONE, ONE_TOKEN, OWN
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import get_task
@@ -106,6 +108,15 @@ PromptsOption = Annotated[
     Path | None,
     typer.Option("--prompts", help="File of prompt pairs in place of generated ones.", rich_help_panel=PROMPTS),
 ]
+ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--columns",
+        help="Which of the file's columns is which, e.g. clean=prompt,corrupted='Other text'. Repeatable.",
+        metavar="NAME=COLUMN,…",
+        rich_help_panel=PROMPTS,
+    ),
+]
 PairsOption = Annotated[
     int | None,
     typer.Option("--pairs", "-n", help="How many pairs.", rich_help_panel=PROMPTS, show_default="64, or all of a file"),
@@ -134,7 +145,7 @@ ExtraOption = Annotated[
 MetricOption = Annotated[
     str | None,
     typer.Option(
-        help="logit-diff, prob-diff or log-prob.",
+        help=f"{', '.join(METRICS)}.",
         rich_help_panel=METHOD,
         show_default="the task's own",
         autocompletion=completion.metrics,
@@ -198,6 +209,7 @@ def make_spec(
     model: str | None = None,
     task: str | None = None,
     prompts: Path | None = None,
+    columns: Sequence[str] | None = None,
     extra: Sequence[str] | None = None,
     rows: Mapping[str, str | Sequence[str]] | None = None,
     **flags: Any,
@@ -214,6 +226,8 @@ def make_spec(
         values |= {"prompts_file": str(prompts), "task": task}
     elif task is not None:
         values["task"] = task
+    if columns:
+        values["columns"] = read_by_hand(columns)
     usual = RunSpec()
     name = values.get("task", usual.task) if prompts is None else None
     task_options, options = split_options(name, values.get("method", usual.method), texts_of(rows, extra))

@@ -10,11 +10,20 @@ import typer
 
 from eapgp.cli import completion
 from eapgp.cli.command import command
-from eapgp.cli.options import ExtraOption, ModelOption, PairsOption, RandomWeightsFlag, SeedOption, SplitOption
+from eapgp.cli.options import (
+    ColumnsOption,
+    ExtraOption,
+    ModelOption,
+    PairsOption,
+    RandomWeightsFlag,
+    SeedOption,
+    SplitOption,
+)
 from eapgp.cli.output import Output, Reply, stacked, table
 from eapgp.cli.rows import key_values, task_values
 from eapgp.errors import OptionError
 from eapgp.prompts import PromptSet, fit, read_prompts, write_prompts
+from eapgp.prompts.aliases import read_by_hand
 from eapgp.runs.compute import make_prompt_set
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
 
@@ -73,7 +82,11 @@ def _generate(prompts: typer.Typer) -> None:
 
 
 def _check(prompts: typer.Typer) -> None:
-    examples = ("eapgp prompts check pairs.csv", "eapgp prompts check pairs.csv --model gpt2 --json")
+    examples = (
+        "eapgp prompts check pairs.csv",
+        "eapgp prompts check pairs.csv --model gpt2 --json",
+        "eapgp prompts check table.csv --columns clean=Question,corrupted=Twin,correct=Reply",
+    )
 
     @command(prompts, "check", examples=examples)
     def check(
@@ -81,6 +94,7 @@ def _check(prompts: typer.Typer) -> None:
         file: Annotated[Path, typer.Argument(help="File of prompt pairs.")],
         model: ModelOption = None,
         task: Annotated[str | None, typer.Option("--task", "-t", help="Task the file belongs to.")] = None,
+        columns: ColumnsOption = None,
         pairs: PairsOption = None,
     ) -> Reply:
         """Check that a model can take every pair of a file: equal lengths, context, known words, one-token answers.
@@ -89,7 +103,7 @@ def _check(prompts: typer.Typer) -> None:
         """
         from eapgp.models import load_model
 
-        read = read_prompts(file, task=task, limit=pairs)
+        read = read_prompts(file, task=task, limit=pairs, columns=read_by_hand(columns))
         with out.progress() as progress:
             loaded = load_model(model or "demo", device="cpu", progress=progress)
         findings = fit(read, loaded)

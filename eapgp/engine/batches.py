@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eapgp.engine.budget import default_batch_size
-from eapgp.engine.passes import Tokens
+from eapgp.engine.passes import Keep, Tokens, capture
 from eapgp.errors import ComputationError, OptionError
-from eapgp.metrics import Targets, targets_of
+from eapgp.metrics import Metric, Targets, targets_of
 from eapgp.models.adapter import widen
 from eapgp.models.model import Model
 from eapgp.prompts.encode import EncodedPairs
@@ -39,8 +39,13 @@ class Batch:
         return len(self.index)
 
 
-def make_batch(model: Model, encoded: EncodedPairs, index: Int[np.ndarray, " pair"]) -> Batch:
-    """Put the chosen pairs on the device, trimmed to the longest of them."""
+def make_batch(
+    model: Model, encoded: EncodedPairs, index: Int[np.ndarray, " pair"], metric: Metric | None = None
+) -> Batch:
+    """Put the chosen pairs on the device, trimmed to the longest of them.
+
+    metric: what will be computed on it; one that compares with the clean run finds it in the batch's targets.
+    """
     lengths = encoded.lengths[index]
     longest = int(lengths.max())
     mask = torch.from_numpy(np.arange(longest)[None, :] < lengths[:, None]).to(model.device)
@@ -49,7 +54,11 @@ def make_batch(model: Model, encoded: EncodedPairs, index: Int[np.ndarray, " pai
     def side(ids: NDArray[np.int64]) -> Tokens:
         return Tokens(torch.from_numpy(np.ascontiguousarray(ids[index, :longest])).to(model.device), mask, last)
 
-    return Batch(index, side(encoded.clean), side(encoded.corrupted), targets_of(encoded.take(index), model.device))
+    clean, targets = side(encoded.clean), targets_of(encoded.take(index), model.device)
+    if metric is not None and metric.compares:
+        with torch.no_grad():
+            targets = targets.with_clean(capture(model, clean, keep=Keep.NOTHING).logits)
+    return Batch(index, clean, side(encoded.corrupted), targets)
 
 
 def split_batches(model: Model, encoded: EncodedPairs, batch_size: int | None) -> list[Int[np.ndarray, " _"]]:

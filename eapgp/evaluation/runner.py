@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eapgp.circuits.circuit import Circuit
 from eapgp.engine.circuit_plan import plan
 from eapgp.errors import InputError, WrongTypeError
-from eapgp.metrics import accuracy, get_metric
+from eapgp.metrics import Compute, accuracy
 from eapgp.types import Floats, Progress
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class CircuitRunner:
         model: Model,
         prompts: PromptSet | EncodedPairs,
         *,
-        metric: str | None = None,
+        metric: str | Compute | None = None,
         intervention: str = "patching",
         batch_size: int | None = None,
         progress: Progress | None = None,
@@ -87,8 +87,8 @@ class CircuitRunner:
         from eapgp.engine.interventions import INTERVENTIONS, make_intervention
 
         self.model, self.graph = model, model.graph
-        encoded, name = prepare(model, prompts, metric, contrast=intervention == "patching")
-        self.metric, self.intervention, self.n_pairs = get_metric(name), intervention, encoded.n
+        encoded, self.metric = prepare(model, prompts, metric, contrast=intervention == "patching")
+        self.intervention, self.n_pairs = intervention, encoded.n
         self._encoded, self._means = encoded, make_intervention(intervention, model, encoded, INTERVENTIONS)
         self._budget = STORE_BUDGET
         self.messages: list[str] = list(encoded.remarks)
@@ -108,7 +108,7 @@ class CircuitRunner:
         def work(index: NDArray[np.int64]) -> Base:
             if progress is not None:
                 progress("clean and corrupted runs", done / total)
-            return make_base(self.model, make_batch(self.model, self._encoded, index), self._means)
+            return make_base(self.model, make_batch(self.model, self._encoded, index, self.metric), self._means)
 
         done, total = 0, sum(map(len, parts))
         for index, base in run_halving(parts, work, self.messages.append):

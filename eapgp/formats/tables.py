@@ -8,17 +8,18 @@ A CSV of every edge tells the graph's sizes by its rows. One of fewer edges carr
 n_heads, parallel_attn_mlp and d_model; where those are absent the caller gives the graph. Parquet files
 written here carry them, and node scores, as metadata.
 
-Semicolons or tabs between the cells, as spreadsheets of many countries write them, are read with decimal commas.
+Capitals in the header do not count; `edge` (`input->a0.h0<q>`) stands for source and destination, and what graph
+programs write for source -> target, weight. Marks between the cells, decimals and truth values: `eapgp.sheet`.
 """
 
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import math
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ from eapgp.formats.common import (
     short,
 )
 from eapgp.graph import QKV, Graph
+from eapgp.sheet import TRUTH, decode, delimited, number
 from eapgp.types import Bools, Floats, Ints
 
 if TYPE_CHECKING:
@@ -53,6 +55,9 @@ MAX_COLUMNS = 256
 MAX_NAME = 64
 """Characters of the longest name of a node, and bytes per row and column that a table may unpack to."""
 OVERHEAD = 2**20
+ALIASES = {"src": "source", "from": "source", "dst": "destination", "to": "destination", "target": "destination"}
+ALIASES |= {"weight": "score", "value": "score"}
+"""Other names of the columns: short ones, and those of edge tables of graph programs."""
 _NODE = re.compile(r"a(\d{1,6})\.h(\d{1,6})|m(\d{1,6})")
 
 
@@ -134,20 +139,40 @@ def read_csv(path: Path, data: bytes, graph: Graph | None = None) -> Content:
     """Scores and, with the column in_graph, the circuit."""
     import pandas
 
-    first, second = (*itertools.islice(io.BytesIO(data), 2), b"", b"")[:2]
-    mark = next((mark for mark in (",", "\t", ";") if mark.encode() in first), ",")
-    width = 1 + max(line.count(mark.encode()) for line in (first, second))
+    sheet = delimited(decode(data, path.name))
+    width = 1 + max(line.count(sheet.mark) for line in (*islice(io.StringIO(sheet.text), 2), ""))
     if width > MAX_COLUMNS:
         raise problem(path, f"{width:,} columns are more than the {MAX_COLUMNS} that a table may have.")
     try:
-        table = pandas.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=mark)
+        table = pandas.read_csv(io.StringIO(sheet.text), dtype=str, keep_default_na=False, sep=sheet.mark)
     except (ValueError, pandas.errors.ParserError) as error:
         raise problem(path, f"not a readable CSV table ({short(str(error).strip())}).") from None
     if not isinstance(table.index, pandas.RangeIndex):
         raise problem(path, f"its rows have more cells than its header; expected {', '.join(NEEDED)} and no others.")
-    if mark != "," and "score" in table.columns:
-        table["score"] = table["score"].str.replace(",", ".", regex=False)
+    table = _named(path, table)
+    if {*NEEDED} <= {*table.columns}:
+        table = _filled(table)
+        table = table.assign(score=_scores(path, table["score"].tolist(), decimal_comma=sheet.decimal_comma))
     return _content(path, table, graph, None)
+
+
+def _filled(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Without the rows that a spreadsheet left empty."""
+    return table[~(table[list(NEEDED)].astype(object) == "").all(axis=1)]
+
+
+def _named(path: Path, table: pandas.DataFrame) -> pandas.DataFrame:
+    """The table with its columns by their own names, and an edge that stands in one cell in two."""
+    spelled = [str(name).strip().lower() for name in table.columns]
+    names = [name if ALIASES.get(name) in spelled else ALIASES.get(name, name) for name in spelled]
+    twice = sorted({name for name in names if names.count(name) > 1 and name in (*NEEDED, "type", "in_graph", "edge")})
+    if twice:
+        raise problem(path, f"column {twice[0]!r} occurs twice in the header; rename or remove one.")
+    table = table.set_axis(names, axis=1)
+    if "edge" in names and not {"source", "destination"} & set(names):
+        ends = [str(edge).partition("->") for edge in table["edge"]]
+        table = table.assign(source=[end[0].strip() for end in ends], destination=[end[2].strip() for end in ends])
+    return table
 
 
 def read_parquet(path: Path, data: bytes, graph: Graph | None = None) -> Content:
@@ -225,7 +250,7 @@ def _content(path: Path, table: pandas.DataFrame, graph: Graph | None, nodes: Fl
     if missing:
         listed = ", ".join(map(str, list(table.columns)[:10])) or "none"
         raise problem(path, f"column {missing[0]!r} is missing; expected {', '.join(NEEDED)}, got {short(listed)}.")
-    table = table[~(table[list(NEEDED)].astype(object) == "").all(axis=1)]  # rows that a spreadsheet left empty
+    table = _filled(table)
     sources, destinations = table["source"].tolist(), _destinations(table)
     graph = _own_graph(path, table) or graph or _graph_of_every_edge(path, sources, destinations)
     rows, columns = positions_of(path, graph, sources, destinations)
@@ -234,7 +259,9 @@ def _content(path: Path, table: pandas.DataFrame, graph: Graph | None, nodes: Fl
         ordered, counts = np.unique(flat, return_counts=True)
         row, column = divmod(int(ordered[counts > 1][0]), graph.n_destinations)
         raise problem(path, f"edge {graph.edge_name(row, column)!r} is listed more than once; keep one row per edge.")
-    values = scatter(graph, rows, columns, _scores(path, table["score"].tolist()))
+    values = scatter(
+        graph, rows, columns, numbers(path, table["score"].tolist(), lambda i: f"row {i + 1}, column score")
+    )
     in_graph = None
     if "in_graph" in table.columns:
         in_graph = np.zeros_like(graph.mask)
@@ -286,25 +313,22 @@ def _graph_of_every_edge(path: Path, sources: list[Any], destinations: list[Any]
     )
 
 
-def _scores(path: Path, cells: list[Any]) -> Floats:
-    """Numbers from cells; text is read as Python reads a float, so decimals come back exactly."""
-    values: list[object] = []
+def _scores(path: Path, cells: list[str], *, decimal_comma: bool) -> NDArray[np.float64]:
+    """Numbers from cells of text, read as Python reads a float, so decimals come back exactly."""
+    values: list[float | None] = []
     for index, cell in enumerate(cells):
-        if isinstance(cell, str):
-            try:
-                values.append(float(cell) if cell.strip() else None)
-            except ValueError:
-                raise problem(path, f"row {index + 1}, column score: expected a number, got {short(cell)}.") from None
-        else:
-            values.append(cell)
+        try:
+            values.append(number(cell, decimal_comma=decimal_comma))
+        except ValueError:
+            hint = " Decimal commas need semicolons or tabs between the cells." if "," in cell else ""
+            raise problem(path, f"row {index + 1}, column score: expected a number, got {short(cell)}.{hint}") from None
     return numbers(path, values, lambda i: f"row {i + 1}, column score")
 
 
 def _flags(path: Path, cells: list[Any]) -> list[bool]:
-    values = {"true": True, "1": True, "false": False, "0": False}
     flags = []
     for index, cell in enumerate(cells):
-        flag = values.get(str(cell).strip().lower())
+        flag = TRUTH.get(str(cell).strip().lower())
         if flag is None:
             raise problem(path, f"row {index + 1}, column in_graph: expected true or false, got {short(cell)}.")
         flags.append(flag)

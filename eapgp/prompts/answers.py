@@ -16,6 +16,16 @@ Sides = tuple[tuple[Answer, ...], tuple[Answer, ...]]
 # words, position by position, and only words whose two forms are one token each count.
 ONE_TOKEN_PAIRS = "pairs of one-token words"
 
+# Sides whose answers a metric reads; both where it is not listed.
+NEEDED_SIDES = {"log-prob": ("correct",), "correct-logit": ("correct",), "correct-prob": ("correct",), "kl": ()}
+OWN_METRIC = "custom:"
+"""How the name of a metric of one's own begins; which answers it reads is its author's affair."""
+
+
+def needed_sides(metric: str) -> tuple[str, ...]:
+    """The sides, correct and incorrect, without whose answers a metric cannot be computed."""
+    return () if metric.startswith(OWN_METRIC) else NEEDED_SIDES.get(metric, ("correct", "incorrect"))
+
 
 def tokenise(texts: list[str], tokenizer: Any) -> list[list[int]]:
     """Token ids of each text, without special tokens."""
@@ -147,7 +157,7 @@ class AnswerReader:
             became = f"is {len(ids)} tokens ({pieces})"
             hint = "Choose a word that is one token, or let the first token count (--answers first-token)."
         if answer.strip().isdecimal():
-            hint = "A token id has its own column, correct_idx or incorrect_idx; in JSON it is a number."
+            hint = "A token id has its own column, correct_idx or incorrect_idx."
         if other and self._is_known(other, tokenise([other], tokenizer)[0]):
             hint = f"{other!r} is one token: did you mean that?"
         return f"{answer!r} {became}, but exactly one is needed. {hint}"

@@ -2,7 +2,7 @@
 
 | format | columns beside clean and corrupted |
 |---|---|
-| pairs | correct, incorrect (texts; in JSON a number is a token id) or correct_idx, incorrect_idx (token ids) |
+| pairs | correct, incorrect (texts) or correct_idx, incorrect_idx (token ids); some metrics need fewer |
 | ioi | corrupted_hard, correct_idx, incorrect_idx |
 | greater-than | correct_idx: the two-digit start year as an integer |
 | gender-bias | clean_answer_idx, corrupted_answer_idx |
@@ -11,27 +11,42 @@
 | sva | group, plural; the verbs come from a second file |
 | auto-circuit | answers, wrong_answers (texts), and corrupt in place of corrupted |
 | eap-ig | label: the two-digit start year of greater-than |
+| mib | prompt and …counterfactual.prompt in their place; choices and answerKey, or label; year |
 
-Published formats: Hanna et al. 2024, arXiv:2403.17806; auto-circuit and eap-ig are how the libraries of
-these names write prompts.
+Other names of the columns of pairs: `eapgp.prompts.aliases`. Token ids are read from columns of ids alone: elsewhere
+digits are texts. Published formats: Hanna et al. 2024, arXiv:2403.17806; auto-circuit, eap-ig and mib (the data sets
+of the MIB circuit track, Mueller et al. 2025, arXiv:2504.13151) are how the libraries of these names write prompts.
 """
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from eapgp.errors import FormatError
 from eapgp.prompts.pairs import Answer, PromptPair
 
-Cell = str | int | list[Answer]  # a CSV holds texts; JSON and rows of Python also numbers and lists
+Cell = str | int | list[str]  # a CSV holds texts; JSON and rows of Python also numbers and lists
 Row = Mapping[str, Cell]
 Sides = tuple[tuple[Answer, ...], tuple[Answer, ...]]
 Verbs = tuple[tuple[str, ...], tuple[str, ...]]  # singular forms, plural forms
 
-_ID_LIST = re.compile(r"\[\s*\d+(?:\s*,\s*\d+)*\s*\]")
+TEXT_ANSWERS = ("correct", "incorrect", "answers", "wrong_answers")
+"""Columns of texts: in JSON a bare text is one answer, whatever characters it holds."""
+OPTIONAL = ("note", "task", "metric")
+CUSTOM = "custom"
+_TEXT = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_TEXT_LIST = re.compile(
+    rf"\[\s*{_TEXT}(?:(?:\s*,\s*|\s+){_TEXT})*\s*,?\s*\]", re.DOTALL
+)  # as Python and NumPy write it
+_ID = re.compile(r"(\d+)(?:\.0+)?", re.ASCII)  # pandas makes 5.0 of 5 where a column has gaps
+_ID_LIST = re.compile(r"\[\s*(\d+(?:(?:\s*,\s*|\s+)\d+)*)\s*\]", re.ASCII)
 _PIECE = re.compile(r"((?:\\.|[^|\\])*)(\||$)", re.DOTALL)
+_COUNTERFACTUAL = re.compile(r"(.*counterfactuals?.*?)\.prompt", re.IGNORECASE)
+MIB_USUAL = ("s2_io_flip_counterfactual", "symbol_counterfactual", "random_counterfactual")
+"""Whose prompts MIB's circuit track takes for IOI, for multiple choice and for arithmetic."""
 
 
 class BadCell(Exception):
@@ -44,7 +59,10 @@ class BadCell(Exception):
 
 @dataclass(frozen=True)
 class Layout:
-    """A kind of file: its task, default metric, the columns it needs, and how to read a row's answers."""
+    """A kind of file: its task, default metric, the columns it needs, and how to read a row's answers.
+
+    remark: what was decided for the reader that others might decide otherwise.
+    """
 
     name: str
     task: str
@@ -52,10 +70,12 @@ class Layout:
     columns: tuple[str, ...]
     read: Callable[[Row], Sides]
     prompts: tuple[str, str] = ("clean", "corrupted")
+    remark: str = ""
 
-    def fills(self, columns: set[str]) -> bool:
-        """Whether a file with these columns holds all that the layout needs."""
-        return {*self.prompts, *self.columns} <= columns
+    def fits(self, columns: set[str], by_hand: Collection[str]) -> bool:
+        """Whether these columns are all that the layout needs, and it reads all that were named by hand."""
+        needed = {*self.prompts, *self.columns}
+        return needed <= columns and needed >= set(by_hand)
 
     def pair(self, row: Row) -> PromptPair:
         """The pair of one row. Errors: BadCell."""
@@ -64,44 +84,116 @@ class Layout:
         return PromptPair(clean, corrupted, correct, incorrect, str(row.get("note") or row.get("group") or ""))
 
 
-def layout_of(columns: Sequence[str], verbs: Verbs | None) -> Layout | None:
-    """The layout that these columns belong to, or None."""
-    have = set(columns)
-    return next((layout for layout in _layouts(verbs) if layout.fills(have)), None)
+def layout_of(columns: set[str], by_hand: Collection[str], verbs: Verbs | None) -> Layout | None:
+    """The layout whose columns these are, answers of both sides among them; None where they are no layout's."""
+    layouts = (*_layouts(verbs), *_mib_layouts(columns))
+    return next((layout for layout in layouts if layout.fits(columns, by_hand)), None)
 
 
-def is_sva(columns: Sequence[str]) -> bool:
+def sparing_layout_of(columns: set[str], by_hand: Collection[str], unnamed: Sequence[str]) -> Layout | None:
+    """The layout of a file that names no wrong answers. unnamed: columns that bear no known name."""
+    return next((layout for layout in _sparing_layouts(columns, unnamed) if layout.fits(columns, by_hand)), None)
+
+
+def is_sva(columns: Iterable[str]) -> bool:
     """Whether the file needs the list of verbs beside it."""
     return {"clean", "corrupted", "group", "plural"} <= set(columns)
 
 
-CUSTOM = "custom"
+def layout_columns() -> tuple[str, ...]:
+    """Every name that a column can have for a layout."""
+    names = [name for layout in _layouts(None) for name in (*layout.prompts, *layout.columns)]
+    return tuple(dict.fromkeys((*names, *_MIB_COLUMNS, *OPTIONAL)))
 
 
 def _layouts(verbs: Verbs | None) -> tuple[Layout, ...]:
-    """Every layout; where a file fills several, the first counts."""
+    """Layouts that name all their columns; where a file fills several, the first counts."""
     ids, diff, prob = _id_columns, "logit-diff", "prob-diff"
     genders, countries = ("clean_answer_idx", "corrupted_answer_idx"), ("country_idx", "corrupted_country_idx")
     own_ids, kinds = ("correct_idx", "incorrect_idx"), ("answers_idx", "corrupted_answers_idx")
+    own, auto = ("correct", "incorrect"), ("answers", "wrong_answers")
     return (
         Layout("ioi", "ioi", diff, ("corrupted_hard", *own_ids), ids(*own_ids)),
-        Layout("pairs", CUSTOM, diff, ("correct", "incorrect"), _text_columns("correct", "incorrect")),
+        Layout("auto-circuit", CUSTOM, diff, auto, _text_columns(*auto), prompts=("clean", "corrupt")),
+        Layout("pairs", CUSTOM, diff, own, _text_columns(*own)),
         Layout("pairs", CUSTOM, diff, own_ids, ids(*own_ids)),
         Layout("gender-bias", "gender-bias", diff, genders, ids(*genders)),
         Layout("country-capital", "country-capital", diff, countries, ids(*countries)),
         Layout("hypernymy", "hypernymy", prob, kinds, lambda row: (_id_list(row, kinds[0]), _id_list(row, kinds[1]))),
         Layout("sva", "sva", prob, ("group", "plural"), lambda row: _agreement(row, verbs)),
         Layout("greater-than", "greater-than", prob, ("correct_idx",), lambda row: _years(row, "correct_idx")),
-        Layout(
-            "auto-circuit",
-            CUSTOM,
-            diff,
-            ("answers", "wrong_answers"),
-            _text_columns("answers", "wrong_answers"),
-            prompts=("clean", "corrupt"),
-        ),
-        Layout("eap-ig", "greater-than", prob, ("label",), lambda row: _years(row, "label")),
     )
+
+
+def _sparing_layouts(columns: set[str], unnamed: Sequence[str]) -> tuple[Layout, ...]:
+    """Layouts that go without answers, which another column may hold; bare prompts only where nothing else is there."""
+    unused = [name for name in unnamed if name]
+    beside = f" ({', '.join(map(repr, unused[:8]))} not used)" if unused else ""
+    remark = f"the file has no column of incorrect answers{beside}; what compares with them cannot be measured."
+    return (
+        Layout("pairs", CUSTOM, "log-prob", ("correct",), lambda row: (_answers(row, "correct"), ()), remark=remark),
+        Layout("eap-ig", "greater-than", "prob-diff", ("label",), lambda row: _years(row, "label")),
+        Layout("mib", "greater-than", "prob-diff", ("year",), lambda row: _years(row, "year", century=True)),
+        *([] if unused or columns - {"clean", "corrupted", *OPTIONAL} else [_BARE]),
+    )
+
+
+_BARE = Layout("pairs", CUSTOM, "kl", (), lambda row: ((), ()), remark="the file has no answers; the metric is kl.")
+_MIB_COLUMNS = ("prompt", "choices", "choices.label", "answerKey", "label", "year")
+
+
+def _mib_layouts(columns: set[str]) -> tuple[Layout, ...]:
+    """The data sets of MIB's circuit track, whose corrupted prompts are those of one of several counterfactuals."""
+    names = [match.group(1) for match in map(_COUNTERFACTUAL.fullmatch, sorted(columns)) if match]
+    if not names:
+        return ()
+    usual = next((name for name in MIB_USUAL if name in names), names[0])
+    remark = ""
+    if len(names) > 1 and "corrupted" not in columns:
+        rest = ", ".join(name for name in names if name != usual)
+        remark = f"corrupted prompts are those of {usual}; of {rest} by --columns corrupted={names[-1]}.prompt."
+    clean = "clean" if "clean" in columns else "prompt"
+    prompts = (clean, "corrupted" if "corrupted" in columns else f"{usual}.prompt")
+    read = (
+        (("answerKey", "choices.label", f"{usual}.answerKey", f"{usual}.choices.label"), _labels(usual)),
+        (("answerKey", "choices"), _choices),
+        (("label", f"{usual}.label"), lambda row: (_answers(row, "label"), _answers(row, f"{usual}.label"))),
+    )
+    return tuple(Layout("mib", CUSTOM, "logit-diff", needed, how, prompts, remark) for needed, how in read)
+
+
+def _labels(other: str) -> Callable[[Row], Sides]:
+    """The letter of the right choice, and that of the counterfactual's."""
+    return lambda row: (
+        _choice(row, "choices.label", "answerKey"),
+        _choice(row, f"{other}.choices.label", f"{other}.answerKey"),
+    )
+
+
+def _choices(row: Row) -> Sides:
+    """The right choice and the others, as words within a sentence: MIB's own code puts the space in front."""
+    right = _choice(row, "choices", "answerKey")
+    cell = row["choices"]
+    rest = [text for text in (cell if isinstance(cell, list) else []) if text not in right]
+    return tuple(map(_within_sentence, right)), tuple(map(_within_sentence, rest))  # type: ignore[arg-type]
+
+
+def _within_sentence(text: str) -> str:
+    return text if text[:1].isspace() else f" {text}"
+
+
+def _choice(row: Row, choices: str, key: str) -> tuple[str, ...]:
+    offered, place = row[choices], str(row[key]).strip()
+    if isinstance(offered, str):
+        offered = _text_list(offered) or [offered]
+    texts = offered if isinstance(offered, list) else [str(offered)]
+    if place in texts:
+        return (place,)
+    if not place.isdecimal() or int(place) >= len(texts):
+        raise BadCell(
+            key, f"the position of one of {len(texts)} choices was expected, {_short(place)} came. Correct it"
+        )
+    return (texts[int(place)],)
 
 
 def split_answers(cell: str) -> list[str]:
@@ -115,12 +207,15 @@ def split_answers(cell: str) -> list[str]:
 
 
 def join_answers(answers: Sequence[str]) -> str:
-    """The reverse of `split_answers`: `|` and backslashes are escaped."""
-    return "|".join(answer.replace("\\", "\\\\").replace("|", "\\|") for answer in answers)
+    """The reverse of `split_answers`: `|` and backslashes are escaped, and what would be read as a list."""
+    joined = "|".join(answer.replace("\\", "\\\\").replace("|", "\\|") for answer in answers)
+    return f"\\{joined}" if _TEXT_LIST.fullmatch(joined.strip()) else joined
 
 
 def _prompt(row: Row, column: str) -> str:
     text = row[column]
+    if isinstance(text, list) and len(text) == 1:
+        text = text[0]
     if not isinstance(text, str):
         raise BadCell(column, f"a prompt was expected, {_short(text)} came. Write a text")
     if not text.strip():
@@ -135,10 +230,22 @@ def _text_columns(correct: str, incorrect: str) -> Callable[[Row], Sides]:
 
 def _answers(row: Row, column: str) -> tuple[Answer, ...]:
     cell = row[column]
-    answers = split_answers(cell) if isinstance(cell, str) else cell if isinstance(cell, list) else [cell]
-    if not answers or not all(answer.strip() for answer in answers if isinstance(answer, str)):
+    if isinstance(cell, str):
+        cell = _text_list(cell) or split_answers(cell)
+    answers = cell if isinstance(cell, list) else [str(cell)]
+    if not answers or not all(answer.strip() for answer in answers):
         raise BadCell(column, "an answer was expected, it is empty. Write a text; several are separated by |")
     return tuple(answers)
+
+
+def _text_list(cell: str) -> list[str] | None:
+    """The texts of a list that a library wrote into a cell, as `[' Mary', ' John']`; None where the cell is none."""
+    if not _TEXT_LIST.fullmatch(cell.strip()):
+        return None
+    try:
+        return [str(ast.literal_eval(piece)) for piece in re.findall(_TEXT, cell, re.DOTALL)]  # text by text: no code
+    except (ValueError, SyntaxError):
+        return None
 
 
 def _id_columns(correct: str, incorrect: str) -> Callable[[Row], Sides]:
@@ -148,16 +255,33 @@ def _id_columns(correct: str, incorrect: str) -> Callable[[Row], Sides]:
 
 def _ids(row: Row, column: str) -> tuple[int, ...]:
     cell = row[column]
-    texts = [str(piece).strip() for piece in (cell if isinstance(cell, list) else str(cell).split("|"))]
-    if not texts or not all(text.isascii() and text.isdigit() for text in texts):
+    pieces = cell if isinstance(cell, list) else _pieces(str(cell).strip())
+    ids = [_ID.fullmatch(piece.strip()) for piece in pieces]
+    if not ids or not all(ids):
         raise BadCell(
-            column, f"a token id was expected, {_short(row[column])} came. Write whole numbers; several separated by |"
+            column,
+            f"a token id was expected, {_short(cell)} came{_odd_one(pieces)}. "
+            "Write whole numbers; several separated by |",
         )
-    return tuple(int(text) for text in texts)
+    return tuple(int(match[1]) for match in ids if match)
+
+
+def _pieces(text: str) -> list[str]:
+    """The numbers of a cell, which a library may have written as a list."""
+    in_brackets = _ID_LIST.fullmatch(text)
+    return in_brackets[1].replace(",", " ").split() if in_brackets else text.split("|")
+
+
+def _odd_one(pieces: Sequence[str]) -> str:
+    """The first character that belongs to no number, where it is one among many."""
+    text = "|".join(pieces)
+    place = next((place for place, char in enumerate(text) if char not in "0123456789| "), None)
+    return "" if place is None or len(text) < 2 else f" (character {place + 1} is {text[place]!r})"
 
 
 def _id_list(row: Row, column: str) -> tuple[int, ...]:
-    text = str(row[column]).strip()
+    cell = row[column]
+    text = str(cell).replace("'", "").strip() if isinstance(cell, list) else str(cell).strip()
     if not _ID_LIST.fullmatch(text):  # a pattern, not an evaluation: the file may be anybody's
         raise BadCell(
             column, f"a list of token ids such as [16840, 23685] was expected, {_short(text)} came. Correct the cell"
@@ -165,17 +289,24 @@ def _id_list(row: Row, column: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", text))
 
 
-def _years(row: Row, column: str) -> Sides:
+def _years(row: Row, column: str, *, century: bool = False) -> Sides:
+    """All two-digit years after the start year, and the others. century: the year is written with all four digits."""
     text = str(row[column]).strip()
-    if not re.fullmatch(r"\d{1,2}", text, re.ASCII) or int(text) > 98:
-        raise BadCell(
-            column,
-            f"the two digits of the start year (0 to 98) were expected, {_short(text)} came. "
-            "If these are token ids, call the column correct_idx and add a column incorrect_idx",
-        )
-    start = int(text)
+    digits = r"\d{4}" if century else r"\d{1,2}"
+    if not re.fullmatch(digits, text, re.ASCII) or int(text[-2:]) > 98:
+        raise BadCell(column, _bad_year(row[column], column, century))
+    start = int(text[-2:])
     years = tuple(f"{year:02d}" for year in range(100))
     return years[start + 1 :], years[: start + 1]
+
+
+def _bad_year(cell: Cell, column: str, century: bool) -> str:
+    if century:
+        return f"a year of four digits whose last two are 00 to 98 was expected, {_short(cell)} came. Correct the cell"
+    other = "If it is the right answer, say so: --columns correct=label"
+    if column == "correct_idx":
+        other = "If these are token ids, call the column correct_idx and add a column incorrect_idx"
+    return f"the two digits of the start year (0 to 98) were expected, {_short(cell)} came. {other}"
 
 
 def _agreement(row: Row, verbs: Verbs | None) -> Sides:

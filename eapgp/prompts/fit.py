@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from eapgp.errors import PairLengthError, PromptError
 from eapgp.prompts.align import display_tokens
-from eapgp.prompts.answers import ONE_TOKEN_PAIRS, AnswerReader, Ids, tokenise
+from eapgp.prompts.answers import ONE_TOKEN_PAIRS, AnswerReader, Ids, needed_sides, tokenise
 from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
 from eapgp.prompts.prompting import FIRST_TOKEN
 from eapgp.prompts.reader import PromptReader
@@ -225,9 +225,13 @@ class _Examiner:
 
     def _answer_ids(self, pair: PromptPair) -> tuple[Ids, Ids]:
         sides = {"correct": pair.correct, "incorrect": pair.incorrect}
-        for name, answers in sides.items():
-            if not answers:
-                raise Misfit("answer", f"no {name} answer; at least one is needed. Add a text or a token id.")
+        for name in needed_sides(self._prompts.metric):
+            if not sides[name]:
+                raise Misfit(
+                    "answer",
+                    f"no {name} answer; the metric {self._prompts.metric} needs at least one. "
+                    "Add a text or a token id, or take a metric that needs none, such as kl.",
+                )
         ids = []
         try:
             if self._prompts.origin.get("answers") == ONE_TOKEN_PAIRS:
@@ -297,14 +301,15 @@ def visible_word(word: str) -> str:
 
 
 def _remarks(prompts: PromptSet, usable: list[int], literal: set[int], start: str) -> list[str]:
-    remarks = []
+    said = prompts.origin.get("remarks", ())
+    remarks = [str(remark) for remark in said] if isinstance(said, list | tuple) else []
     if literal:
         remarks.append(
             f"{numbered(sorted(literal))}: the text already begins with the start token {start!r}, which the model "
             "puts in front of every prompt; it stands there once."
         )
     pairs = [prompts.pairs[place] for place in usable]
-    sides = dict.fromkeys(side for pair in pairs for side in (pair.correct, pair.incorrect))  # often shared, and long
+    sides = dict.fromkeys(side for pair in pairs for side in (pair.correct, pair.incorrect) if side)  # often shared
     generated = prompts.origin.get("kind") == "generated"  # whose digits are meant so
     if sides and not generated and all(_is_number(answer) for side in sides for answer in side):
         first = next(iter(sides))[0]

@@ -131,7 +131,7 @@ def _answers(model: Model, batch: Batch, like: Tensor) -> tuple[Tensor, Tensor]:
 
     def mean(table: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         rows = widen(table[ids.to(table.device)]).to(like)
-        share = (mask / mask.sum(-1, keepdim=True)).to(like)
+        share = (mask / mask.sum(-1, keepdim=True).clamp(min=1)).to(like)  # a side without answers adds nothing
         return (rows * share[..., None]).sum(1) if rows.dim() == 3 else (rows * share).sum(1)
 
     def both(table: Tensor) -> Tensor:

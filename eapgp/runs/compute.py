@@ -15,6 +15,7 @@ from eapgp.errors import ModelError, OptionError, PromptError, UnknownNameError
 from eapgp.metrics import DEFAULT_METRIC
 from eapgp.models.catalogue import BUNDLED, find_model
 from eapgp.models.load import load_tokenizer
+from eapgp.prompts.answers import needed_sides
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.prompts.prompting import USUAL, Prompting
 from eapgp.runs.identity import recall, remember
@@ -166,7 +167,8 @@ def make_prompt_set(spec: RunSpec, model_loader: ModelLoader | None = None) -> P
     Errors: UnknownNameError, PromptError, OptionError, FormatError; ModelError where the tokenizer cannot be read.
     """
     if spec.prompts is not None:
-        pairs = tuple(_inline_pair(number, values) for number, values in enumerate(spec.prompts, start=1))
+        sides = needed_sides(spec.metric or DEFAULT_METRIC)
+        pairs = tuple(_inline_pair(number, values, sides) for number, values in enumerate(spec.prompts, start=1))
         if not pairs:
             raise PromptError("prompts: expected at least one pair, got none; add a pair.")
         given = PromptSet(spec.task or CUSTOM_TASK, pairs, DEFAULT_METRIC, {"kind": "inline"})
@@ -174,7 +176,7 @@ def make_prompt_set(spec: RunSpec, model_loader: ModelLoader | None = None) -> P
     if spec.prompts_file is not None:
         from eapgp.prompts import read_prompts
 
-        return read_prompts(spec.prompts_file, task=spec.task, limit=spec.n_pairs)
+        return read_prompts(spec.prompts_file, task=spec.task, limit=spec.n_pairs, columns=spec.columns)
     from eapgp.tasks import make_prompts
 
     assert spec.task is not None  # RunSpec asks for one of the three
@@ -200,21 +202,21 @@ def spec_tokenizer(spec: RunSpec, model_loader: ModelLoader | None = None) -> An
         return load_for(spec, model_loader).tokenizer
 
 
-def _inline_pair(number: int, values: Mapping[str, Any]) -> PromptPair:
-    missing = [key for key in ("clean", "corrupted", "correct", "incorrect") if not values.get(key)]
+def _inline_pair(number: int, values: Mapping[str, Any], sides: tuple[str, ...]) -> PromptPair:
+    missing = [key for key in ("clean", "corrupted", *sides) if not values.get(key)]
     if missing:
         raise PromptError(f"pair {number}: expected {missing[0]!r}, got none; fill it in or drop the pair.")
     return PromptPair(
         str(values["clean"]),
         str(values["corrupted"]),
-        _answers(values["correct"]),
-        _answers(values["incorrect"]),
+        _answers(values.get("correct")),
+        _answers(values.get("incorrect")),
         str(values.get("note", "")),
     )
 
 
 def _answers(value: Any) -> tuple[str | int, ...]:
-    return (value,) if isinstance(value, str | int) else tuple(value)
+    return (value,) if isinstance(value, str | int) else tuple(value or ())
 
 
 def resolve_metric(spec: RunSpec, prompts: PromptSet) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from eapgp.errors import OptionError
+from eapgp.prompts.answers import OWN_METRIC
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.canonical import content_key, plain
 from eapgp.runs.version import RESULT_VERSION
@@ -45,7 +47,13 @@ def make_request(
 
     `options` are the method's, with defaults filled in: an option left out and the same option
     given at its default are different texts, so the caller resolves them first.
+    Errors: OptionError for a metric of one's own, since two such functions can have one name.
     """
+    if metric.startswith(OWN_METRIC):
+        raise OptionError(
+            f"metric {metric}: expected a named metric, got a function of one's own, which the library cannot "
+            "tell from another of that name. Keep the scores as a file: write_scores."
+        )
     return {
         "result_version": RESULT_VERSION,
         "model": {

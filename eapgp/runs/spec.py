@@ -27,12 +27,13 @@ PROMPT_FIELDS = (
     "task",
     "task_options",
     "prompts_file",
+    "columns",
     "n_pairs",
     "seed",
     "split",
 )
 # Left out of what is written where they are as usual: they came later, and names of earlier runs stay what they were.
-LATER_FIELDS = ("tokenizer", "bos", "chat", "answers", "only_correct", "skip_unusable")
+LATER_FIELDS = ("columns", "tokenizer", "bos", "chat", "answers", "only_correct", "skip_unusable")
 SELECTION_FIELDS = ("only_correct", "skip_unusable")
 
 
@@ -47,6 +48,7 @@ class RunSpec:
     `random_weights` builds the model's architecture with weights drawn from `seed`. `tokenizer` (a name or folder)
     replaces the model's own; `bos`, `chat` and `answers` say how prompts are put to the model (see `Prompting`).
     Of the pairs, `skip_unusable` leaves out those that do not fit the model, `only_correct` those it gets wrong.
+    columns: which of the file's columns is clean, corrupted, correct, …, where it does not say so itself.
     """
 
     model: str = "demo"
@@ -72,6 +74,7 @@ class RunSpec:
     answers: str = ONE_TOKEN
     only_correct: bool = False
     skip_unusable: bool = False
+    columns: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.n_pairs is not None and self.n_pairs < 1:
@@ -80,6 +83,8 @@ class RunSpec:
             raise OptionError(f"batch size: expected at least 1, got {self.batch_size}.")
         if self.prompts is not None and self.prompts_file is not None:
             raise OptionError("prompts: expected inline pairs or a file, got both; leave one out.")
+        if self.columns and self.prompts_file is None:
+            raise OptionError("columns: expected with a file of prompts only; name the file or leave them out.")
         if self.prompts is None and self.prompts_file is None and self.task is None:
             raise OptionError("task: expected a task name, a prompts file or inline pairs, got none; give one.")
         _ = self.prompting  # its own checks

@@ -247,6 +247,7 @@ def _fields(
     fields |= {"metric": task.get("metric"), "task_options": task.get("options", {})}
     if "prompts" in task:
         fields["prompts_file"] = str((folder / Path(task["prompts"]).expanduser()).resolve())
+        fields["columns"] = task.get("columns")
     return fields
 
 

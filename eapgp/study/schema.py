@@ -73,7 +73,16 @@ SCHEMA: dict[str, Any] = {
             "name": {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"},
             "description": {"type": "string"},
             "models": _named({"dtype": _NAME, "random_weights": {"type": "boolean"}}),
-            "tasks": _named({"pairs": _COUNT, "options": _OPTIONS, "split": _SPLIT, "metric": _NAME, "prompts": _NAME}),
+            "tasks": _named(
+                {
+                    "pairs": _COUNT,
+                    "options": _OPTIONS,
+                    "split": _SPLIT,
+                    "metric": _NAME,
+                    "prompts": _NAME,
+                    "columns": _OPTIONS,
+                }
+            ),
             "methods": _named(
                 {
                     "label": _NAME,

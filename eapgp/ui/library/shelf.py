@@ -61,6 +61,7 @@ def _asked_prompts(spec: RunSpec, known: str) -> dict[str, Any]:
         "prompts_file": spec.prompts_file,
         "n_pairs": DEFAULT_PAIRS if spec.n_pairs is None else spec.n_pairs,
         "split": spec.split,
+        **({"columns": dict(spec.columns)} if spec.columns else {}),
     }
 
 

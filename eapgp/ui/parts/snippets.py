@@ -15,6 +15,7 @@ import streamlit as st
 
 from eapgp.attribution.registry import METHODS
 from eapgp.options import Option
+from eapgp.prompts.aliases import write_by_hand
 from eapgp.runs.canonical import plain as plain_values
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
@@ -50,7 +51,7 @@ def place(path: Path) -> str:
 
 def asked(spec: RunSpec) -> dict[str, Any]:
     """What a run was asked with: the fields that every request names, and those that are not usual."""
-    return {name: value for name, value in spec.to_dict().items() if name in _ALWAYS or value != _USUAL[name]}
+    return {name: value for name, value in spec.to_dict().items() if name in _ALWAYS or value != _USUAL.get(name)}
 
 
 def run_python(spec: RunSpec) -> str:
@@ -68,6 +69,8 @@ def run_python(spec: RunSpec) -> str:
 def run_shell(spec: RunSpec) -> str:
     """The command that computes a run again."""
     fields = {_FLAGS.get(name, name): value for name, value in asked(spec).items() if name not in _NO_FLAG}
+    if spec.columns:
+        fields["columns"] = write_by_hand(spec.columns)
     task = TASKS[spec.task].options if spec.task in TASKS else ()
     method = METHODS[spec.method].options if spec.method in METHODS else ()
     rows = _options(task, spec.task_options), _options(method, spec.options)

@@ -20,7 +20,6 @@ import numpy as np
 from eapgp.attribution.result import PathRecord
 from eapgp.figures.inputs import Background
 from eapgp.figures.projection import WIDE, Projection, grid_of, mean_projection, project_record
-from eapgp.metrics import get_metric
 from eapgp.prompts.encode import encode
 from eapgp.runs.run import Run
 from eapgp.types import Floats
@@ -116,9 +115,8 @@ def _evaluate(
     from eapgp.engine.distance import output_distance, position_mask
     from eapgp.engine.passes import capture
 
-    encoded, name = prepare(model, run.prompts(), str(run.request["metric"]))
-    batch = make_batch(model, encoded, np.array([pair]))
-    metric = get_metric(name)
+    encoded, metric = prepare(model, run.prompts(), str(run.request["metric"]))
+    batch = make_batch(model, encoded, np.array([pair]), metric)
     metrics, distances = [], []
     with torch.no_grad():
         reference = capture(model, batch.corrupted).hidden

@@ -97,7 +97,7 @@ def _run(model: Any, encoded: Any, metric: str, seen: Seen, progress: Progress) 
         parts = split_batches(model, encoded, None)
         for done, part in enumerate(parts):
             progress("running the prompts", done / len(parts))
-            batch = make_batch(model, encoded, part)
+            batch = make_batch(model, encoded, part, chosen)
             for side in values:
                 logits = capture(model, getattr(batch, side), keep=Keep.NOTHING).logits
                 values[side][batch.index] = chosen.compute(logits, batch.targets).float().cpu().numpy()

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from eapgp.errors import EapgpError, FormatError, one_line
+from eapgp.errors import EapgpError, FormatError, HeaderError, one_line
+from eapgp.prompts.aliases import NAMES, add_aliases
 from eapgp.prompts.columns import join_answers
-from eapgp.prompts.files import MAX_PAIRS, VERBS_FILE, is_json, parse_prompts, read_prompts
+from eapgp.prompts.files import VERBS_FILE, Named, Preview, parse_prompts, preview_prompts, read_prompts
 from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
+from eapgp.prompts.rows import MAX_PAIRS, is_json
+from eapgp.sheet import cells, delimited
 from eapgp.ui.base.draw import plain
 
 COLUMNS = ("clean", "corrupted", "correct", "incorrect")
 ID_COLUMNS = ("clean", "corrupted", "correct_idx", "incorrect_idx")
 MOST_ANSWERS = 60  # per side; sets with longer lists of answers are not put into the table
 _ROWS, _VERSION, _ABOUT, _FILE = "own-rows", "own-version", "own-about", "own-file"
+_NAMED, _NAMING = "own-named", "own-naming"  # columns that a person named, and whether they want to
+_BOXES = {
+    "clean": ("Clean", "The prompt, up to the answer."),
+    "corrupted": ("Corrupted", "Its twin of as many tokens, for which another answer is right."),
+    "correct": ("Right answers", "May be left out where the metric needs none (kl)."),
+    "incorrect": ("Wrong answers", "May be left out where the metric needs none (log-prob, kl …)."),
+}
 _EXAMPLE = (
     PromptPair(
         "When Mary and John went to the store, John gave a drink to",
@@ -45,59 +57,98 @@ class Read:
     remark: str = ""
 
 
+@dataclass(frozen=True)
+class Upload:
+    """What came of an uploaded file: its pairs, or why there are none.
+
+    preview: its first rows where its columns can be named by hand; unnamed: whether they have to be.
+    """
+
+    read: Read | None = None
+    problem: str = ""
+    preview: Preview | None = None
+    unnamed: bool = False
+
+
 def own_pairs() -> PromptSet | None:
     """The editor and the upload; the pairs that they hold, or None while there are none."""
     left, right = st.columns([2, 1], gap="large")
     with right, st.container(key="own-upload"):
-        from_file = _upload()
+        upload = _upload()
         _paste()
     with left:
-        if from_file is not None:
-            return _of_file(from_file)
-        return _of_table()
+        if upload is None:
+            return _of_table()
+        if upload.preview is not None and (upload.unnamed or st.session_state.get(_NAMING)):
+            _name_columns(upload)
+        return _of_file(upload.read) if upload.read is not None else None
 
 
 # -- a file ------------------------------------------------------------------------------------
 
 
-def _upload() -> Read | None:
+def _upload() -> Upload | None:
     files = st.file_uploader(
         "From a file",
-        type=["csv", "tsv", "txt", "json"],
+        type=["csv", "tsv", "txt", "json", "jsonl", "ndjson"],
         accept_multiple_files=True,
         key=f"own-files-{st.session_state.get(_VERSION, 0)}",
-        help="A CSV in UTF-8 with the columns clean, corrupted, correct, incorrect; commas, semicolons or tabs; "
-        f"several answers are joined by |. Up to {MAX_PAIRS:,} pairs. JSON, the six published formats and those of "
-        f"auto-circuit and EAP-IG are read too; "
-        f"subject–verb agreement needs its {VERBS_FILE} beside it: choose both files at once.",
+        help="A table with the columns clean, corrupted, correct, incorrect (CSV with any separator, JSON or JSONL); "
+        f"several answers are joined by |. Up to {MAX_PAIRS:,} pairs. The usual other names of the columns are "
+        "understood, the six published formats and those of auto-circuit, EAP-IG and MIB; of any other table you say "
+        f"which column is which. Subject–verb agreement needs its {VERBS_FILE} beside it: choose both files at once.",
     )
     if not files:
-        st.session_state.pop(_FILE, None)
+        for name in (_FILE, _NAMED, _NAMING):
+            st.session_state.pop(name, None)
         return None
-    key = tuple(file.file_id for file in files)
-    known = st.session_state.get(_FILE)
-    if known is None or known[0] != key:
-        known = (key, _tried([(file.name, file.getvalue()) for file in files]))
-        st.session_state[_FILE] = known
-    if isinstance(known[1], str):
-        st.error(plain(known[1]), icon=":material/error:")
-        return None
-    assert isinstance(known[1], Read)
-    return known[1]
+    file_ids = tuple(file.file_id for file in files)
+    by_hand: tuple[object, dict[str, str]] | None = st.session_state.get(_NAMED)
+    columns = by_hand[1] if by_hand is not None and by_hand[0] == file_ids else None
+    key = (file_ids, tuple(sorted((columns or {}).items())))
+    memory = st.session_state.get(_FILE)
+    if memory is None or memory[0] != key:
+        memory = (key, _tried([(file.name, file.getvalue()) for file in files], columns))
+        st.session_state[_FILE] = memory
+    upload: Upload = memory[1]
+    if upload.problem:
+        st.error(plain(upload.problem), icon=":material/error:")
+    return upload
 
 
-def _tried(files: Sequence[tuple[str, bytes]]) -> Read | str:
+def _tried(files: Sequence[tuple[str, bytes]], columns: Named | None) -> Upload:
+    preview = None
+    with contextlib.suppress(EapgpError):
+        preview = preview_upload(files)
     try:
-        return read_upload(files)
+        return Upload(read_upload(files, columns), preview=preview)
     except EapgpError as error:
-        return one_line(error)
+        unnamed = isinstance(error, HeaderError) or columns is not None
+        return Upload(None, one_line(error), preview, unnamed)
 
 
-def read_upload(files: Sequence[tuple[str, bytes]]) -> Read:
+def read_upload(files: Sequence[tuple[str, bytes]], columns: Named | None = None) -> Read:
     """The pairs of an uploaded file, with the list of verbs beside it where that came too.
 
+    columns: which of its columns is which, where a person said so.
     Errors: FormatError or PromptError, one line that names row and column.
     """
+    with _in_a_folder(files) as path:
+        prompts = read_prompts(path, limit=MAX_PAIRS + 1, columns=columns)
+    if prompts.task == "custom":
+        prompts = replace(prompts, task=path.stem)
+    return _capped(prompts, path.name)
+
+
+def preview_upload(files: Sequence[tuple[str, bytes]]) -> Preview:
+    """The first rows of an uploaded file, whatever its columns are called. Errors: as `read_upload`."""
+    with _in_a_folder(files) as path:
+        return preview_prompts(path)
+
+
+@contextlib.contextmanager
+def _in_a_folder(files: Sequence[tuple[str, bytes]]) -> Iterator[Path]:
+    """The file of pairs among those uploaded, with the others beside it."""
     named = {Path(name).name: data for name, data in files}
     texts = [name for name in named if name != VERBS_FILE]
     if len(texts) != 1:
@@ -107,10 +158,54 @@ def read_upload(files: Sequence[tuple[str, bytes]]) -> Read:
     with tempfile.TemporaryDirectory() as folder:
         for name, data in named.items():
             (Path(folder) / name).write_bytes(data)
-        prompts = read_prompts(Path(folder) / texts[0], limit=MAX_PAIRS + 1)
-    if prompts.task == "custom":
-        prompts = replace(prompts, task=Path(texts[0]).stem)
-    return _capped(prompts, texts[0])
+        yield Path(folder) / texts[0]
+
+
+def _name_columns(upload: Upload) -> None:
+    """Which column is which: a box per column that pairs have, over the first rows of the file."""
+    assert upload.preview is not None
+    with st.form("own-columns", border=True):
+        st.markdown("**Which column is which?**")
+        ids = upload.preview.named.get("correct_idx") is not None
+        boxes = st.columns(len(NAMES) - 2)
+        chosen: dict[str, str | None] = {}
+        for box, name in zip(boxes, NAMES, strict=False):
+            chosen[name] = _column_box(box, name, upload.preview, ids)
+        as_ids = st.checkbox(
+            "The answers are token ids", value=ids, key="own-columns-ids", help="Numbers of the model's vocabulary."
+        )
+        st.dataframe(frame_of_rows(upload.preview), hide_index=True, height="content")
+        pressed = st.form_submit_button("Read the file so", key="own-columns-read", icon=":material/check:")
+    if pressed:
+        file_ids = st.session_state[_FILE][0][0]
+        st.session_state[_NAMED] = (file_ids, by_hand_of(chosen, ids=as_ids))
+        st.session_state.pop(_NAMING, None)
+        st.rerun()
+
+
+def _column_box(box: DeltaGenerator, name: str, preview: Preview, ids: bool) -> str | None:
+    label, help = _BOXES[name]
+    named = preview.named.get(f"{name}_idx" if ids and name in ("correct", "incorrect") else name)
+    options = list(preview.columns)
+    return box.selectbox(
+        label,
+        options,
+        index=options.index(named) if named in options else None,
+        key=f"own-column-{name}",
+        placeholder="none",
+        help=help,
+    )
+
+
+def by_hand_of(chosen: Mapping[str, str | None], *, ids: bool) -> dict[str, str]:
+    """The columns that were chosen by the names that the reader takes; ids: answers are token ids."""
+    named = {name: column for name, column in chosen.items() if column is not None}
+    return {f"{name}_idx" if ids and name in ("correct", "incorrect") else name: named[name] for name in named}
+
+
+def frame_of_rows(preview: Preview) -> pd.DataFrame:
+    """The first rows of a file as texts."""
+    return pd.DataFrame([[str(row[c]) for c in preview.columns] for row in preview.rows], columns=list(preview.columns))
 
 
 def _capped(prompts: PromptSet, name: str) -> Read:
@@ -127,6 +222,17 @@ def _of_file(read: Read) -> PromptSet:
     )
     if read.remark:
         st.warning(plain(read.remark), icon=":material/warning:")
+    named = origin.get("columns")
+    if isinstance(named, dict):
+        st.caption("Read so: " + plain(", ".join(f"{name} = {column}" for name, column in named.items())))
+    st.button(
+        "Columns",
+        key="own-columns-open",
+        icon=":material/view_column:",
+        on_click=st.session_state.__setitem__,
+        args=(_NAMING, True),
+        help="Says which column of the file is which.",
+    )
     fits = all(len(side) <= MOST_ANSWERS for pair in read.prompts for side in (pair.correct, pair.incorrect))
     if fits:
         st.button(
@@ -175,10 +281,16 @@ def read_text(text: str) -> Read:
     """Pasted rows, with or without a header line. Errors as `parse_prompts`."""
     text = text.replace("\r\n", "\n").strip("\n")
     first = text.partition("\n")[0]
-    if not is_json(text) and "clean" not in first.lower():
-        mark = "\t" if "\t" in first else ";" if ";" in first and "," not in first else ","
+    if not is_json(text) and not _is_header(first):
+        mark = delimited(first).mark
         text = f"{mark.join(COLUMNS)}\n{text}"
     return _capped(parse_prompts(text, limit=MAX_PAIRS + 1, name="pasted text"), "The pasted text")
+
+
+def _is_header(line: str) -> bool:
+    """Whether a line names columns rather than holding a pair."""
+    names = [cell.strip(' "') for cell in cells(line, delimited(line).mark)]
+    return "clean" in line.lower() or bool(add_aliases({}, names, "pasted text"))
 
 
 # -- the table ---------------------------------------------------------------------------------
