@@ -2,6 +2,18 @@
 
 from eapgp.evaluation.agreement import Agreement, agreement
 from eapgp.evaluation.curves import Curve, faithfulness_curve, mib_curve
+from eapgp.evaluation.measured import Measured
 from eapgp.evaluation.runner import CircuitRunner, CircuitRuns
+from eapgp.evaluation.statistics import Resampling
 
-__all__ = ["Agreement", "CircuitRunner", "CircuitRuns", "Curve", "agreement", "faithfulness_curve", "mib_curve"]
+__all__ = [
+    "Agreement",
+    "CircuitRunner",
+    "CircuitRuns",
+    "Curve",
+    "Measured",
+    "Resampling",
+    "agreement",
+    "faithfulness_curve",
+    "mib_curve",
+]

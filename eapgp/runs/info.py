@@ -132,9 +132,9 @@ class RunInfo:
         return tuple(text for text, unusual in (cut, (self.dtype, self.dtype != USUAL.dtype)) if unusual)
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def title(self) -> str:
         """The variant of the method, and what is not usual about how it was scored."""
-        return (variant(self.method, self.options), *self.conditions)
+        return " · ".join((variant(self.method, self.options), *self.conditions))
 
     @property
     def prompt_conditions(self) -> tuple[str, ...]:
@@ -142,7 +142,7 @@ class RunInfo:
         return prompt_conditions(self.run.spec)
 
     @property
-    def pairs_told(self) -> str:
+    def pairs_title(self) -> str:
         """How many prompt pairs, and what is not usual about them."""
         seed = (f"seed {self.record['request']['seed']}",) if self.record["request"]["seed"] else ()
         counted = f"{self.n_pairs:,} prompt pair{'s' if self.n_pairs != 1 else ''}"

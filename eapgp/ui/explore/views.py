@@ -106,7 +106,7 @@ def heading(card: RunInfo) -> None:
         return
     source = "bundled example" if card.example else "your library"
     st.caption(
-        f"{plain(' · '.join(card.told))} · {plain(card.model_title)} · {plain(card.pairs_told)} · "
+        f"{plain(card.title)} · {plain(card.model_title)} · {plain(card.pairs_title)} · "
         f"{metric_title(card.metric).lower()} · {source}"
     )
     for remark in card.remarks:
@@ -157,7 +157,7 @@ def picture(
         view={**whole_view(session, chosen, scores.graph.n_layers), **lists},
         roles=known_roles(card),
         pane=Pane(
-            caption=f"{' · '.join(card.told)} · {card.task} · {card.model_title}",
+            caption=f"{card.title} · {card.task} · {card.model_title}",
             filename=f"{card.task}-{card.method}",
             depends=SELECTOR,
             edit=session["edit"],
@@ -170,7 +170,7 @@ def _pyvis(card: RunInfo, scores: EdgeScores, circuit: Circuit) -> None:
     """The second view: a network to drag and zoom, drawn by vis.js."""
     from eapgp.figures.pyvis_view import pyvis_html
 
-    title = f"{' · '.join(card.told)} on {card.task}"
+    title = f"{card.title} on {card.task}"
     page = pyvis_html(scores, circuit, title=title, roles=known_roles(card), height=560, dark=dark())
     st.iframe(page, height=660, alt=f"Network of the circuit: {circuit.n_kept} edges of {title}")
 

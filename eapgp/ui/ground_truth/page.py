@@ -161,7 +161,7 @@ def of_file(file: ScoreFile) -> Scored:
 
 def of_card(card: RunInfo) -> Scored:
     """The scores of a run. Node scores are left to the edges, so that runs and files are ranked alike."""
-    label = " · ".join(card.told)
+    label = card.title
     if card.run.name and card.run.name != planted.TITLE:
         label += f" · {card.run.name}"
     if card.task != planted.TASK and card.model_title != READ_IN:

@@ -95,8 +95,7 @@ def heading(card: RunInfo, records: Records) -> None:
     drawn = " and ".join(KINDS.get(kind, kind) for kind in records)
     st.title("The path through input space", anchor=False)
     st.caption(
-        f"{plain(' · '.join(card.told))} · {plain(task)} · {plain(card.model_title)} · "
-        f"{plain(card.pairs_told)} · showing {drawn}"
+        f"{plain(card.title)} · {plain(task)} · {plain(card.model_title)} · {plain(card.pairs_title)} · showing {drawn}"
     )
 
 

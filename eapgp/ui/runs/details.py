@@ -92,11 +92,11 @@ def _several(cards: Sequence[RunInfo], files: Sequence[ScoreFile]) -> None:
 
 
 def _details(session: Session, card: RunInfo) -> None:
-    title = f"{plain(card.run.name or card.task)} · {plain(' · '.join(card.told))}"
+    title = f"{plain(card.run.name or card.task)} · {plain(card.title)}"
     st.subheader(title, anchor=False)
     known = f"{card.record['n_edges']:,} edges"
     if not card.imported:
-        known = f"{metric_title(card.metric)} · {card.pairs_told}"
+        known = f"{metric_title(card.metric)} · {card.pairs_title}"
     where = " · bundled example" if card.example else ""
     st.caption(f"{plain(known)} · {card.run.size() / 1e6:.1f} MB on disk · {card.id}{where}")
     with st.container(horizontal=True, key="runs-actions"):

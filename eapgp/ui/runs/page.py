@@ -76,7 +76,7 @@ def table(cards: Sequence[RunInfo]) -> pd.DataFrame:
             {
                 "model": card.model_title,
                 "task": ", ".join((card.task, *card.prompt_conditions)),
-                "method": " · ".join(card.told),
+                "method": card.title,
                 "name": meta["name"],
                 "pairs": card.n_pairs if known else None,
                 "seed": card.seed if known else None,

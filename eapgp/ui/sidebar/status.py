@@ -101,10 +101,10 @@ def asked_parts(spec: RunSpec) -> Parts:
 def shown_parts(run: RunInfo) -> Parts:
     """What a run is of, part by part: method, model, task, pairs, and what is not usual."""
     return _parts(
-        run.told[0],
+        variant(run.method, run.options),
         run.model_title,
         prompts_title(run.task),
-        run.pairs_told.replace("prompt pair", "pair") if run.n_pairs else "",
+        run.pairs_title.replace("prompt pair", "pair") if run.n_pairs else "",
         metric_title(run.metric).lower() if run.run.spec is not None and run.run.spec.metric else "",
         *(() if run.imported else run.conditions),
     )
