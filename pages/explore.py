@@ -4,7 +4,7 @@ import streamlit as st
 
 from eapgp.ui.base.draw import guard
 from eapgp.ui.base.session import Session
-from eapgp.ui.explore import views as explore
+from eapgp.ui.explore import fields, views
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import circuit_of
 from eapgp.ui.parts import edge as edge_details
@@ -19,7 +19,7 @@ from eapgp.ui.sidebar import panel, status
 
 frame.ensure()
 
-session = Session("explore", explore.FIELDS)
+session = Session("explore", fields.FIELDS)
 shown = panel.open_panel(session)
 card = shown.card
 
@@ -31,19 +31,19 @@ else:
         graph = result.graph
         k, chosen, pick = size_in(session, graph), chosen_in(session, graph), picker(session)
 
-        explore.heading(card)
+        views.heading(card)
         edits = edit_panel.current(session, graph)
         status.say_problems(session, shown)
         unedited = circuit_of(card, result.scores, k)
-        circuit = explore.circuit_on_screen(card, result.scores, k, edits)
+        circuit = views.circuit_on_screen(card, result.scores, k, edits)
         with guard("The faithfulness of this circuit"):
             readout(card, circuit, unedited if edits else None)
-        explore.say_empty(circuit)
-        explore.controls(session, card, graph.n_edges, edits)
+        views.say_empty(circuit)
+        views.controls(session, card, graph.n_edges, edits)
         left, right = st.columns([2.3, 1], gap="medium")
         with left, guard("The circuit"):
-            explore.picture(session, card, result.scores, circuit, edits, chosen)
-            explore.estimates_note(session)
+            views.picture(session, card, result.scores, circuit, edits, chosen)
+            views.estimates_note(session)
         with right, guard("The details"):
             inspector.inspector(session, card, result, circuit, chosen, pick)
         with guard("The readings"):
@@ -51,18 +51,18 @@ else:
                 node_details.section(session, card, chosen.node, pick)
             elif chosen.edge:
                 edge_details.section(card, circuit, chosen.edge)
-        opened, tabs = session.tabs("tab", explore.TABS)
-        with tabs[opened], guard(explore.TABS[opened]):
+        opened, tabs = session.tabs("tab", fields.TABS)
+        with tabs[opened], guard(fields.TABS[opened]):
             if opened == "edges":
-                explore.edges_table(session, card, result.scores, circuit, pick)
+                views.edges_table(session, card, result.scores, circuit, pick)
             elif opened == "map":
-                explore.heat_map(card, result.scores, pick)
+                views.heat_map(card, result.scores, pick)
             elif opened == "spread":
-                explore.spread(result.scores, k)
+                views.spread(result.scores, k)
             elif opened == "curve":
-                explore.curve(card, result.scores, k, circuit if edits else None)
+                views.curve(card, result.scores, k, circuit if edits else None)
             elif opened == "check":
-                explore.check(card, result.scores)
+                views.check(card, result.scores)
             elif opened == "made":
                 provenance.block(card)
             else:

@@ -4,8 +4,7 @@ import streamlit as st
 
 from eapgp.ui.base.draw import guard
 from eapgp.ui.base.session import Session
-from eapgp.ui.faithfulness import page as faithfulness
-from eapgp.ui.faithfulness import views
+from eapgp.ui.faithfulness import controls, fields, measurements, views
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import circuit_of
 from eapgp.ui.parts import measuring, run_choice
@@ -15,46 +14,46 @@ from eapgp.ui.sidebar import panel, status
 
 frame.ensure()
 
-session = Session("faithfulness", faithfulness.FIELDS)
+session = Session("faithfulness", fields.FIELDS)
 shown = panel.open_panel(session)
 context = shown.card
 
 if context is None:
     nothing_yet()
 else:
-    faithfulness.heading(context)
+    controls.heading(context)
     status.say_problems(session, shown, shows="the runs chosen below.")
     with guard("The measurement"):
-        faithfulness.follow_context(session, context)
+        controls.follow_context(session, context)
         run_choice.adopt_finished(session)
         run_choice.say_lost(session, context)
         with st.container(horizontal=True, vertical_alignment="bottom", key="faith-choice"):
             chosen = run_choice.choose(session, context) or [context]
             run_choice.offer_more(session, shown.spec, context)
         cards = run_choice.named(chosen, context)
-        k = faithfulness.controls(session, chosen[0].graph.n_edges)
-        closely = faithfulness.look_closely(session, cards, shown.card, __file__)
+        k = controls.controls(session, chosen[0].graph.n_edges)
+        closely = controls.look_closely(session, cards, shown.card, __file__)
         with guard("The circuits of this size"):
-            faithfulness.readout(cards, k, closely)
+            controls.readout(cards, k, closely)
         circuit = circuit_of(cards[closely], results.attribution(cards[closely]).scores, k)
         if session["tab"] == "evidence":
-            measuring.obtain(faithfulness.evidence_task(cards[closely], circuit, closely))  # before the random ones
+            measuring.obtain(measurements.evidence_task(cards[closely], circuit, closely))  # before the random ones
         picture = st.container()
-        curves = faithfulness.measured_curves(session, cards)
-        base = faithfulness.baseline(session, cards[closely]) if session["base"] and curves else None
+        curves = measurements.measured_curves(session, cards)
+        base = measurements.baseline(session, cards[closely]) if session["base"] and curves else None
         with picture:
             views.remarks(cards, curves)
             views.curves_figure(session, cards, curves, base, k)
-        opened, tabs = session.tabs("tab", faithfulness.TABS)
-        with tabs[opened], guard(faithfulness.TABS[opened]):
+        opened, tabs = session.tabs("tab", fields.TABS)
+        with tabs[opened], guard(fields.TABS[opened]):
             if opened == "areas":
                 views.areas(cards, curves, session["grid"], base)
             elif opened == "difference":
                 views.differences(cards, curves, closely, session["grid"], k)
             elif opened == "evidence":
-                found = faithfulness.evidence(cards[closely], circuit, closely)
-                if found is not None:
-                    views.show_evidence(found, closely, k)
+                evidence = measurements.evidence(cards[closely], circuit, closely)
+                if evidence is not None:
+                    views.show_evidence(evidence, closely, k)
             elif opened == "numbers":
                 views.numbers(cards, curves, base)
             else:

@@ -4,9 +4,7 @@ import streamlit as st
 
 from eapgp.ui.base.draw import guard
 from eapgp.ui.base.session import Session
-from eapgp.ui.ground_truth import exports, views
-from eapgp.ui.ground_truth import offers as missing
-from eapgp.ui.ground_truth import page as truth
+from eapgp.ui.ground_truth import candidates, exports, fields, offers, views
 from eapgp.ui.parts.bound_view import bound_view, picker
 from eapgp.ui.parts.circuit_view import circuit_view
 from eapgp.ui.shell import frame
@@ -14,7 +12,7 @@ from eapgp.ui.sidebar import panel, status
 
 frame.ensure()
 
-session = Session("ground_truth", truth.FIELDS)
+session = Session("ground_truth", fields.FIELDS)
 shown = panel.open_panel(session)
 
 st.title("Ground truth", anchor=False)
@@ -22,31 +20,31 @@ st.caption("How well scores find a circuit that is known: by hand in GPT-2 small
 status.say_problems(session)
 with guard("The comparison"):
     with st.container(horizontal=True, vertical_alignment="bottom", key="truth-choice"):
-        known = truth.choose_known(session)
-        found = truth.candidates(known)
+        known = candidates.choose_known(session)
+        found = candidates.candidates(known)
         if not known.exact and found:
             with st.popover("Add scores", icon=":material/upload_file:", help="Import files of edge scores."):
-                missing.importer(session, known, key="truth-upload")
-    chosen = truth.choose(session, known, found) if found else []
-    missing.say_missing(session, known, shown.card, loud=not chosen)
+                offers.importer(session, known, key="truth-upload")
+    chosen = candidates.choose(session, known, found) if found else []
+    offers.say_missing(session, known, shown.card, loud=not chosen)
     if known.exact:
-        missing.planted_progress(len(found))
+        offers.planted_progress(len(found))
     if not chosen:
-        missing.nothing_to_compare(session, known)
+        offers.nothing_to_compare(session, known)
         with guard("The known circuit"):
             circuit_view(views.known_payload(session, known), key=f"truth-known-{known.name}", height=600)
         exports.made(known, None, 1, signed=False, mlps=True)
     else:
-        scored, k = truth.drawn(session, known, chosen)
+        scored, k = candidates.drawn(session, known, chosen)
         how = {"signed": session["signed"], "mlps": session["mlps"]}
-        circuit = truth.circuit_at(scored, k, signed=how["signed"])
+        circuit = candidates.circuit_at(scored, k, signed=how["signed"])
         views.caution(known, chosen)
         with guard("The numbers"):
             views.readout(known, scored, circuit, **how)
         with guard("The circuit"):
             bound_view(session, views.payload_of(session, known, scored, k), key="truth-circuit", height=640)
-        opened, tabs = session.tabs("tab", truth.TABS)
-        with tabs[opened], guard(truth.TABS[opened]):
+        opened, tabs = session.tabs("tab", fields.TABS)
+        with tabs[opened], guard(fields.TABS[opened]):
             if opened == "roc":
                 views.roc_curves(known, chosen, **how)
             elif opened == "recall":

@@ -2,19 +2,17 @@
 
 from eapgp.ui.base.draw import guard
 from eapgp.ui.base.session import Session
-from eapgp.ui.paper import page as paper
-from eapgp.ui.paper import provenance as paper_made
-from eapgp.ui.paper import views
+from eapgp.ui.paper import fields, panel, provenance, views
 from eapgp.ui.shell import frame
 
 frame.ensure()
 
-session = Session("paper", paper.FIELDS)
-shown = paper.open_panel(session)
+session = Session("paper", fields.FIELDS)
+shown = panel.open_panel(session)
 result = shown.result
 
 views.heading(shown)
-paper.say(session, shown)
+panel.say(session, shown)
 if result is None:
     views.nothing()
 else:
@@ -25,8 +23,8 @@ else:
             views.curves(session, result)
         with guard("The table of outcomes"):
             views.outcomes(session, result)
-        opened, tabs = session.tabs("tab", paper.TABS)
-        with tabs[opened], guard(paper.TABS[opened]):
+        opened, tabs = session.tabs("tab", fields.TABS)
+        with tabs[opened], guard(fields.TABS[opened]):
             if opened == "cells":
                 views.cells(session, result)
             elif opened == "all":
@@ -36,5 +34,5 @@ else:
             elif opened == "protocol":
                 views.protocol(result)
             else:
-                paper_made.made(shown, result)
+                provenance.made(shown, result)
 session.write()

@@ -74,7 +74,7 @@ def test_the_hooks_that_the_document_names_are_those_that_the_engine_asks_for() 
 
 # -- a page ---------------------------------------------------------------------------------------
 
-PAGE, SCRIPT, PARTS = "eapgp/ui/base/routes.py, in PAGES", "pages/strongest.py", "eapgp/ui/strongest/page.py"
+PAGE, SCRIPT, PARTS = "eapgp/ui/base/routes.py, in PAGES", "pages/strongest.py", "eapgp/ui/strongest/views.py"
 
 
 @pytest.fixture

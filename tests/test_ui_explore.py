@@ -18,7 +18,7 @@ from eapgp.figures.direct import contribution_by_pair, contributions_by_node, to
 from eapgp.graph import EDGE_TYPES, Graph
 from eapgp.ground_truth import GPT2_SMALL, ground_truth
 from eapgp.ui.base.fields import read_url, write_url
-from eapgp.ui.explore import views as explore
+from eapgp.ui.explore.fields import FIELDS
 from eapgp.ui.library.circuits import Selected, known_role, known_roles, node_score
 from eapgp.ui.parts import bound_view as pane
 from eapgp.ui.parts import edit
@@ -31,7 +31,7 @@ SCORES = EdgeScores(GRAPH, np.where(GRAPH.mask, np.random.default_rng(0).normal(
 
 def through_url(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values written to a link and read again."""
-    found, problems = read_url(write_url(values, explore.FIELDS), explore.FIELDS)
+    found, problems = read_url(write_url(values, FIELDS), FIELDS)
     assert problems == []
     return found
 
@@ -48,14 +48,14 @@ HISTORY = (
 
 
 def test_a_history_of_edits_survives_the_link() -> None:
-    text = write_url({"edits": HISTORY}, explore.FIELDS)["edits"]
+    text = write_url({"edits": HISTORY}, FIELDS)["edits"]
     assert text == "add_input~a2.h1.v,cut_m0~logits,drop_a1.h0,back_a1.h0,cut_input~a2.h1.v"
     assert through_url({"edits": HISTORY}) == {"edits": HISTORY}
 
 
 @pytest.mark.parametrize("bad", ["cut_m0", "add_m0~a1.h0.z", "drop_m0~logits", "paint_m0", "cut_a1~logits"])
 def test_a_bad_edit_is_named(bad: str) -> None:
-    values, problems = read_url({"edits": f"drop_a1.h0,{bad}"}, explore.FIELDS)
+    values, problems = read_url({"edits": f"drop_a1.h0,{bad}"}, FIELDS)
     assert "edits" not in values
     assert len(problems) == 1 and bad in problems[0]
 
@@ -133,7 +133,7 @@ VIEW = {
 
 def test_filters_zoom_groups_and_trace_survive_the_link() -> None:
     assert through_url(VIEW) == VIEW
-    assert write_url({field.name: field.default for field in explore.FIELDS}, explore.FIELDS) == {}
+    assert write_url({field.name: field.default for field in FIELDS}, FIELDS) == {}
 
 
 class Values(dict[str, Any]):
@@ -187,7 +187,7 @@ def test_the_default_view_is_no_filter() -> None:
     ],
 )
 def test_a_bad_view_parameter_is_named(name: str, bad: str) -> None:
-    values, problems = read_url({name: bad}, explore.FIELDS)
+    values, problems = read_url({name: bad}, FIELDS)
     assert name not in values and len(problems) == 1 and f"{name} = {bad!r}" in problems[0]
 
 

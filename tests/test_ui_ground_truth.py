@@ -19,7 +19,8 @@ from eapgp.formats import write_scores
 from eapgp.graph import Graph
 from eapgp.ground_truth import GPT2_SMALL, GROUND_TRUTHS
 from eapgp.ground_truth.planted import NOISE, PLANTED_GRAPH, SATURATED_EDGE, TRUE_EDGES
-from eapgp.ui.ground_truth import exports, page, planted, views
+from eapgp.ui.ground_truth import candidates, exports, planted, views
+from eapgp.ui.ground_truth.fields import PLANTED
 from eapgp.ui.library.score_files import ScoreFiles
 
 SMALL = Graph(2, 2, d_model=8)
@@ -34,8 +35,8 @@ def file_of(tmp_path: Path, graph: Graph = SMALL, suffix: str = ".json") -> byte
     return write_scores(scores_of(graph), tmp_path / f"made{suffix}").read_bytes()
 
 
-def scored_as(known: page.Known, scores: EdgeScores, label: str = "mine", **more: Any) -> page.Scored:
-    return page.Scored(f"id-{label}", label, known.task, scores, None, **more)
+def scored_as(known: candidates.Known, scores: EdgeScores, label: str = "mine", **more: Any) -> candidates.Scored:
+    return candidates.Scored(f"id-{label}", label, known.task, scores, None, **more)
 
 
 def test_a_file_is_kept_once_and_found_again(tmp_path: Path) -> None:
@@ -73,12 +74,12 @@ def test_what_cannot_be_read_is_refused_by_name_and_not_kept(
     assert store.all() == []
 
 
-@pytest.mark.parametrize("name", [*GROUND_TRUTHS, page.PLANTED])
+@pytest.mark.parametrize("name", [*GROUND_TRUTHS, PLANTED])
 def test_a_known_circuit_found_exactly_scores_one_everywhere(name: str) -> None:
-    known = page.known_circuit(name)
+    known = candidates.known_circuit(name)
     scored = scored_as(known, EdgeScores(known.graph, known.circuit.edges.astype(float)), name)
     for level in ("edges", "nodes"):
-        assert page.roc_of(scored, known, level, signed=False, mlps=True).auroc == 1.0
+        assert candidates.roc_of(scored, known, level, signed=False, mlps=True).auroc == 1.0
     circuit = select(scored.scores, n=known.circuit.n_kept, prune=False)
     table = views.edge_table(known, scored, circuit, signed=False)
     assert set(table["part"]) == {"found"} and len(table) == known.circuit.n_kept and set(table["rank"]) == {1}
@@ -86,7 +87,7 @@ def test_a_known_circuit_found_exactly_scores_one_everywhere(name: str) -> None:
 
 
 def test_found_missed_and_extra_by_hand() -> None:
-    known = page.known_circuit(page.PLANTED)
+    known = candidates.known_circuit(PLANTED)
     wanted = {"input->a0.h0<q>": 5.0, "a2.h1->logits": -4.0, "input->logits": 3.0}
     values = np.zeros(known.graph.mask.shape)
     for edge, value in wanted.items():
@@ -126,8 +127,10 @@ def test_planted_specs_are_the_listed_methods_and_can_be_asked_for() -> None:
 
 
 def test_a_drawn_roc_keeps_the_area_with_few_points() -> None:
-    known = page.known_circuit("ioi/hanna2024")
-    found = page.roc_of(scored_as(known, scores_of(GPT2_SMALL, 3), "random"), known, "edges", signed=False, mlps=True)
+    known = candidates.known_circuit("ioi/hanna2024")
+    found = candidates.roc_of(
+        scored_as(known, scores_of(GPT2_SMALL, 3), "random"), known, "edges", signed=False, mlps=True
+    )
     line = roc_line("random", found)
     assert len(line.true_positive) < 2 * known.circuit.n_kept + 3 < len(found.true_positive_rate)
     assert np.trapezoid(line.true_positive, line.false_positive) == pytest.approx(found.auroc, abs=1e-9)
@@ -136,42 +139,42 @@ def test_a_drawn_roc_keeps_the_area_with_few_points() -> None:
 
 
 def test_scores_of_another_task_are_told() -> None:
-    known = page.known_circuit("ioi/hanna2024")
+    known = candidates.known_circuit("ioi/hanna2024")
     mine = scored_as(known, scores_of(GPT2_SMALL))
-    other = page.Scored("x", "other", "greater-than", mine.scores, None)
-    unknown = page.Scored("y", "unknown", "", mine.scores, None)
-    assert page.unlike(known, [mine, other, unknown]) == [other]
-    assert page.fitting(known, [other, unknown, mine]) == [mine]
+    other = candidates.Scored("x", "other", "greater-than", mine.scores, None)
+    unknown = candidates.Scored("y", "unknown", "", mine.scores, None)
+    assert candidates.unlike(known, [mine, other, unknown]) == [other]
+    assert candidates.fitting(known, [other, unknown, mine]) == [mine]
     found = {one.id: one for one in (unknown, other, mine)}
-    assert page.default_ids(known, found) == (mine.id,)
-    assert set(page.default_ids(known, {"x": other, "y": unknown})) == {"x", "y"}, "none fits: all are offered"
+    assert candidates.default_ids(known, found) == (mine.id,)
+    assert set(candidates.default_ids(known, {"x": other, "y": unknown})) == {"x", "y"}, "none fits: all are offered"
 
 
 def test_an_untrained_model_is_named_and_comes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its shape is GPT-2 small's, so its scores can be held against the manual circuit: as a control."""
-    known = page.known_circuit("ioi/hanna2024")
-    monkeypatch.setattr(page.results, "attribution", lambda card: SimpleNamespace(scores=scores_of(GPT2_SMALL)))
+    known = candidates.known_circuit("ioi/hanna2024")
+    monkeypatch.setattr(candidates.results, "attribution", lambda card: SimpleNamespace(scores=scores_of(GPT2_SMALL)))
 
-    def scored(name: str, title: str, *conditions: str) -> page.Scored:
+    def scored(name: str, title: str, *conditions: str) -> candidates.Scored:
         made = {"id": name, "task": "ioi", "method": "eap", "told": ("EAP", *conditions)}
         named = {"run": SimpleNamespace(name=""), "untrained": "untrained" in title}
-        return page.of_card(SimpleNamespace(**made, **named, model_title=title))  # type: ignore[arg-type]
+        return candidates.of_card(SimpleNamespace(**made, **named, model_title=title))  # type: ignore[arg-type]
 
     twin, trained = scored("t", "gpt2, untrained"), scored("g", "gpt2")
     assert (twin.label, trained.label) == ("EAP · gpt2, untrained", "EAP")
     assert scored("z", "gpt2", "zero intervention").label == "EAP · zero intervention"
     file = scored_as(known, scores_of(GPT2_SMALL))
-    assert page.default_ids(known, {"t": twin, file.id: file, "g": trained}) == ("g", file.id, "t")
+    assert candidates.default_ids(known, {"t": twin, file.id: file, "g": trained}) == ("g", file.id, "t")
 
 
 def test_published_scores_and_their_snippets(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The published EAP-IG scores of IOI against the manual circuit, and the page's own lines of Python for it."""
     source = shared / "data" / "edge-scores" / "ioi-eap-ig.gpt2.HEAD.json"
     kept = ScoreFiles(tmp_path).add(source.name, source.read_bytes())
-    read, known = kept.read(), page.known_circuit("ioi/hanna2024")
+    read, known = kept.read(), candidates.known_circuit("ioi/hanna2024")
     assert read.scores.graph == GPT2_SMALL and kept.task == "ioi"
-    scored = page.Scored(kept.id, kept.name, kept.task, read.scores, read.node_scores, file=kept)
-    auroc = page.roc_of(scored, known, "edges", signed=False, mlps=True).auroc
+    scored = candidates.Scored(kept.id, kept.name, kept.task, read.scores, read.node_scores, file=kept)
+    auroc = candidates.roc_of(scored, known, "edges", signed=False, mlps=True).auroc
     assert 0.8 < auroc < 0.95
     exec(exports.python_snippet(known, scored, 200, signed=False, mlps=True), {})
     assert repr(auroc) in capsys.readouterr().out
@@ -184,7 +187,7 @@ def test_published_scores_and_their_snippets(shared: Path, tmp_path: Path, capsy
 def test_every_known_circuit_can_be_downloaded(tmp_path: Path) -> None:
     from eapgp.formats import read_circuit
 
-    known = page.known_circuit(page.PLANTED)
+    known = candidates.known_circuit(PLANTED)
     for format, suffix in (("mib-json", ".json"), ("csv", ".csv"), ("graphml", ".graphml")):
         path = tmp_path / f"known{suffix}"
         path.write_bytes(exports._circuit_file(known, format, suffix))

@@ -286,7 +286,7 @@ def _readout_of_remarked_pairs() -> None:
 
     from eapgp.prompts import Fit, PromptSet
     from eapgp.ui.prompts.jobs import Seen
-    from eapgp.ui.prompts.page import readout
+    from eapgp.ui.prompts.pairs import readout
 
     fit = Fit(2, (0, 1), (), ("pair 2 of 2: the same prompt",))
     numbers = np.ones(2)
@@ -331,7 +331,7 @@ def test_the_snippets_of_the_page_give_its_numbers(
     from eapgp.cli import main
     from eapgp.runs.compute import make_prompt_set
     from eapgp.ui.prompts.jobs import see
-    from eapgp.ui.prompts.page import Shown
+    from eapgp.ui.prompts.pairs import Shown
     from eapgp.ui.prompts.views import python_snippet, shell_snippet
 
     monkeypatch.chdir(tmp_path)

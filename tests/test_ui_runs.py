@@ -19,7 +19,7 @@ from eapgp.runs.run import open_run
 from eapgp.ui.library import results
 from eapgp.ui.parts import exports
 from eapgp.ui.runs import details as runs_details
-from eapgp.ui.runs import page as runs
+from eapgp.ui.runs import lists
 
 EXAMPLES = results.examples_folder()
 pytestmark = pytest.mark.skipif(EXAMPLES is None, reason="the bundled examples are not there: make them first")
@@ -74,28 +74,28 @@ def test_scores_are_imported_searched_removed_and_brought_back(home: Path, tmp_p
     assert runs_details._imported(path.name, path.read_bytes()) == (True, "ioi-made.json: edge scores imported.")
     fine, line = runs_details._imported("x.json", b"{}")
     assert not fine and line.startswith("x.json") and "\n" not in line
-    (file,) = runs.files_matching("IOI", "all")
-    assert runs.files_matching("sva", "all") == [] and runs.files_matching("", "examples") == []
-    runs.score_files().remove(file.id)
-    assert runs.files_matching("", "all") == []
+    (file,) = lists.files_matching("IOI", "all")
+    assert lists.files_matching("sva", "all") == [] and lists.files_matching("", "examples") == []
+    lists.score_files().remove(file.id)
+    assert lists.files_matching("", "all") == []
     runs_details.bring_back(file.id)
-    assert runs.files_matching("", "own") == [file]
-    runs.score_files().remove(file.id)
-    runs.score_files().purge()
+    assert lists.files_matching("", "own") == [file]
+    lists.score_files().remove(file.id)
+    lists.score_files().purge()
     runs_details.bring_back(file.id)
-    assert runs.files_matching("", "all") == []
+    assert lists.files_matching("", "all") == []
 
 
 def test_search_and_filter(home: Path) -> None:
     cards = results.shelf().cards()
-    assert [card.example for card in runs.matching(cards, "", "own")] == [False]
-    assert all(card.example for card in runs.matching(cards, "", "examples"))
-    found = runs.matching(cards, "sva method=eap", "all")
+    assert [card.example for card in lists.matching(cards, "", "own")] == [False]
+    assert all(card.example for card in lists.matching(cards, "", "examples"))
+    found = lists.matching(cards, "sva method=eap", "all")
     assert len(found) == 2 and {card.task for card in found} == {"sva"}
-    table = runs.table(found)
+    table = lists.table(found)
     assert "name" not in table.columns and table["id"].tolist() == [card.id[:8] for card in found]
     results.shelf().library.rename(mine()[0], "First try")
-    assert [card.run.name for card in runs.matching(results.shelf().cards(), "first", "all")] == ["First try"]
+    assert [card.run.name for card in lists.matching(results.shelf().cards(), "first", "all")] == ["First try"]
 
 
 def test_a_copy_of_an_example_is_the_user_s_own(home: Path) -> None:
@@ -110,10 +110,10 @@ def test_a_copy_of_an_example_is_the_user_s_own(home: Path) -> None:
 
 def test_a_new_name_is_noticed_by_open_pages(home: Path) -> None:
     (run_id,) = mine()
-    before = runs.listing(home / "runs")
-    assert runs.listing(home / "runs") == before
+    before = lists.listing(home / "runs")
+    assert lists.listing(home / "runs") == before
     results.shelf().library.rename(run_id, "another")
-    assert runs.listing(home / "runs") != before and runs.listing(home / "absent") == frozenset()
+    assert lists.listing(home / "runs") != before and lists.listing(home / "absent") == frozenset()
 
 
 def test_a_run_that_was_altered_does_not_leave_in_a_zip(home: Path) -> None:

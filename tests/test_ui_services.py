@@ -237,7 +237,7 @@ def test_snippets_ask_for_the_same_run(tmp_path: Path) -> None:
 def test_the_script_thread_s_modules_import_no_torch() -> None:
     code = (
         "import sys\n"
-        "import eapgp.ui.explore.views, eapgp.ui.compare.fields, eapgp.ui.path.page\n"
+        "import eapgp.ui.explore.views, eapgp.ui.compare.fields, eapgp.ui.path.picture\n"
         "import eapgp.ui.parts.inspector, eapgp.ui.parts.exports\n"
         "import eapgp.ui.sidebar.settings as s, eapgp.ui.parts.provenance\n"
         "import eapgp.figures.curves, eapgp.evaluation.statistics\n"

@@ -18,61 +18,22 @@ from eapgp.figures.circuit_view.payload import largest
 from eapgp.figures.style import theme
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain, points_clicked
-from eapgp.ui.base.fields import choice, integer, text
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK, follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure
-from eapgp.ui.library.circuits import DEFAULT_EDGES, Selected, circuit_of, known_roles, score_of
+from eapgp.ui.library.circuits import Selected, circuit_of, known_roles, score_of
 from eapgp.ui.library.consent import may_run
 from eapgp.ui.parts import edit_panel, primer
-from eapgp.ui.parts import node as node_details
-from eapgp.ui.parts.bound_view import VIEW_FIELDS, bound_view, whole_view
+from eapgp.ui.parts.bound_view import bound_view, whole_view
 from eapgp.ui.parts.edge_table import edge_page
 from eapgp.ui.parts.edit import Edits, edited
 from eapgp.ui.parts.readout import SELECTOR
-from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
 
 Pick = Callable[[str], None]
 CHECKED_EDGES = 20
-TABS = {
-    "edges": "Edges",
-    "map": "Heat map",
-    "spread": "Scores",
-    "curve": "Faithfulness by size",
-    "check": "Check by patching",
-    "made": "How it was made",
-    "files": "Download",
-}
-PICTURES = {"view": "Circuit", "pyvis": "Network (pyvis)"}
-FIELDS = (
-    *FIELDS_OF_RUN,
-    integer("k", DEFAULT_EDGES, 1, 10_000_000, "How many of the strongest edges the circuit takes.", label="Edges"),
-    text("sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"),
-    text(
-        "edge",
-        "",
-        "Only edges whose ends fit: a node (a3.h1), an input (a3.h1<q>), or a part of a name. "
-        "a3.h1-> asks for the source, ->m2 for the destination; several words must all fit.",
-        pattern=r"[\w.<>\- ]{0,120}",
-        expected="names of nodes, or parts of them",
-        label="Find edges",
-    ),
-    choice(
-        "picture",
-        "view",
-        PICTURES,
-        "Circuit: fixed places, one row of heads per layer, everything can be clicked. Network: the same circuit drawn "
-        "by pyvis, to drag and zoom; the same page can be downloaded and opens offline.",
-        label="Picture",
-    ),
-    choice("tab", "edges", tuple(TABS), "Which view is open below the circuit."),
-    node_details.FIELD,
-    *VIEW_FIELDS,
-    *edit_panel.FIELDS,
-)
 
 
 def estimates_note(session: Session) -> None:

@@ -20,8 +20,9 @@ from eapgp.types import Floats
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
+from eapgp.ui.faithfulness.fields import QUANTITIES
 from eapgp.ui.faithfulness.jobs import Evidence
-from eapgp.ui.faithfulness.page import QUANTITIES, Cards
+from eapgp.ui.faithfulness.measurements import Cards
 from eapgp.ui.parts import provenance, run_choice, snippets
 from eapgp.ui.parts.measuring import sizes_of
 

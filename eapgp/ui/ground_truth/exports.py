@@ -14,7 +14,7 @@ import streamlit as st
 from eapgp.formats import write_circuit
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
-from eapgp.ui.ground_truth.page import Known, Scored, circuit_at
+from eapgp.ui.ground_truth.candidates import Known, Scored, circuit_at
 from eapgp.ui.ground_truth.views import edge_table, score_table
 from eapgp.ui.parts import provenance, snippets
 

@@ -15,7 +15,8 @@ from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth import planted
-from eapgp.ui.ground_truth.page import MOST, PLANTED, Known, Scored, files, fitting, of_file
+from eapgp.ui.ground_truth.candidates import Known, Scored, files, fitting, of_file
+from eapgp.ui.ground_truth.fields import MOST, PLANTED
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK
 from eapgp.ui.jobs.polling import watch

@@ -18,7 +18,7 @@ from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth import planted
-from eapgp.ui.ground_truth.page import Known, Scored, circuit_at, roc_of, unlike
+from eapgp.ui.ground_truth.candidates import Known, Scored, circuit_at, roc_of, unlike
 from eapgp.ui.parts.bound_view import chosen_in, selection_view
 from eapgp.ui.parts.inspector import Pick
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from eapgp.study.reproduce_result import Reproduction
 from eapgp.ui.base.draw import plain
-from eapgp.ui.paper.page import Shown, question_of
+from eapgp.ui.paper.panel import Shown, question_of
 from eapgp.ui.parts import snippets
 
 

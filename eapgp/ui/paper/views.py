@@ -30,7 +30,7 @@ from eapgp.study.reproduce_rows import (
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
-from eapgp.ui.paper.page import NOT_YET, Shown, headline_size, method_name
+from eapgp.ui.paper.panel import NOT_YET, Shown, headline_size, method_name
 
 _MARKS = {REPRODUCED: "✓", HIGHER: "▲", LOWER: "▼", NOT_RUN: "○", UNPUBLISHED: "–"}
 _MEANINGS = {

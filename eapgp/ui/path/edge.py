@@ -22,7 +22,8 @@ from eapgp.ui.library import results
 from eapgp.ui.library.circuits import score_of, selected
 from eapgp.ui.library.consent import may_run
 from eapgp.ui.path import jobs
-from eapgp.ui.path.page import KINDS, Records
+from eapgp.ui.path.fields import KINDS
+from eapgp.ui.path.picture import Records
 
 LISTED = 100  # strongest edges in the list; others can be typed
 

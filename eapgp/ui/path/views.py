@@ -17,7 +17,8 @@ from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library.consent import may_run
 from eapgp.ui.path import jobs
-from eapgp.ui.path.page import KINDS, Records
+from eapgp.ui.path.fields import KINDS
+from eapgp.ui.path.picture import Records
 
 CURVES = ("output_distance", "metric", "gradient_norm", "vanished", "to_corrupted", "to_clean")
 

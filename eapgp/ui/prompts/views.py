@@ -23,7 +23,7 @@ from eapgp.ui.library import consent
 from eapgp.ui.parts import snippets
 from eapgp.ui.prompts.jobs import Likely, Position, Seen, Word, word_work
 from eapgp.ui.prompts.own import put_into_table
-from eapgp.ui.prompts.page import Shown, loaded_with
+from eapgp.ui.prompts.pairs import Shown, loaded_with
 
 FEW = 6  # answers of one side that a table shows
 LISTED = 200  # problems that are listed

@@ -28,7 +28,8 @@ from eapgp.ui.library.score_files import PREFIX, ScoreFile
 from eapgp.ui.parts import provenance
 from eapgp.ui.parts.exports import downloads, folder_zip
 from eapgp.ui.parts.run_choice import MOST_RUNS
-from eapgp.ui.runs.page import TABS, score_files
+from eapgp.ui.runs.fields import TABS
+from eapgp.ui.runs.lists import score_files
 
 _GONE, _IMPORT, _UNSAVED = "runs-deleted", "runs-import", "runs-unsaved"
 

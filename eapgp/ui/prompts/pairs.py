@@ -1,4 +1,4 @@
-"""The Prompts page: its fields, which pairs it shows, what the model makes of them, and the way to Explore."""
+"""The pairs on the Prompts page, what the model makes of them, and the way to Explore."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from eapgp.runs.compute import make_prompt_set
 from eapgp.runs.identity import folder_stamp
 from eapgp.runs.spec import PROMPT_FIELDS, RunSpec
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.fields import choice, flag, integer, text
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
@@ -26,61 +25,10 @@ from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.library import consent, measure, results
 from eapgp.ui.library.own_prompts import PromptStore, safe_name
+from eapgp.ui.prompts.fields import TABS
 from eapgp.ui.prompts.jobs import Seen, see_work
 from eapgp.ui.sidebar import settings
-from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
 from eapgp.ui.sidebar.settings import NAMES, OWN, metric_of, own_prompts
-
-SOURCES = {"task": "As set on the left", "own": "My own pairs"}
-TABS = {
-    "pairs": "Pairs",
-    "problems": "Cannot be used",
-    "word": "Is it one token?",
-    "metrics": "Metrics",
-    "made": "How it was made",
-}
-FIELDS = (
-    *FIELDS_OF_RUN,
-    choice(
-        "source",
-        "task",
-        tuple(SOURCES),
-        "The pairs that the settings on the left name (a task's, or kept ones of your own), or pairs that you type, "
-        "paste or upload here.",
-    ),
-    integer(
-        "row",
-        1,
-        1,
-        1_000_000,
-        "Which prompt pair is shown token by token. Selecting a row below sets it too.",
-        label="Pair",
-    ),
-    flag(
-        "right",
-        False,
-        "Leave out pairs that the model gets wrong on the clean prompt. A circuit explains a behaviour the model has; "
-        "pairs it fails dilute it, but leaving them out makes the set easier than the task.",
-        label="Keep only pairs it gets right",
-    ),
-    text(
-        "name",
-        "",
-        "A name for pairs of your own; runs show it as their task.",
-        pattern=r"[^\x00-\x1f]{0,60}",
-        expected="a name of at most 60 characters",
-        label="Name",
-    ),
-    text(
-        "word",
-        "",
-        "A word you want as an answer. With GPT-2's tokenizer most words are one token only with a space in front.",
-        pattern=r"[^\x00-\x1f]{0,80}",
-        expected="a short word",
-        label="Word",
-    ),
-    choice("tab", "pairs", tuple(TABS), "Which view is open below the numbers."),
-)
 
 
 def couple(session: Session) -> None:

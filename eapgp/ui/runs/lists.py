@@ -1,4 +1,4 @@
-"""The Runs page: its fields, the lists of runs and imported files, and what is being computed."""
+"""The lists of runs and imported files, and what is being computed."""
 
 from __future__ import annotations
 
@@ -13,27 +13,13 @@ import streamlit as st
 
 from eapgp.runs.info import RunInfo
 from eapgp.runs.run import META_FILE
-from eapgp.ui.base.fields import choice, names, text
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import polling, server
 from eapgp.ui.library import results
 from eapgp.ui.library.score_files import ScoreFile, ScoreFiles
+from eapgp.ui.runs.fields import MOST_PICKED
 
-MOST_PICKED = 8
 POLL = 4.0  # seconds between two looks for runs that other processes made
-KINDS = {"all": "All", "own": "Mine", "examples": "Examples"}
-TABS = {"made": "How it was made", "files": "Download"}
-FIELDS = (
-    text(
-        "find",
-        "",
-        "Every word must occur in the run's name, note, model, task, method or id; method=eap asks one field.",
-        label="Search",
-    ),
-    choice("show", "all", KINDS, "Your own runs and imported files, the bundled examples, or both.", label="Show"),
-    names("picked", (), "The runs that are selected; the details of a single one are open.", most=MOST_PICKED),
-    choice("tab", "made", tuple(TABS), "Which part of a run's details is open."),
-)
 
 
 def score_files() -> ScoreFiles:

@@ -1,4 +1,4 @@
-"""The Paper page: its fields, what was reproduced already, and the sidebar that runs the protocol."""
+"""What was reproduced already, and the sidebar that runs the protocol."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from eapgp import places
 from eapgp.errors import FormatError
 from eapgp.study.plan import Study
 from eapgp.study.published import HEADLINE_SIZE, N_EDGES, is_gpt2_small
-from eapgp.study.reproduce import FEASIBLE_EDGES, not_run, protocol
+from eapgp.study.reproduce import not_run, protocol
 from eapgp.study.reproduce_result import BUNDLED_FILE, Reproduction, read_reproduction
-from eapgp.study.reproduce_rows import METHODS, TASKS, Asked
+from eapgp.study.reproduce_rows import METHODS, Asked
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.fields import choice, flag, integer, text
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.manager import JobView
@@ -24,73 +23,10 @@ from eapgp.ui.jobs.polling import poll
 from eapgp.ui.jobs.progress import progress_text, seconds_text, stop_button
 from eapgp.ui.library import results
 from eapgp.ui.paper import jobs as work
-from eapgp.ui.sidebar.settings import FIELDS as RUN_FIELDS
+from eapgp.ui.paper.fields import EXACT
 
-_SHARED = {field.name: field for field in RUN_FIELDS}
-EXACT = {"auto": None, "yes": True, "no": False}
-TABS = {
-    "cells": "Every cell",
-    "all": "All tasks",
-    "manual": "Manual circuits",
-    "protocol": "The protocol",
-    "made": "How it was made",
-}
 _LAST = "eapgp-last-paper"
 NOT_YET = "not run yet"
-FIELDS = (
-    _SHARED["model"],
-    integer(
-        "first",
-        len(TASKS),
-        1,
-        len(TASKS),
-        "How many of the six tasks are run, in the paper's order, for a quick pass.",
-        label="First tasks",
-    ),
-    integer(
-        "each",
-        0,
-        0,
-        5000,
-        "Prompt pairs per task. 0 takes the usual number: 64 for the demo model, 100 for others. Fewer pairs are "
-        "quicker and give wider intervals.",
-        label="Pairs (0: usual)",
-    ),
-    choice(
-        "exact",
-        "auto",
-        {"auto": "If small", "yes": "Yes", "no": "No"},
-        f"Whether every edge is also patched one at a time. If small: on models of up to {FEASIBLE_EDGES:,} edges; on "
-        "GPT-2 small it takes hours.",
-        label="Exact patching",
-    ),
-    _SHARED["seed"],
-    text(
-        "job",
-        "",
-        "The computation that this page waits for.",
-        pattern=r"paper-[\w.\-]{1,120}",
-        expected="a job's id",
-    ),
-    choice("on", "ioi", (*TASKS,), "Whose curves are drawn.", label="Task"),
-    integer(
-        "size",
-        0,
-        0,
-        10_000_000,
-        "Size of the circuits in the table of outcomes, in edges. The first choice is the paper's headline: 2.5 % of "
-        "the edges, 812 on GPT-2 small.",
-        label="Size of the circuits",
-    ),
-    flag(
-        "gpt2",
-        True,
-        "On another model: also show what is published for GPT-2 small at the same share of its edges. It is no target "
-        "for that model.",
-        label="GPT-2 small's published numbers",
-    ),
-    choice("tab", "cells", tuple(TABS), "Which view is open below the curves."),
-)
 
 
 @dataclass(frozen=True)

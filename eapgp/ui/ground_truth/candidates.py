@@ -1,7 +1,4 @@
-"""The Ground truth page: its fields, the known circuits, and the scores held against them.
-
-`ground_truth_missing` says what to do where something is missing; `ground_truth_views` draws.
-"""
+"""The known circuits of the Ground truth page, and the scores that can be held against them."""
 
 from __future__ import annotations
 
@@ -24,77 +21,13 @@ from eapgp.ground_truth.planted import planted_circuit
 from eapgp.ground_truth.roles import Role
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.fields import choice, flag, integer, names, text
 from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth import planted
+from eapgp.ui.ground_truth.fields import MOST, PLANTED
 from eapgp.ui.library import results
-from eapgp.ui.library.circuits import DEFAULT_EDGES
 from eapgp.ui.library.score_files import ScoreFile, ScoreFiles
-from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
 
-PLANTED = "planted"
 READ_IN = "gpt2"  # the model that the manual circuits were read in
-MOST = 10
-TABS = {
-    "roc": "ROC",
-    "recall": "Precision and recall",
-    "edges": "Found, missed, extra",
-    "roles": "Roles",
-    "scores": "Every score",
-    "made": "How it was made",
-    "files": "Download",
-}
-FIELDS = (
-    *FIELDS_OF_RUN,
-    choice(
-        "known",
-        "ioi/hanna2024",
-        lambda: (*GROUND_TRUTHS, PLANTED),
-        "The circuit to hold scores against. The manual ones are readings of GPT-2 small by people; variants of one "
-        "task differ in their edges. The planted one is exact: its model was built by setting the weights.",
-        label="Known circuit",
-    ),
-    names(
-        "against",
-        (),
-        "Runs and imported files of the same model size whose rankings are compared with it.",
-        most=MOST,
-        label="Scores",
-    ),
-    text(
-        "overlay",
-        "",
-        "Whose circuit is drawn over the known one.",
-        pattern=r"(file-)?[0-9a-f]{4,64}",
-        expected="the id of a run or file",
-        label="Draw the circuit of",
-    ),
-    integer(
-        "k",
-        DEFAULT_EDGES,
-        1,
-        10_000_000,
-        "How many of the strongest edges the circuit takes. It is the same k as on Explore.",
-        label="Circuit size k",
-    ),
-    flag(
-        "signed",
-        False,
-        "Rank by the score itself, so that edges working against the behaviour come last. Usual is by its size: a "
-        "circuit holds both.",
-        label="Rank by sign",
-    ),
-    flag(
-        "mlps",
-        True,
-        "Count MLPs and their edges. Off leaves them out on both sides, as Hanna et al. 2024 do for IOI, whose manual "
-        "circuit is one of attention heads.",
-        label="Count MLPs",
-    ),
-    text("sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"),
-    names("pins", (), "Pinned nodes and edges.", most=40),
-    choice("tab", "roc", tuple(TABS), "Which view is open below the circuit."),
-)
 
 
 @dataclass(frozen=True)

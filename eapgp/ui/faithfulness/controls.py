@@ -1,133 +1,29 @@
-"""The Faithfulness page: its fields, what it has measured, and the top of it. `faithfulness_views` draws the rest."""
+"""The top of the Faithfulness page: its settings, and faithfulness at one size."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
 
 from eapgp.circuits.circuit import Circuit
-from eapgp.evaluation.evidence import OUTSIDE, SAMPLE, SEEDS, RandomBaseline
-from eapgp.evaluation.measured import Measured
-from eapgp.runs.canonical import content_key
 from eapgp.runs.info import RunInfo
-from eapgp.runs.measure import Conditions
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.fields import choice, flag, integer, names, text
 from eapgp.ui.base.names import carried
 from eapgp.ui.base.session import Session
-from eapgp.ui.faithfulness import jobs as work
-from eapgp.ui.faithfulness.jobs import Evidence
+from eapgp.ui.faithfulness.measurements import Cards
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.jobs.polling import poll_all
 from eapgp.ui.jobs.progress import progress_text
 from eapgp.ui.library import measure, results
-from eapgp.ui.library.circuits import DEFAULT_EDGES, circuit_of
-from eapgp.ui.parts import run_choice
-from eapgp.ui.parts.measuring import AT_ONCE, GRID_TITLES, Task, lane_of, measured_curve, settle, sizes_of
-from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
+from eapgp.ui.library.circuits import circuit_of
+from eapgp.ui.parts.measuring import AT_ONCE
 
-Cards = Mapping[str, RunInfo]
 _CONTEXT = "faith-context"
-QUANTITIES = {"faithfulness": "Faithfulness", "metric": "Metric", "accuracy": "Accuracy", "kl": "KL divergence"}
-TABS = {
-    "areas": "Areas",
-    "difference": "Differences",
-    "evidence": "Complete and minimal",
-    "numbers": "Numbers",
-    "made": "How it was made",
-}
-FIELDS = (
-    *FIELDS_OF_RUN,
-    names(
-        "runs",
-        (),
-        "The runs whose circuits are measured, up to four of one model size.",
-        most=run_choice.MOST_RUNS,
-        label="Runs side by side",
-    ),
-    integer(
-        "k",
-        DEFAULT_EDGES,
-        1,
-        10_000_000,
-        "The circuit size that is looked at closely: the k strongest edges. Dotted on the curve; clicking a point of "
-        "a curve sets it. It is the same k as on Explore.",
-        label="Circuit size k",
-    ),
-    choice(
-        "measure",
-        "faithfulness",
-        QUANTITIES | {"kl": "KL"},  # all four fit a phone
-        "What the curves show: faithfulness (metric scaled to 0 … 1), the metric itself, how often the right answer "
-        "wins, or how far the circuit's output is from the whole model's. The last two may have to be measured first.",
-        label="Show",
-    ),
-    choice(
-        "grid",
-        "quick",
-        GRID_TITLES,
-        "Which sizes are measured. Quick: eleven sizes from 0.5 % up, known at once for the bundled examples. MIB: the "
-        "ten shares 0.1 … 100 % of the benchmark, whose CPR and CMD compare with published ones.",
-        label="Sizes",
-    ),
-    flag(
-        "base",
-        True,
-        "Draw circuits of random edges too (grey): what a circuit of that size does by chance. Five draws, measured in "
-        "the background.",
-        label="Random circuits",
-    ),
-    text(
-        "of",
-        "",
-        "Whose circuit is looked at closely, and the first of every difference.",
-        pattern=r"[0-9a-f]{4,64}",
-        expected="a run's id",
-        label="Look closely at",
-    ),
-    choice("tab", "areas", tuple(TABS), "Which view is open below the curves."),
-)
-
-
-def measured_curves(session: Session, cards: Cards) -> dict[str, Measured]:
-    """What is known of every run's circuits; what is not is measured, with its progress drawn."""
-    curves = {}
-    for name, card in cards.items():
-        measured = measured_curve(card, name, session["grid"], session["measure"])
-        if measured is not None:
-            curves[name] = measured
-    return curves
-
-
-def baseline(session: Session, card: RunInfo) -> RandomBaseline | None:
-    """Random circuits on the run's model and prompts."""
-    sizes, run = sizes_of(session["grid"])(card.graph.n_edges), card.run
-    asked = {"model": run.request["model"], **Conditions.of(run).to_dict(), "sizes": sizes, "seeds": SEEDS}
-    compute = work.baseline_work(server.workshop(), lane_of(card), run, sizes)
-    label, stored = f"random circuits on {card.task}", work.has_baseline(run, sizes)
-    task = Task(f"random-{content_key(asked)[:16]}", label, card, compute, stored)
-    return settle(task, RandomBaseline, ask=f"Measure {SEEDS} draws of random circuits")
-
-
-def evidence_task(card: RunInfo, circuit: Circuit, name: str) -> Task:
-    """One circuit's complement and what its edges contribute."""
-    compute = work.evidence_work(server.workshop(), lane_of(card), card.run, circuit)
-    label, stored = f"{circuit.n_kept} edges of {name}, one at a time", work.has_evidence(card.run, circuit)
-    return Task(f"evidence-{card.id}-{circuit.key}", label, card, compute, stored)
-
-
-def evidence(card: RunInfo, circuit: Circuit, name: str) -> Evidence | None:
-    """The evidence on one circuit; None, with what to do drawn, until it is there."""
-    runs = min(circuit.n_kept, SAMPLE) + OUTSIDE + 2
-    return settle(evidence_task(card, circuit, name), Evidence, ask=f"Measure it ({runs} circuits)")
-
-
-# -- the top of the page -----------------------------------------------------------------------
 
 
 def heading(card: RunInfo) -> None:

@@ -1,0 +1,47 @@
+"""The fields and tabs of the Explore page."""
+
+from __future__ import annotations
+
+from eapgp.ui.base.fields import choice, integer, text
+from eapgp.ui.library.circuits import DEFAULT_EDGES
+from eapgp.ui.parts import edit_panel
+from eapgp.ui.parts import node as node_details
+from eapgp.ui.parts.bound_view import VIEW_FIELDS
+from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
+
+TABS = {
+    "edges": "Edges",
+    "map": "Heat map",
+    "spread": "Scores",
+    "curve": "Faithfulness by size",
+    "check": "Check by patching",
+    "made": "How it was made",
+    "files": "Download",
+}
+PICTURES = {"view": "Circuit", "pyvis": "Network (pyvis)"}
+FIELDS = (
+    *FIELDS_OF_RUN,
+    integer("k", DEFAULT_EDGES, 1, 10_000_000, "How many of the strongest edges the circuit takes.", label="Edges"),
+    text("sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"),
+    text(
+        "edge",
+        "",
+        "Only edges whose ends fit: a node (a3.h1), an input (a3.h1<q>), or a part of a name. "
+        "a3.h1-> asks for the source, ->m2 for the destination; several words must all fit.",
+        pattern=r"[\w.<>\- ]{0,120}",
+        expected="names of nodes, or parts of them",
+        label="Find edges",
+    ),
+    choice(
+        "picture",
+        "view",
+        PICTURES,
+        "Circuit: fixed places, one row of heads per layer, everything can be clicked. Network: the same circuit drawn "
+        "by pyvis, to drag and zoom; the same page can be downloaded and opens offline.",
+        label="Picture",
+    ),
+    choice("tab", "edges", tuple(TABS), "Which view is open below the circuit."),
+    node_details.FIELD,
+    *VIEW_FIELDS,
+    *edit_panel.FIELDS,
+)

@@ -1,0 +1,69 @@
+"""The fields and tabs of the Faithfulness page."""
+
+from __future__ import annotations
+
+from eapgp.ui.base.fields import choice, flag, integer, names, text
+from eapgp.ui.library.circuits import DEFAULT_EDGES
+from eapgp.ui.parts import run_choice
+from eapgp.ui.parts.measuring import GRID_TITLES
+from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
+
+QUANTITIES = {"faithfulness": "Faithfulness", "metric": "Metric", "accuracy": "Accuracy", "kl": "KL divergence"}
+TABS = {
+    "areas": "Areas",
+    "difference": "Differences",
+    "evidence": "Complete and minimal",
+    "numbers": "Numbers",
+    "made": "How it was made",
+}
+FIELDS = (
+    *FIELDS_OF_RUN,
+    names(
+        "runs",
+        (),
+        "The runs whose circuits are measured, up to four of one model size.",
+        most=run_choice.MOST_RUNS,
+        label="Runs side by side",
+    ),
+    integer(
+        "k",
+        DEFAULT_EDGES,
+        1,
+        10_000_000,
+        "The circuit size that is looked at closely: the k strongest edges. Dotted on the curve; clicking a point of "
+        "a curve sets it. It is the same k as on Explore.",
+        label="Circuit size k",
+    ),
+    choice(
+        "measure",
+        "faithfulness",
+        QUANTITIES | {"kl": "KL"},  # all four fit a phone
+        "What the curves show: faithfulness (metric scaled to 0 … 1), the metric itself, how often the right answer "
+        "wins, or how far the circuit's output is from the whole model's. The last two may have to be measured first.",
+        label="Show",
+    ),
+    choice(
+        "grid",
+        "quick",
+        GRID_TITLES,
+        "Which sizes are measured. Quick: eleven sizes from 0.5 % up, known at once for the bundled examples. MIB: the "
+        "ten shares 0.1 … 100 % of the benchmark, whose CPR and CMD compare with published ones.",
+        label="Sizes",
+    ),
+    flag(
+        "base",
+        True,
+        "Draw circuits of random edges too (grey): what a circuit of that size does by chance. Five draws, measured in "
+        "the background.",
+        label="Random circuits",
+    ),
+    text(
+        "of",
+        "",
+        "Whose circuit is looked at closely, and the first of every difference.",
+        pattern=r"[0-9a-f]{4,64}",
+        expected="a run's id",
+        label="Look closely at",
+    ),
+    choice("tab", "areas", tuple(TABS), "Which view is open below the curves."),
+)
