@@ -248,6 +248,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "phi-qk-norm": ("PhiConfig", {**LLAMA, "qk_layernorm": True}),
     "neox-without-bias": ("GPTNeoXConfig", {**SMALL, "intermediate_size": 40, "attention_bias": False}),
     "scaled-branches": ("GraniteConfig", {**LLAMA, "residual_multiplier": 0.5}),
+    "stablelm-odd-rotary": ("StableLmConfig", {**LLAMA, "partial_rotary_factor": 0.25}),  # 1.5 of 6 dimensions
     "no-attention": ("MambaConfig", {"hidden_size": 24, "num_hidden_layers": 2, "vocab_size": 60}),
 }
 

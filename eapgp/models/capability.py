@@ -3,12 +3,13 @@
 Two short random prompts are run once. The model is supported where
 
 - the sources and the output biases add up to the residual stream that every destination reads;
-- what the unembedding gives for its input, soft-cap included, equals the model's logits.
+- what the unembedding gives for its input, soft-cap included, equals the model's logits;
+- its logits are those of Transformers, which was asked before anything was put around the model.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eapgp.errors import ModelError
 from eapgp.models.adapter import widen
@@ -19,6 +20,42 @@ if TYPE_CHECKING:
 
 LENGTH = 4
 TOLERANCE = {"float64": 1e-6, "float32": 2e-3, "bfloat16": 0.15, "float16": 0.05}
+
+
+def sample_answers(name: str, hf_model: Any) -> Tensor:
+    """Logits `[pos, vocab]` of a Transformers model on a few token ids, before it is given hooks.
+
+    Errors: ModelError where it cannot be run at all.
+    """
+    import torch
+
+    config = hf_model.config.get_text_config()
+    rows = hf_model.get_input_embeddings().weight.shape[0]
+    length = min(LENGTH, int(getattr(config, "max_position_embeddings", None) or LENGTH))
+    ids = torch.randint(0, rows, (1, length), generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            return widen(hf_model(ids.to(hf_model.device)).logits[0]).cpu()
+    except Exception as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelError(
+            f"model {name!r} ({type(hf_model).__name__}) is not supported: Transformers cannot run it: {first}"
+        ) from error
+
+
+def check_answers(model: Model, expected: Tensor) -> None:
+    """Errors: ModelError where the model no longer answers as `sample_answers` said."""
+    import torch
+
+    ids = torch.randint(0, model.n_embeddings, (1, len(expected)), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        seen = widen(model.bridge(ids.to(model.device), return_type="logits")[0]).cpu()
+    error = float((seen - expected).abs().max() / expected.abs().max().clamp_min(1e-6))
+    if not error <= TOLERANCE[model.dtype]:
+        raise ModelError(
+            f"model {model.id!r} ({model.architecture}) is not supported: through TransformerLens' bridge its logits "
+            f"differ from Transformers' (by {error:.2g} of the largest), so that every score would be of another model."
+        )
 
 
 def check_model(model: Model) -> None:

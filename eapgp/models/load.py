@@ -87,6 +87,8 @@ def load_model(
     place = pick_device(device)
     folder = _folder(name, random_weights, progress)
     words = None if tokenizer is None else _named_tokenizer(str(tokenizer), progress)
+    from eapgp.models.capability import check_answers, sample_answers  # they bring the engine, and torch with it
+
     with _LOADING, _quiet(), _own_draws():
         if folder is None or random_weights:
             hf_model, notes = _untrained(name, folder, dtype, seed)
@@ -94,9 +96,10 @@ def load_model(
             hf_model, notes = _trained(name, folder, dtype, device_map)
         own_tokenizer = _tokenizer(folder, words, random_weights)
         own_bos = own_tokenizer.bos_token_id  # read before booting, which invents one where there is none
+        answers = sample_answers(name, hf_model)
         bridge = _boot(name, folder, hf_model, own_tokenizer, place, device_map)
-    try:
-        return wrap_bridge(
+    with _parts_in_place(name, hf_model):
+        model = wrap_bridge(
             bridge,
             name=name,
             tokenizer=own_tokenizer,
@@ -106,6 +109,15 @@ def load_model(
             notes=(*_remarks(name, folder), *notes),
             commit=None if random_weights else commit_of(folder),
         )
+        check_answers(model, answers)
+        return model
+
+
+@contextlib.contextmanager
+def _parts_in_place(name: str, hf_model: Any) -> Iterator[None]:
+    """Says of a model whose parts are elsewhere that it is not supported."""
+    try:
+        yield
     except EapgpError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, AssertionError, RuntimeError) as error:
