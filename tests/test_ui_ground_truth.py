@@ -35,7 +35,9 @@ def file_of(tmp_path: Path, graph: Graph = SMALL, suffix: str = ".json") -> byte
     return write_scores(scores_of(graph), tmp_path / f"made{suffix}").read_bytes()
 
 
-def scored_as(known: candidates.Known, scores: EdgeScores, label: str = "mine", **more: Any) -> candidates.Scored:
+def scored_as(
+    known: candidates.KnownCircuit, scores: EdgeScores, label: str = "mine", **more: Any
+) -> candidates.Scored:
     return candidates.Scored(f"id-{label}", label, known.task, scores, None, **more)
 
 
@@ -156,7 +158,7 @@ def test_an_untrained_model_is_named_and_comes_last(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(candidates.results, "attribution", lambda card: SimpleNamespace(scores=scores_of(GPT2_SMALL)))
 
     def scored(name: str, title: str, *conditions: str) -> candidates.Scored:
-        made = {"id": name, "task": "ioi", "method": "eap", "told": ("EAP", *conditions)}
+        made = {"id": name, "task": "ioi", "method": "eap", "title": " · ".join(("EAP", *conditions))}
         named = {"run": SimpleNamespace(name=""), "untrained": "untrained" in title}
         return candidates.of_card(SimpleNamespace(**made, **named, model_title=title))  # type: ignore[arg-type]
 

@@ -331,7 +331,7 @@ def test_the_snippets_of_the_page_give_its_numbers(
     from eapgp.cli import main
     from eapgp.runs.compute import make_prompt_set
     from eapgp.ui.prompts.jobs import see
-    from eapgp.ui.prompts.pairs import Shown
+    from eapgp.ui.prompts.pairs import Selection
     from eapgp.ui.prompts.views import python_snippet, shell_snippet
 
     monkeypatch.chdir(tmp_path)
@@ -339,7 +339,7 @@ def test_the_snippets_of_the_page_give_its_numbers(
     monkeypatch.setattr("eapgp.models.load_model", lambda *names, **options: demo)
     values = {field.name: field.default for field in settings.FIELDS} | {"pairs": 6, "seed": 3, "method": "eap"}
     spec = settings.spec_of(values)
-    shown = Shown(spec, make_prompt_set(spec), "logit-diff", False, "")
+    shown = Selection(spec, make_prompt_set(spec), "logit-diff", False, "")
     seen = see(demo, shown.prompts, "logit-diff", lambda phase, fraction: None)
     exec(python_snippet(shown), {})
     printed = capsys.readouterr().out.split()

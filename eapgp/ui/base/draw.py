@@ -118,10 +118,10 @@ def points_clicked(state: Any) -> list[str]:
         points = state["selection"]["points"]
     except (KeyError, TypeError):
         return []
-    found = []
+    names = []
     for point in points:
         data = point.get("customdata")
         value = data[0] if isinstance(data, (list, tuple)) and data else data
         if isinstance(value, str):
-            found.append(value)
-    return found
+            names.append(value)
+    return names

@@ -54,10 +54,10 @@ def choice(
     title = titles or (options.__getitem__ if isinstance(options, Mapping) else str)
 
     def parse(text: str) -> str:
-        known = list(options() if callable(options) else options)
-        if text not in known:
-            listed = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
-            raise ValueError(f"expected one of {listed}{near(text, known)}")
+        values = list(options() if callable(options) else options)
+        if text not in values:
+            listed = ", ".join(values[:12]) + (", …" if len(values) > 12 else "")
+            raise ValueError(f"expected one of {listed}{near(text, values)}")
         return text
 
     def how() -> dict[str, Any]:
@@ -151,7 +151,7 @@ def read_url(params: Mapping[str, str], fields: Sequence[Field]) -> tuple[dict[s
     by_name = {field.name: field for field in fields}
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for name, given in params.items():
+    for name, written in params.items():
         field = by_name.get(name)
         if field is None:
             near = difflib.get_close_matches(name, by_name, n=1)
@@ -159,20 +159,20 @@ def read_url(params: Mapping[str, str], fields: Sequence[Field]) -> tuple[dict[s
             problems.append(f"The link has a parameter {name!r} that this page does not know{guess} It was ignored.")
             continue
         try:
-            values[name] = field.parse(given)
+            values[name] = field.parse(written)
         except ValueError as error:
-            problems.append(refusal(field, given, str(error), field.default))
+            problems.append(refusal(field, written, str(error), field.default))
     return values, problems
 
 
-def refusal(field: Field, given: str, problem: str, value: Any) -> str:
+def refusal(field: Field, written: str, problem: str, value: Any) -> str:
     """What is said of a link that asks for what a field cannot take; value: what it becomes."""
     used = field.show(value) if value not in (None, "", ()) else "the default"
-    return f"The link says {field.name} = {_short(given)!r}: {problem}. Used {used} instead."
+    return f"The link says {field.name} = {_short(written)!r}: {problem}. Used {used} instead."
 
 
-def _short(given: str) -> str:
-    return given if len(given) <= 60 else given[:57] + "…"
+def _short(written: str) -> str:
+    return written if len(written) <= 60 else written[:57] + "…"
 
 
 def write_url(values: Mapping[str, Any], fields: Sequence[Field]) -> dict[str, str]:

@@ -65,15 +65,15 @@ class Session:
         Such a value stays out of the URL, because writing it would put an entry into the browser's
         history that nobody made; and it follows when the page would choose another.
         """
-        chosen, now = st.session_state.setdefault(_USUAL, {}), time.monotonic()
-        given = st.session_state.setdefault(_FORMER, {})
-        given[name] = [(one, at) for one, at in given.get(name, []) if now - at < _SURELY]
+        usual_values, now = st.session_state.setdefault(_USUAL, {}), time.monotonic()
+        former = st.session_state.setdefault(_FORMER, {})
+        former[name] = [(one, at) for one, at in former.get(name, []) if now - at < _SURELY]
         # A browser that has not got the last choice yet still answers with the one before: nobody chose that.
-        if self[name] in (self._by_name[name].default, chosen.get(name), *(one for one, _ in given[name])):
+        if self[name] in (self._by_name[name].default, usual_values.get(name), *(one for one, _ in former[name])):
             self._put(name, value)
-        if name in chosen and chosen[name] != value:
-            given[name].append((chosen[name], now))
-        chosen[name] = value
+        if name in usual_values and usual_values[name] != value:
+            former[name].append((usual_values[name], now))
+        usual_values[name] = value
 
     def later(self, **values: Any) -> None:
         """Set fields at the start of the next run of the script, on this page or the next one."""
@@ -108,8 +108,8 @@ class Session:
 
     def linked(self, name: str) -> bool:
         """Whether a field still has the value that the link gave it."""
-        given = st.session_state.get(_LINKED, {})
-        return name in given and given[name] == self[name]
+        link = st.session_state.get(_LINKED, {})
+        return name in link and link[name] == self[name]
 
     def settle(self, name: str, value: Any, expected: str) -> None:
         """Give a field, before its widget is drawn, what the page can show in place of its value.
@@ -140,9 +140,9 @@ class Session:
             st.session_state[key] = value
         if self._unsent(key) or key not in st.session_state:
             st.session_state[key] = list(value) if isinstance(value, tuple) else value
-        chosen = draw(label or field.label, key=key, help=kwargs.pop("help", field.help), **kwargs)
-        if chosen is not None:
-            self._values[name] = tuple(chosen) if isinstance(chosen, list) else chosen
+        answer = draw(label or field.label, key=key, help=kwargs.pop("help", field.help), **kwargs)
+        if answer is not None:
+            self._values[name] = tuple(answer) if isinstance(answer, list) else answer
         return self._values.get(name, field.default)
 
     def tabs(self, name: str, labels: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
@@ -212,13 +212,13 @@ class Session:
         st.session_state[_PAGE] = page
         if opened != page:
             st.session_state.pop(_SENT, None)
-        given = dict(st.query_params)
+        link = dict(st.query_params)
         if not _by_history():
             if opened == page:
                 return list(st.session_state.get(_PROBLEMS, []))
-            if not given:
+            if not link:
                 return self._forget_problems()
-        values, problems = read_url(given, self._fields)
+        values, problems = read_url(link, self._fields)
         for name in self._by_name:
             self._values.pop(name, None)
             st.session_state.pop(widget_key(name), None)

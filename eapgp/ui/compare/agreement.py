@@ -35,11 +35,11 @@ def overlap(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int) 
     base, everything = _reference(session, cards, pair)
     scores = {name: results.attribution(card).scores for name, card in everything.items()}
     chart(jaccard_curve(scores, reference=base, current=k, dark=dark()), "jaccard")
-    found = _agreements(base, everything)
-    if not found:
+    agreements = _agreements(base, everything)
+    if not agreements:
         return
-    _table(found, scores, base, k)
-    _bars(session, found, base)
+    _table(agreements, scores, base, k)
+    _bars(session, agreements, base)
     st.caption(
         "Agreement with exact single-edge scores is not faithfulness: redundant edges are each worth nothing alone, so "
         "a ranking close to exact can still make a worse circuit. Look at the faithfulness curves too."
@@ -94,7 +94,7 @@ def _offer_exact(asked: Any, card: RunInfo) -> None:
 
 def _agreements(base: str, cards: Mapping[str, RunInfo]) -> dict[str, Agreement]:
     """Every other run's agreement with the reference; taken in the background, for graphs can be large."""
-    found, waiting = {}, []
+    agreements, waiting = {}, []
     for name, card in cards.items():
         if name == base:
             continue
@@ -104,12 +104,12 @@ def _agreements(base: str, cards: Mapping[str, RunInfo]) -> dict[str, Agreement]
         if job is not None and job.live:
             waiting.append(key)
         elif job is not None and job.state == "done":
-            found[name] = job.result
+            agreements[name] = job.result
         elif job is not None and job.message:
             st.error(plain(f"{name}: {job.message}"), icon=":material/error:")
     if waiting:
         poll_all(waiting, progress_bars)
-    return found
+    return agreements
 
 
 def _work(a: RunInfo, b: RunInfo) -> Any:
@@ -120,13 +120,13 @@ def _work(a: RunInfo, b: RunInfo) -> Any:
     return work
 
 
-def _table(found: Mapping[str, Agreement], scores: Mapping[str, Any], base: str, k: int) -> None:
+def _table(agreements: Mapping[str, Agreement], scores: Mapping[str, Any], base: str, k: int) -> None:
     from eapgp.figures.compare import edge_sets
     from eapgp.figures.numbers import edge_values, jaccard_at
 
     reference, reference_ranks = edge_values(scores[base]), scores[base].ranks
     rows = []
-    for name, one in found.items():
+    for name, one in agreements.items():
         ranks = scores[name].ranks
         parts = edge_sets(edge_values(scores[name]), reference, ranks, reference_ranks, k)
         shared, flipped = len(parts["both"]) + len(parts["sign flipped"]), len(parts["sign flipped"])
@@ -147,7 +147,7 @@ def _table(found: Mapping[str, Agreement], scores: Mapping[str, Any], base: str,
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.markdown(f"**Agreement with {plain(base)}**", width="stretch")
         downloads(lambda: table, "agreement")
-    told = {
+    helps = {
         jaccard: f"Shared edges over all edges of the two circuits of the {k:,} strongest.",
         signs: "Among the shared edges, the share whose score has the same sign.",
         "Pearson": "Linear correlation of the signed scores over all edges; ruled by the largest.",
@@ -155,11 +155,11 @@ def _table(found: Mapping[str, Agreement], scores: Mapping[str, Any], base: str,
         "Kendall": "τ-b of the signed scores: pairs of edges in the same order minus those in the other.",
         "equal signs": "Share of equal signs among all edges that neither scores 0.",
     }
-    config = {name: st.column_config.NumberColumn(format="%.3f", help=text) for name, text in told.items()}
+    config = {name: st.column_config.NumberColumn(format="%.3f", help=text) for name, text in helps.items()}
     st.dataframe(table, hide_index=True, column_config=config)
 
 
-def _bars(session: Session, found: Mapping[str, Agreement], base: str) -> None:
+def _bars(session: Session, agreements: Mapping[str, Agreement], base: str) -> None:
     from eapgp.figures.adapt import agreement_bars
 
     with st.container(horizontal=True, gap="medium", key="compare-groups"):
@@ -167,4 +167,4 @@ def _bars(session: Session, found: Mapping[str, Agreement], base: str) -> None:
         session.widget("group", st.segmented_control, width="content")
     group = session["group"]
     title = f"Agreement with {base} by {'edge type' if group == 'types' else 'layer'}"
-    chart(agreement_bars(found, measure=session["agree"], by=group, title=title, dark=dark()), "agreement-groups")
+    chart(agreement_bars(agreements, measure=session["agree"], by=group, title=title, dark=dark()), "agreement-groups")

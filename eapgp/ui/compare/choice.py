@@ -52,11 +52,11 @@ class Proposal:
 
 def proposals(axis: str, spec: RunSpec, context: RunInfo) -> list[Proposal]:
     """What an axis offers around the settings; those of the settings themselves first where that makes sense."""
-    made = {"methods": _methods, "steps": _steps, "tasks": _tasks, "seeds": _seeds, "models": _models}[axis](
+    questions = {"methods": _methods, "steps": _steps, "tasks": _tasks, "seeds": _seeds, "models": _models}[axis](
         spec, context
     )
-    found = [Proposal(key, label, asked, answer(asked, context)) for key, label, asked in made]
-    same = [one for one in found if one.card is None or one.card.graph == context.graph]
+    rows = [Proposal(key, label, asked, answer(asked, context)) for key, label, asked in questions]
+    same = [one for one in rows if one.card is None or one.card.graph == context.graph]
     return list({one.key: one for one in same}.values())
 
 
@@ -69,11 +69,11 @@ def answer(spec: RunSpec, context: RunInfo) -> RunInfo | None:
         options = resolve_options(spec)
     except EapgpError:
         return None
-    given, own = bool(spec.prompts or spec.prompts_file), context.run.spec
-    same = given and own is not None and (spec.prompts, spec.prompts_file) == (own.prompts, own.prompts_file)
-    metric = spec.metric or (context.metric if given or spec.task not in TASKS else TASKS[spec.task].metric)
-    known = context.prompts_hash if same else ""
-    return results.shelf().find(question_key(spec, metric=metric, options=options, prompts=known))
+    custom, own = bool(spec.prompts or spec.prompts_file), context.run.spec
+    same = custom and own is not None and (spec.prompts, spec.prompts_file) == (own.prompts, own.prompts_file)
+    metric = spec.metric or (context.metric if custom or spec.task not in TASKS else TASKS[spec.task].metric)
+    prompts_hash = context.prompts_hash if same else ""
+    return results.shelf().find(question_key(spec, metric=metric, options=options, prompts=prompts_hash))
 
 
 Offered = list[tuple[str, str, RunSpec]]
@@ -84,12 +84,12 @@ def _methods(spec: RunSpec, context: RunInfo) -> Offered:
     offers.append((spec.method, dict(spec.options)))
     offers += [(card.method, dict(card.options)) for card in results.comparable(context)]
     offers += [(name, _usual_options(name)) for name in METHODS if name not in {method for method, _ in offers}]
-    made = []
+    rows = []
     for method, options in offers:
         asked = settings.with_method(spec, method, _settled(method, options))
         other = f" · {asked.intervention}" if asked.intervention != spec.intervention else ""
-        made.append((_slug(method, options), variant(method, options) + other, asked))
-    return made
+        rows.append((_slug(method, options), variant(method, options) + other, asked))
+    return rows
 
 
 def _usual_options(method: str) -> dict[str, Any]:
@@ -124,13 +124,13 @@ def _steps(spec: RunSpec, context: RunInfo) -> Offered:
     base = {row.name: asked.get(row.name, row.default) for row in method.own_options}
     changes = [{row.name: value} for row in method.own_options for value in _others(row, base[row.name])]
     numbers = [row for row in method.own_options if isinstance(row, WholeNumber)]
-    made = []
+    rows = []
     for change in ({}, *changes):
         options = base | change
         names = method.variant({name: options[name] for name in options.keys() - {row.name for row in numbers}})
         label = " · ".join((names, *(row.phrase(options[row.name]) for row in numbers)))
-        made.append((_slug(method.name, options), label, settings.with_method(spec, method.name, options)))
-    return made
+        rows.append((_slug(method.name, options), label, settings.with_method(spec, method.name, options)))
+    return rows
 
 
 def _others(row: Option, value: Any) -> list[Any]:
@@ -143,15 +143,15 @@ def _others(row: Option, value: Any) -> list[Any]:
 def _tasks(spec: RunSpec, context: RunInfo) -> Offered:
     from eapgp.tasks import TASKS
 
-    made = []
+    rows = []
     for name in dict.fromkeys([spec.task, *TASKS]):
         if name not in TASKS:
             continue
         own = name == spec.task
         options = spec.task_options if own else {option.name: option.default for option in TASKS[name].options}
         asked = replace(spec, task=name, task_options=options, metric=spec.metric if own else None)
-        made.append((str(name), TASKS[name].title, replace(asked, prompts=None, prompts_file=None)))
-    return made
+        rows.append((str(name), TASKS[name].title, replace(asked, prompts=None, prompts_file=None)))
+    return rows
 
 
 def _seeds(spec: RunSpec, context: RunInfo) -> Offered:
@@ -172,17 +172,17 @@ def _models(spec: RunSpec, context: RunInfo) -> Offered:
     if "demo" in titles:
         titles["demo"] = "Demo model"
     names = [name for name in dict.fromkeys([spec.model, *titles]) if name in titles]
-    made = [(name, titles[name], replace(spec, model=name, random_weights=False)) for name in names]
+    rows = [(name, titles[name], replace(spec, model=name, random_weights=False)) for name in names]
     untrained = f"{titles.get(spec.model, spec.model)}, untrained"
-    made.append(("untrained", untrained, replace(spec, random_weights=True)))
-    return made
+    rows.append(("untrained", untrained, replace(spec, random_weights=True)))
+    return rows
 
 
-def base(session: Session, shown: Panel) -> RunSpec:
+def base(session: Session, panel: Panel) -> RunSpec:
     """The settings around which things are proposed: those on the left, or those of the run that was opened."""
-    card = shown.card
+    card = panel.card
     opened = card is not None and session["run"] and card.id.startswith(session["run"])
-    return card.run.spec if opened and card is not None and card.run.spec is not None else shown.spec
+    return card.run.spec if opened and card is not None and card.run.spec is not None else panel.spec
 
 
 # -- the widgets -------------------------------------------------------------------------------
@@ -215,18 +215,18 @@ def choose(session: Session, spec: RunSpec, context: RunInfo) -> dict[str, RunIn
 
 def usual(offered: Sequence[Proposal]) -> tuple[str, ...]:
     """What is shown before a choice: those that have a result, filled up with others to at least two."""
-    known = [one.key for one in offered if one.card is not None and one.card.method not in ("exact", "random")]
-    others = [one.key for one in offered if one.key not in known]
-    first = (known + others)[: max(2, min(len(known), run_choice.MOST_RUNS))]
+    computed = [one.key for one in offered if one.card is not None and one.card.method not in ("exact", "random")]
+    others = [one.key for one in offered if one.key not in computed]
+    first = (computed + others)[: max(2, min(len(computed), run_choice.MOST_RUNS))]
     return tuple(first)
 
 
 def _pick(session: Session, axis: str, offered: dict[str, Proposal]) -> tuple[str, ...]:
-    kept = tuple(key for key in session["these"] if key in offered)
-    session.settle("these", kept, f"some of {', '.join(list(offered)[:12])}")
+    keys = tuple(key for key in session["these"] if key in offered)
+    session.settle("these", keys, f"some of {', '.join(list(offered)[:12])}")
     session.usual("these", usual(list(offered.values())))
 
-    chosen = session.widget(
+    keys_picked = session.widget(
         "these",
         st.multiselect,
         f"{AXES[axis]} side by side",
@@ -235,7 +235,7 @@ def _pick(session: Session, axis: str, offered: dict[str, Proposal]) -> tuple[st
         max_selections=run_choice.MOST_RUNS,
         placeholder="Pick two to four",
     )
-    return tuple(chosen)
+    return tuple(keys_picked)
 
 
 def _compute(missing: Sequence[Proposal]) -> None:

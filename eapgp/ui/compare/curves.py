@@ -40,12 +40,12 @@ def curves(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int) -
 
 def _measured(cards: Mapping[str, RunInfo], grid: str) -> dict[str, Measured]:
     """What is known of every run's circuits; the same results as on Faithfulness, measured where they are missing."""
-    found = {}
+    measured = {}
     for name, card in cards.items():
         one = measured_curve(card, name, grid)
         if one is not None:
-            found[name] = one
-    return found
+            measured[name] = one
+    return measured
 
 
 def _difference(measured: Mapping[str, Measured], pair: Pair, n_edges: int, k: int) -> None:

@@ -74,8 +74,8 @@ def choose_pair(session: Session, cards: Mapping[str, RunInfo]) -> Pair:
     a, b = session["a"], session["b"]
     if a == b:
         b = 1 if a != 1 else 2
-    chosen = names[a - 1], names[b - 1]
-    return Pair(chosen, (cards[chosen[0]], cards[chosen[1]]))
+    pair_names = names[a - 1], names[b - 1]
+    return Pair(pair_names, (cards[pair_names[0]], cards[pair_names[1]]))
 
 
 def pictures(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int) -> None:
@@ -134,16 +134,16 @@ def scatter(session: Session, pair: Pair, k: int, pick: Pick) -> None:
     else:
         st.caption("A and B use different metrics, so their scores have different units: drawn by rank.")
     quantity: Any = session["quantity"] if pair.same_units else "ranks"
-    known = results.correlations(*pair.cards)
+    correlation = results.correlations(*pair.cards)
     figure = rank_scatter(
-        *pair.scores, pair.names, k, quantity=quantity, dark=dark(), current=session["sel"], correlation=known
+        *pair.scores, pair.names, k, quantity=quantity, dark=dark(), current=session["sel"], correlation=correlation
     )
     state = chart(figure, "rank-scatter", select=True)
     st.caption("Click a point to select its edge in the circuits above.")
-    found = [name for name in points_clicked(state) if "->" in name]
-    if found and found[0] != st.session_state.get("scatter-picked"):
-        st.session_state["scatter-picked"] = found[0]
-        pick(found[0])
+    edges = [name for name in points_clicked(state) if "->" in name]
+    if edges and edges[0] != st.session_state.get("scatter-picked"):
+        st.session_state["scatter-picked"] = edges[0]
+        pick(edges[0])
         st.rerun()
 
 
@@ -155,10 +155,10 @@ def sets(pair: Pair, k: int, pick: Pick) -> None:
     a, b = pair.scores
     first, second = edge_values(a), edge_values(b)
     graph = pair.cards[0].graph
-    found = edge_sets(first, second, a.ranks, b.ranks, k)
+    parts = edge_sets(first, second, a.ranks, b.ranks, k)
     rows, columns = np.nonzero(graph.mask)
     tables = {}
-    for which, members in found.items():
+    for which, members in parts.items():
         order = members[np.argsort(-np.maximum(np.abs(first[members]), np.abs(second[members])))]
         names = [graph.edge_name(int(rows[i]), int(columns[i])) for i in order]
         tables[which] = pd.DataFrame({"edge": names, "A": first[order], "B": second[order]})

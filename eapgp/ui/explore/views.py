@@ -105,7 +105,7 @@ def controls(session: Session, card: RunInfo, n_edges: int, edits: Edits) -> Non
 
 
 def picture(
-    session: Session, card: RunInfo, scores: EdgeScores, circuit: Circuit, edits: Edits, chosen: Selected
+    session: Session, card: RunInfo, scores: EdgeScores, circuit: Circuit, edits: Edits, selected: Selected
 ) -> None:
     """The circuit, as the interactive view or as a pyvis network."""
     if session["picture"] == "pyvis":
@@ -115,7 +115,7 @@ def picture(
     payload = build_payload(
         scores,
         n=min(session["k"], scores.graph.n_edges),
-        view={**whole_view(session, chosen, scores.graph.n_layers), **lists},
+        view={**whole_view(session, selected, scores.graph.n_layers), **lists},
         roles=known_roles(card),
         pane=Pane(
             caption=f"{card.title} · {card.task} · {card.model_title}",
@@ -197,10 +197,10 @@ def heat_map(card: RunInfo, scores: EdgeScores, pick: Pick) -> None:
     from eapgp.figures.heatmap import score_heatmap
 
     state = chart(score_heatmap(scores, dark=dark()), "heat-map", select=True)
-    found = [name for name in points_clicked(state) if "->" in name]
-    if found and found[0] != st.session_state.get("map-picked"):
-        st.session_state["map-picked"] = found[0]
-        pick(found[0])
+    edges = [name for name in points_clicked(state) if "->" in name]
+    if edges and edges[0] != st.session_state.get("map-picked"):
+        st.session_state["map-picked"] = edges[0]
+        pick(edges[0])
         st.rerun()
 
 

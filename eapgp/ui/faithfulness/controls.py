@@ -107,10 +107,10 @@ def readout(cards: Cards, k: int, closely: str) -> None:
 
 def _metric(name: str, job: JobView, circuit: Circuit, *, bold: bool) -> None:
     band, value = job.result.band(), job.result.faithfulness[0]
-    shown = "undefined" if math.isnan(value) else f"{value:.3f}"
+    text = "undefined" if math.isnan(value) else f"{value:.3f}"
     st.metric(
         f"**{plain(name)}**" if bold else plain(name),
-        shown,
+        text,
         delta=None if math.isnan(value) else f"{band.low[0]:.3f} … {band.high[0]:.3f}",
         delta_color="off",
         delta_arrow="off",

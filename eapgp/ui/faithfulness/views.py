@@ -230,39 +230,39 @@ def _verdict(gap: Any, first: str, second: str) -> str:
     return "a tie on these pairs"
 
 
-def show_evidence(found: Evidence, name: str, k: int) -> None:
+def show_evidence(evidence: Evidence, name: str, k: int) -> None:
     """Is anything left outside, and is every edge inside needed?"""
     from eapgp.figures.adapt import minimality_figure
     from eapgp.figures.evidence import complement_bars
 
-    band = found.faithfulness
-    st.markdown(_sentence(found, name, k))
+    band = evidence.faithfulness
+    st.markdown(_sentence(evidence, name, k))
     left, right = st.columns([1, 1.7], gap="large")
     with left:
         figure = complement_bars(
             band.value.tolist(),
             low=band.low.tolist(),
             high=band.high.tolist(),
-            names=(f"circuit ({found.kept:,})", f"the rest ({found.rest:,})"),
+            names=(f"circuit ({evidence.kept:,})", f"the rest ({evidence.rest:,})"),
             dark=dark(),
         )
         chart(figure, "faith-complement")
     with right:
-        figure = minimality_figure(found.minimality, random=found.outside.spread, dark=dark())
+        figure = minimality_figure(evidence.minimality, random=evidence.outside.spread, dark=dark())
         chart(figure, "faith-minimality")
     st.caption(
-        f"Grey band: what {len(found.outside.added)} random edges from outside add when one of them joins the circuit "
-        "(middle 95 %). Error bars: 95 % over prompt pairs. An edge that does nothing alone may stand in for another: "
-        "redundant edges are each worth little and together a lot."
+        f"Grey band: what {len(evidence.outside.added)} random edges from outside add when one of them joins the "
+        "circuit (middle 95 %). Error bars: 95 % over prompt pairs. An edge that does nothing alone may stand in for "
+        "another: redundant edges are each worth little and together a lot."
     )
 
 
-def _sentence(found: Evidence, name: str, k: int) -> str:
-    own = found.minimality.contribution
+def _sentence(evidence: Evidence, name: str, k: int) -> str:
+    own = evidence.minimality.contribution
     clear, against = int((own.low > 0).sum()), int((own.high < 0).sum())
-    ends = (found.faithfulness.value, *_ends_of(found.faithfulness))
+    ends = (evidence.faithfulness.value, *_ends_of(evidence.faithfulness))
     rest, low, high = (round(float(values[1]), 2) + 0.0 for values in ends)  # + 0.0: no −0.00
-    kind = f"sampled {len(own.value)} of its {found.kept:,}" if found.minimality.sampled else f"{found.kept:,}"
+    kind = f"sampled {len(own.value)} of its {evidence.kept:,}" if evidence.minimality.sampled else f"{evidence.kept:,}"
     return (
         f"The top {k:,} edges of **{plain(name)}**: of the {kind} kept edges, **{clear}** clearly lower faithfulness "
         f"when taken away and **{against}** clearly raise it. Everything but the circuit still reaches **{rest:.2f}** "
@@ -282,8 +282,8 @@ def numbers(cards: Cards, curves: Curves, base: RandomBaseline | None) -> None:
     }
     config |= {"share": st.column_config.NumberColumn(format="percent"), "kept": st.column_config.NumberColumn("kept")}
     config["kl"] = st.column_config.NumberColumn("KL divergence", format="%.4f")
-    shown = table.assign(**{name: table[name].round(4) + 0.0 for name in table.columns if table[name].dtype == float})
-    st.dataframe(shown, hide_index=True, column_config=config, height=min(38 + 35 * len(table), 430))
+    rounded = table.assign(**{name: table[name].round(4) + 0.0 for name in table.columns if table[name].dtype == float})
+    st.dataframe(rounded, hide_index=True, column_config=config, height=min(38 + 35 * len(table), 430))
     with st.container(horizontal=True, key="faith-downloads"):
         _download("Table (CSV)", "faithfulness.csv", table.to_csv(index=False).encode(), "The table above.")
         _download(
@@ -307,8 +307,8 @@ def _download(label: str, file: str, data: bytes, help: str) -> None:
 def _rows(name: str, card: RunInfo, measured: Measured) -> list[dict[str, Any]]:
     bands = {show: _band(card.id, show, measured) for show in QUANTITIES if measured.has(show)}
     rows = []
-    for place, (size, kept) in enumerate(zip(measured.selected, measured.kept, strict=True)):
-        row: dict[str, Any] = {"run": name, "edges": size, "share": size / card.graph.n_edges, "kept": kept}
+    for place, (size, n_kept) in enumerate(zip(measured.selected, measured.kept, strict=True)):
+        row: dict[str, Any] = {"run": name, "edges": size, "share": size / card.graph.n_edges, "kept": n_kept}
         for show in QUANTITIES:
             band = bands.get(show)
             ends = (("", "value"), (" low", "low"), (" high", "high")) if show == "faithfulness" else (("", "value"),)
@@ -324,8 +324,8 @@ def _everything(cards: Cards, curves: Curves, base: RandomBaseline | None) -> di
         card = cards[name]
         bands = {show: _band(card.id, show, measured).to_dict() for show in QUANTITIES if measured.has(show)}
         sizes = {"edges_selected": list(measured.selected), "edges_kept": list(measured.kept)}
-        made = {"run": card.id, "spec": card.record.get("spec"), "request": card.record["request"]}
-        runs.append({"name": name, **sizes, **bands, "provenance": made})
+        origin = {"run": card.id, "spec": card.record.get("spec"), "request": card.record["request"]}
+        runs.append({"name": name, **sizes, **bands, "provenance": origin})
     return {"runs": runs, "random": None if base is None else _plain(_draws(base))}
 
 

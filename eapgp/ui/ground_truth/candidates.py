@@ -31,7 +31,7 @@ READ_IN = "gpt2"  # the model that the manual circuits were read in
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownCircuit:
     """A circuit that is known, by hand or by construction. task: what it belongs to."""
 
     name: str
@@ -54,13 +54,15 @@ class Known:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def known_circuit(name: str) -> Known:
+def known_circuit(name: str) -> KnownCircuit:
     """A manual circuit by `task/variant`, or the planted one."""
     if name == PLANTED:
         title = "Planted circuit: true by construction"
-        return Known(PLANTED, planted.TASK, title, planted.SOURCE, planted.NOTE, planted_circuit(), planted.ROLES)
+        return KnownCircuit(
+            PLANTED, planted.TASK, title, planted.SOURCE, planted.NOTE, planted_circuit(), planted.ROLES
+        )
     truth = GROUND_TRUTHS[name]
-    return Known(name, truth.task, truth.title, truth.source, truth.note, truth.circuit, truth.roles)
+    return KnownCircuit(name, truth.task, truth.title, truth.source, truth.note, truth.circuit, truth.roles)
 
 
 @dataclass(frozen=True)
@@ -105,83 +107,83 @@ def of_card(card: RunInfo) -> Scored:
     return Scored(card.id, label, card.task, scores, None, card=card)
 
 
-def candidates(known: Known) -> dict[str, Scored]:
+def candidates(truth: KnownCircuit) -> dict[str, Scored]:
     """Everything that can be held against a known circuit: its model's runs, then files, by id."""
     cards = results.shelf().cards()
-    if known.exact:
+    if truth.exact:
         return {card.id: of_card(card) for card in planted.planted_cards(cards)}
-    fitting = [card for card in cards if card.graph == known.graph]
-    fitting.sort(key=lambda card: card.task != known.task)
-    found = {card.id: of_card(card) for card in fitting}
+    fitting = [card for card in cards if card.graph == truth.graph]
+    fitting.sort(key=lambda card: card.task != truth.task)
+    by_id = {card.id: of_card(card) for card in fitting}
     for file in files().all():
         try:
             scored = of_file(file)
         except EapgpError as error:
             st.warning(plain(one_line(error)), icon=":material/error:")
             continue
-        if scored.scores.graph == known.graph:
-            found[scored.id] = scored
-    return _told_apart(found)
+        if scored.scores.graph == truth.graph:
+            by_id[scored.id] = scored
+    return _told_apart(by_id)
 
 
-def _told_apart(found: dict[str, Scored]) -> dict[str, Scored]:
+def _told_apart(offers: dict[str, Scored]) -> dict[str, Scored]:
     """Labels that occur twice get the task and the beginning of the id."""
     seen: dict[str, int] = {}
-    for scored in found.values():
+    for scored in offers.values():
         seen[scored.label] = seen.get(scored.label, 0) + 1
     return {
         key: scored
         if seen[scored.label] == 1
         else Scored(**{**vars(scored), "label": f"{scored.label} · {scored.task} · {key.removeprefix('file-')[:6]}"})
-        for key, scored in found.items()
+        for key, scored in offers.items()
     }
 
 
-def default_ids(known: Known, found: Mapping[str, Scored]) -> tuple[str, ...]:
+def default_ids(truth: KnownCircuit, offers: Mapping[str, Scored]) -> tuple[str, ...]:
     """Scores of the known circuit's task (all, where none is), as many as a figure shows well.
 
     Those of untrained models come last.
     """
-    of_task = [key for key, scored in found.items() if scored.task == known.task]
+    of_task = [key for key, scored in offers.items() if scored.task == truth.task]
     usual = {variant.method for variant in COMPARED}
 
     def place(key: str) -> tuple[bool, bool, int]:
-        card = found[key].card
+        card = offers[key].card
         method = card.method if card is not None else ""
         untrained = card is not None and card.untrained
         return untrained, method not in usual, rank(method)
 
-    return tuple(sorted(of_task or found, key=place)[:7])
+    return tuple(sorted(of_task or offers, key=place)[:7])
 
 
-def choose(session: Session, known: Known, found: Mapping[str, Scored]) -> list[Scored]:
+def choose(session: Session, truth: KnownCircuit, offers: Mapping[str, Scored]) -> list[Scored]:
     """The scores that are compared; the first of them, or the one picked, is drawn."""
-    kept = tuple(key for key in session["against"] if key in found)
-    session.settle("against", kept, "ids of runs or files of the known circuit's model")
-    session.usual("against", default_ids(known, found))
-    chosen = session.widget(
+    ids = tuple(key for key in session["against"] if key in offers)
+    session.settle("against", ids, "ids of runs or files of the known circuit's model")
+    session.usual("against", default_ids(truth, offers))
+    ids_picked = session.widget(
         "against",
         st.multiselect,
-        options=list(found),
-        format_func=lambda key: found[key].label if key in found else key,
+        options=list(offers),
+        format_func=lambda key: offers[key].label if key in offers else key,
         max_selections=MOST,
         placeholder="Pick runs or files",
     )
-    return [found[key] for key in chosen if key in found]
+    return [offers[key] for key in ids_picked if key in offers]
 
 
-def choose_known(session: Session) -> Known:
+def choose_known(session: Session) -> KnownCircuit:
     """The select box of known circuits."""
     session.widget("known", st.selectbox, format_func=lambda name: known_circuit(name).title)
     return known_circuit(session["known"])
 
 
-def drawn(session: Session, known: Known, chosen: Sequence[Scored]) -> tuple[Scored, int]:
+def drawn(session: Session, truth: KnownCircuit, compared: Sequence[Scored]) -> tuple[Scored, int]:
     """The row of settings above the circuit; returns whose circuit is drawn and its size."""
-    by_id = {scored.id: scored for scored in chosen}
+    by_id = {scored.id: scored for scored in compared}
     session.settle("overlay", session["overlay"] if session["overlay"] in by_id else "", "the id of one of the scores")
-    session.usual("overlay", (fitting(known, chosen) or chosen)[0].id)
-    n_edges = known.graph.n_edges
+    session.usual("overlay", (fitting(truth, compared) or compared)[0].id)
+    n_edges = truth.graph.n_edges
     session.settle("k", min(session["k"], n_edges), f"at most {n_edges:,}, the edges of this model")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="truth-controls"):
         session.widget(
@@ -192,7 +194,7 @@ def drawn(session: Session, known: Known, chosen: Sequence[Scored]) -> tuple[Sco
             width=250,
         )
         session.widget("k", st.number_input, max_value=n_edges, width=130)
-        size = known.circuit.n_kept
+        size = truth.circuit.n_kept
         st.button(
             f"As many as known ({size:,})",
             key="as-many",
@@ -216,22 +218,22 @@ def circuit_at(scored: Scored, k: int, *, signed: bool) -> Circuit:
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _roc(scored_id: str, known: str, level: str, absolute: bool, mlps: bool, _scored: Scored) -> Roc:
+def _roc(scored_id: str, truth: str, level: str, absolute: bool, mlps: bool, _scored: Scored) -> Roc:
     nodes = _scored.node_scores if level == "nodes" else None
-    truth = known_circuit(known).circuit
-    return roc(_scored.scores, truth, level=level, absolute=absolute, mlps=mlps, node_scores=nodes)  # type: ignore[arg-type]
+    circuit = known_circuit(truth).circuit
+    return roc(_scored.scores, circuit, level=level, absolute=absolute, mlps=mlps, node_scores=nodes)  # type: ignore[arg-type]
 
 
-def roc_of(scored: Scored, known: Known, level: str, *, signed: bool, mlps: bool) -> Roc:
+def roc_of(scored: Scored, truth: KnownCircuit, level: str, *, signed: bool, mlps: bool) -> Roc:
     """ROC of a ranking against the known circuit, kept."""
-    return _roc(scored.id, known.name, level, not signed, mlps, scored)
+    return _roc(scored.id, truth.name, level, not signed, mlps, scored)
 
 
-def fitting(known: Known, chosen: Sequence[Scored]) -> list[Scored]:
+def fitting(truth: KnownCircuit, compared: Sequence[Scored]) -> list[Scored]:
     """Scores of the known circuit's task."""
-    return [scored for scored in chosen if scored.task == known.task]
+    return [scored for scored in compared if scored.task == truth.task]
 
 
-def unlike(known: Known, chosen: Sequence[Scored]) -> list[Scored]:
+def unlike(truth: KnownCircuit, compared: Sequence[Scored]) -> list[Scored]:
     """Scores that speak of another task than the known circuit."""
-    return [scored for scored in chosen if scored.task and scored.task != known.task]
+    return [scored for scored in compared if scored.task and scored.task != truth.task]

@@ -15,7 +15,7 @@ from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth import planted
-from eapgp.ui.ground_truth.candidates import Known, Scored, files, fitting, of_file
+from eapgp.ui.ground_truth.candidates import KnownCircuit, Scored, files, fitting, of_file
 from eapgp.ui.ground_truth.fields import MOST, PLANTED
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK
@@ -26,12 +26,12 @@ from eapgp.ui.library import results
 PLANTED_JOB = "planted-model"
 
 
-def say_missing(session: Session, known: Known, context: RunInfo | None, *, loud: bool) -> None:
+def say_missing(session: Session, truth: KnownCircuit, context: RunInfo | None, *, loud: bool) -> None:
     """The demo model has no manual circuit: say so, and offer one that is known exactly.
 
     loud: nothing is compared yet, so this is what the page has to say.
     """
-    if context is None or known.exact or context.graph == GPT2_SMALL:
+    if context is None or truth.exact or context.graph == GPT2_SMALL:
         return
     model = "The demo model" if context.model == "demo" else plain(context.run.name or context.model)
     say = f"{model} has no manual circuit: the ones here were read out of GPT-2 small by people."
@@ -104,10 +104,10 @@ def _progress() -> None:
         progress_row(job, key="stop-planted", label="Planted circuit", help="Stop after what is done so far.")
 
 
-def importer(session: Session, known: Known, *, key: str) -> None:
+def importer(session: Session, truth: KnownCircuit, *, key: str) -> None:
     """Upload of score files; each that is read is kept and chosen."""
     readable = sorted({suffix for entry in FORMATS.values() if entry.reads for suffix in entry.suffixes})
-    given = st.file_uploader(
+    uploads = st.file_uploader(
         "Edge scores of GPT-2 small (MIB JSON or PT, GraphML, GEXF, CSV, Parquet)",
         type=[suffix.lstrip(".") for suffix in readable],
         accept_multiple_files=True,
@@ -117,42 +117,42 @@ def importer(session: Session, known: Known, *, key: str) -> None:
     )
     done: dict[str, str] = st.session_state.setdefault("eapgp-imported", {})  # what was wrong with it, by file
     added = []
-    for file in given or []:
+    for file in uploads or []:
         if file.file_id not in done:
-            scored, done[file.file_id] = _read(known, file.name, file.getvalue())
+            scored, done[file.file_id] = _read(truth, file.name, file.getvalue())
             added += [scored] if scored is not None else []
         if done[file.file_id]:  # as long as the file is listed
             st.error(done[file.file_id], icon=":material/error:")
     if added:
         ids = tuple(scored.id for scored in added)
         others = tuple(one for one in session["against"] if one not in ids)
-        values: dict[str, Any] = {"against": (*ids, *others)[:MOST], "overlay": (fitting(known, added) or added)[0].id}
+        values: dict[str, Any] = {"against": (*ids, *others)[:MOST], "overlay": (fitting(truth, added) or added)[0].id}
         tasks = {scored.task for scored in added} - {""}
-        if len(tasks) == 1 and known.task not in tasks:
-            values["known"] = next(name for name, truth in GROUND_TRUTHS.items() if truth.task in tasks)
+        if len(tasks) == 1 and truth.task not in tasks:
+            values["known"] = next(name for name, manual in GROUND_TRUTHS.items() if manual.task in tasks)
             values["against"] = ids
         session.later(**values)
         st.rerun()
 
 
-def _read(known: Known, name: str, data: bytes) -> tuple[Scored | None, str]:
+def _read(truth: KnownCircuit, name: str, data: bytes) -> tuple[Scored | None, str]:
     """The scores of an uploaded file, which is kept; or why they cannot be held against this circuit, in markdown."""
     try:
         scored = of_file(files().add(name, data))
     except EapgpError as error:
         return None, plain(one_line(error))
     graph = scored.scores.graph
-    if graph != known.graph:
+    if graph != truth.graph:
         return None, (
             f"{plain(name)} holds {graph.n_layers} layers × {graph.n_heads} heads; this circuit's model has "
-            f"{known.graph.n_layers} × {known.graph.n_heads}. It was kept, and is offered where it fits."
+            f"{truth.graph.n_layers} × {truth.graph.n_heads}. It was kept, and is offered where it fits."
         )
     return scored, ""
 
 
-def nothing_to_compare(session: Session, known: Known) -> None:
+def nothing_to_compare(session: Session, truth: KnownCircuit) -> None:
     """What to do while there are no scores for a known circuit."""
-    if known.exact:
+    if truth.exact:
         st.caption("Below is the planted circuit itself. Scores appear here as they are done.")
         return
     st.markdown(
@@ -160,13 +160,13 @@ def nothing_to_compare(session: Session, known: Known) -> None:
     )
     left, right = st.columns([1.4, 1], gap="large")
     with left:
-        importer(session, known, key="truth-upload-first")
+        importer(session, truth, key="truth-upload-first")
     with right:
         st.caption("… or compute them: GPT-2 small is fetched from Hugging Face once (about 500 MB).")
         st.button(
             "Set up a run on GPT-2 small",
             key="setup-gpt2",
             icon=":material/tune:",
-            on_click=lambda: session.later(model="gpt2", task=known.task, run=""),
+            on_click=lambda: session.later(model="gpt2", task=truth.task, run=""),
             help="Sets model and task on the left; press Run there to compute it. Some minutes on a laptop.",
         )

@@ -18,45 +18,45 @@ from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth import planted
-from eapgp.ui.ground_truth.candidates import Known, Scored, circuit_at, roc_of, unlike
+from eapgp.ui.ground_truth.candidates import KnownCircuit, Scored, circuit_at, roc_of, unlike
 from eapgp.ui.parts.bound_view import chosen_in, selection_view
 from eapgp.ui.parts.inspector import Pick
 
 
-def payload_of(session: Session, known: Known, scored: Scored, k: int) -> ViewPayload:
+def payload_of(session: Session, truth: KnownCircuit, scored: Scored, k: int) -> ViewPayload:
     """The circuit of the k best edges over the known one: found, missed, extra, with role labels."""
     return build_payload(
         scored.scores,
         n=k,
         ranking=Ranking(absolute=not session["signed"]),
-        against=known.circuit.edge_names(),
-        roles={node: role.title for node, role in known.roles.items()},
-        view=selection_view(chosen_in(session, known.graph), session["pins"]),
-        pane=Pane(filename=f"{known.name.replace('/', '-')}-overlay", caption=f"{scored.label} against {known.title}"),
+        against=truth.circuit.edge_names(),
+        roles={node: role.title for node, role in truth.roles.items()},
+        view=selection_view(chosen_in(session, truth.graph), session["pins"]),
+        pane=Pane(filename=f"{truth.name.replace('/', '-')}-overlay", caption=f"{scored.label} against {truth.title}"),
     )
 
 
-def known_payload(session: Session, known: Known) -> ViewPayload:
+def known_payload(session: Session, truth: KnownCircuit) -> ViewPayload:
     """The known circuit alone, for a page without scores: every edge drawn alike."""
-    scores = EdgeScores(known.graph, known.circuit.edges.astype(np.float64))
+    scores = EdgeScores(truth.graph, truth.circuit.edges.astype(np.float64))
     return build_payload(
         scores,
-        circuit=known.circuit,
-        roles={node: role.title for node, role in known.roles.items()},
-        view=selection_view(chosen_in(session, known.graph), session["pins"]),
+        circuit=truth.circuit,
+        roles={node: role.title for node, role in truth.roles.items()},
+        view=selection_view(chosen_in(session, truth.graph), session["pins"]),
         pane=Pane(
-            title=known.title,
-            filename=known.name.replace("/", "-"),
+            title=truth.title,
+            filename=truth.name.replace("/", "-"),
             legend_note="All edges of the known circuit, drawn alike: it has no scores.",
         ),
     )
 
 
-def readout(known: Known, scored: Scored, circuit: Circuit, *, signed: bool, mlps: bool) -> None:
+def readout(truth: KnownCircuit, scored: Scored, circuit: Circuit, *, signed: bool, mlps: bool) -> None:
     """The numbers of the drawn circuit."""
-    edges = precision_recall(circuit, known.circuit, level="edges", mlps=mlps)
-    nodes = precision_recall(circuit, known.circuit, level="nodes", mlps=mlps)
-    ranked = {level: roc_of(scored, known, level, signed=signed, mlps=mlps).auroc for level in ("edges", "nodes")}
+    edges = precision_recall(circuit, truth.circuit, level="edges", mlps=mlps)
+    nodes = precision_recall(circuit, truth.circuit, level="nodes", mlps=mlps)
+    ranked = {level: roc_of(scored, truth, level, signed=signed, mlps=mlps).auroc for level in ("edges", "nodes")}
     with st.container(horizontal=True, gap="medium", key="truth-readout"):
         for label, value, help in (
             (
@@ -85,53 +85,53 @@ def _share(value: float) -> str:
     return "undefined" if math.isnan(value) else f"{value:.3f}"
 
 
-def caution(known: Known, chosen: Sequence[Scored]) -> None:
+def caution(truth: KnownCircuit, compared: Sequence[Scored]) -> None:
     """What the comparison cannot say."""
-    others = unlike(known, chosen)
+    others = unlike(truth, compared)
     if others:
         st.warning(
-            f"{plain(others[0].label)} is about {plain(others[0].task)}, the known circuit about {plain(known.task)}: "
+            f"{plain(others[0].label)} is about {plain(others[0].task)}, the known circuit about {plain(truth.task)}: "
             "agreement is not to be expected. Choose another known circuit or other scores above.",
             icon=":material/warning:",
         )
-    if any(scored.file is not None for scored in chosen):
+    if any(scored.file is not None for scored in compared):
         st.caption("Signs of imported scores are the file's own; in some published files negative means helpful.")
 
 
-def roc_curves(known: Known, chosen: Sequence[Scored], *, signed: bool, mlps: bool) -> None:
+def roc_curves(truth: KnownCircuit, compared: Sequence[Scored], *, signed: bool, mlps: bool) -> None:
     """ROC of every ranking, for edges and for nodes."""
     from eapgp.figures.adapt import roc_line
     from eapgp.figures.curves import roc
 
     for column, level in zip(st.columns(2, gap="large"), ("edges", "nodes"), strict=True):
-        lines = [roc_line(one.label, roc_of(one, known, level, signed=signed, mlps=mlps)) for one in chosen]
+        lines = [roc_line(one.label, roc_of(one, truth, level, signed=signed, mlps=mlps)) for one in compared]
         with column:
             chart(roc(lines, title=f"ROC of {level}", dark=dark()), f"roc-{level}")
 
 
-def recall_curves(known: Known, chosen: Sequence[Scored], *, signed: bool, mlps: bool) -> None:
+def recall_curves(truth: KnownCircuit, compared: Sequence[Scored], *, signed: bool, mlps: bool) -> None:
     """Precision against recall of every ranking, for edges and for nodes."""
     from eapgp.figures.adapt import precision_recall_line
     from eapgp.figures.curves import precision_recall as figure
 
     for column, level in zip(st.columns(2, gap="large"), ("edges", "nodes"), strict=True):
         lines, base = [], float("nan")
-        for scored in chosen:
-            found = roc_of(scored, known, level, signed=signed, mlps=mlps)
-            lines.append(precision_recall_line(scored.label, found))
-            base = found.n_true / found.n
+        for scored in compared:
+            curve = roc_of(scored, truth, level, signed=signed, mlps=mlps)
+            lines.append(precision_recall_line(scored.label, curve))
+            base = curve.n_true / curve.n
         with column:
             chart(figure(lines, base_rate=base, title=f"Precision and recall of {level}", dark=dark()), f"pr-{level}")
 
 
-def edge_lists(known: Known, scored: Scored, circuit: Circuit, pick: Pick, *, signed: bool, mlps: bool) -> None:
+def edge_lists(truth: KnownCircuit, scored: Scored, circuit: Circuit, pick: Pick, *, signed: bool, mlps: bool) -> None:
     """Which edges were found, missed or are extra; a row selects the edge in the circuit."""
     from eapgp.figures.adapt import confusion_row
     from eapgp.figures.evidence import confusion
 
     rows = []
     for level in ("edges", "nodes"):
-        overlap = precision_recall(circuit, known.circuit, level=level, mlps=mlps)  # type: ignore[arg-type]
+        overlap = precision_recall(circuit, truth.circuit, level=level, mlps=mlps)  # type: ignore[arg-type]
         rows.append(confusion_row(level, overlap))
     figure = confusion(rows, unit="edges or nodes", dark=dark())
     figure.update_yaxes(title_text="")
@@ -139,7 +139,7 @@ def edge_lists(known: Known, scored: Scored, circuit: Circuit, pick: Pick, *, si
         if bar.marker.pattern.shape:
             bar.marker.pattern.bgcolor = bar.marker.color  # without it the pattern stands on the bare page
     chart(figure, "truth-parts")
-    table = edge_table(known, scored, circuit, signed=signed)
+    table = edge_table(truth, scored, circuit, signed=signed)
 
     def picked() -> None:
         cells = st.session_state["truth-edges"]["selection"]["rows"]
@@ -165,19 +165,19 @@ def edge_lists(known: Known, scored: Scored, circuit: Circuit, pick: Pick, *, si
     )
 
 
-def edge_table(known: Known, scored: Scored, circuit: Circuit, *, signed: bool) -> pd.DataFrame:
+def edge_table(truth: KnownCircuit, scored: Scored, circuit: Circuit, *, signed: bool) -> pd.DataFrame:
     """The edges of either circuit with their part (found, missed, extra), score, rank and roles, best first."""
     from scipy.stats import rankdata
 
-    graph, values = known.graph, np.asarray(scored.scores.values, dtype=np.float64)
+    graph, values = truth.graph, np.asarray(scored.scores.values, dtype=np.float64)
     key = values if signed else np.abs(values)
     key = np.where(np.isnan(key), -np.inf, key)
     ranks = np.zeros(key.shape)
     ranks[graph.mask] = rankdata(-key[graph.mask], method="min")
-    rows, columns = np.nonzero(circuit.edges | known.circuit.edges)
+    rows, columns = np.nonzero(circuit.edges | truth.circuit.edges)
     rows_of = []
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        inside, true = circuit.edges[row, column], known.circuit.edges[row, column]
+        inside, true = circuit.edges[row, column], truth.circuit.edges[row, column]
         source, destination = graph.sources[row], graph.nodes[int(graph.destination_nodes[column])]
         rows_of.append(
             {
@@ -185,24 +185,24 @@ def edge_table(known: Known, scored: Scored, circuit: Circuit, *, signed: bool) 
                 "part": "found" if inside and true else "missed" if true else "extra",
                 "score": float(values[row, column]),
                 "rank": int(ranks[row, column]),
-                "from": _role(known, source),
-                "to": _role(known, destination),
+                "from": _role(truth, source),
+                "to": _role(truth, destination),
             }
         )
     table = pd.DataFrame(rows_of, columns=["edge", "part", "score", "rank", "from", "to"])
     return table.sort_values("rank", kind="stable", ignore_index=True)
 
 
-def _role(known: Known, node: str) -> str:
-    return known.roles[node].title if node in known.roles else ""
+def _role(truth: KnownCircuit, node: str) -> str:
+    return truth.roles[node].title if node in truth.roles else ""
 
 
-def role_table(known: Known, scored: Scored, circuit: Circuit) -> None:
+def role_table(truth: KnownCircuit, scored: Scored, circuit: Circuit) -> None:
     """What the classes of nodes do, and which of them the drawn circuit has."""
     touched = set(circuit.node_names())
     members: dict[str, list[str]] = {}
     about = {}
-    for node, role in known.roles.items():
+    for node, role in truth.roles.items():
         members.setdefault(role.title, []).append(node)
         about[role.title] = role.explanation
     rows = [
@@ -230,12 +230,12 @@ def role_table(known: Known, scored: Scored, circuit: Circuit) -> None:
     )
 
 
-def every_score(known: Known, chosen: Sequence[Scored], k: int, *, signed: bool, mlps: bool) -> None:
+def every_score(truth: KnownCircuit, compared: Sequence[Scored], k: int, *, signed: bool, mlps: bool) -> None:
     """All rankings side by side, as numbers."""
-    table = score_table(known, chosen, k, signed=signed, mlps=mlps)
+    table = score_table(truth, compared, k, signed=signed, mlps=mlps)
     three = st.column_config.NumberColumn(format="%.3f")
     config: dict[str, Any] = {name: three for name in table.columns if table[name].dtype == float}
-    if known.exact:
+    if truth.exact:
         config["saturated edge"] = st.column_config.NumberColumn(
             "saturated edge: rank", format="%.1f", help=f"Place of {SATURATED_EDGE}; ties take their mean place."
         )
@@ -243,27 +243,27 @@ def every_score(known: Known, chosen: Sequence[Scored], k: int, *, signed: bool,
             format="%.3f", help="|score| of the saturated edge over the largest of all."
         )
     st.dataframe(table, hide_index=True, column_config=config)
-    if known.exact:
+    if truth.exact:
         st.markdown(planted_sentence(table))
     st.caption(
         "AP: average precision over all thresholds. "
         + (
             "The truth is exact here: a miss is a fact about the method on this model, which is made so that gradients "
             "at the clean prompt cannot see one of the edges."
-            if known.exact
+            if truth.exact
             else "A manual circuit is somebody's reading: heads that it leaves out can matter, and its edges differ "
             "between sources. What is extra here may still be real."
         )
     )
 
 
-def score_table(known: Known, chosen: Sequence[Scored], k: int, *, signed: bool, mlps: bool) -> pd.DataFrame:
+def score_table(truth: KnownCircuit, compared: Sequence[Scored], k: int, *, signed: bool, mlps: bool) -> pd.DataFrame:
     """One row per ranking: areas, precision and recall at k, and what is known of the planted circuit."""
     rows = []
-    for scored in chosen:
-        curves = {level: roc_of(scored, known, level, signed=signed, mlps=mlps) for level in ("edges", "nodes")}
+    for scored in compared:
+        curves = {level: roc_of(scored, truth, level, signed=signed, mlps=mlps) for level in ("edges", "nodes")}
         circuit = circuit_at(scored, k, signed=signed)
-        overlap = precision_recall(circuit, known.circuit, level="edges", mlps=mlps)
+        overlap = precision_recall(circuit, truth.circuit, level="edges", mlps=mlps)
         row: dict[str, Any] = {
             "scores": scored.label,
             "AUROC edges": curves["edges"].auroc,
@@ -272,7 +272,7 @@ def score_table(known: Known, chosen: Sequence[Scored], k: int, *, signed: bool,
             f"precision at {k:,}": overlap.precision,
             f"recall at {k:,}": overlap.recall,
         }
-        if known.exact:
+        if truth.exact:
             at = planted.finding(scored.scores)
             row |= {"true in top 8": at.found, "saturated edge": at.rank, "its size": at.share}
         rows.append(row)

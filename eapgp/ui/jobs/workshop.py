@@ -85,13 +85,13 @@ class Workshop:
         runner = partial(self.runner, lane, run, progress)
         return Measurer(Conditions.of(run), runner, run=run, save=keep, progress=progress)
 
-    def _kept(self, kept: OrderedDict[tuple[Any, ...], Any], key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-        if key not in kept:
-            kept[key] = make()
-            while sum(other[0] == key[0] for other in kept) > self._keep:
-                del kept[next(other for other in kept if other[0] == key[0])]
-        kept.move_to_end(key)
-        return kept[key]
+    def _kept(self, store: OrderedDict[tuple[Any, ...], Any], key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        if key not in store:
+            store[key] = make()
+            while sum(other[0] == key[0] for other in store) > self._keep:
+                del store[next(other for other in store if other[0] == key[0])]
+        store.move_to_end(key)
+        return store[key]
 
 
 def import_for_good() -> None:

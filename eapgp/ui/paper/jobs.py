@@ -45,10 +45,10 @@ def reproduce_work(shop: Workshop, lane: str, asked: Asked, library: RunLibrary)
 
 def passes(study: Study) -> float | None:
     """Forward and backward passes over one pair that the study takes; None where the model is unknown."""
-    found = [estimate(cell) for cell in study.cells]
-    if any(one.forward is None or one.backward is None for one in found):
+    estimates = [estimate(cell) for cell in study.cells]
+    if any(one.forward is None or one.backward is None for one in estimates):
         return None
-    return float(sum((one.forward or 0.0) + (one.backward or 0.0) for one in found))
+    return float(sum((one.forward or 0.0) + (one.backward or 0.0) for one in estimates))
 
 
 def board(study: Study, library: RunLibrary, *, running: bool) -> dict[str, dict[str, str]]:

@@ -30,7 +30,7 @@ NOT_YET = "not run yet"
 
 
 @dataclass(frozen=True)
-class Shown:
+class Outcome:
     """What the page shows. answers: whether it is what the settings ask for; bundled: it came with the project."""
 
     asked: Asked
@@ -78,8 +78,8 @@ def find(asked: Asked) -> tuple[Reproduction | None, bool]:
     own = _stored(work.result_file(asked, results.shelf().library))
     if own is not None and own.asked == asked:
         return own, False
-    known = bundled()
-    return (known, True) if known is not None and known.asked == asked else (None, False)
+    reproduction = bundled()
+    return (reproduction, True) if reproduction is not None and reproduction.asked == asked else (None, False)
 
 
 def _last() -> tuple[Reproduction | None, bool]:
@@ -95,7 +95,7 @@ def _last() -> tuple[Reproduction | None, bool]:
 # -- the sidebar -------------------------------------------------------------------------------
 
 
-def open_panel(session: Session) -> Shown:
+def open_panel(session: Session) -> Outcome:
     """Draw the sidebar and find what to show."""
     with st.sidebar:
         _settings(session)
@@ -104,13 +104,13 @@ def open_panel(session: Session) -> Shown:
         job = _controls(session, asked, answered=result is not None)
     if result is not None:
         st.session_state[_LAST] = asked
-        return Shown(asked, result, True, is_bundled, job)
+        return Outcome(asked, result, True, is_bundled, job)
     if job is not None and job.state == "done" and isinstance(job.result, Reproduction):
-        return Shown(asked, job.result, True, False, job)
+        return Outcome(asked, job.result, True, False, job)
     if is_gpt2_small(asked.model):
-        return Shown(asked, not_run(asked, NOT_YET), False, False, job)
+        return Outcome(asked, not_run(asked, NOT_YET), False, False, job)
     result, is_bundled = _last()
-    return Shown(asked, result, False, is_bundled, job)
+    return Outcome(asked, result, False, is_bundled, job)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -172,10 +172,10 @@ def _cost(study: Study, asked: Asked) -> str:
     parts = [f"{len(study.cells)} runs of {asked.n_pairs} pairs"]
     if passes is not None:
         parts.append(f"about {passes:,.0f} passes over a pair")
-    known = bundled()
-    if known is not None and known.model == asked.model and known.made:
+    reproduction = bundled()
+    if reproduction is not None and reproduction.model == asked.model and reproduction.made:
         parts.append(
-            f"the whole protocol took {seconds_text(known.made['seconds'])} where the bundled outcome was made"
+            f"the whole protocol took {seconds_text(reproduction.made['seconds'])} where the bundled outcome was made"
         )
     return plain("; ".join(parts)) + "."
 
@@ -201,21 +201,21 @@ def _progress(job: JobView) -> None:
 # -- what the page says first ------------------------------------------------------------------
 
 
-def say(session: Session, shown: Shown) -> None:
+def say(session: Session, outcome: Outcome) -> None:
     """What was wrong with the link, what failed, and whether the picture lags behind the settings."""
     for problem in session.problems:
         st.warning(plain(problem), icon=":material/link_off:")
-    job = shown.job
+    job = outcome.job
     if job is not None and job.state == "failed":
         st.error(plain(job.message), icon=":material/error:", title="The protocol failed")
-    elif job is not None and job.state == "cancelled" and not shown.answers:
+    elif job is not None and job.state == "cancelled" and not outcome.answers:
         st.info("Cancelled. What was finished is kept; **Run the protocol** goes on.", icon=":material/cancel:")
-    if shown.job is not None and shown.job.live:
-        st.fragment(_board, run_every=3.0)(shown.asked)
-    elif shown.result is not None and not shown.answers and shown.result.ran:
+    if outcome.job is not None and outcome.job.live:
+        st.fragment(_board, run_every=3.0)(outcome.asked)
+    elif outcome.result is not None and not outcome.answers and outcome.result.ran:
         st.info(
             "The settings on the left have no outcome yet: press **Run the protocol**. Meanwhile this shows "
-            f"{plain(shown.result.model)}, {shown.result.asked.n_pairs} pairs per task.",
+            f"{plain(outcome.result.model)}, {outcome.result.asked.n_pairs} pairs per task.",
             icon=":material/hourglass_empty:",
         )
 
@@ -252,5 +252,5 @@ def headline_size(result: Reproduction) -> int:
 def question_of(result: Reproduction) -> dict[str, Any]:
     """The arguments of `eapgp.reproduce` that differ from its defaults."""
     asked = result.asked
-    given = {"limit": asked.limit, "pairs": asked.pairs, "exact": asked.exact, "seed": asked.seed or None}
-    return {name: value for name, value in given.items() if value is not None}
+    arguments = {"limit": asked.limit, "pairs": asked.pairs, "exact": asked.exact, "seed": asked.seed or None}
+    return {name: value for name, value in arguments.items() if value is not None}

@@ -30,7 +30,7 @@ from eapgp.study.reproduce_rows import (
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
-from eapgp.ui.paper.panel import NOT_YET, Shown, headline_size, method_name
+from eapgp.ui.paper.panel import NOT_YET, Outcome, headline_size, method_name
 
 _MARKS = {REPRODUCED: "✓", HIGHER: "▲", LOWER: "▼", NOT_RUN: "○", UNPUBLISHED: "–"}
 _MEANINGS = {
@@ -43,9 +43,9 @@ _MEANINGS = {
 _CHARTS = "paper-curves"
 
 
-def heading(shown: Shown) -> None:
+def heading(outcome: Outcome) -> None:
     """What the page shows."""
-    result = shown.result
+    result = outcome.result
     model = "the demo model" if result is None or result.model == "demo" else result.model
     st.title("The paper's protocol", anchor=False)
     st.caption(
@@ -145,8 +145,8 @@ def _choose_size(session: Session, result: Reproduction, sizes: list[int]) -> in
         edges, word = (size, "") if size else (usual, "Headline: ")
         return f"{word}{edges:,} edges ({edges / share:.2%})" if result.n_edges else f"{word}{edges:,} edges"
 
-    chosen = session.widget("size", st.selectbox, options=options, format_func=name, width=280)
-    return int(chosen) or usual
+    answer = session.widget("size", st.selectbox, options=options, format_func=name, width=280)
+    return int(answer) or usual
 
 
 def outcome_table(result: Reproduction, rows: list[Row], *, beside: bool) -> pd.DataFrame:

@@ -26,18 +26,18 @@ MOST_GROUPS = 40
 _NODE = re.compile(r"a\d+\.h\d+|m\d+")
 
 
-def _read_groups(given: str) -> tuple[Group, ...]:
+def _read_groups(written: str) -> tuple[Group, ...]:
     """`name:node,node|name:node,node!`; the mark says that the group is open."""
-    made = []
-    for part in given.split("|"):
+    groups = []
+    for part in written.split("|"):
         name, colon, nodes = part.partition(":")
         members = tuple(nodes.removesuffix("!").split(","))
         if not name or not colon or not all(_NODE.fullmatch(node) for node in members):
             raise ValueError("expected groups such as Movers:a9.h6,a9.h9|Others:m0,m1")
-        made.append((unquote(name)[:60], members, not nodes.endswith("!")))
-    if len(made) > MOST_GROUPS:
+        groups.append((unquote(name)[:60], members, not nodes.endswith("!")))
+    if len(groups) > MOST_GROUPS:
         raise ValueError(f"expected at most {MOST_GROUPS} groups")
-    return tuple(made)
+    return tuple(groups)
 
 
 def _show_groups(groups: Sequence[Group]) -> str:
@@ -46,8 +46,8 @@ def _show_groups(groups: Sequence[Group]) -> str:
     )
 
 
-def _read_into(given: str) -> tuple[str, ...]:
-    parts = given.split(",")
+def _read_into(written: str) -> tuple[str, ...]:
+    parts = written.split(",")
     if not set(parts) <= set(EDGE_TYPES):
         raise ValueError(f"expected some of {', '.join(EDGE_TYPES)} joined by commas")
     return tuple(kind for kind in EDGE_TYPES if kind in parts)
@@ -90,18 +90,18 @@ def size_in(session: Session, graph: Graph) -> int:
     return int(k)
 
 
-def selection_view(chosen: Selected, pins: tuple[str, ...] = ()) -> dict[str, Any]:
+def selection_view(selection: Selected, pins: tuple[str, ...] = ()) -> dict[str, Any]:
     """Starting state of the component for a selection made elsewhere (the URL, a table, a list)."""
-    kind = "edge" if chosen.edge else "node"
-    return {"selection": {"type": kind, "name": chosen.name} if chosen else None, "pins": list(pins)}
+    kind = "edge" if selection.edge else "node"
+    return {"selection": {"type": kind, "name": selection.name} if selection else None, "pins": list(pins)}
 
 
-def whole_view(session: Session, chosen: Selected, n_layers: int) -> dict[str, Any]:
+def whole_view(session: Session, selection: Selected, n_layers: int) -> dict[str, Any]:
     """The component's state as `VIEW_FIELDS` and the selection say."""
     first, last = (int(part) for part in (session["layers"] or f"0-{n_layers - 1}").split("-"))
     least = session["least"]
     return {
-        **selection_view(chosen, session["pins"]),
+        **selection_view(selection, session["pins"]),
         "filters": {
             "sign": session["sign"],
             "types": list(session["into"]),
@@ -121,9 +121,9 @@ def groups_of(session: Session) -> list[dict[str, Any]]:
     return [{"name": name, "nodes": list(nodes), "collapsed": shut} for name, nodes, shut in session["groups"]]
 
 
-def _zoom(given: str) -> dict[str, float] | None:
+def _zoom(written: str) -> dict[str, float] | None:
     try:
-        k, x, y = (float(part) for part in given.split(","))
+        k, x, y = (float(part) for part in written.split(","))
     except ValueError:
         return None
     return {"k": k, "x": x, "y": y} if math.isfinite(k + x + y) else None
@@ -168,8 +168,8 @@ def bound_view(
 
     def selected() -> None:
         now = state()
-        chosen = now.selection
-        session.later(sel=chosen.name if chosen is not None and chosen.type != "group" else "", pins=now.pins)
+        selection = now.selection
+        session.later(sel=selection.name if selection is not None and selection.type != "group" else "", pins=now.pins)
 
     def moved() -> None:
         now = state()

@@ -88,10 +88,10 @@ def _gradient_along_path(records: Mapping[str, PathRecord], graph: Graph, edge: 
     for kind, record in records.items():
         style = style_of(kind)
         norms = np.asarray(record.destination_gradient, dtype=np.float64)[:, :, column]
-        known = ~np.isnan(norms).all(axis=1)
+        measured = ~np.isnan(norms).all(axis=1)
         figure.add_scatter(
-            x=np.arange(record.n_points)[known],
-            y=np.nanmean(norms[known], axis=1),
+            x=np.arange(record.n_points)[measured],
+            y=np.nanmean(norms[measured], axis=1),
             mode="lines+markers",
             name=name_of(kind),
             line={"color": style.colour, "dash": style.dash, "width": 2.5},

@@ -85,9 +85,9 @@ def _page(run_id: str, find: str, _scores: EdgeScores) -> tuple[EdgePage, NDArra
     """The page without a circuit, and the row and column of each edge in it."""
     graph, order = _scores.graph, _order(run_id, _scores)
     places = np.flatnonzero(matching(graph, find).ravel()[order]) if find else np.arange(len(order))
-    shown = places if len(places) <= MOST_ROWS else places[:CUT_TO]
-    rows, columns = np.divmod(order[shown].astype(np.int64), graph.n_destinations)
-    return EdgePage(_table(_scores, rows, columns, shown + 1), len(places)), rows, columns
+    sent = places if len(places) <= MOST_ROWS else places[:CUT_TO]
+    rows, columns = np.divmod(order[sent].astype(np.int64), graph.n_destinations)
+    return EdgePage(_table(_scores, rows, columns, sent + 1), len(places)), rows, columns
 
 
 def _table(scores: EdgeScores, rows: Any, columns: Any, ranks: Any) -> pd.DataFrame:

@@ -67,10 +67,10 @@ class Edits:
 
 def parse(text: str) -> Edit:
     """An edit from its short form. Errors: ValueError."""
-    found = _SHORT.fullmatch(text)
-    if found is None:
+    match = _SHORT.fullmatch(text)
+    if match is None:
         raise ValueError(f"expected an edit such as cut_a3.h1~logits, got {text[:40]!r}")
-    op, source, target, letter, node_op, node = found.groups()
+    op, source, target, letter, node_op, node = match.groups()
     if node_op:
         return Edit("drop" if node_op == "drop" else "back", node)
     return Edit("add" if op == "add" else "cut", f"{source}->{target}<{letter}>" if letter else f"{source}->{target}")
@@ -94,14 +94,14 @@ FIELD = Field(
 
 def known(graph: Graph, history: Sequence[Edit]) -> tuple[History, list[str]]:
     """The edits that this graph can take, and one message for each of the others."""
-    kept, problems = [], []
+    edits, problems = [], []
     for edit in history:
         fault = _fault(graph, edit)
         if fault:
             problems.append(f"The edit {edit.short!r} was left out: {fault}.")
         else:
-            kept.append(edit)
-    return tuple(kept), problems
+            edits.append(edit)
+    return tuple(edits), problems
 
 
 def _fault(graph: Graph, edit: Edit) -> str:
@@ -134,16 +134,16 @@ def amount(history: Iterable[Edit]) -> Edits:
 def followed(history: History, now: Edits) -> History:
     """The history with what is new in `now` (as the picture reports it) appended."""
     before = amount(history)
-    made = [Edit("add", name) for name in now.added if name not in before.added]
-    made += [Edit("cut", name) for name in now.removed if name not in before.removed]
-    made += [Edit("drop", name) for name in now.excluded if name not in before.excluded]
-    made += [Edit("back", name) for name in before.excluded if name not in now.excluded]
-    return (*history, *made)[-MOST:]
+    edits = [Edit("add", name) for name in now.added if name not in before.added]
+    edits += [Edit("cut", name) for name in now.removed if name not in before.removed]
+    edits += [Edit("drop", name) for name in now.excluded if name not in before.excluded]
+    edits += [Edit("back", name) for name in before.excluded if name not in now.excluded]
+    return (*history, *edits)[-MOST:]
 
 
 def edited(scores: EdgeScores, n: int, edits: Edits) -> Circuit:
     """The n strongest edges with the edits applied, pruned to input→logits paths."""
-    chosen = select(scores, n=min(n, scores.graph.n_edges), prune=False)
-    changed = exclude_nodes(remove_edges(add_edges(chosen, edits.added), edits.removed), edits.excluded)
+    circuit = select(scores, n=min(n, scores.graph.n_edges), prune=False)
+    changed = exclude_nodes(remove_edges(add_edges(circuit, edits.added), edits.removed), edits.excluded)
     selected = changed.n_kept
     return Circuit(scores.graph, prune(changed).edges, selected, f"top {n}, edited")

@@ -154,13 +154,13 @@ def at_rows(session: Session, circuit: Circuit, names: Sequence[str]) -> None:
     inside = [name for name in names if circuit.edges[circuit.graph.edge_index(name)]]
     outside = [name for name in names if name not in inside]
     with st.container(horizontal=True, key="edit-rows"):
-        for label, op, chosen in (("Remove", "cut", inside), ("Add", "add", outside)):
+        for label, op, edges in (("Remove", "cut", inside), ("Add", "add", outside)):
             st.button(
-                f"{label} {len(chosen)} edge{'s' if len(chosen) != 1 else ''}",
+                f"{label} {len(edges)} edge{'s' if len(edges) != 1 else ''}",
                 key=f"edit-rows-{op}",
                 icon=":material/remove_circle:" if op == "cut" else ":material/add_circle:",
-                disabled=not chosen,
+                disabled=not edges,
                 on_click=change,
-                args=(session, *(Edit(op, name) for name in chosen)),  # type: ignore[arg-type]
+                args=(session, *(Edit(op, name) for name in edges)),  # type: ignore[arg-type]
                 help="Of the rows selected in the table: those in the circuit are taken out, the others put in.",
             )

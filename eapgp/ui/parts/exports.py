@@ -77,11 +77,13 @@ def _scores_file(result: Attribution, circuit: Circuit, format: str, suffix: str
 def _html(
     card: RunInfo, result: Attribution, circuit: Circuit, edited: bool, groups: Sequence[Mapping[str, Any]]
 ) -> bytes:
-    made = dict(facts(card))
+    provenance = dict(facts(card))
     options: dict[str, Any] = {"roles": known_roles(card), "view": {"groups": [dict(group) for group in groups]}}
     title = _title(card) + (", edited by hand" if edited else "")
     exact = circuit if edited else None
-    return circuit_html(result.scores, exact, n=circuit.n_selected, title=title, provenance=made, **options).encode()
+    return circuit_html(
+        result.scores, exact, n=circuit.n_selected, title=title, provenance=provenance, **options
+    ).encode()
 
 
 def _pyvis(card: RunInfo, result: Attribution, circuit: Circuit) -> bytes:

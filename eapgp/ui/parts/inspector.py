@@ -25,14 +25,14 @@ Pick = Callable[[str], None]
 
 
 def inspector(
-    session: Session, card: RunInfo, result: Attribution, circuit: Circuit, chosen: Selected, pick: Pick
+    session: Session, card: RunInfo, result: Attribution, circuit: Circuit, selected: Selected, pick: Pick
 ) -> None:
     """Details of the selected node or edge; before any selection, the two ends of the graph."""
     scores = result.scores
-    if chosen.edge:
-        _edge(session, card, result, circuit, chosen.edge, pick)
-    elif chosen.node:
-        _node(session, card, scores, circuit, chosen.node, pick)
+    if selected.edge:
+        _edge(session, card, result, circuit, selected.edge, pick)
+    elif selected.node:
+        _node(session, card, scores, circuit, selected.node, pick)
     else:
         st.markdown("**Click a node or an edge** for its details. The strongest edges at the two ends:")
         lists = {**_only(four_lists(scores, "logits", n=5), "in"), **_only(four_lists(scores, "input", n=5), "out")}
@@ -107,7 +107,7 @@ def _signed_list(title: str, table: pd.DataFrame, key: str, pick: Pick) -> None:
     ends = [edge.split("->") for edge in table["edge"]]
     other = [left if title.startswith("Into") else right for left, right in ends]
     via = [f" by {right[-2]}" if title.startswith("Into") and right.endswith(">") else "" for _, right in ends]
-    shown = pd.DataFrame({title: [a + b for a, b in zip(other, via, strict=True)], "score": table["score"]})
+    listing = pd.DataFrame({title: [a + b for a, b in zip(other, via, strict=True)], "score": table["score"]})
 
     def chosen() -> None:
         cells = st.session_state[key]["selection"]["cells"]
@@ -115,7 +115,7 @@ def _signed_list(title: str, table: pd.DataFrame, key: str, pick: Pick) -> None:
             pick(str(table["edge"].iloc[cells[0][0]]))
 
     st.dataframe(
-        shown,
+        listing,
         key=key,
         hide_index=True,
         row_height=26,

@@ -100,10 +100,10 @@ def measured_curve(card: RunInfo, name: str, grid: str, quantity: str = "faithfu
     """
     scores = results.attribution(card).scores
     circuits = [circuit_of(card, scores, size) for size in sizes_of(grid)(card.graph.n_edges)]
-    known = measure.known(card, circuits)
-    if known is not None and known.has(quantity):
-        return known
+    measured = measure.known(card, circuits)
+    if measured is not None and measured.has(quantity):
+        return measured
     key = measure.job_key("curve", card, circuits)
     work = circuits_work(server.workshop(), lane_of(card), card.run, circuits, keep=True)
     task = Task(key, f"circuits of {name}", card, work)
-    return settle(task, Measured, ask=f"Measure the circuits of {name}") or known
+    return settle(task, Measured, ask=f"Measure the circuits of {name}") or measured

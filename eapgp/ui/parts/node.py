@@ -58,9 +58,9 @@ def direct_summary(card: RunInfo, node: str) -> None:
         return
 
     def show(job: JobView) -> None:
-        found: DirectContributions = job.result
-        clean, corrupted = found.of(node)
-        total = float(found.clean_total.mean())
+        contributions: DirectContributions = job.result
+        clean, corrupted = contributions.of(node)
+        total = float(contributions.clean_total.mean())
         st.metric(
             "Direct contribution",
             f"{clean.mean():+.3f}",
@@ -98,16 +98,18 @@ def _attention(card: RunInfo, node: str, pair: int) -> None:
     def show(job: JobView) -> None:
         from eapgp.figures.attention import attention_map
 
-        found: HeadPattern = job.result
-        changed = [a != b for a, b in zip(found.clean_tokens, found.corrupted_tokens, strict=True)]
-        both = [a if a == b else f"{a}/{b}" for a, b in zip(found.clean_tokens, found.corrupted_tokens, strict=True)]
-        shown: tuple[tuple[Any, Any, Any], ...] = (
-            ("clean", found.clean, found.clean_tokens),
-            ("corrupted", found.corrupted, found.corrupted_tokens),
-            ("difference", found.difference, both),
+        pattern: HeadPattern = job.result
+        changed = [a != b for a, b in zip(pattern.clean_tokens, pattern.corrupted_tokens, strict=True)]
+        both = [
+            a if a == b else f"{a}/{b}" for a, b in zip(pattern.clean_tokens, pattern.corrupted_tokens, strict=True)
+        ]
+        patterns: tuple[tuple[Any, Any, Any], ...] = (
+            ("clean", pattern.clean, pattern.clean_tokens),
+            ("corrupted", pattern.corrupted, pattern.corrupted_tokens),
+            ("difference", pattern.difference, both),
         )
         st.markdown(f"**Where it attends**, pair {pair + 1}")
-        for place, (side, values, tokens) in zip(st.columns(3), shown, strict=True):
+        for place, (side, values, tokens) in zip(st.columns(3), patterns, strict=True):
             with place:
                 figure = attention_map(values, tokens, side=side, changed=changed, dark=dark())
                 chart(figure, f"attention-{side}")
@@ -133,33 +135,35 @@ def _written(session: Session, card: RunInfo, node: str, pair: int) -> None:
         node_across_methods(card, node)
 
 
-def _by_pair(session: Session, found: DirectContributions, node: str, pair: int) -> None:
+def _by_pair(session: Session, contributions: DirectContributions, node: str, pair: int) -> None:
     from eapgp.figures.direct import contribution_by_pair
 
-    clean, corrupted = found.of(node)
+    clean, corrupted = contributions.of(node)
     figure = contribution_by_pair(clean, corrupted, node=node, pair=pair, dark=dark())
     clicked = points_clicked(chart(figure, f"direct-{node}", select=True))
     if clicked and clicked[0] != st.session_state.get("pair-clicked"):
         session.later(prompt=int(clicked[0].removeprefix("pair ")))
         st.session_state["pair-clicked"] = clicked[0]
         st.rerun()
-    capped = " The model caps its logits afterwards; these are the logits before the cap." if found.capped else ""
+    capped = (
+        " The model caps its logits afterwards; these are the logits before the cap." if contributions.capped else ""
+    )
     st.caption(
-        f"On pair {pair + 1}: {clean[pair]:+.3f} of a logit difference of {found.clean_total[pair]:+.3f} (clean), "
-        f"{corrupted[pair]:+.3f} of {found.corrupted_total[pair]:+.3f} (corrupted), by the clean "
+        f"On pair {pair + 1}: {clean[pair]:+.3f} of a logit difference of {contributions.clean_total[pair]:+.3f} "
+        f"(clean), {corrupted[pair]:+.3f} of {contributions.corrupted_total[pair]:+.3f} (corrupted), by the clean "
         f"prompt's answers.{capped}"
     )
 
 
-def _tokens(found: PromotedTokens) -> None:
+def _tokens(promoted: PromotedTokens) -> None:
     from eapgp.figures.direct import token_bars
 
-    rows = [*found.promoted, *reversed(found.suppressed)]
-    where = "all pairs" if found.pair is None else f"pair {found.pair + 1}"
+    rows = [*promoted.promoted, *reversed(promoted.suppressed)]
+    where = "all pairs" if promoted.pair is None else f"pair {promoted.pair + 1}"
     chart(token_bars(rows, title=f"Tokens promoted, {where}", dark=dark()), "promoted")
-    if found.answers:
+    if promoted.answers:
         said = ", ".join(
-            f"{plain(token)} ({'right' if right else 'wrong'}) {value:+.3f}" for token, value, right in found.answers
+            f"{plain(token)} ({'right' if right else 'wrong'}) {value:+.3f}" for token, value, right in promoted.answers
         )
         st.caption(f"The answers of this pair: {said}.")
 
@@ -170,16 +174,16 @@ def _all_nodes(card: RunInfo, pick: Pick) -> None:
     def show(job: JobView) -> None:
         from eapgp.figures.direct import contributions_by_node
 
-        found: DirectContributions = job.result
-        clean, corrupted = found.clean.mean(1), found.corrupted.mean(1)
+        contributions: DirectContributions = job.result
+        clean, corrupted = contributions.clean.mean(1), contributions.corrupted.mean(1)
         order = np.argsort(-np.abs(clean), kind="stable")
         top, rest = order[:MOST_NODES], order[MOST_NODES:]
         others = (
-            float(clean[rest].sum() + found.clean_bias.mean()),
-            float(corrupted[rest].sum() + found.corrupted_bias.mean()),
+            float(clean[rest].sum() + contributions.clean_bias.mean()),
+            float(corrupted[rest].sum() + contributions.corrupted_bias.mean()),
         )
-        names = [found.graph.sources[i] for i in top]
-        total = float(found.clean_total.mean())
+        names = [contributions.graph.sources[i] for i in top]
+        total = float(contributions.clean_total.mean())
         figure = contributions_by_node(names, clean[top], corrupted[top], others=others, total=total, dark=dark())
         clicked = [name for name in points_clicked(chart(figure, "direct-nodes", select=True)) if name]
         if clicked and clicked[0] != st.session_state.get("node-clicked"):

@@ -44,13 +44,13 @@ def primer(card: RunInfo) -> None:
 
 def paragraphs(card: RunInfo) -> list[str]:
     """What is on screen, in markdown; nothing about prompts where scores came without them."""
-    known = card.n_pairs > 0
-    question = [*_task(card.task), _pair(card.run.prompts().pairs[0])] if known else []
+    measured = card.n_pairs > 0
+    question = [*_task(card.task), _pair(card.run.prompts().pairs[0])] if measured else []
     return [
         *question,
         _PICTURE.format(last=card.graph.n_layers - 1),
         _score(card),
-        _CIRCUIT + (_FAITHFUL if known else ""),
+        _CIRCUIT + (_FAITHFUL if measured else ""),
         _TRY,
     ]
 

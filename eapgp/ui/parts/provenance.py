@@ -63,8 +63,8 @@ def _told(name: str) -> str:
 
 def versions(libraries: Mapping[str, Any] | None = None) -> str:
     """The versions that decide numbers, in one line; those of this server where none are given."""
-    known = library_versions() if libraries is None else libraries
-    return ", ".join(f"{name} {known[name]}" for name in ("eapgp", "torch", "transformer_lens") if name in known)
+    by_name = library_versions() if libraries is None else libraries
+    return ", ".join(f"{name} {by_name[name]}" for name in ("eapgp", "torch", "transformer_lens") if name in by_name)
 
 
 def block(card: RunInfo) -> None:
@@ -85,5 +85,5 @@ def block(card: RunInfo) -> None:
 
 
 def _import_lines(card: RunInfo) -> tuple[str, str]:
-    told = {name: value for name, value in (("task", card.task), ("model", card.model)) if value != UNKNOWN}
-    return snippets.import_lines(str(card.options["file"]), told, negate=bool(card.options.get("negated")))
+    names = {name: value for name, value in (("task", card.task), ("model", card.model)) if value != UNKNOWN}
+    return snippets.import_lines(str(card.options["file"]), names, negate=bool(card.options.get("negated")))

@@ -32,7 +32,7 @@ PATIENCE = 0.4  # seconds that the page waits for the number: a quick one comes 
 
 
 @dataclass(frozen=True)
-class Shown:
+class Reading:
     """What the row can say about a circuit. faithfulness, unedited: None until they are measured."""
 
     card: RunInfo
@@ -64,11 +64,11 @@ def readout(card: RunInfo, circuit: Circuit, unedited: Circuit | None = None) ->
     elif job.live:
         poll(job_id, lambda now: _wait(now, card, circuit), every=0.25)
     elif job.state == "done":
-        known = server.manager().wait(before, QUICK) if before else None
-        base = known.result.faithfulness[0] if known is not None and known.state == "done" else None
-        shown = Shown(card, circuit, job.result, base)
-        st.session_state[_LAST] = (card.id, shown.value, circuit.n_kept)
-        _row(shown)
+        job_before = server.manager().wait(before, QUICK) if before else None
+        base = job_before.result.faithfulness[0] if job_before is not None and job_before.state == "done" else None
+        reading = Reading(card, circuit, job.result, base)
+        st.session_state[_LAST] = (card.id, reading.value, circuit.n_kept)
+        _row(reading)
         if weak := job.result.band().reason:
             st.caption(f":material/warning: {plain(weak)}")
     else:
@@ -81,14 +81,14 @@ def _submit_unedited(card: RunInfo, circuit: Circuit) -> str:
 
 
 def _wait(job: JobView, card: RunInfo, circuit: Circuit) -> None:
-    _row(Shown(card, circuit))
+    _row(Reading(card, circuit))
     st.caption(f"Running this circuit on the model · {plain(progress_text(job))}")
 
 
-def _row(shown: Shown) -> None:
-    card, circuit, measured = shown.card, shown.circuit, shown.measured
+def _row(reading: Reading) -> None:
+    card, circuit, measured = reading.card, reading.circuit, reading.measured
     with st.container(horizontal=True, gap="medium", key=KEY):
-        _faithfulness(shown)
+        _faithfulness(reading)
         st.metric(
             "Metric of the circuit",
             "…" if measured is None else f"{measured.metric[0]:.3f}",
@@ -119,14 +119,14 @@ def _row(shown: Shown) -> None:
         )
 
 
-def _faithfulness(shown: Shown) -> None:
-    value, unedited, intervention = shown.value, shown.unedited, shown.card.intervention
+def _faithfulness(reading: Reading) -> None:
+    value, unedited, intervention = reading.value, reading.unedited, reading.card.intervention
     low = "corrupted" if intervention == PATCHING else "every edge cut"
     delta = None
     if value is None:
-        card_id, last, kept = st.session_state.get(_LAST, ("", None, 0))
-        if card_id == shown.card.id and last is not None and not math.isnan(last):
-            delta = f"was {last:.3f} with {kept:,} edges"
+        card_id, last, last_size = st.session_state.get(_LAST, ("", None, 0))
+        if card_id == reading.card.id and last is not None and not math.isnan(last):
+            delta = f"was {last:.3f} with {last_size:,} edges"
     elif unedited is not None and not math.isnan(value) and not math.isnan(unedited):
         delta = f"{value - unedited:+.3f} by your edits"
     st.metric(

@@ -49,8 +49,10 @@ def label_of(card: RunInfo, context: RunInfo) -> str:
 def named(cards: Sequence[RunInfo], context: RunInfo) -> dict[str, RunInfo]:
     """The cards by their labels, in order; where two have one label, their ids tell them apart."""
     labels = [label_of(card, context) for card in cards]
-    told = [f"{one} · {card.id[:6]}" if labels.count(one) > 1 else one for one, card in zip(labels, cards, strict=True)]
-    return dict(zip(told, cards, strict=True))
+    names = [
+        f"{one} · {card.id[:6]}" if labels.count(one) > 1 else one for one, card in zip(labels, cards, strict=True)
+    ]
+    return dict(zip(names, cards, strict=True))
 
 
 def default_runs(context: RunInfo) -> tuple[str, ...]:
@@ -58,17 +60,17 @@ def default_runs(context: RunInfo) -> tuple[str, ...]:
 
     Those of as many steps as the context come first.
     """
-    found = results.comparable(context)
-    usual = [card for card in found if card.method in ("eap", "eap-ig", "eap-gp")]
+    comparable = results.comparable(context)
+    usual = [card for card in comparable if card.method in ("eap", "eap-ig", "eap-gp")]
     steps = context.options.get("steps")
     usual.sort(key=lambda card: steps is not None and card.options.get("steps", steps) != steps)
-    return tuple(card.id for card in (usual if len(usual) > 1 else found)[:MOST_RUNS])
+    return tuple(card.id for card in (usual if len(usual) > 1 else comparable)[:MOST_RUNS])
 
 
 def say_lost(session: Session, context: RunInfo) -> None:
     """Name the runs of the link that cannot be shown here; call it above the row that `choose` stands in."""
-    known = {card.id for card in results.shelf().cards() if card.graph == context.graph}
-    lost = [run for run in session["runs"] if run not in known]
+    ids = {card.id for card in results.shelf().cards() if card.graph == context.graph}
+    lost = [run for run in session["runs"] if run not in ids]
     if lost:
         one = len(lost) == 1
         st.warning(
@@ -87,7 +89,7 @@ def choose(session: Session, context: RunInfo) -> list[RunInfo]:
     wanted = tuple(run for run in session["runs"] if run in candidates)
     session["runs"] = wanted
     session.usual("runs", default_runs(context))
-    chosen = session.widget(
+    run_ids = session.widget(
         "runs",
         st.multiselect,
         "Runs side by side",
@@ -96,7 +98,7 @@ def choose(session: Session, context: RunInfo) -> list[RunInfo]:
         max_selections=MOST_RUNS,
         placeholder="Pick two to four runs",
     )
-    return [candidates[run] for run in chosen]
+    return [candidates[run] for run in run_ids]
 
 
 def offer_more(session: Session, spec: RunSpec, context: RunInfo | None) -> None:
@@ -136,8 +138,8 @@ def _start(session: Session, spec: RunSpec, name: str) -> None:
 
 def watch_runs() -> None:
     """All runs that are being computed, until one ends or another comes."""
-    known = frozenset(job.id for job in _live_runs())
-    watch(lambda: job_rows(_live_runs()), lambda: {job.id for job in _live_runs()} != known, every=0.5)
+    ids = frozenset(job.id for job in _live_runs())
+    watch(lambda: job_rows(_live_runs()), lambda: {job.id for job in _live_runs()} != ids, every=0.5)
 
 
 def _live_runs() -> list[JobView]:

@@ -91,16 +91,16 @@ def _options(rows: Iterable[Option], values: Mapping[str, Any]) -> tuple[dict[st
     return flags, [f"{name}={text}" for name, text in texts.items() if name not in flags]
 
 
-def import_lines(file: str, told: Mapping[str, str], *, negate: bool) -> tuple[str, str]:
-    """Python, and a command line, that import a file of scores again; told: its task and model, as far as said."""
+def import_lines(file: str, names: Mapping[str, str], *, negate: bool) -> tuple[str, str]:
+    """Python, and a command line, that import a file of scores again; names: its task and model, as far as said."""
     turned = {"negate": True} if negate else {}
     python = (
         "from eapgp.runs import RunLibrary\nfrom eapgp.runs.imported import keep_scores\n\n"
-        f"run = keep_scores(RunLibrary(), {file!r}{arguments({**told, **turned})})\n"
+        f"run = keep_scores(RunLibrary(), {file!r}{arguments({**names, **turned})})\n"
         "for edge, score in run.scores().top(20):\n"
         '    print(f"{score:+.5f}  {edge}")\n'
     )
-    return python, shell_line("eapgp", "import", file, keep=True, **told, **turned, json=True)
+    return python, shell_line("eapgp", "import", file, keep=True, **names, **turned, json=True)
 
 
 def reproduce_lines(model: str, question: Mapping[str, Any]) -> tuple[str, str]:

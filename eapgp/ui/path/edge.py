@@ -48,7 +48,7 @@ def edge(session: Session, card: RunInfo, records: Records, pair: int | None) ->
 def _choose(session: Session, card: RunInfo) -> str:
     """The edge: chosen here, else the one selected on Explore or Compare, else the strongest."""
     graph, scores = card.graph, results.attribution(card).scores
-    listed = [found for found, _ in scores.top(LISTED)]
+    listed = [name for name, _ in scores.top(LISTED)]
     wanted = session["follow"]
     if wanted and not selected(graph, wanted).edge:
         st.warning(
@@ -59,11 +59,11 @@ def _choose(session: Session, card: RunInfo) -> str:
         session["follow"] = wanted = ""
     usual = selected(graph, session.stored("sel", "")).edge or listed[0]
     options = list(dict.fromkeys([*([wanted] if wanted else [usual]), *listed]))
-    chosen = session.widget("follow", st.selectbox, options=options, accept_new_options=True, width=360)
-    found = selected(graph, str(chosen)).edge
-    if not found:
+    answer = session.widget("follow", st.selectbox, options=options, accept_new_options=True, width=360)
+    edge = selected(graph, str(answer)).edge
+    if not edge:
         st.rerun()
-    return found
+    return edge
 
 
 def gradient_at(record: PathRecord, graph: Graph, name: str, pair: int | None) -> NDArray[Any]:
@@ -78,10 +78,10 @@ def _added(card: RunInfo, records: Records, pair: int | None, name: str) -> Mapp
     from eapgp.attribution.per_point import METHODS_BY_POINT
 
     row, column = card.graph.edge_index(name)
-    found: dict[str, NDArray[Any]] = {}
+    adds: dict[str, NDArray[Any]] = {}
     waiting = []
     if not may_run(card, "Take the gradients of this edge", key="ask-points"):
-        return found
+        return adds
     for kind, source in results.path_sources(card).items():
         if kind not in records or source.method not in METHODS_BY_POINT:
             continue
@@ -92,19 +92,19 @@ def _added(card: RunInfo, records: Records, pair: int | None, name: str) -> Mapp
             waiting.append(key)
         elif job is not None and job.state == "done":
             parts = job.result
-            found[kind] = parts[:, row, 0 if parts.shape[2] == 1 else column]
+            adds[kind] = parts[:, row, 0 if parts.shape[2] == 1 else column]
         elif job is not None and job.message:
             st.error(plain(f"{KINDS.get(kind, kind)}: {job.message}"), icon=":material/error:")
     if waiting:
         poll_all(waiting, progress_bars)
-    return found
+    return adds
 
 
 def _check(card: RunInfo, adds: Mapping[str, NDArray[Any]], name: str) -> None:
     """Say that the sums are the stored scores."""
-    told = []
+    sums = []
     for kind, source in results.path_sources(card).items():
         if kind in adds:
             score, total = score_of(results.attribution(source).scores, name), float(np.nansum(adds[kind]))
-            told.append(f"{KINDS.get(kind, kind)} {total:+.5f} (score of the run {score:+.5f})")
-    st.caption(f"Sum over the points: {', '.join(told)}.")
+            sums.append(f"{KINDS.get(kind, kind)} {total:+.5f} (score of the run {score:+.5f})")
+    st.caption(f"Sum over the points: {', '.join(sums)}.")

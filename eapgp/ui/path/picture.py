@@ -46,17 +46,17 @@ def overshoot(session: Session, card: RunInfo, source: RunInfo, record: PathReco
     before, after = record.output_distance[0].mean(), record.output_distance[1].mean()
     if not rose.any():
         return
-    told = (
+    sentence = (
         f"The first GradPath step raised the distance to the corrupted output on {int(rose.sum())} of {rose.size} "
         f"pairs (mean over all pairs: {after / before:.2g} times the start)."
     )
     if after <= before:
-        st.caption(told)
+        st.caption(sentence)
         return
     step = source.options.get("step")
     rule = {"unit": "unit step", "relative": "relative step"}.get(str(step), f"step of length {step}")
     st.warning(
-        f"{told} Its points lie beyond what the gradient can vouch for.",
+        f"{sentence} Its points lie beyond what the gradient can vouch for.",
         icon=":material/warning:",
         title=f"The {rule} overshoots",
     )
@@ -201,11 +201,11 @@ def _offer_points(card: RunInfo, missing: list[str], *, left_out: bool) -> None:
     steps = {"steps": card.options.get("steps", 5)}
     wanted = []
     if "straight" in missing:
-        given = {**steps, "points": "left"}
-        wanted.append(spec if own == "straight" else settings.with_method(spec, "eap-ig", given))
+        options = {**steps, "points": "left"}
+        wanted.append(spec if own == "straight" else settings.with_method(spec, "eap-ig", options))
     if "gradpath" in missing:
-        given = {**steps, "step": "relative", "objective": "all"}
-        wanted.append(spec if own == "gradpath" else settings.with_method(spec, "eap-gp", given))
+        options = {**steps, "step": "relative", "objective": "all"}
+        wanted.append(spec if own == "gradpath" else settings.with_method(spec, "eap-gp", options))
     live = [job for job in (server.job(f"run-{asked.job_key()}") for asked in wanted) if job is not None and job.live]
     if live:
         for job in live:
@@ -226,19 +226,19 @@ def _background(session: Session, card: RunInfo, records: Records, pair: int | N
     if session["background"] == "none":
         return None
     job_id = jobs.submit_plane(card, records, pair, focus=focus)
-    found: list[Any] = []
+    colours: list[Any] = []
 
     def show(job: JobView) -> None:
-        found.append(job.result[session["background"]])
+        colours.append(job.result[session["background"]])
 
     follow(job_id, show, waiting="The model on a grid of this plane ·", cancel=True)
-    return found[0] if found else None
+    return colours[0] if colours else None
 
 
-def no_path(session: Session, shown: Panel) -> None:
+def no_path(session: Session, panel: Panel) -> None:
     """What the page says when the run on screen followed no path."""
     st.title("The path through input space", anchor=False)
-    name = variant(shown.card.method, shown.card.options) if shown.card else "This method"
+    name = variant(panel.card.method, panel.card.options) if panel.card else "This method"
     st.info(
         f"{plain(name)} follows no path. EAP-GP follows GradPath, EAP-IG the straight line.", icon=":material/timeline:"
     )

@@ -152,9 +152,9 @@ def point_work(
         parts = point_scores(
             model, run.prompts(), method=method, metric=metric, pair=pair, progress=progress, **options
         )
-        kept = parts if destination is None else parts[:, :, destination : destination + 1]
-        full = np.full((record.n_points, *kept.shape[1:]), np.nan, dtype=np.float32)
-        full[record.used] = kept
+        columns = parts if destination is None else parts[:, :, destination : destination + 1]
+        full = np.full((record.n_points, *columns.shape[1:]), np.nan, dtype=np.float32)
+        full[record.used] = columns
         return full
 
     return with_gradients(work)

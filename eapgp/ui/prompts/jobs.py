@@ -89,7 +89,7 @@ def _run(model: Any, encoded: Any, metric: str, seen: Seen, progress: Progress) 
     from eapgp.engine.passes import Keep, capture
     from eapgp.metrics import accuracy, get_metric
 
-    chosen, n = get_metric(metric), encoded.n
+    quantity, n = get_metric(metric), encoded.n
     values = {side: np.zeros(n) for side in ("clean", "corrupted")}
     right = np.zeros(n, dtype=bool)
     top: dict[str, list[Any]] = {side: [()] * n for side in values}
@@ -97,10 +97,10 @@ def _run(model: Any, encoded: Any, metric: str, seen: Seen, progress: Progress) 
         parts = split_batches(model, encoded, None)
         for done, part in enumerate(parts):
             progress("running the prompts", done / len(parts))
-            batch = make_batch(model, encoded, part, chosen)
+            batch = make_batch(model, encoded, part, quantity)
             for side in values:
                 logits = capture(model, getattr(batch, side), keep=Keep.NOTHING).logits
-                values[side][batch.index] = chosen.compute(logits, batch.targets).float().cpu().numpy()
+                values[side][batch.index] = quantity.compute(logits, batch.targets).float().cpu().numpy()
                 if side == "clean":
                     right[batch.index] = accuracy(logits, batch.targets).cpu().numpy()
                 for pair, row in zip(batch.index.tolist(), _likeliest(logits), strict=True):
@@ -126,11 +126,11 @@ def _likeliest(logits: Any) -> list[list[tuple[int, float]]]:
 
 def _named(tokenizer: Any, rows: Sequence[Sequence[tuple[int, float]]], encoded: Any) -> tuple[tuple[Likely, ...], ...]:
     names = _names(tokenizer, (token for row in rows for token, _ in row))
-    found = []
+    named = []
     for i, row in enumerate(rows):
         sides = {**dict.fromkeys(encoded.incorrect[i], "wrong"), **dict.fromkeys(encoded.correct[i], "right")}
-        found.append(tuple((names[token], float(chance), sides.get(token, "")) for token, chance in row))
-    return tuple(found)
+        named.append(tuple((names[token], float(chance), sides.get(token, "")) for token, chance in row))
+    return tuple(named)
 
 
 def _names(tokenizer: Any, ids: Iterable[int]) -> dict[int, str]:
@@ -225,5 +225,5 @@ def read_word(model: PromptReader, word: str) -> Word:
 def _alike(tokenizer: Any, word: str) -> tuple[str, ...]:
     names = display_tokens(tokenizer, range(len(tokenizer)))
     first = word[:1].casefold()
-    known = {name[1:]: None for name in names if name[:1] == SPACE and name[1:2].casefold() == first}
-    return tuple(f" {name}" for name in difflib.get_close_matches(word, known, n=ALIKE, cutoff=0.5))
+    words = {name[1:]: None for name in names if name[:1] == SPACE and name[1:2].casefold() == first}
+    return tuple(f" {name}" for name in difflib.get_close_matches(word, words, n=ALIKE, cutoff=0.5))

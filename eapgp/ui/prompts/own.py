@@ -168,9 +168,9 @@ def _name_columns(upload: Upload) -> None:
         st.markdown("**Which column is which?**")
         ids = upload.preview.named.get("correct_idx") is not None
         boxes = st.columns(len(NAMES) - 2)
-        chosen: dict[str, str | None] = {}
+        columns_picked: dict[str, str | None] = {}
         for box, name in zip(boxes, NAMES, strict=False):
-            chosen[name] = _column_box(box, name, upload.preview, ids)
+            columns_picked[name] = _column_box(box, name, upload.preview, ids)
         as_ids = st.checkbox(
             "The answers are token ids", value=ids, key="own-columns-ids", help="Numbers of the model's vocabulary."
         )
@@ -178,7 +178,7 @@ def _name_columns(upload: Upload) -> None:
         pressed = st.form_submit_button("Read the file so", key="own-columns-read", icon=":material/check:")
     if pressed:
         file_ids = st.session_state[_FILE][0][0]
-        st.session_state[_NAMED] = (file_ids, by_hand_of(chosen, ids=as_ids))
+        st.session_state[_NAMED] = (file_ids, by_hand_of(columns_picked, ids=as_ids))
         st.session_state.pop(_NAMING, None)
         st.rerun()
 
@@ -197,9 +197,9 @@ def _column_box(box: DeltaGenerator, name: str, preview: Preview, ids: bool) -> 
     )
 
 
-def by_hand_of(chosen: Mapping[str, str | None], *, ids: bool) -> dict[str, str]:
+def by_hand_of(columns_picked: Mapping[str, str | None], *, ids: bool) -> dict[str, str]:
     """The columns that were chosen by the names that the reader takes; ids: answers are token ids."""
-    named = {name: column for name, column in chosen.items() if column is not None}
+    named = {name: column for name, column in columns_picked.items() if column is not None}
     return {f"{name}_idx" if ids and name in ("correct", "incorrect") else name: named[name] for name in named}
 
 

@@ -60,7 +60,7 @@ _TASK_BEFORE = "eapgp-prompts-task"  # the task before it was My own pairs
 
 
 @dataclass(frozen=True)
-class Shown:
+class Selection:
     """The pairs on screen. own: whether they are typed, pasted or uploaded, and kept nowhere yet."""
 
     spec: RunSpec
@@ -75,22 +75,22 @@ def _generated(asked: str, stamp: object, _spec: RunSpec) -> PromptSet:
     return make_prompt_set(_spec)
 
 
-def pairs_on_the_left(session: Session, spec: RunSpec) -> Shown:
+def pairs_on_the_left(session: Session, spec: RunSpec) -> Selection:
     """The pairs that the settings on the left name."""
-    kept = own_prompts(session["task"])
-    if kept is not None:
-        prompts = kept.read()
+    stored = own_prompts(session["task"])
+    if stored is not None:
+        prompts = stored.read()
     else:
         fields = {name: value for name, value in spec.to_dict().items() if name in PROMPT_FIELDS}
         prompts = _generated(content_key(fields), folder_stamp(spec.model), spec)
     metric = metric_of({"task": session["task"], "metric": session["metric"]})
-    return Shown(spec, prompts, metric, False, _digest(prompts))
+    return Selection(spec, prompts, metric, False, _digest(prompts))
 
 
-def own(session: Session, spec: RunSpec, prompts: PromptSet) -> Shown:
+def own(session: Session, spec: RunSpec, prompts: PromptSet) -> Selection:
     """Pairs that were typed, pasted or uploaded."""
     metric = prompts.metric if session["metric"] == "task" else str(session["metric"])
-    return Shown(spec, prompts, metric, True, _digest(prompts))
+    return Selection(spec, prompts, metric, True, _digest(prompts))
 
 
 def no_own_pairs() -> None:
@@ -113,28 +113,30 @@ def loaded_with(spec: RunSpec) -> dict[str, Any]:
     return drawn | ({"dtype": spec.dtype} if spec.dtype != RunSpec().dtype else {})
 
 
-def see(shown: Shown) -> str:
+def see(selection: Selection) -> str:
     """Start (or join) the running of the model on these pairs; the job's id."""
-    model = shown.spec.model
-    how = loaded_with(shown.spec)
-    contrast = get_method(shown.spec.method).needs_contrast(shown.spec.intervention)
-    key = f"{model}|{how}|{shown.metric}|{shown.digest}|{shown.prompts.origin.get('answers', '')}|{contrast}"
+    model = selection.spec.model
+    how = loaded_with(selection.spec)
+    contrast = get_method(selection.spec.method).needs_contrast(selection.spec.intervention)
+    key = (
+        f"{model}|{how}|{selection.metric}|{selection.digest}|{selection.prompts.origin.get('answers', '')}|{contrast}"
+    )
     lane = consent.live_lane(model)
-    work = see_work(server.workshop(), lane, model, shown.prompts, shown.metric, contrast=contrast, **how)
+    work = see_work(server.workshop(), lane, model, selection.prompts, selection.metric, contrast=contrast, **how)
     job = f"prompts-{hashlib.sha256(key.encode()).hexdigest()[:20]}"
-    return server.manager().submit(job, f"{len(shown.prompts)} prompt pairs", work, lane=lane)
+    return server.manager().submit(job, f"{len(selection.prompts)} prompt pairs", work, lane=lane)
 
 
-def seen_by_the_model(shown: Shown) -> Seen | None:
+def seen_by_the_model(selection: Selection) -> Seen | None:
     """What the model makes of the pairs; None, with its progress drawn, until that is known."""
-    found: list[Seen] = []
+    answers: list[Seen] = []
     follow(
-        see(shown),
-        lambda job: found.append(job.result),
+        see(selection),
+        lambda job: answers.append(job.result),
         waiting="Running the model on these prompts ·",
         cancel=True,
     )
-    return found[0] if found else None
+    return answers[0] if answers else None
 
 
 def about(task: str) -> None:
@@ -191,31 +193,31 @@ def chosen_pairs(seen: Seen, *, right: bool) -> PromptSet:
     return replace(seen.ready, pairs=tuple(keep))
 
 
-def hand_to_run(session: Session, shown: Shown, seen: Seen) -> None:
+def hand_to_run(session: Session, selection: Selection, seen: Seen) -> None:
     """Tell the sidebar which pairs Run takes while the task is My own pairs: those that Use takes."""
-    if shown.own:
+    if selection.own:
         wanted = chosen_pairs(seen, right=session["right"])
-        settings.set_own_pairs(replace(wanted, task=safe_name(_name_of(session, shown))) if len(wanted) else None)
+        settings.set_own_pairs(replace(wanted, task=safe_name(_name_of(session, selection))) if len(wanted) else None)
 
 
-def use(session: Session, shown: Shown, seen: Seen) -> None:
+def use(session: Session, selection: Selection, seen: Seen) -> None:
     """The row that leads on: which pairs, under which name, scored by what."""
     if not seen.fit.usable:
         return
     wanted = chosen_pairs(seen, right=session["right"])
-    as_they_are = not shown.own and len(wanted) == len(shown.prompts)
+    as_they_are = not selection.own and len(wanted) == len(selection.prompts)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="prompts-use"):
         session.widget("right", st.toggle, width="content")
         if not as_they_are:
-            session.widget("name", st.text_input, placeholder=safe_name(_usual_name(shown)), width=200)
+            session.widget("name", st.text_input, placeholder=safe_name(_usual_name(selection)), width=200)
         pressed = st.button(
             f"Use {'this pair' if len(wanted) == 1 else f'these {len(wanted):,} pairs'}",
             key="use-pairs",
             type="primary",
             icon=":material/hub:",
             disabled=not len(wanted),
-            help=f"Scores every edge on these pairs with {variant(shown.spec.method, shown.spec.options)}, in the "
-            "background, and opens Explore, which shows the circuit when it is done.",
+            help=f"Scores every edge on these pairs with {variant(selection.spec.method, selection.spec.options)}, in "
+            "the background, and opens Explore, which shows the circuit when it is done.",
         )
         keep = not as_they_are and st.button(
             "Keep",
@@ -229,7 +231,7 @@ def use(session: Session, shown: Shown, seen: Seen) -> None:
         st.info("No pair is left: switch off the filter, or change the pairs.", icon=":material/filter_alt_off:")
     if pressed or keep:
         try:
-            changed = {} if as_they_are else _keep(session, shown, wanted)
+            changed = {} if as_they_are else _keep(session, selection, wanted)
             if pressed:
                 _start(session, changed)
         except EapgpError as error:
@@ -241,21 +243,21 @@ def use(session: Session, shown: Shown, seen: Seen) -> None:
         st.rerun()
 
 
-def _name_of(session: Session, shown: Shown) -> str:
+def _name_of(session: Session, selection: Selection) -> str:
     """The name under which pairs are kept: the one given, else one that tells where they are from."""
-    name = session["name"] or _usual_name(shown)
+    name = session["name"] or _usual_name(selection)
     return f"{safe_name(name)}-right" if session["right"] and not session["name"] else name
 
 
-def _usual_name(shown: Shown) -> str:
-    return shown.prompts.task if shown.prompts.task != "custom" else ""
+def _usual_name(selection: Selection) -> str:
+    return selection.prompts.task if selection.prompts.task != "custom" else ""
 
 
-def _keep(session: Session, shown: Shown, wanted: PromptSet) -> dict[str, Any]:
+def _keep(session: Session, selection: Selection, wanted: PromptSet) -> dict[str, Any]:
     """Keep the pairs; the settings that name them."""
-    name = _name_of(session, shown)
-    kept = PromptStore(results.shelf().library.home).add(wanted, name=name)
-    return {"task": kept.id, "right": False, "row": 1, "name": ""}
+    name = _name_of(session, selection)
+    stored = PromptStore(results.shelf().library.home).add(wanted, name=name)
+    return {"task": stored.id, "right": False, "row": 1, "name": ""}
 
 
 def _start(session: Session, changed: Mapping[str, Any]) -> None:
@@ -268,7 +270,7 @@ def _start(session: Session, changed: Mapping[str, Any]) -> None:
 
 def kept_sets(session: Session) -> None:
     """The kept set that is on screen: edit a copy, or remove it."""
-    kept = own_prompts(session["task"])
+    stored = own_prompts(session["task"])
     gone = st.session_state.get("prompts-removed")
     store = PromptStore(results.shelf().library.home)
     if gone:
@@ -279,20 +281,20 @@ def kept_sets(session: Session) -> None:
                 del st.session_state["prompts-removed"]
                 session.later(task=gone)
                 st.rerun()
-    if kept is None:
+    if stored is None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="prompts-kept"):
-        st.markdown(f"**{plain(kept.title)}**", width="content")
+        st.markdown(f"**{plain(stored.title)}**", width="content")
         if st.button(
             "Edit a copy", key="prompts-edit", icon=":material/edit:", help="Puts these pairs into the table."
         ):
             from eapgp.ui.prompts.own import put_into_table
 
-            put_into_table(kept.read())
-            session.later(source="own", name=kept.name)
+            put_into_table(stored.read())
+            session.later(source="own", name=stored.name)
             st.rerun()
         if st.button("Remove", key="prompts-remove", icon=":material/delete:", help="Can be undone."):
-            store.remove(kept.id)
-            st.session_state["prompts-removed"] = kept.id
+            store.remove(stored.id)
+            st.session_state["prompts-removed"] = stored.id
             session.later(task="ioi")
             st.rerun()

@@ -23,28 +23,28 @@ from eapgp.ui.library import consent
 from eapgp.ui.parts import snippets
 from eapgp.ui.prompts.jobs import Likely, Position, Seen, Word, word_work
 from eapgp.ui.prompts.own import put_into_table
-from eapgp.ui.prompts.pairs import Shown, loaded_with
+from eapgp.ui.prompts.pairs import Selection, loaded_with
 
 FEW = 6  # answers of one side that a table shows
 LISTED = 200  # problems that are listed
 
 
-def pairs_and_one(session: Session, shown: Shown, seen: Seen | None) -> None:
+def pairs_and_one(session: Session, selection: Selection, seen: Seen | None) -> None:
     """The list of pairs and, beside it, one of them."""
-    count = len(shown.prompts)
+    count = len(selection.prompts)
     session.settle("row", min(session["row"], count), f"a pair from 1 to {count}")
     left, right = st.columns([1.35, 1], gap="large")
     with right:
         session.widget("row", st.number_input, max_value=count, width=140)
         index = int(session["row"]) - 1
         if seen is None:
-            pair = shown.prompts.pairs[index]
+            pair = selection.prompts.pairs[index]
             st.markdown(f"Clean: {plain(visible(pair.clean))}  \nCorrupted: {plain(visible(pair.corrupted))}")
             st.caption("Tokens and the model's answers appear when it has run.")
         else:
             _one(index, seen)
     with left:
-        _list(session, shown.prompts, seen)
+        _list(session, selection.prompts, seen)
 
 
 def _list(session: Session, prompts: PromptSet, seen: Seen | None) -> None:
@@ -222,19 +222,19 @@ def word(session: Session, model: str) -> None:
 
 
 def _show_word(job: JobView) -> None:
-    found = job.result
-    assert isinstance(found, Word)
+    forms = job.result
+    assert isinstance(forms, Word)
     rows = [
         (plain(repr(visible(text))), len(pieces), plain("   ".join(map(visible, pieces))), "yes" if fits else "no")
-        for text, pieces, fits in found.forms
+        for text, pieces, fits in forms.forms
     ]
     st.table(
         pd.DataFrame(rows, columns=["written", "tokens", "they are", "can be an answer"]).set_index("written"),
         border="horizontal",
     )
-    st.markdown(plain(visible(found.advice)))
-    if found.alike:
-        st.markdown("One-token words that are spelt alike: " + plain(", ".join(map(repr, found.alike))))
+    st.markdown(plain(visible(forms.advice)))
+    if forms.alike:
+        st.markdown("One-token words that are spelt alike: " + plain(", ".join(map(repr, forms.alike))))
 
 
 def metrics(current: str) -> None:
@@ -248,7 +248,7 @@ def metrics(current: str) -> None:
     st.caption("▶ marks the metric in use; it is chosen in the settings on the left.")
 
 
-def made(shown: Shown, seen: Seen) -> None:
+def made(selection: Selection, seen: Seen) -> None:
     """What decided these numbers, and how to get them again."""
     from eapgp.ui.parts.provenance import versions
 
@@ -256,9 +256,9 @@ def made(shown: Shown, seen: Seen) -> None:
     with left:
         rows = [
             ("Model", f"{seen.model}, weights {seen.weights[:12]}"),
-            ("Prompts", f"{shown.prompts.task}, {len(shown.prompts):,} pairs, hash {shown.prompts.hash}"),
-            ("Made by", ", ".join(f"{key} {value}" for key, value in shown.prompts.origin.items()) or "typed here"),
-            ("Metric", shown.metric),
+            ("Prompts", f"{selection.prompts.task}, {len(selection.prompts):,} pairs, hash {selection.prompts.hash}"),
+            ("Made by", ", ".join(f"{key} {value}" for key, value in selection.prompts.origin.items()) or "typed here"),
+            ("Metric", selection.metric),
             ("Versions", versions()),
         ]
         rows = [(name, plain(value)) for name, value in rows]
@@ -268,24 +268,24 @@ def made(shown: Shown, seen: Seen) -> None:
             border="horizontal",
             hide_header=True,
         )
-        download(shown.prompts)
+        download(selection.prompts)
     with right:
-        if shown.own:
+        if selection.own:
             st.caption(
                 "These pairs are kept nowhere yet: the lines below read the file that the download gives; press "
                 "**Keep** to have them on this machine under a name."
             )
-        snippets.draw(python_snippet(shown), shell_snippet(shown), title="Get these numbers again in Python")
+        snippets.draw(python_snippet(selection), shell_snippet(selection), title="Get these numbers again in Python")
 
 
-def python_snippet(shown: Shown) -> str:
+def python_snippet(selection: Selection) -> str:
     """Python that makes the pairs and the numbers of the readout."""
-    spec = shown.spec
+    spec = selection.spec
     head = ["from eapgp.circuits import Circuit", "from eapgp.evaluation import CircuitRunner"]
     head += ["from eapgp.models import load_model"]
-    if shown.own or spec.prompts_file:
+    if selection.own or spec.prompts_file:
         head += ["from eapgp.prompts import fit, read_prompts\n"]
-        prompts = f"prompts = read_prompts({file_of(shown)!r})"
+        prompts = f"prompts = read_prompts({file_of(selection)!r})"
     else:
         head += ["from eapgp.prompts import fit", "from eapgp.tasks import make_prompts\n"]
         asked = snippets.arguments({"seed": spec.seed, "split": spec.split, **spec.task_options})
@@ -295,7 +295,7 @@ def python_snippet(shown: Shown) -> str:
         f"model = load_model({spec.model!r}{how})",
         prompts,
         "usable = prompts.pick(fit(prompts, model).usable)",
-        f"runner = CircuitRunner(model, usable, metric={shown.metric!r})",
+        f"runner = CircuitRunner(model, usable, metric={selection.metric!r})",
         "whole = runner.run([Circuit.full(model.graph)])",
         'print("right", whole.correct.mean())',
         'print("clean", runner.metric_clean.mean(), "corrupted", runner.metric_corrupted.mean())',
@@ -303,11 +303,11 @@ def python_snippet(shown: Shown) -> str:
     return "\n".join([*head, *body, ""])
 
 
-def shell_snippet(shown: Shown) -> str:
+def shell_snippet(selection: Selection) -> str:
     """The commands that make or check the pairs, and score the edges on them."""
-    spec = shown.spec
-    if shown.own or spec.prompts_file:
-        file = file_of(shown)
+    spec = selection.spec
+    if selection.own or spec.prompts_file:
+        file = file_of(selection)
         first = snippets.shell_line("eapgp", "prompts", "check", file, model=spec.model)
     else:
         file = f"{spec.task}.csv"
@@ -316,12 +316,16 @@ def shell_snippet(shown: Shown) -> str:
         how |= {"pairs": spec.n_pairs or 64, "seed": spec.seed, "split": spec.split, "option": options}
         first = snippets.shell_line("eapgp", "prompts", "generate", str(spec.task), **how, out=file)
     on_file: dict[str, Any] = {"task": None, "task_options": {}, "prompts_file": file, "n_pairs": None, "split": "all"}
-    return f"{first}\n{snippets.run_shell(replace(spec, **on_file, metric=shown.metric))}"
+    return f"{first}\n{snippets.run_shell(replace(spec, **on_file, metric=selection.metric))}"
 
 
-def file_of(shown: Shown) -> str:
+def file_of(selection: Selection) -> str:
     """The file that the snippets read: the kept one, or the one that the download gives."""
-    return shown.spec.prompts_file if shown.spec.prompts_file and not shown.own else f"{shown.prompts.task}.csv"
+    return (
+        selection.spec.prompts_file
+        if selection.spec.prompts_file and not selection.own
+        else f"{selection.prompts.task}.csv"
+    )
 
 
 def download(prompts: PromptSet) -> None:

@@ -59,9 +59,9 @@ def _picked(session: Session) -> tuple[list[RunInfo], list[ScoreFile]]:
         elif file is not None:
             files.append(file)
     if session.linked("picked"):  # not after a deletion
-        found = (*(card.id for card in cards), *(file.id for file in files))
-        kept = tuple(name for name in session["picked"] if any(one.startswith(name) for one in found))
-        session.settle("picked", kept, "ids of runs that are here")
+        imported = (*(card.id for card in cards), *(file.id for file in files))
+        picked = tuple(name for name in session["picked"] if any(one.startswith(name) for one in imported))
+        session.settle("picked", picked, "ids of runs that are here")
     return cards, files
 
 
@@ -95,11 +95,11 @@ def _several(cards: Sequence[RunInfo], files: Sequence[ScoreFile]) -> None:
 def _details(session: Session, card: RunInfo) -> None:
     title = f"{plain(card.run.name or card.task)} · {plain(card.title)}"
     st.subheader(title, anchor=False)
-    known = f"{card.record['n_edges']:,} edges"
+    summary = f"{card.record['n_edges']:,} edges"
     if not card.imported:
-        known = f"{metric_title(card.metric)} · {card.pairs_title}"
+        summary = f"{metric_title(card.metric)} · {card.pairs_title}"
     where = " · bundled example" if card.example else ""
-    st.caption(f"{plain(known)} · {card.run.size() / 1e6:.1f} MB on disk · {card.id}{where}")
+    st.caption(f"{plain(summary)} · {card.run.size() / 1e6:.1f} MB on disk · {card.id}{where}")
     with st.container(horizontal=True, key="runs-actions"):
         _open(card)
         _zip([card])
@@ -149,7 +149,7 @@ def _with(card: RunInfo) -> tuple[str, ...]:
     """The runs that are compared now, if of the same graph, and this one."""
     shelf = results.shelf()
     compared = Session.stored("runs", ()) or st.session_state.get("eapgp-compared", ())
-    others = [run for run in compared if (known := shelf.get(run)) and known.graph == card.graph]
+    others = [run for run in compared if (summary := shelf.get(run)) and summary.graph == card.graph]
     return (*[run for run in others if run != card.id][: MOST_RUNS - 1], card.id)
 
 
@@ -212,8 +212,8 @@ def _file(file: ScoreFile) -> None:
             icon=":material/fact_check:",
             help="Shows these scores as a circuit, with roles, against the circuit that is known for their model.",
         ):
-            known = {"ioi": "ioi/hanna2024", "greater-than": "greater-than/acdc"}.get(file.task)
-            Session.hand_over(against=(file.id,), overlay=file.id, **({"known": known} if known else {}))
+            summary = {"ioi": "ioi/hanna2024", "greater-than": "greater-than/acdc"}.get(file.task)
+            Session.hand_over(against=(file.id,), overlay=file.id, **({"known": summary} if summary else {}))
             st.switch_page(page_file("ground_truth"))
         st.download_button(
             "Download",
@@ -279,15 +279,15 @@ def _models_of(graph: Graph) -> list[str]:
 
 def _name_and_note(card: RunInfo) -> None:
     meta, keys = card.run.meta, {field: f"{field}-{card.id}" for field in ("name", "note")}
-    shown = f"meta-shown-{card.id}"
-    if st.session_state.get(shown) != meta or not set(keys.values()) <= set(st.session_state):
-        st.session_state[shown] = meta  # first, or changed elsewhere
+    state_key = f"meta-shown-{card.id}"
+    if st.session_state.get(state_key) != meta or not set(keys.values()) <= set(st.session_state):
+        st.session_state[state_key] = meta  # first, or changed elsewhere
         st.session_state.update({key: meta[field] for field, key in keys.items()})
 
     def save() -> None:
         typed = {field: str(st.session_state[key]) for field, key in keys.items()}
         try:  # only what was typed here: the command line may have changed the other one meanwhile
-            card.run.set_meta(**{field: t for field, t in typed.items() if t != st.session_state[shown][field]})
+            card.run.set_meta(**{field: t for field, t in typed.items() if t != st.session_state[state_key][field]})
         except (EapgpError, OSError) as error:
             st.session_state[_UNSAVED] = one_line(error)
 
@@ -342,7 +342,7 @@ def bring_in() -> None:
     """Import of runs (zip) and of files of scores."""
     suffixes = sorted({suffix for entry in FORMATS.values() if entry.reads for suffix in entry.suffixes})
     with st.expander("Import runs or scores", icon=":material/upload:", expanded=bool(st.session_state.get(_IMPORT))):
-        given = st.file_uploader(
+        uploads = st.file_uploader(
             "Run archives (zip) or edge scores (MIB JSON or PT, GraphML, GEXF, CSV, Parquet)",
             type=["zip", *(suffix.lstrip(".") for suffix in suffixes)],
             accept_multiple_files=True,
@@ -351,10 +351,10 @@ def bring_in() -> None:
             "and can be held against known circuits. Hashes are checked; nothing in a file is executed.",
         )
         done = st.session_state.setdefault("runs-imported", {})
-        fresh = [file for file in given or [] if file.file_id not in done]
+        fresh = [file for file in uploads or [] if file.file_id not in done]
         for file in fresh:
             done[file.file_id] = _imported(file.name, file.getvalue())
-        for file in given or []:
+        for file in uploads or []:
             fine, line = done[file.file_id]
             (st.success if fine else st.error)(plain(line), icon=":material/check:" if fine else ":material/error:")
     if fresh and any(done[file.file_id][0] for file in fresh):
@@ -367,8 +367,8 @@ def _imported(name: str, data: bytes) -> tuple[bool, str]:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / (Path(name).name or "runs.zip")
                 path.write_bytes(data)
-                found = list(results.shelf().library.import_(path))
-            return True, f"{name}: {len(found)} run{'s' if len(found) != 1 else ''} imported."
+                imported = list(results.shelf().library.import_(path))
+            return True, f"{name}: {len(imported)} run{'s' if len(imported) != 1 else ''} imported."
         score_files().add(name, data)
     except EapgpError as error:
         return False, one_line(error)

@@ -39,10 +39,10 @@ def controls(session: Session) -> tuple[str, str]:
 
 def matching(cards: Sequence[RunInfo], query: str, show: str) -> list[RunInfo]:
     """The runs that the search and the filter leave."""
-    kept = [card for card in cards if show == "all" or card.example == (show == "examples")]
+    rows = [card for card in cards if show == "all" or card.example == (show == "examples")]
     if not query.strip():
-        return kept
-    return [card for card in kept if card.matches(query)]
+        return rows
+    return [card for card in rows if card.matches(query)]
 
 
 def files_matching(query: str, show: str) -> list[ScoreFile]:
@@ -57,19 +57,19 @@ def table(cards: Sequence[RunInfo]) -> pd.DataFrame:
     """One line per run."""
     rows = []
     for card in cards:
-        meta, known = card.run.meta, not card.imported
+        meta, computed = card.run.meta, not card.imported
         rows.append(
             {
                 "model": card.model_title,
                 "task": ", ".join((card.task, *card.prompt_conditions)),
                 "method": card.title,
                 "name": meta["name"],
-                "pairs": card.n_pairs if known else None,
-                "seed": card.seed if known else None,
+                "pairs": card.n_pairs if computed else None,
+                "seed": card.seed if computed else None,
                 "clean": card.metric_clean,
                 "corrupted": card.metric_corrupted,
                 "edges": card.n_edges,
-                "seconds": card.seconds if known else None,
+                "seconds": card.seconds if computed else None,
                 "created": card.created[:16].replace("T", " "),
                 "size": card.run.size() / 1e6,
                 "note": meta["note"],
@@ -127,12 +127,12 @@ def _picked(session: Session, kind: str, lists: Sequence[tuple[str, list[str]]])
     """A callback for one list's selection: what is selected in all of them becomes the field."""
 
     def chosen() -> None:
-        found: list[str] = []
+        picked: list[str] = []
         for name, ids in lists:
             state = st.session_state.get(list_key(name, ids))
             rows = state["selection"]["rows"] if state else []
-            found += [ids[row] for row in rows if row < len(ids)]
-        session.later(picked=tuple(found[:MOST_PICKED]))
+            picked += [ids[row] for row in rows if row < len(ids)]
+        session.later(picked=tuple(picked[:MOST_PICKED]))
 
     return chosen
 
@@ -213,8 +213,8 @@ def live_jobs() -> None:
 def watch() -> None:
     """Show what another process adds, takes away, names or notes, without a click."""
     library = results.shelf().library
-    known = listing(library.runs)
-    polling.watch(lambda: None, lambda: listing(library.runs) != known, every=POLL)
+    before = listing(library.runs)
+    polling.watch(lambda: None, lambda: listing(library.runs) != before, every=POLL)
 
 
 def listing(folder: Path) -> frozenset[tuple[str, int]]:

@@ -127,8 +127,8 @@ def _whole(value: Any) -> int | None:
 
 
 def _zoom(value: Any) -> dict[str, float] | None:
-    found = {name: _number(_mapping(value).get(name)) for name in ("k", "x", "y")}
-    return {name: float(v) for name, v in found.items() if v is not None} if None not in found.values() else None
+    numbers = {name: _number(_mapping(value).get(name)) for name in ("k", "x", "y")}
+    return {name: float(v) for name, v in numbers.items() if v is not None} if None not in numbers.values() else None
 
 
 def _selection(value: Any) -> Selection | None:
