@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from eapgp.runs.info import RunInfo
-from eapgp.ui.base.fields import choice, integer, names, text
-from eapgp.ui.parts.bound_view import VIEW_FIELDS
+from eapgp.ui.base.fields import choice, integer, names
+from eapgp.ui.parts.bound_view import SELECTED, VIEW_FIELDS
 from eapgp.ui.parts.run_choice import MOST_RUNS, differences
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
 
@@ -54,7 +54,7 @@ FIELDS = (
     integer("a", 1, 1, MOST_RUNS, "The first of the two that are compared edge by edge, in one picture and below."),
     integer("b", 2, 1, MOST_RUNS, "The second of the two that are compared edge by edge, in one picture and below."),
     integer("k", 50, 1, 10_000_000, "How many of the strongest edges each circuit takes; the same for all."),
-    text("sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"),
+    SELECTED,
     *VIEW_FIELDS,
     choice(
         "picture",

@@ -6,7 +6,7 @@ from eapgp.ui.base.fields import choice, integer, text
 from eapgp.ui.library.circuits import DEFAULT_EDGES
 from eapgp.ui.parts import edit_panel
 from eapgp.ui.parts import node as node_details
-from eapgp.ui.parts.bound_view import VIEW_FIELDS
+from eapgp.ui.parts.bound_view import SELECTED, VIEW_FIELDS
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
 
 TABS = {
@@ -22,7 +22,7 @@ PICTURES = {"view": "Circuit", "pyvis": "Network (pyvis)"}
 FIELDS = (
     *FIELDS_OF_RUN,
     integer("k", DEFAULT_EDGES, 1, 10_000_000, "How many of the strongest edges the circuit takes.", label="Edges"),
-    text("sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"),
+    SELECTED,
     text(
         "edge",
         "",

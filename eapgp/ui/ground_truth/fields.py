@@ -5,6 +5,7 @@ from __future__ import annotations
 from eapgp.ground_truth.manual import GROUND_TRUTHS
 from eapgp.ui.base.fields import choice, flag, integer, names, text
 from eapgp.ui.library.circuits import DEFAULT_EDGES
+from eapgp.ui.parts.bound_view import PINS, SELECTED
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
 
 PLANTED = "planted"
@@ -65,7 +66,7 @@ FIELDS = (
         "circuit is one of attention heads.",
         label="Count MLPs",
     ),
-    text("sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"),
-    names("pins", (), "Pinned nodes and edges.", most=40),
+    SELECTED,
+    PINS,
     choice("tab", "roc", tuple(TABS), "Which view is open below the circuit."),
 )

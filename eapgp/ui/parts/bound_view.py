@@ -53,8 +53,12 @@ def _read_into(written: str) -> tuple[str, ...]:
     return tuple(kind for kind in EDGE_TYPES if kind in parts)
 
 
+SELECTED = text(
+    "sel", "", "The selected node or edge.", pattern=r"[\w.<>\-]{1,80}", expected="the name of a node or edge"
+)
+PINS = names("pins", (), "Pinned nodes and edges.", most=40)
 VIEW_FIELDS = (
-    names("pins", (), "Pinned nodes and edges.", most=40),
+    PINS,
     choice(
         "sign", "all", ("all", "plus", "minus"), "Which edges are shown: all, supporting (plus) or working against."
     ),
