@@ -797,3 +797,45 @@ def test_the_published_cases_of_scores(shared: Path) -> None:
     for n, edges in ((5, 24), (10, 118)):
         circuit = select(nodes.scores, n=n, by="nodes", node_scores=nodes.node_scores, prune=False)
         assert circuit.n_kept == edges
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(("mark", "decimal"), [(";", ","), ("\t", ","), (";", "."), ("|", ","), (",", ".")])
+def test_edge_tables_of_every_mark_and_encoding(tmp_path: Path, mark: str, decimal: str, encoding: str) -> None:
+    graph = Graph(2, 2)
+    scores, circuit = some_scores(graph), Circuit(graph, graph.mask & (np.arange(graph.n_destinations) % 2 == 0), 1)
+    table = pandas.read_csv(write_scores(scores, tmp_path / "plain.csv", circuit=circuit), float_precision="round_trip")
+    for words in (("WAHR", "FALSCH"), ("1", "0"), ("yes", "no"), ("True", "False"), ("VRAI", "FAUX")):
+        spelled = table.assign(in_graph=table.in_graph.map(dict(zip((True, False), words, strict=True))))
+        text = spelled.rename(columns=str.title).to_csv(sep=mark, decimal=decimal)  # with the index that pandas writes
+        (tmp_path / "t.csv").write_bytes(f"sep={mark}\n{text}".encode(encoding))
+        back = read_file(tmp_path / "t.csv")
+        assert np.array_equal(back.scores.values, scores.values, equal_nan=True)
+        assert back.circuit is not None and np.array_equal(back.circuit.edges, circuit.edges)
+
+
+def test_other_names_of_the_columns_of_edge_tables(tmp_path: Path) -> None:
+    graph = Graph(1, 1)
+    for text in (
+        "Source,Target,Weight,Type\ninput,a0.h0<q>,0.5,Directed\n",
+        "src;dst;score\ninput;a0.h0<q>;5,0E-01\n",
+        "edge\tvalue\ninput->a0.h0<q>\t0,5\n",
+        ",rank,edge,source,destination,magnitude,score\n0,1,input->a0.h0<q>,input,a0.h0<q>,0.5,0.5\n",
+    ):
+        (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+        assert read_file(tmp_path / "t.csv", graph=graph).scores.values[0, 0] == 0.5, text
+    for text, expected in (
+        ("source,Source,destination,score\na,b,c,1\n", "column 'source' occurs twice"),
+        ('source,destination,score\ninput,m0,"0,5"\n', "row 1, column score: .*Decimal commas need semicolons"),
+        ("source;destination;score;in_graph\ninput;m0;1;perhaps\n", "row 1, column in_graph: expected true or false"),
+    ):
+        (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+        with pytest.raises(FormatError, match=expected):
+            read_file(tmp_path / "t.csv", graph=graph)
+
+
+def test_the_table_that_the_dashboard_shows_is_read(tmp_path: Path) -> None:
+    scores = some_scores(Graph(2, 2))
+    edge_table(scores, Circuit.full(scores.graph)).to_csv(tmp_path / "t.csv")
+    back = read_file(tmp_path / "t.csv", graph=scores.graph)
+    assert np.array_equal(back.scores.values, scores.values, equal_nan=True) and back.circuit is not None

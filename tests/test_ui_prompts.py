@@ -378,3 +378,14 @@ def test_pasted_rows_with_any_mark_and_any_header() -> None:
     for text in ("a;b; x; y", "a\tb\t x\t y", "a,b, x, y", "Prompt;Corrupt;Answer;Wrong\na;b; x; y"):
         pair = read_text(text).prompts.pairs[0]
         assert (pair.clean, pair.corrupted, pair.correct, pair.incorrect) == ("a", "b", (" x",), (" y",)), text
+
+
+def test_pairs_without_wrong_answers_go_through_the_table() -> None:
+    from eapgp.ui.prompts.own import frame_of, pairs_of
+
+    one_sided = PromptSet("t", (PromptPair("a", "b", (" x",), ()), PromptPair("c", "d", (" y",), ())), "log-prob")
+    bare = PromptSet("t", (PromptPair("a", "b", (), ()),), "kl")
+    for prompts in (one_sided, bare):
+        back, problems = pairs_of(frame_of(prompts), "t", prompts.metric)
+        assert back is not None and back.pairs == prompts.pairs and not problems
+    assert pairs_of(frame_of(one_sided), "t", "logit-diff")[0] is None

@@ -53,7 +53,7 @@ def behaviour(
     def work(index: NDArray[np.int64]) -> None:
         if progress is not None:
             progress("running the prompts", done / pairs.n)
-        batch = make_batch(model, pairs, index)
+        batch = make_batch(model, pairs, index, row)
         for side in SIDES:
             logits = capture(model, getattr(batch, side), keep=Keep.NOTHING).logits
             values[side][index] = row.compute(logits, batch.targets).float().cpu().numpy()

@@ -91,8 +91,13 @@ def layout_of(columns: set[str], by_hand: Collection[str], verbs: Verbs | None) 
 
 
 def sparing_layout_of(columns: set[str], by_hand: Collection[str], unnamed: Sequence[str]) -> Layout | None:
-    """The layout of a file that names no wrong answers. unnamed: columns that bear no known name."""
-    return next((layout for layout in _sparing_layouts(columns, unnamed) if layout.fits(columns, by_hand)), None)
+    """The layout of a file that names no wrong answers. unnamed: columns that bear no known name.
+
+    Prompts without any answers are taken only where nothing else is there, or where a person named them.
+    """
+    bare = {"clean", "corrupted"} <= set(by_hand) or not (unnamed or columns - {"clean", "corrupted", *OPTIONAL})
+    layouts = _sparing_layouts(unnamed) + ((_BARE,) if bare else ())
+    return next((layout for layout in layouts if layout.fits(columns, by_hand)), None)
 
 
 def is_sva(columns: Iterable[str]) -> bool:
@@ -125,8 +130,8 @@ def _layouts(verbs: Verbs | None) -> tuple[Layout, ...]:
     )
 
 
-def _sparing_layouts(columns: set[str], unnamed: Sequence[str]) -> tuple[Layout, ...]:
-    """Layouts that go without answers, which another column may hold; bare prompts only where nothing else is there."""
+def _sparing_layouts(unnamed: Sequence[str]) -> tuple[Layout, ...]:
+    """Layouts that go without answers, which another column may hold."""
     unused = [name for name in unnamed if name]
     beside = f" ({', '.join(map(repr, unused[:8]))} not used)" if unused else ""
     remark = f"the file has no column of incorrect answers{beside}; what compares with them cannot be measured."
@@ -134,7 +139,6 @@ def _sparing_layouts(columns: set[str], unnamed: Sequence[str]) -> tuple[Layout,
         Layout("pairs", CUSTOM, "log-prob", ("correct",), lambda row: (_answers(row, "correct"), ()), remark=remark),
         Layout("eap-ig", "greater-than", "prob-diff", ("label",), lambda row: _years(row, "label")),
         Layout("mib", "greater-than", "prob-diff", ("year",), lambda row: _years(row, "year", century=True)),
-        *([] if unused or columns - {"clean", "corrupted", *OPTIONAL} else [_BARE]),
     )
 
 

@@ -86,3 +86,21 @@ def test_own_pairs_from_anybody_are_checked_mended_and_scored(
     page.locator(".st-key-explore-circuit .edges .edge").first.wait_for(state="attached")
     again = open_page(app, path="prompts", query=page.url.split("?")[1])
     again.get_by_text("My-pairs (1 own pair)").first.wait_for()
+
+
+def test_a_table_of_any_columns_is_read_by_naming_them(app: str, open_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_page(app, path="prompts", query="source=own&method=eap")
+    rows = "".join(
+        f'{CLEAN}\t{other}\t Mary\t<b onclick="1">{i}</b>\n' for i, other in enumerate((CORRUPTED, CORRUPTED))
+    )
+    upload(page, tmp_path, "table.tsv", "Question\tTwin\tReply\tRemark\n" + rows)
+    page.get_by_text("table.tsv: its columns are not recognised. Say which is which.").wait_for(timeout=LONG)
+    for name, column in (("clean", "Question"), ("corrupted", "Twin"), ("correct", "Reply")):
+        box = page.locator(f".st-key-own-column-{name} input")
+        box.fill(column)
+        box.press("Enter")
+    page.get_by_role("button", name="Read the file so").click()
+    page.get_by_text("Read so: clean = Question, corrupted = Twin, correct = Reply").wait_for(timeout=LONG)
+    page.get_by_text("2 of 2").wait_for(timeout=LONG)
+    page.get_by_role("button", name="Columns", exact=True).click()
+    page.get_by_text("Which column is which?").wait_for()

@@ -14,6 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from eapgp.errors import EapgpError, FormatError, HeaderError, one_line
 from eapgp.prompts.aliases import NAMES, add_aliases
+from eapgp.prompts.answers import needed_sides
 from eapgp.prompts.columns import join_answers
 from eapgp.prompts.files import VERBS_FILE, Named, Preview, parse_prompts, preview_prompts, read_prompts
 from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
@@ -77,11 +78,12 @@ def own_pairs() -> PromptSet | None:
         upload = _upload()
         _paste()
     with left:
-        if upload is None:
-            return _of_table()
-        if upload.preview is not None and (upload.unnamed or st.session_state.get(_NAMING)):
-            _name_columns(upload)
-        return _of_file(upload.read) if upload.read is not None else None
+        naming = upload is not None and (upload.unnamed or st.session_state.get(_NAMING, False))
+        if upload is not None and upload.preview is not None and naming:
+            _name_columns(upload.preview)
+        if upload is not None and upload.read is not None:
+            return _of_file(upload.read)
+        return None if naming else _of_table()
 
 
 # -- a file ------------------------------------------------------------------------------------
@@ -123,8 +125,11 @@ def _tried(files: Sequence[tuple[str, bytes]], columns: Named | None) -> Upload:
     try:
         return Upload(read_upload(files, columns), preview=preview)
     except EapgpError as error:
-        unnamed = isinstance(error, HeaderError) or columns is not None
-        return Upload(None, one_line(error), preview, unnamed)
+        unnamed = preview is not None and (isinstance(error, HeaderError) or columns is not None)
+        problem = one_line(error)
+        if preview is not None and columns is None and unnamed:
+            problem = f"{Path(files[0][0]).name}: its columns are not recognised. Say which is which."
+        return Upload(None, problem, preview, unnamed)
 
 
 def read_upload(files: Sequence[tuple[str, bytes]], columns: Named | None = None) -> Read:
@@ -161,20 +166,25 @@ def _in_a_folder(files: Sequence[tuple[str, bytes]]) -> Iterator[Path]:
         yield Path(folder) / texts[0]
 
 
-def _name_columns(upload: Upload) -> None:
+def _start_naming() -> None:
+    st.session_state[_NAMING] = True
+
+
+def _name_columns(preview: Preview) -> None:
     """Which column is which: a box per column that pairs have, over the first rows of the file."""
-    assert upload.preview is not None
     with st.form("own-columns", border=True):
         st.markdown("**Which column is which?**")
-        ids = upload.preview.named.get("correct_idx") is not None
+        ids = preview.named.get("correct_idx") is not None
         boxes = st.columns(len(NAMES) - 2)
         columns_picked: dict[str, str | None] = {}
         for box, name in zip(boxes, NAMES, strict=False):
-            columns_picked[name] = _column_box(box, name, upload.preview, ids)
+            columns_picked[name] = _column_box(box, name, preview, ids)
         as_ids = st.checkbox(
             "The answers are token ids", value=ids, key="own-columns-ids", help="Numbers of the model's vocabulary."
         )
-        st.dataframe(frame_of_rows(upload.preview), hide_index=True, height="content")
+        narrow = st.column_config.TextColumn(width="small")
+        columns = dict.fromkeys(preview.columns, narrow)
+        st.dataframe(frame_of_rows(preview), hide_index=True, height="content", column_config=columns)
         pressed = st.form_submit_button("Read the file so", key="own-columns-read", icon=":material/check:")
     if pressed:
         file_ids = st.session_state[_FILE][0][0]
@@ -225,24 +235,24 @@ def _of_file(read: Read) -> PromptSet:
     named = origin.get("columns")
     if isinstance(named, dict):
         st.caption("Read so: " + plain(", ".join(f"{name} = {column}" for name, column in named.items())))
-    st.button(
-        "Columns",
-        key="own-columns-open",
-        icon=":material/view_column:",
-        on_click=st.session_state.__setitem__,
-        args=(_NAMING, True),
-        help="Says which column of the file is which.",
-    )
     fits = all(len(side) <= MOST_ANSWERS for pair in read.prompts for side in (pair.correct, pair.incorrect))
-    if fits:
+    with st.container(horizontal=True, gap="small"):
         st.button(
-            "Edit in the table",
-            key="own-edit",
-            icon=":material/edit:",
-            on_click=put_into_table,
-            args=(read.prompts,),
-            help="Puts these pairs into the table, where they can be changed. The file itself stays as it is.",
+            "Columns",
+            key="own-columns-open",
+            icon=":material/view_column:",
+            on_click=_start_naming,
+            help="Says which column of the file is which.",
         )
+        if fits:
+            st.button(
+                "Edit in the table",
+                key="own-edit",
+                icon=":material/edit:",
+                on_click=put_into_table,
+                args=(read.prompts,),
+                help="Puts these pairs into the table, where they can be changed. The file itself stays as it is.",
+            )
     st.caption("Remove the file on the right to go back to the table.")
     return read.prompts
 
@@ -324,11 +334,12 @@ def pairs_of(table: pd.DataFrame, task: str, metric: str) -> tuple[PromptSet | N
     Errors: FormatError or PromptError where a cell cannot be read.
     """
     whole, problems = [], []
+    sides = ("clean", "corrupted", *needed_sides(metric))
     for number, row in enumerate(table.to_dict("records"), start=1):
         cells = {str(name): "" if pd.isna(value) else str(value) for name, value in row.items()}
-        empty = [name for name, cell in cells.items() if not cell.strip()]
-        if len(empty) == len(cells):
+        if not any(cell.strip() for cell in cells.values()):
             continue
+        empty = [name for name, cell in cells.items() if not cell.strip() and name.removesuffix("_idx") in sides]
         if empty:
             problems.append(f"The table: row {number}, column {empty[0]}: a text was expected, the cell is empty.")
         else:
@@ -337,7 +348,9 @@ def pairs_of(table: pd.DataFrame, task: str, metric: str) -> tuple[PromptSet | N
         problems.append(f"The table holds {len(whole):,} pairs; the first {MAX_PAIRS:,} are used.")
     if not whole:
         return None, problems
-    return replace(parse_prompts(whole[:MAX_PAIRS], name="the table"), task=task, metric=metric), problems
+    filled = {name for cells in whole for name, cell in cells.items() if cell.strip()}
+    rows = [{name: cells[name] for name in cells if name in filled} for cells in whole[:MAX_PAIRS]]
+    return replace(parse_prompts(rows, name="the table"), task=task, metric=metric), problems
 
 
 def _of_table() -> PromptSet | None:
