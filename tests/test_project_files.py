@@ -81,3 +81,12 @@ def test_commands_of_a_document_are_understood(name: str) -> None:
         parsed(shlex.split(line, comments=True), whole=True)
     for span in spans:
         parsed(shlex.split(span), whole=False)
+
+
+def test_the_architectures_that_the_document_lists_are_those_that_the_tests_run() -> None:
+    from tests.test_models_load import REFUSED
+    from tests.tiny import CONFIGURATIONS
+
+    run, refused = (ROOT / "docs" / "architectures.md").read_text(encoding="utf-8").split("## Refused")
+    named = [re.findall(r"^\| ([a-z][\w-]*) \|", part, re.M) for part in (run, refused)]
+    assert named == [list(CONFIGURATIONS), list(REFUSED)], "all, in the tests' order"
