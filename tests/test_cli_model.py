@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from eapgp.formats import read_file, read_scores
 from eapgp.runs import RunLibrary, RunSpec, compute_run, open_run
 from eapgp.runs.canonical import content_key
 from eapgp.runs.evaluate import Question, Running, evaluate_run
+from eapgp.tasks import make_prompts
 
 ROOT = Path(__file__).resolve().parent.parent
 N_EDGES = 479
@@ -431,3 +433,30 @@ def test_a_hub_model_without_network_is_told(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     message = refuse(capsys, "attribute", "--model", "nobody/absent-model", "--pairs", "2")
     assert "nobody/absent-model" in message and "network" in message
+
+
+def test_columns_named_on_the_command_line_are_kept_and_asked_again(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from eapgp.ui.parts.snippets import run_shell  # brings streamlit with it
+
+    made = make_prompts("ioi", 2)
+    rows = "".join(f"{p.clean};{p.corrupted};{p.correct[0]}\n" for p in made)
+    path = tmp_path / "table.csv"
+    path.write_text(f"Question;Twin, edited;Reply\n{rows}", encoding="utf-8")
+    flag = "clean=Question,corrupted=Twin, edited,correct=Reply"
+    assert call(capsys, "prompts", "check", str(path), "--columns", flag)["fitting"] == 2
+    asked = ("attribute", "--prompts", str(path), "--columns", flag, "--method", "eap")
+    first = call(capsys, *asked)
+    assert first["metric"] == "log-prob" and not first["cached"]
+    spec = open_run(Path(first["run"])).spec
+    assert spec is not None
+    words = shlex.split(run_shell(spec))
+    assert call(capsys, *words[1:-1])["cached"] and call(capsys, *words[1:-1])["id"] == first["id"]
+    others = ("--prompts", str(path), "--columns", flag)
+    evaluated = call(capsys, "evaluate", "--run", first["run"], *others, "--edges", "9")
+    assert evaluated["metric"] == "log-prob"
+    assert "columns: expected with a file" in refuse(capsys, "attribute", "--columns", flag)
+    assert "columns clean=Ask: expected one of its columns" in refuse(
+        capsys, "attribute", "--prompts", str(path), "--columns", "clean=Ask"
+    )

@@ -36,8 +36,7 @@ from eapgp.formats import (
 from eapgp.formats.dot import quote
 from eapgp.graph import Graph
 
-READABLE = [f for f in FORMATS.values() if f.reads]
-SUFFIXES = [f.suffixes[0] for f in READABLE]
+SUFFIXES = [f.suffixes[0] for f in FORMATS.values()]
 
 
 def some_scores(graph: Graph, seed: int = 0, unscored: float = 0.1) -> EdgeScores:
@@ -520,8 +519,26 @@ def test_dot_is_quoted_and_holds_the_circuit(tmp_path: Path) -> None:
     assert everything.count("->") == graph.n_edges and everything.count("dashed") == graph.n_edges - 4
     unscored = EdgeScores(graph, np.where(graph.mask, np.nan, 0.0))
     assert 'color="#9ca3af"' in write_scores(unscored, tmp_path / "u.dot", circuit=circuit).read_text()
-    with pytest.raises(FormatError, match="the format dot is written, not read"):
-        read_file(path)
+    for drawn in (circuit, None):
+        back = read_file(
+            write_scores(scores, path, circuit=drawn, title='graph [n_layers="9"];\n"a" -> "b" [score="x"];')
+        )
+        kept = circuit.edges if drawn is not None else graph.mask
+        assert back.circuit is not None and np.array_equal(back.circuit.edges, kept)
+        assert np.array_equal(back.scores.values[kept], scores.values[kept])
+    whole = path.read_text()
+    for content, expected in (
+        ("digraph {}", "its graph line carries no n_layers"),
+        (
+            whole.replace('score="0.5"', 'score="half"'),
+            "the score of 'input->a0.h0' must be a number; got 'half'",
+        ),
+        (whole.replace('"m1" -> "logits"', '"m1" -> "m0"'), "edge 'm1->m0' does not exist"),
+        (whole.replace('n_heads="2"', 'n_heads="many"'), "cfg.n_heads must be a whole number"),
+    ):
+        path.write_text(content)
+        with pytest.raises(FormatError, match=expected):
+            read_file(path)
 
 
 def test_formats_are_told_by_suffix_or_name(tmp_path: Path) -> None:
@@ -616,7 +633,7 @@ def test_a_decimal_comma_between_commas_is_no_other_number(tmp_path: Path) -> No
         read_file(tmp_path / "t.csv", graph=Graph(1, 1))
 
 
-@pytest.mark.parametrize("suffix", [f.suffixes[0] for f in READABLE if not f.every_edge])
+@pytest.mark.parametrize("suffix", [f.suffixes[0] for f in FORMATS.values() if not f.every_edge])
 @pytest.mark.parametrize("parallel", [False, True])
 def test_what_is_written_of_a_circuit_alone_is_read_without_saying_its_graph(
     tmp_path: Path, suffix: str, parallel: bool

@@ -168,6 +168,10 @@ def test_prompt_files_are_looked_for_beside_the_study(tmp_path: Path) -> None:
         read_study(folder / "study.yaml")
     (folder / "pairs.csv").write_text("clean,corrupted,correct,incorrect\na,b,c,d\n")
     assert read_study(folder / "study.yaml").cells[0].spec.prompts_file == str(folder / "pairs.csv")
+    columns = {"clean": "Question", "corrupted": "Twin"}
+    tasks = [{"name": "mine", "prompts": "pairs.csv", "columns": columns}]
+    (folder / "study.yaml").write_text(yaml.safe_dump(with_(tasks=tasks)))
+    assert read_study(folder / "study.yaml").cells[0].spec.columns == columns
 
 
 def test_estimates_follow_the_methods_passes() -> None:

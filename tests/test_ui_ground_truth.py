@@ -61,7 +61,7 @@ def test_a_file_is_kept_once_and_found_again(tmp_path: Path) -> None:
         ("scores.pkl", b"\x80\x04.", "Pickled files could run code"),
         ("scores.json", b"{}", "'cfg' is missing"),
         ("scores.json", b"not json", "not a readable JSON file"),
-        ("scores.dot", b"digraph {}", "DOT files are written, not read"),
+        ("scores.dot", b"digraph {}", "its graph line carries no n_layers"),
         ("scores", b"", "unknown suffix"),
         ("scores.json", b'{"cfg": {"n_layers": 1, "n_heads": 1}, "edges": {}}', "holds no score of an edge or a node"),
     ],

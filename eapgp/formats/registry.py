@@ -14,7 +14,7 @@ import numpy as np
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.ops import describe
-from eapgp.errors import FormatError, GraphNeededError, OptionError, UnknownNameError
+from eapgp.errors import GraphNeededError, OptionError, UnknownNameError
 from eapgp.formats import dot, mib_json, mib_pt, tables, xml_graphs
 from eapgp.formats.common import Content, Imported, Reader, problem
 from eapgp.graph import Graph
@@ -32,7 +32,6 @@ class Format:
     name: str
     title: str
     suffixes: tuple[str, ...]
-    reads: bool
     node_scores: bool
     every_edge: bool
     drawing: bool
@@ -41,13 +40,13 @@ class Format:
 FORMATS: dict[str, Format] = {
     f.name: f
     for f in (
-        Format("mib-json", "MIB circuit track, JSON", (".json",), True, True, True, False),
-        Format("mib-pt", "MIB circuit track, PyTorch tensors", (".pt",), True, True, True, False),
-        Format("graphml", "GraphML (yEd, Cytoscape)", (".graphml",), True, True, False, True),
-        Format("gexf", "GEXF (Gephi)", (".gexf",), True, True, False, True),
-        Format("dot", "DOT (Graphviz)", (".dot", ".gv"), False, True, False, True),
-        Format("csv", "Edge table, CSV", (".csv",), True, False, False, False),
-        Format("parquet", "Edge table, Parquet", (".parquet",), True, True, False, False),
+        Format("mib-json", "MIB circuit track, JSON", (".json",), True, True, False),
+        Format("mib-pt", "MIB circuit track, PyTorch tensors", (".pt",), True, True, False),
+        Format("graphml", "GraphML (yEd, Cytoscape)", (".graphml",), True, False, True),
+        Format("gexf", "GEXF (Gephi)", (".gexf",), True, False, True),
+        Format("dot", "DOT (Graphviz)", (".dot", ".gv"), True, False, True),
+        Format("csv", "Edge table, CSV", (".csv",), False, False, False),
+        Format("parquet", "Edge table, Parquet", (".parquet",), True, False, False),
     )
 }
 _READERS: dict[str, Reader] = {
@@ -55,6 +54,7 @@ _READERS: dict[str, Reader] = {
     "mib-pt": mib_pt.read,
     "graphml": xml_graphs.read_graphml,
     "gexf": xml_graphs.read_gexf,
+    "dot": dot.read,
     "csv": tables.read_csv,
     "parquet": tables.read_parquet,
 }
@@ -115,10 +115,6 @@ def read_with(path: str | Path, graph_of: Callable[[], Graph | None], *, format:
 
 
 def _read(name: str, path: Path, data: bytes, graph: Graph | None) -> Content:
-    if name not in _READERS:
-        raise FormatError(
-            f"{path.name}: the format {name} is written, not read; expected one of {', '.join(_READERS)}."
-        )
     return _READERS[name](path, data, graph)
 
 

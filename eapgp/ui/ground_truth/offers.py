@@ -106,7 +106,7 @@ def _progress() -> None:
 
 def importer(session: Session, truth: KnownCircuit, *, key: str) -> None:
     """Upload of score files; each that is read is kept and chosen."""
-    readable = sorted({suffix for entry in FORMATS.values() if entry.reads for suffix in entry.suffixes})
+    readable = sorted({suffix for entry in FORMATS.values() for suffix in entry.suffixes})
     uploads = st.file_uploader(
         "Edge scores of GPT-2 small (MIB JSON or PT, GraphML, GEXF, CSV, Parquet)",
         type=[suffix.lstrip(".") for suffix in readable],

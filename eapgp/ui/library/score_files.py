@@ -10,8 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from eapgp.errors import FormatError
-from eapgp.formats import FORMATS, Imported, format_of, read_file
+from eapgp.formats import Imported, format_of, read_file
 from eapgp.runs.kept_files import FileStore
 
 PREFIX = "file-"
@@ -58,9 +57,7 @@ class ScoreFiles(FileStore[ScoreFile]):
         cannot be written.
         """
         safe = _UNSAFE.sub("-", Path(name).name).strip("-.") or "scores"
-        if format_of(safe).name == "dot":
-            readable = ", ".join(entry.suffixes[0] for entry in FORMATS.values() if entry.reads)
-            raise FormatError(f"{safe}: DOT files are written, not read; expected one of {readable}.")
+        format_of(safe)
 
         def write(path: Path) -> None:
             path.write_bytes(data)

@@ -340,7 +340,7 @@ def bring_back(name: str) -> None:
 
 def bring_in() -> None:
     """Import of runs (zip) and of files of scores."""
-    suffixes = sorted({suffix for entry in FORMATS.values() if entry.reads for suffix in entry.suffixes})
+    suffixes = sorted({suffix for entry in FORMATS.values() for suffix in entry.suffixes})
     with st.expander("Import runs or scores", icon=":material/upload:", expanded=bool(st.session_state.get(_IMPORT))):
         uploads = st.file_uploader(
             "Run archives (zip) or edge scores (MIB JSON or PT, GraphML, GEXF, CSV, Parquet)",
