@@ -36,7 +36,7 @@ HEAVY |= {
 }
 """Libraries that a late import may spare."""
 
-NEEDLESS = 70
+NEEDLESS = 5
 """Late imports that spare none of them: may only become fewer."""
 
 WIDE = {

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
 from eapgp.attribution.api import attribute
@@ -224,8 +225,6 @@ def _one_size(size: dict[str, int], device: str, repeats: int) -> Timing:
 
 def xl(device: str, _repeats: int, say: Say) -> dict[str, Any]:
     """GPT-2 XL's shape: eap-gp with k = 5 on 4 pairs of 17 tokens, once; resident memory of the whole process."""
-    import psutil
-
     swapped = psutil.swap_memory().used
     with PeakMemory() as loading:
         model = load_model("gpt2-xl", random_weights=True, device=device)

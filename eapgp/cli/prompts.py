@@ -22,6 +22,7 @@ from eapgp.cli.options import (
 from eapgp.cli.output import Output, Reply, stacked, table
 from eapgp.cli.rows import key_values, task_values
 from eapgp.errors import OptionError
+from eapgp.models import load_model
 from eapgp.prompts import PromptSet, fit, read_prompts, write_prompts
 from eapgp.prompts.aliases import read_by_hand
 from eapgp.runs.compute import make_prompt_set
@@ -101,8 +102,6 @@ def _check(prompts: typer.Typer) -> None:
 
         Pairs that do not fit are listed, and the command exits with 2.
         """
-        from eapgp.models import load_model
-
         read = read_prompts(file, task=task, limit=pairs, columns=read_by_hand(columns))
         with out.progress() as progress:
             loaded = load_model(model or "demo", device="cpu", progress=progress)

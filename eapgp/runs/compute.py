@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from eapgp.attribution.registry import get_method
 from eapgp.attribution.result import Attribution
 from eapgp.errors import ModelError, OptionError, PromptError, UnknownNameError
-from eapgp.metrics import DEFAULT_METRIC
+from eapgp.metrics import DEFAULT_METRIC, get_metric
+from eapgp.models import load_model
 from eapgp.models.catalogue import BUNDLED, find_model
 from eapgp.models.load import load_tokenizer
+from eapgp.prompts import read_prompts
 from eapgp.prompts.answers import needed_sides
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.prompts.prompting import USUAL, Prompting
@@ -24,6 +27,7 @@ from eapgp.runs.request import ModelLike, Request, make_request
 from eapgp.runs.run import Run
 from eapgp.runs.selection import selected, selection_of, selection_remarks
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+from eapgp.tasks import make_prompts
 from eapgp.types import Progress
 
 if TYPE_CHECKING:
@@ -129,8 +133,6 @@ def load_for(spec: RunSpec, model_loader: ModelLoader | None = None, progress: P
     """
     loader = model_loader
     if loader is None:
-        from eapgp.models import load_model
-
         loader = load_model
     given: dict[str, Any] = {"random_weights": True, "seed": spec.seed} if spec.random_weights else {}
     given |= {"device": "auto", "device_map": "auto"} if spec.device == SPLIT else {"device": spec.device}
@@ -174,10 +176,7 @@ def make_prompt_set(spec: RunSpec, model_loader: ModelLoader | None = None) -> P
         given = PromptSet(spec.task or CUSTOM_TASK, pairs, DEFAULT_METRIC, {"kind": "inline"})
         return given if spec.n_pairs is None else given.take(spec.n_pairs)
     if spec.prompts_file is not None:
-        from eapgp.prompts import read_prompts
-
         return read_prompts(spec.prompts_file, task=spec.task, limit=spec.n_pairs, columns=spec.columns)
-    from eapgp.tasks import make_prompts
 
     assert spec.task is not None  # RunSpec asks for one of the three
     n_pairs = DEFAULT_PAIRS if spec.n_pairs is None else spec.n_pairs
@@ -221,8 +220,6 @@ def _answers(value: Any) -> tuple[str | int, ...]:
 
 def resolve_metric(spec: RunSpec, prompts: PromptSet) -> str:
     """Name of the metric: the spec's, else the prompts' own. Errors: UnknownNameError."""
-    from eapgp.metrics import get_metric
-
     return get_metric(spec.metric or prompts.metric).name
 
 
@@ -234,8 +231,6 @@ def resolve_options(spec: RunSpec) -> dict[str, Any]:
     Errors: UnknownNameError for a method, OptionError for an option or intervention that
     it does not take.
     """
-    from eapgp.attribution.registry import get_method
-
     method = get_method(spec.method)
     if spec.intervention not in method.interventions:
         allowed = ", ".join(method.interventions)

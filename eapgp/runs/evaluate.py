@@ -21,6 +21,7 @@ from eapgp.evaluation.areas import with_area_names
 from eapgp.evaluation.curves import Curve, summarise
 from eapgp.evaluation.evidence import Minimality
 from eapgp.evaluation.measured import Measured, exact
+from eapgp.evaluation.runner import CircuitRunner
 from eapgp.evaluation.sizes import GRIDS
 from eapgp.evaluation.statistics import LEVEL, Resampling
 from eapgp.metrics import get_metric
@@ -178,8 +179,6 @@ def evaluate_circuits(
 
 
 def _runner(model: Any, prompts: PromptSet, conditions: Conditions, how: Running) -> Any:
-    from eapgp.evaluation.runner import CircuitRunner
-
     asked = {"metric": conditions.metric, "intervention": conditions.intervention}
     return CircuitRunner(model, prompts, **asked, batch_size=how.batch_size, progress=how.progress)
 

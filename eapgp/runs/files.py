@@ -15,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 from eapgp.errors import RunError
 from eapgp.runs.canonical import plain
 
@@ -161,8 +163,6 @@ def _host() -> str:
 
 
 def _is_alive(pid: int) -> bool:
-    import psutil
-
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

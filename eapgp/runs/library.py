@@ -23,6 +23,7 @@ from platformdirs import user_data_path
 from eapgp.attribution.result import Attribution
 from eapgp.errors import RunError
 from eapgp.prompts.pairs import PromptSet
+from eapgp.runs.archive import read_archive, write_archive
 from eapgp.runs.bundled import check_changeable, find_bundled
 from eapgp.runs.files import (
     folder_size,
@@ -309,8 +310,6 @@ class RunLibrary:
 
     def export(self, text: str | Path, target: str | Path) -> Path:
         """Write one run, with its evaluations and note, to a zip file."""
-        from eapgp.runs.archive import write_archive
-
         return write_archive([self.open(text)], Path(target))
 
     def import_(self, source: str | Path) -> Runs:
@@ -318,8 +317,6 @@ class RunLibrary:
 
         Errors: RunError or FormatError if the file is unsafe or damaged; then nothing is added.
         """
-        from eapgp.runs.archive import read_archive
-
         temporary = self._temporary("import")
         try:
             return [self.adopt(folder) for folder in read_archive(Path(source), temporary)]

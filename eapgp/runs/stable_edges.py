@@ -10,6 +10,7 @@ import numpy as np
 from eapgp.attribution.result import Floats
 from eapgp.circuits import Circuit
 from eapgp.errors import OptionError
+from eapgp.evaluation.statistics import stability
 from eapgp.runs.run import Run
 
 LISTED = 1000
@@ -36,8 +37,6 @@ def edge_stability(
     absolute: the ranking was by |score|. share: 0 … 1; mean_share over the kept edges, always: how many of them are in
     every resample. `edges` lists the least stable kept edges first, ties by |score|, smallest first.
     """
-    from eapgp.evaluation.statistics import stability
-
     result = run.attribution()
     assert result.pair_scores is not None
     how: dict[str, Any] = {"resamples": resamples, "seed": seed, "absolute": absolute}

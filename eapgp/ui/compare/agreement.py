@@ -11,6 +11,7 @@ import streamlit as st
 
 from eapgp.attribution.names import every_edge
 from eapgp.evaluation.agreement import Agreement, agreement
+from eapgp.figures.numbers import edge_values, jaccard_at
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, downloads, plain
 from eapgp.ui.base.session import Session
@@ -122,7 +123,6 @@ def _work(a: RunInfo, b: RunInfo) -> Any:
 
 def _table(agreements: Mapping[str, Agreement], scores: Mapping[str, Any], base: str, k: int) -> None:
     from eapgp.figures.compare import edge_sets
-    from eapgp.figures.numbers import edge_values, jaccard_at
 
     reference, reference_ranks = edge_values(scores[base]), scores[base].ranks
     rows = []

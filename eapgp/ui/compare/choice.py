@@ -17,10 +17,13 @@ from eapgp.attribution.names import short_name, variant
 from eapgp.attribution.registry import METHODS
 from eapgp.attribution.usual import USUAL
 from eapgp.errors import EapgpError
+from eapgp.models.catalogue import CATALOGUE
 from eapgp.options import Option, WholeNumber
 from eapgp.runs.canonical import content_key
+from eapgp.runs.compute import resolve_options
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
+from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.compare.fields import AXES
@@ -62,9 +65,6 @@ def proposals(axis: str, spec: RunSpec, context: RunInfo) -> list[Proposal]:
 
 def answer(spec: RunSpec, context: RunInfo) -> RunInfo | None:
     """The run that answers a spec, or None. Errors in the spec mean that there is none."""
-    from eapgp.runs.compute import resolve_options
-    from eapgp.tasks import TASKS
-
     try:
         options = resolve_options(spec)
     except EapgpError:
@@ -141,8 +141,6 @@ def _others(row: Option, value: Any) -> list[Any]:
 
 
 def _tasks(spec: RunSpec, context: RunInfo) -> Offered:
-    from eapgp.tasks import TASKS
-
     rows = []
     for name in dict.fromkeys([spec.task, *TASKS]):
         if name not in TASKS:
@@ -163,8 +161,6 @@ def _seeds(spec: RunSpec, context: RunInfo) -> Offered:
 
 def _models(spec: RunSpec, context: RunInfo) -> Offered:
     """Models of the same graph, and the same architecture untrained."""
-    from eapgp.models.catalogue import CATALOGUE
-
     titles = {entry.name: entry.title for entry in CATALOGUE if entry.graph == context.graph}
     titles |= {
         card.model: card.model for card in results.shelf().cards() if card.graph == context.graph and card.run.spec

@@ -12,6 +12,7 @@ import streamlit as st
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.figures.circuit_view import Compared, Pane, build_payload, largest
+from eapgp.figures.numbers import edge_values
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, downloads, plain, points_clicked
 from eapgp.ui.base.session import Session
@@ -150,7 +151,6 @@ def scatter(session: Session, pair: Pair, k: int, pick: Pick) -> None:
 def sets(pair: Pair, k: int, pick: Pick) -> None:
     """The edges of both circuits by whether they are shared."""
     from eapgp.figures.compare import edge_sets
-    from eapgp.figures.numbers import edge_values
 
     a, b = pair.scores
     first, second = edge_values(a), edge_values(b)

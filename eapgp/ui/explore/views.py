@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from eapgp.attribution.names import variant
@@ -13,10 +14,16 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.evaluation.measured import Measured
 from eapgp.evaluation.sizes import curve_sizes
+from eapgp.figures.adapt import band_line
 from eapgp.figures.circuit_view import Pane, build_payload
 from eapgp.figures.circuit_view.payload import largest
-from eapgp.figures.style import theme
+from eapgp.figures.curves import faithfulness_curves
+from eapgp.figures.heatmap import score_heatmap
+from eapgp.figures.pyvis_view import pyvis_html
+from eapgp.figures.scores import cumulative_share, score_by_layer, scores_distribution
+from eapgp.figures.style import apply, escape, sign_colour, theme
 from eapgp.runs.info import RunInfo
+from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import chart, dark, plain, points_clicked
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
@@ -57,8 +64,6 @@ def estimates_note(session: Session) -> None:
 
 def heading(card: RunInfo) -> None:
     """What the page shows, in one title and one line."""
-    from eapgp.tasks import TASKS
-
     title = TASKS[card.task].title if card.task in TASKS else plain(card.run.name or card.task)
     st.title(title, anchor=False)
     if not card.n_pairs:
@@ -129,8 +134,6 @@ def picture(
 
 def _pyvis(card: RunInfo, scores: EdgeScores, circuit: Circuit) -> None:
     """The second view: a network to drag and zoom, drawn by vis.js."""
-    from eapgp.figures.pyvis_view import pyvis_html
-
     title = f"{card.title} on {card.task}"
     page = pyvis_html(scores, circuit, title=title, roles=known_roles(card), height=560, dark=dark())
     st.iframe(page, height=660, alt=f"Network of the circuit: {circuit.n_kept} edges of {title}")
@@ -194,8 +197,6 @@ def _magnitude(largest: float) -> Any:
 
 def heat_map(card: RunInfo, scores: EdgeScores, pick: Pick) -> None:
     """Source × destination."""
-    from eapgp.figures.heatmap import score_heatmap
-
     state = chart(score_heatmap(scores, dark=dark()), "heat-map", select=True)
     edges = [name for name in points_clicked(state) if "->" in name]
     if edges and edges[0] != st.session_state.get("map-picked"):
@@ -206,8 +207,6 @@ def heat_map(card: RunInfo, scores: EdgeScores, pick: Pick) -> None:
 
 def spread(scores: EdgeScores, n: int) -> None:
     """How the scores are distributed over sizes and layers."""
-    from eapgp.figures.scores import cumulative_share, score_by_layer, scores_distribution
-
     left, right = st.columns(2, gap="large")
     with left:
         chart(scores_distribution(scores, dark=dark()), "distribution")
@@ -218,9 +217,6 @@ def spread(scores: EdgeScores, n: int) -> None:
 
 def curve(card: RunInfo, scores: EdgeScores, n: int, edited_circuit: Circuit | None = None) -> None:
     """Faithfulness over circuit sizes, computed when the tab is opened; an edited circuit is marked on it."""
-    from eapgp.figures.adapt import band_line
-    from eapgp.figures.curves import faithfulness_curves
-
     sizes = curve_sizes(card.graph.n_edges)
     circuits = [circuit_of(card, scores, size) for size in sizes]
     if measure.known(card, circuits) is None and not may_run(card, "Measure the curve", key="curve-run"):
@@ -283,10 +279,6 @@ def check(card: RunInfo, scores: EdgeScores) -> None:
 
 
 def _check_figure(names: Sequence[str], estimates: np.ndarray, real: np.ndarray) -> None:
-    import plotly.graph_objects as go
-
-    from eapgp.figures.style import apply, escape, sign_colour, theme
-
     figure = go.Figure()
     figure.add_bar(
         x=real,

@@ -10,6 +10,7 @@ import streamlit as st
 
 from eapgp.circuits.circuit import Circuit
 from eapgp.runs.info import RunInfo
+from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import carried
 from eapgp.ui.base.session import Session
@@ -28,8 +29,6 @@ _CONTEXT = "faith-context"
 
 def heading(card: RunInfo) -> None:
     """What the page shows."""
-    from eapgp.tasks import TASKS
-
     task = TASKS[card.task].title.lower() if card.task in TASKS else card.run.name or card.task
     model = "the demo model" if card.model_title == "demo" else card.run.name or card.model_title
     st.title("Faithfulness", anchor=False)

@@ -14,7 +14,8 @@ import streamlit as st
 from eapgp.evaluation.areas import area_shares, described, is_mib
 from eapgp.evaluation.evidence import SEEDS, RandomBaseline
 from eapgp.evaluation.measured import Measured
-from eapgp.evaluation.statistics import Band
+from eapgp.evaluation.statistics import Band, cpr_cmd
+from eapgp.figures.inputs import CurveLine
 from eapgp.runs.info import RunInfo
 from eapgp.types import Floats
 from eapgp.ui.base.draw import chart, dark, plain
@@ -46,7 +47,6 @@ def curves_figure(session: Session, cards: Cards, curves: Curves, base: RandomBa
     """The curves with bands; a click on a point sets the size."""
     from eapgp.figures.adapt import band_line
     from eapgp.figures.curves import faithfulness_curves
-    from eapgp.figures.inputs import CurveLine
 
     show = session["measure"]
     card = next(iter(cards.values()))
@@ -118,8 +118,6 @@ def areas(cards: Cards, curves: Curves, grid: str, base: RandomBaseline | None) 
     bands = {name: measured.areas() for name, measured in curves.items()}
     rows = [_area_row(name, names, both) for name, both in bands.items() if both is not None]
     if base is not None:
-        from eapgp.evaluation.statistics import cpr_cmd
-
         rows.append({"circuits of": "Random circuits"})
         for column, drawn in zip(names, cpr_cmd(fractions, base.values()), strict=True):
             rows[-1] |= {

@@ -26,9 +26,11 @@ from eapgp.ground_truth.planted import (
     PLANTED_GRAPH,
     SATURATED_EDGE,
     TRUE_EDGES,
+    build_planted,
     planted_prompts,
 )
 from eapgp.ground_truth.roles import Role
+from eapgp.runs.compute import compute_run
 from eapgp.runs.info import RunInfo
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.spec import RunSpec
@@ -87,8 +89,6 @@ def planted_work(shop: Workshop, lane: str, library: RunLibrary) -> Work:
     """Build the model, score it by every method and store the runs; the result is their ids."""
 
     def work(progress: Progress) -> tuple[str, ...]:
-        from eapgp.runs.compute import compute_run
-
         folder = built(library.home / "models" / "planted", progress)
         specs, ids = planted_specs(folder), []
 
@@ -115,7 +115,6 @@ def built(folder: Path, progress: Progress) -> Path:
     if (folder / _DONE).is_file():
         return folder
     progress("building the model", 0.0)
-    from eapgp.ground_truth.planted import build_planted
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from eapgp.models.catalogue import find_model, in_hub_cache, is_here
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
@@ -23,8 +24,6 @@ def lane_of_card(card: RunInfo) -> str:
 
 def live_lane(model: str, spec: RunSpec | None = None) -> str:
     """The lane of quick readouts: one of its own for small models, else that of the long jobs."""
-    from eapgp.models.catalogue import find_model
-
     entry = find_model(model)
     small = entry is not None and entry.parameters <= SMALL_MODEL
     return "live" if small else lane_of(spec or RunSpec())
@@ -32,16 +31,12 @@ def live_lane(model: str, spec: RunSpec | None = None) -> str:
 
 def runs_at_once(model: str) -> bool:
     """Whether a page may run a model unasked: it is small and needs no download."""
-    from eapgp.models.catalogue import find_model
-
     entry = find_model(model)
     return entry is not None and entry.parameters <= SMALL_MODEL and at_hand(model)
 
 
 def at_hand(model: str) -> bool:
     """Whether a model can be loaded without the network: bundled, a folder or file, or fetched before."""
-    from eapgp.models.catalogue import find_model, in_hub_cache, is_here
-
     entry = find_model(model)
     if entry is not None:
         return is_here(entry)

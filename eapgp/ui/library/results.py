@@ -7,6 +7,7 @@ import streamlit as st
 from eapgp.attribution.names import rank
 from eapgp.attribution.result import Attribution, PathRecord
 from eapgp.errors import RunError
+from eapgp.figures import numbers
 from eapgp.runs.bundled import examples_folder
 from eapgp.runs.info import RunInfo
 from eapgp.runs.library import RunLibrary
@@ -40,10 +41,8 @@ def attribution(card: RunInfo) -> Attribution:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _correlations(a: tuple[str, str], b: tuple[str, str]) -> tuple[float, float, int]:
-    from eapgp.figures.numbers import correlations, edge_values
-
     first, second = (_attribution(path, run_id).scores for run_id, path in (a, b))
-    return correlations(edge_values(first), edge_values(second))
+    return numbers.correlations(numbers.edge_values(first), numbers.edge_values(second))
 
 
 def correlations(a: RunInfo, b: RunInfo) -> tuple[float, float, int]:

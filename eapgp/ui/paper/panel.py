@@ -9,7 +9,9 @@ from typing import Any
 import streamlit as st
 
 from eapgp import places
+from eapgp.attribution.names import variant
 from eapgp.errors import FormatError
+from eapgp.models.catalogue import CATALOGUE
 from eapgp.study.plan import Study
 from eapgp.study.published import HEADLINE_SIZE, N_EDGES, is_gpt2_small
 from eapgp.study.reproduce import not_run, protocol
@@ -119,8 +121,6 @@ def _study(asked: Asked) -> Study:
 
 
 def _settings(session: Session) -> None:
-    from eapgp.models.catalogue import CATALOGUE
-
     titles = {entry.name: entry.title for entry in CATALOGUE} | {"demo": "Demo model (bundled)"}
     models = list(titles)
     if session["model"] not in models:
@@ -237,8 +237,6 @@ def _board(asked: Asked) -> None:
 
 def method_name(method: str) -> str:
     """Short name of a method of the protocol."""
-    from eapgp.attribution.names import variant
-
     return variant(method, METHODS[method])
 
 

@@ -27,6 +27,7 @@ from eapgp.study.reproduce_rows import (
     VERDICTS,
     Row,
 )
+from eapgp.tasks import TASKS as KNOWN
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
@@ -229,8 +230,6 @@ def _curve(session: Session, result: Reproduction, task: str, key: str, *, heigh
 
 
 def _task_title(task: str) -> str:
-    from eapgp.tasks import TASKS as KNOWN
-
     return KNOWN[task].title if task in KNOWN else task
 
 

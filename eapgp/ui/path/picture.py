@@ -10,6 +10,7 @@ import streamlit as st
 from eapgp.attribution.names import variant
 from eapgp.attribution.result import PathRecord
 from eapgp.runs.info import RunInfo
+from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import PHONE, chart, dark, phone, plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
@@ -27,8 +28,6 @@ Records = Mapping[str, PathRecord]
 
 def heading(card: RunInfo, records: Records) -> None:
     """What the page shows."""
-    from eapgp.tasks import TASKS
-
     task = TASKS[card.task].title.lower() if card.task in TASKS else card.task
     drawn = " and ".join(KINDS.get(kind, kind) for kind in records)
     st.title("The path through input space", anchor=False)

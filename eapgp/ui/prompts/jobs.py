@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eapgp.metrics import accuracy, get_metric
 from eapgp.prompts.align import SPACE, display_tokens
 from eapgp.prompts.answers import ONE_TOKEN_PAIRS, AnswerReader, tokenise
 from eapgp.prompts.encode import encode
@@ -87,7 +88,6 @@ def _run(model: Any, encoded: Any, metric: str, seen: Seen, progress: Progress) 
 
     from eapgp.engine.batches import make_batch, split_batches
     from eapgp.engine.passes import Keep, capture
-    from eapgp.metrics import accuracy, get_metric
 
     quantity, n = get_metric(metric), encoded.n
     values = {side: np.zeros(n) for side in ("clean", "corrupted")}

@@ -12,11 +12,13 @@ import streamlit as st
 from eapgp.attribution.names import variant
 from eapgp.attribution.registry import get_method
 from eapgp.errors import EapgpError, one_line
+from eapgp.metrics import METRICS
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.canonical import content_key
 from eapgp.runs.compute import make_prompt_set
 from eapgp.runs.identity import folder_stamp
 from eapgp.runs.spec import PROMPT_FIELDS, RunSpec
+from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.routes import page_file
@@ -141,16 +143,12 @@ def seen_by_the_model(selection: Selection) -> Seen | None:
 
 def about(task: str) -> None:
     """What the task asks of a model."""
-    from eapgp.tasks import TASKS
-
     if task in TASKS:
         st.markdown(plain(TASKS[task].explanation))
 
 
 def metric_line(metric: str) -> None:
     """The metric and its formula in one line."""
-    from eapgp.metrics import METRICS
-
     one = METRICS[metric]
     st.markdown(f"**{one.title}** &nbsp; {plain(one.formula)}", help=f"{one.explanation} It is chosen on the left.")
 

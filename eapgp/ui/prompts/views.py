@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from eapgp.metrics import METRICS
+from eapgp.prompts import write_prompts
 from eapgp.prompts.pairs import Answer, PromptSet
 from eapgp.ui.base.draw import dark, plain
 from eapgp.ui.base.session import Session
@@ -21,6 +23,7 @@ from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import consent
 from eapgp.ui.parts import snippets
+from eapgp.ui.parts.provenance import versions
 from eapgp.ui.prompts.jobs import Likely, Position, Seen, Word, word_work
 from eapgp.ui.prompts.own import put_into_table
 from eapgp.ui.prompts.pairs import Selection, loaded_with
@@ -239,8 +242,6 @@ def _show_word(job: JobView) -> None:
 
 def metrics(current: str) -> None:
     """Every metric with its formula."""
-    from eapgp.metrics import METRICS
-
     for name, one in METRICS.items():
         if one.formula:
             mark = "▶ " if name == current else ""
@@ -250,8 +251,6 @@ def metrics(current: str) -> None:
 
 def made(selection: Selection, seen: Seen) -> None:
     """What decided these numbers, and how to get them again."""
-    from eapgp.ui.parts.provenance import versions
-
     left, right = st.columns(2, gap="large")
     with left:
         rows = [
@@ -332,8 +331,6 @@ def download(prompts: PromptSet) -> None:
     """The pairs as a CSV that the command line reads."""
 
     def text() -> bytes:
-        from eapgp.prompts import write_prompts
-
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "pairs.csv"
             write_prompts(prompts, path)

@@ -17,6 +17,7 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import polling, server
 from eapgp.ui.library import results
 from eapgp.ui.library.score_files import ScoreFile, ScoreFiles
+from eapgp.ui.parts.run_choice import watch_runs
 from eapgp.ui.runs.fields import MOST_PICKED
 
 POLL = 4.0  # seconds between two looks for runs that other processes made
@@ -203,8 +204,6 @@ def _files(session: Session, files: Sequence[ScoreFile], lists: Sequence[tuple[s
 
 def live_jobs() -> None:
     """What is being computed now, with progress and cancel."""
-    from eapgp.ui.parts.run_choice import watch_runs
-
     if any(job.id.startswith("run-") for job in server.manager().live()):
         st.markdown("**Being computed**")
         watch_runs()

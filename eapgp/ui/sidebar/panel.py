@@ -15,6 +15,7 @@ import streamlit as st
 from eapgp.attribution.names import variant
 from eapgp.attribution.registry import METHODS
 from eapgp.errors import EapgpError
+from eapgp.models.catalogue import CATALOGUE
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
@@ -136,8 +137,6 @@ def spec_to_ask_again(card: RunInfo) -> RunSpec | None:
 
 
 def _settings(session: Session) -> Mapping[str, Any]:
-    from eapgp.models.catalogue import CATALOGUE
-
     titles = {entry.name: entry.title for entry in CATALOGUE} | {"demo": "Demo model (bundled)"}
     models = [entry.name for entry in CATALOGUE]
     if session["model"] not in models:

@@ -18,10 +18,13 @@ import streamlit as st
 from eapgp.attribution.method import ALL_INTERVENTIONS
 from eapgp.attribution.names import short_name
 from eapgp.attribution.registry import METHODS
+from eapgp.metrics import METRICS
 from eapgp.models.catalogue import CATALOGUE, find_model
 from eapgp.models.gguf import is_gguf
+from eapgp.models.load import DTYPES
 from eapgp.options import Option
 from eapgp.prompts.pairs import PromptSet
+from eapgp.runs.compute import resolve_options
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
 from eapgp.ui.base.fields import Field, choice, integer
@@ -81,8 +84,6 @@ def method_names() -> list[str]:
 
 def metric_names() -> list[str]:
     """`task` (the task's own), then every metric."""
-    from eapgp.metrics import METRICS
-
     return ["task", *METRICS]
 
 
@@ -93,8 +94,6 @@ def intervention_names(method: str | None = None) -> list[str]:
 
 def dtype_names() -> list[str]:
     """The number formats that a model can be loaded in."""
-    from eapgp.models.load import DTYPES
-
     return list(DTYPES)
 
 
@@ -281,8 +280,6 @@ def metric_of(values: Mapping[str, Any]) -> str:
 
 def question(values: Mapping[str, Any]) -> tuple[RunSpec, str]:
     """The spec that the settings ask for, and the key under which its answer is found."""
-    from eapgp.runs.compute import resolve_options
-
     spec = spec_of(values)
     return spec, question_key(spec, metric=metric_of(values), options=resolve_options(spec))
 
