@@ -265,3 +265,66 @@ def test_the_start_token_matters_on_a_pretrained_model() -> None:
         assert found.right.mean() > 0.85
         assert found.clean.mean() > 3 > 0.5 > found.corrupted.mean()
     assert clean["<|im_start|>"] < min(clean["none"], clean["<|endoftext|>"])
+
+
+def test_evaluate_and_check_put_prompts_as_they_are_told(
+    tmp_path: Path, chatty: str, library: RunLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, model = tmp_path / "pairs.json", str(tiny_folder(SHAPE))
+    file.write_text(json.dumps(rows(PAIR)))
+    given = ["attribute", "--model", model, "--prompts", str(file), "--method", "eap", "--json"]
+    assert main([*given, "--no-bos"]) == 0
+    run = json.loads(capsys.readouterr().out)
+    assert main(["evaluate", "--run", run["id"], "--edges", "5", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["curve"], "circuits are run as the scores were made"
+    assert [run["metric_clean"], answer["metric_clean"]] == pytest.approx([by_hand([])[0]] * 2, rel=1e-4)
+    assert main(["evaluate", "--run", run["id"], "--chat", "--edges", "5"]) == 2
+    assert "--chat: expected with --scores only" in capsys.readouterr().err
+    scores = tmp_path / "scores.json"
+    assert main([*given, "--bos", "w50", "--export", str(scores)]) == 0
+    capsys.readouterr()
+    of_file = ["evaluate", "--scores", str(scores), "--model", model, "--prompts", str(file), "--edges", "5", "--json"]
+    assert main([*of_file, "--bos", "w50"]) == 0
+    assert json.loads(capsys.readouterr().out)["metric_clean"] == pytest.approx(by_hand([50])[0], rel=1e-4)
+    check = ["prompts", "check", str(file), "--model", model, "--json"]
+    assert main([*check, "--chat"]) == 2
+    assert "has none" in capsys.readouterr().out
+    assert main([*check, "--chat", "--tokenizer", chatty]) == 0
+    assert json.loads(capsys.readouterr().out)["fitting"] == 1
+
+
+def test_a_study_varies_how_prompts_are_put(tmp_path: Path, library: RunLibrary) -> None:
+    from eapgp.study.plan import Execution, make_study
+    from eapgp.study.sweep import sweep
+
+    file, model = tmp_path / "pairs.json", str(tiny_folder(SHAPE))
+    file.write_text(json.dumps(rows(PAIR, LONG)))
+    study = {
+        "name": "starts",
+        "models": [{"name": model, "skip_unusable": True, "vary": {"bos": ["own", "none"]}}],
+        "tasks": [{"name": "own", "prompts": str(file)}],
+        "methods": ["eap", {"name": "eap-ig", "vary": {"steps": [1, 2], "bos": ["w50"]}}],
+        "evaluations": [{"sizes": [5]}],
+    }
+    plan = make_study(study)
+    asked = [(cell.spec.method, cell.spec.options.get("steps"), cell.spec.bos) for cell in plan.cells]
+    assert asked == [("eap", None, "own"), ("eap", None, "none"), ("eap-ig", 1, "w50"), ("eap-ig", 2, "w50")]
+    result = sweep(plan, library, folder=tmp_path / "out", execution=Execution("in-process"))
+    table = result.table
+    assert set(table["status"]) == {"done"} and set(table["n_pairs"]) == {1}
+    clean = dict(zip(table["model"], table["metric_clean"], strict=True))
+    assert len(clean) == 3, "runs that differ in the start token are never averaged"
+    for words, before in (("the tokenizer's start token", [0]), ("no start token", []), ("start token w50", [50])):
+        assert clean[f"{model}, {words}, only pairs that fit"] == pytest.approx(by_hand(before)[0], rel=1e-4)
+
+
+def test_runs_that_differ_in_how_prompts_are_put_say_so(library: RunLibrary) -> None:
+    from eapgp.runs.describe import differences, prompt_conditions
+
+    usual, bare = (compute_run(spec(**way), library=library) for way in ({}, {"bos": "none"}))
+    assert differences([usual.request, bare.request]) == ["start token or chat template"]
+    assert prompt_conditions(usual.spec) == ()
+    assert prompt_conditions(bare.spec) == ("no start token",)
+    words = prompt_conditions(spec(chat=True, answers="first-token", only_correct=True, tokenizer="x/y"))
+    assert words == ("tokenizer x/y", "chat template", "first token of the answers", "only pairs it gets right")

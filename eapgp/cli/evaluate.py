@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Annotated, Any
@@ -23,15 +23,16 @@ from eapgp.cli.options import (
     SplitOption,
     TaskOption,
     make_spec,
+    with_prompting,
 )
 from eapgp.cli.output import Output, Reply
 from eapgp.cli.sources import RunOption, ScoresOption, Source, catalogue_graph, one_source
 from eapgp.errors import OptionError
 from eapgp.prompts.pairs import PromptSet
-from eapgp.runs.compute import load_for, make_prompt_set
+from eapgp.runs.compute import load_for, load_run_model, resolve
 from eapgp.runs.evaluate import Question, Running, evaluate_circuits, evaluate_run
 from eapgp.runs.run import Run
-from eapgp.runs.spec import RunSpec
+from eapgp.runs.spec import PROMPTING_FIELDS, SELECTION_FIELDS, RunSpec
 
 PANEL = "Weigh the evidence"
 CIRCUITS, RUNNING = "Circuits", "Running them"
@@ -98,7 +99,7 @@ EXAMPLES = (
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
-    command(app, "evaluate", examples=EXAMPLES, panel=PANEL)(evaluate)
+    command(app, "evaluate", examples=EXAMPLES, panel=PANEL)(with_prompting(evaluate))
 
 
 def evaluate(
@@ -127,6 +128,7 @@ def evaluate(
     pairs: PairsOption = None,
     seed: SeedOption = None,
     split: SplitOption = None,
+    prompted: Mapping[str, Any] | None = None,
     option: ExtraOption = None,
     batch_size: BatchOption = None,
     device: DeviceOption = None,
@@ -145,7 +147,7 @@ def evaluate(
     asked |= {"baseline": baseline, "completeness": completeness, "minimality": minimality, "stability": stability}
     question = Question(**asked)
     prompt_flags: dict[str, Any] = {"task": task, "prompts": prompts, "columns": columns, "extra": option}
-    prompt_flags |= {"n_pairs": pairs, "seed": seed, "split": split}
+    prompt_flags |= {"n_pairs": pairs, "seed": seed, "split": split, **(prompted or {})}
     named: dict[str, Any] = {"model": model, "dtype": dtype}
     with out.progress() as progress:
         how = Running(device or "auto", batch_size, progress)
@@ -156,30 +158,44 @@ def evaluate(
         elif model is not None or dtype is not None:
             raise OptionError("--model and --dtype: expected with --scores only; a run knows its model.")
         else:
-            others = other_prompts(source.run, prompt_flags)
+            others = other_prompts(source.run, prompt_flags, how)
             answer = evaluate_run(source.run, question, prompts=others, how=how, use_cache=not no_cache)
     payload = {**_origin(source), **answer}
     return Reply(payload, evaluation_text(payload))
 
 
-def other_prompts(run: Run, flags: dict[str, Any]) -> PromptSet | None:
-    """The prompts that were asked for in place of the run's, else None.
+def other_prompts(run: Run, flags: dict[str, Any], how: Running) -> PromptSet | None:
+    """The prompts that were asked for in place of the run's, else None; the run's model says which are left out."""
+    spec = other_spec(run, flags)
+    if spec is None:
+        return None
+    resolved = resolve(spec)
+    if not spec.selection:
+        return resolved.prompts
+    return resolved.for_model(load_run_model(run, device=how.device, progress=how.progress)).prompts
 
-    What was left out is as in the run: `--seed 7` alone gives other pairs of the same task.
+
+def other_spec(run: Run, flags: dict[str, Any]) -> RunSpec | None:
+    """The spec of prompts that were asked for in place of the run's, else None.
+
+    What was not said is as in the run: `--seed 7` alone gives other pairs of the same task.
     """
     asked = {key: value for key, value in flags.items() if value is not None and value != []}
+    told = next((name for name in PROMPTING_FIELDS if name in asked), None)
+    if told is not None:
+        raise OptionError(f"--{told}: expected with --scores only; a run knows how prompts are put to its model.")
+    spec = run.spec or RunSpec(model=run.request["model"]["id"], task=run.request["task"])
     if not asked:
         return None
     if "task" in asked or "prompts" in asked:
-        return make_prompt_set(make_spec(**asked))
-    spec = run.spec or RunSpec(task=run.request["task"])
+        same = {name: getattr(spec, name) for name in ("random_weights", *PROMPTING_FIELDS)}
+        return replace(make_spec(**asked), model=spec.model, **same)
     if spec.prompts is not None or spec.prompts_file is not None:
-        if set(asked) != {"n_pairs"}:
+        if not set(asked) <= {"n_pairs", *SELECTION_FIELDS}:
             raise OptionError("the run's prompts are from a file: expected --pairs, --prompts or --task with it.")
-        return make_prompt_set(replace(spec, n_pairs=asked["n_pairs"]))
-    if "extra" in asked:
+    elif "extra" in asked:
         asked["task_options"] = make_spec(task=spec.task, extra=asked.pop("extra")).task_options
-    return make_prompt_set(replace(spec, **asked))
+    return replace(spec, **asked)
 
 
 def _of_scores(
@@ -187,7 +203,8 @@ def _of_scores(
 ) -> dict[str, Any]:
     if question.stability:
         raise OptionError("--stability: expected a run made with --keep-pairs; a file has no scores of single pairs.")
-    circuits, prompts = question.circuits(source.scores, source.node_scores), make_prompt_set(spec)
+    circuits, resolved = question.circuits(source.scores, source.node_scores), resolve(spec)
+    prompts = resolved.for_model(loaded()).prompts if spec.selection else resolved.prompts
     answer = evaluate_circuits(loaded(), prompts, circuits, question, how=how)
     return {**answer, "model": spec.model, "task": prompts.task, "cached": False}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from eapgp.cli.options import (
     RandomWeightsFlag,
     SeedOption,
     SplitOption,
+    with_prompting,
 )
 from eapgp.cli.output import Output, Reply, stacked, table
 from eapgp.cli.rows import key_values, task_values
@@ -25,7 +27,7 @@ from eapgp.errors import OptionError
 from eapgp.models import load_model
 from eapgp.prompts import PromptSet, fit, read_prompts, write_prompts
 from eapgp.prompts.aliases import read_by_hand
-from eapgp.runs.compute import make_prompt_set
+from eapgp.runs.compute import load_for, make_prompt_set
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
 
 COLUMNS = ("clean", "corrupted", "correct", "incorrect")
@@ -47,7 +49,6 @@ def _generate(prompts: typer.Typer) -> None:
         "eapgp prompts generate greater-than --model smollm2-135m",
     )
 
-    @command(prompts, "generate", examples=examples)
     def generate(
         out: Output,
         task: Annotated[str, typer.Argument(help="See 'eapgp tasks'.", autocompletion=completion.tasks)],
@@ -57,6 +58,7 @@ def _generate(prompts: typer.Typer) -> None:
         option: ExtraOption = None,
         model: ModelOption = None,
         random_weights: RandomWeightsFlag = False,
+        prompted: Mapping[str, Any] | None = None,
         file: Annotated[
             Path | None, typer.Option("--out", help="Write them to this .csv file.", metavar="FILE")
         ] = None,
@@ -70,6 +72,7 @@ def _generate(prompts: typer.Typer) -> None:
             n_pairs=DEFAULT_PAIRS if pairs is None else pairs,
             seed=seed or 0,
             split=split or "all",
+            **(prompted or {}),
         )
         prompt_set = make_prompt_set(spec)
         if file is not None:
@@ -81,6 +84,9 @@ def _generate(prompts: typer.Typer) -> None:
         )
         return Reply(payload, stacked(_table(prompt_set, SHOWN if file else len(prompt_set)), where))
 
+    others = ("bos", "no_bos", "chat", "answers", "only_correct", "skip_unusable")
+    command(prompts, "generate", examples=examples)(with_prompting(generate, *others))
+
 
 def _check(prompts: typer.Typer) -> None:
     examples = (
@@ -89,7 +95,6 @@ def _check(prompts: typer.Typer) -> None:
         "eapgp prompts check table.csv --columns clean=Question,corrupted=Twin,correct=Reply",
     )
 
-    @command(prompts, "check", examples=examples)
     def check(
         out: Output,
         file: Annotated[Path, typer.Argument(help="File of prompt pairs.")],
@@ -97,6 +102,7 @@ def _check(prompts: typer.Typer) -> None:
         task: Annotated[str | None, typer.Option("--task", "-t", help="Task the file belongs to.")] = None,
         columns: ColumnsOption = None,
         pairs: PairsOption = None,
+        prompted: Mapping[str, Any] | None = None,
     ) -> Reply:
         """Check that a model can take every pair of a file: equal lengths, context, known words, one-token answers.
 
@@ -104,7 +110,8 @@ def _check(prompts: typer.Typer) -> None:
         """
         read = read_prompts(file, task=task, limit=pairs, columns=read_by_hand(columns))
         with out.progress() as progress:
-            loaded = load_model(model or "demo", device="cpu", progress=progress)
+            spec = RunSpec(model=model or "demo", device="cpu", **(prompted or {}))
+            loaded = load_for(spec, progress=progress)
         findings = fit(read, loaded)
         payload = {**_payload(read), "model": loaded.id, **findings.to_dict()}
         if not findings.problems:
@@ -115,6 +122,8 @@ def _check(prompts: typer.Typer) -> None:
         listed = table(("pair", "why it cannot be used, and what to do"), rows, right=("pair",))
         payload["error"] = {"type": "PromptError", "message": refused}
         return Reply(payload, stacked(listed, "\n".join(findings.remarks)), refused=refused)
+
+    command(prompts, "check", examples=examples)(with_prompting(check, "only_correct", "skip_unusable"))
 
 
 def save_prompts(prompts: PromptSet, file: Path) -> None:

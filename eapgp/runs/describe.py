@@ -9,6 +9,7 @@ from eapgp.runs.request import UNKNOWN
 from eapgp.runs.spec import PATCHING, RunSpec
 from eapgp.tasks import TASKS
 
+_SELECTIONS = {"skip_unusable": "only pairs that fit", "only_correct": "only pairs it gets right"}
 _SPLITS = {"train": "trained-on prompts", "test": "held-out prompts"}
 
 
@@ -18,12 +19,21 @@ def usual_task_options(task: str | None) -> dict[str, Any]:
 
 
 def prompt_conditions(spec: RunSpec | None) -> tuple[str, ...]:
-    """What is not usual about generated prompts, their number and seed apart: the task's options, the split."""
-    if spec is None or spec.prompts or spec.prompts_file:
+    """What is not usual about prompts, their number and seed apart: the task's options, the split, how they are put."""
+    if spec is None:
         return ()
+    if spec.prompts or spec.prompts_file:
+        return prompting_conditions(spec)
     usual = usual_task_options(spec.task)
     options = [f"{name} {value}" for name, value in spec.task_options.items() if value != usual.get(name)]
-    return (*options, *(_SPLITS[split] for split in (spec.split,) if split in _SPLITS))
+    split = (_SPLITS[spec.split],) if spec.split in _SPLITS else ()
+    return (*options, *split, *prompting_conditions(spec))
+
+
+def prompting_conditions(spec: RunSpec) -> tuple[str, ...]:
+    """What is not usual about how prompts reach the model, and which of them do."""
+    words = () if spec.tokenizer is None else (f"tokenizer {spec.tokenizer}",)
+    return (*words, *spec.prompting.conditions, *(_SELECTIONS[name] for name in spec.selection))
 
 
 def differences(requests: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -42,5 +52,8 @@ def differences(requests: Sequence[Mapping[str, Any]]) -> list[str]:
         "metric": distinct(lambda request: request["metric"]),
         "intervention": len(cuts - {UNKNOWN}) > 1,
         "model": distinct(lambda request: request["model"].get("weights_hash", "")),
+        "start token or chat template": distinct(lambda request: request.get("prompting", {})),
+        "tokenizer": distinct(lambda request: request["model"].get("tokenizer_hash", "")),
     }
+    found["tokenizer"] = found["tokenizer"] and not found["model"]
     return [name for name, differs in found.items() if differs]

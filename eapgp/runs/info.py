@@ -11,6 +11,7 @@ from eapgp.attribution.names import IMPORTED, variant
 from eapgp.attribution.result import PATH_REMARK
 from eapgp.errors import RunError
 from eapgp.graph import Graph
+from eapgp.prompts.prompting import Prompting
 from eapgp.runs.describe import prompt_conditions
 from eapgp.runs.files import REPAIR
 from eapgp.runs.run import EVALUATION_FILE, RUN_FILE, Run
@@ -19,7 +20,7 @@ from eapgp.runs.spec import PATCHING, RunSpec
 USUAL = RunSpec()
 LISTED = (
     *("id", "path", "model", "task", "method", "options", "metric", "n_pairs", "seed", "dtype", "intervention"),
-    *("n_edges", "metric_clean", "metric_corrupted", "created", "seconds", "bytes", "evaluated", "steps"),
+    *("n_edges", "metric_clean", "metric_corrupted", "accuracy", "created", "seconds", "bytes", "evaluated", "steps"),
 )
 """The fields of a list, beside the user's name and note."""
 
@@ -138,8 +139,18 @@ class RunInfo:
 
     @property
     def prompt_conditions(self) -> tuple[str, ...]:
-        """What is not usual about its prompts, the seed apart: the task's options, the split."""
+        """What is not usual about its prompts, the seed apart: the task's options, the split, how they are put."""
         return prompt_conditions(self.run.spec)
+
+    @property
+    def prompting(self) -> Prompting:
+        """How the prompts were put to the model."""
+        return Prompting.from_dict(self.record["request"].get("prompting", {}))
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of its pairs on which the model is right; None for runs that were stored without it."""
+        return self.record.get("accuracy")
 
     @property
     def pairs_title(self) -> str:

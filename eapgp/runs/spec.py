@@ -32,9 +32,10 @@ PROMPT_FIELDS = (
     "seed",
     "split",
 )
-# Left out of what is written where they are as usual: they came later, and names of earlier runs stay what they were.
-LATER_FIELDS = ("columns", "tokenizer", "bos", "chat", "answers", "only_correct", "skip_unusable")
+PROMPTING_FIELDS = ("tokenizer", "bos", "chat", "answers")
 SELECTION_FIELDS = ("only_correct", "skip_unusable")
+# Left out of what is written where they are as usual: they came later, and names of earlier runs stay what they were.
+LATER_FIELDS = ("columns", *PROMPTING_FIELDS, *SELECTION_FIELDS)
 
 
 @dataclass(frozen=True)

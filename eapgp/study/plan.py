@@ -16,13 +16,15 @@ from eapgp.models.load import DTYPES
 from eapgp.models.shape import model_shape
 from eapgp.runs.canonical import content_key, plain
 from eapgp.runs.compute import resolve_options
+from eapgp.runs.describe import prompting_conditions
 from eapgp.runs.evaluate import Question
-from eapgp.runs.spec import PLACE_FIELDS, RunSpec
+from eapgp.runs.spec import PLACE_FIELDS, PROMPTING_FIELDS, SELECTION_FIELDS, RunSpec
 from eapgp.runs.version import RESULT_VERSION
 from eapgp.study.schema import check_mapping, place, read_mapping
 from eapgp.tasks import make_prompts
 
 _ELSEWHERE = ("name", "pairs", "seed", "split", "manual")
+_PROMPTED = (*PROMPTING_FIELDS, *SELECTION_FIELDS)
 DEFAULT_WORKERS = 1
 
 
@@ -75,7 +77,9 @@ class Cell:
         """`demo ioi eap-gp steps=5 seed 0`."""
         options = " ".join(f"{key}={value}" for key, value in self.spec.options.items())
         task = self.spec.task or Path(self.spec.prompts_file or "").name
-        return " ".join(part for part in (self.spec.model, task, self.label, options, f"seed {self.spec.seed}") if part)
+        how = ", ".join(prompting_conditions(self.spec))
+        parts = (self.spec.model, task, self.label, options, how, f"seed {self.spec.seed}")
+        return " ".join(part for part in parts if part)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `from_dict` reads them back."""
@@ -195,8 +199,9 @@ def _specs(
     for (_, model), (task_index, task), (method_index, method) in itertools.product(
         enumerate(models), enumerate(tasks), enumerate(methods)
     ):
-        for options, seed in itertools.product(variants[method_index], seeds):
-            fields = _fields(mapping, model, task, method, folder) | {"options": options, "seed": seed, **shared}
+        for options, prompted, seed in itertools.product(variants[method_index], _prompted(model, method), seeds):
+            fields = _fields(mapping, model, task, method, folder) | prompted
+            fields |= {"options": options, "seed": seed, **shared}
             at = place(("methods", method_index)) if "prompts_file" in fields else place(("tasks", task_index))
             try:
                 spec = RunSpec(**fields)
@@ -210,10 +215,22 @@ def _entries(values: Sequence[Any]) -> list[dict[str, Any]]:
     return [{"name": value} if isinstance(value, str) else dict(value) for value in values]
 
 
+def _prompted(model: Mapping[str, Any], method: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every combination of how prompts reach a model: what its entry says, and what it or the method varies."""
+    fixed = {name: model[name] for name in _PROMPTED if name in model}
+    varied = _varied(model) | _varied(method)
+    return [fixed | dict(zip(varied, values, strict=True)) for values in itertools.product(*varied.values())]
+
+
+def _varied(entry: Mapping[str, Any], *, prompted: bool = True) -> dict[str, list[Any]]:
+    """What an entry varies of how prompts reach the model, or else of the rest."""
+    return {name: values for name, values in entry.get("vary", {}).items() if (name in _PROMPTED) == prompted}
+
+
 def _variants(method: Mapping[str, Any], where: str, index: int) -> list[dict[str, Any]]:
     """Every combination of the varied options with the fixed ones, checked and with defaults filled in."""
 
-    fixed, varied = method.get("options", {}), method.get("vary", {})
+    fixed, varied = method.get("options", {}), _varied(method, prompted=False)
     both = sorted(set(fixed) & set(varied))
     at = place(("methods", index))
     if both:

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from eapgp.errors import FormatError
+from eapgp.prompts.prompting import ANSWERS
 
 MAX_BYTES = 4 * 2**20
 EXECUTORS = ("local", "slurm", "debug", "in-process")
@@ -28,6 +29,19 @@ _COUNT: dict[str, Any] = {"type": "integer", "minimum": 1}
 _SEED: dict[str, Any] = {"type": "integer", "minimum": 0}
 _OPTIONS: dict[str, Any] = {"type": "object"}
 _SPLIT: dict[str, Any] = {"enum": ["all", "train", "test"]}
+
+
+_YES_NO: dict[str, Any] = {"type": "boolean"}
+_VARIED: dict[str, Any] = {"type": "object", "additionalProperties": {"type": "array", "minItems": 1}}
+_PROMPTED: dict[str, Any] = {
+    "tokenizer": _NAME,
+    "bos": _NAME,
+    "chat": _YES_NO,
+    "answers": {"enum": list(ANSWERS)},
+    "only_correct": _YES_NO,
+    "skip_unusable": _YES_NO,
+}
+"""How prompts reach a model, in its entry; in its `vary` or a method's: several, one after another."""
 
 
 def _object(properties: dict[str, Any], *required: str) -> dict[str, Any]:
@@ -72,7 +86,7 @@ SCHEMA: dict[str, Any] = {
         {
             "name": {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"},
             "description": {"type": "string"},
-            "models": _named({"dtype": _NAME, "random_weights": {"type": "boolean"}}),
+            "models": _named({"dtype": _NAME, "random_weights": _YES_NO, **_PROMPTED, "vary": _VARIED}),
             "tasks": _named(
                 {
                     "pairs": _COUNT,
@@ -87,7 +101,7 @@ SCHEMA: dict[str, Any] = {
                 {
                     "label": _NAME,
                     "options": _OPTIONS,
-                    "vary": {"type": "object", "additionalProperties": {"type": "array", "minItems": 1}},
+                    "vary": _VARIED,
                     "intervention": _NAME,
                     "keep_pairs": {"type": "boolean"},
                 }

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from eapgp.evaluation.areas import MIB_NAMES, with_area_names
 from eapgp.runs.canonical import canonical
+from eapgp.runs.describe import prompting_conditions
 from eapgp.runs.files import whole
+from eapgp.runs.spec import RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,13 +92,18 @@ def rows_of(study: str, record: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows or [head]
 
 
+def model_named(spec: Mapping[str, Any]) -> str:
+    """A cell's model, and what is not usual about how prompts reach it; cells that differ in that are not averaged."""
+    return ", ".join((str(spec["model"]), *prompting_conditions(RunSpec.from_dict(spec))))
+
+
 def _head(study: str, record: Mapping[str, Any]) -> dict[str, Any]:
     spec = record["asked"]["spec"]
     head: dict[str, Any] = {
         "study": study,
         "cell": record["cell"],
         "status": record["status"],
-        "model": spec["model"],
+        "model": model_named(spec),
         "dtype": spec["dtype"],
         "task": spec["task"],
         "method": spec["method"],

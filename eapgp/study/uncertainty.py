@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from eapgp.evaluation.areas import MIB_NAMES, is_mib
 from eapgp.evaluation.statistics import LEVEL, RESAMPLES, cpr_cmd, resample_weights, resampled_faithfulness
 from eapgp.runs.canonical import canonical
+from eapgp.study.table import model_named
 from eapgp.types import Floats
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def draw(records: Iterable[Mapping[str, Any]], *, resamples: int = RESAMPLES) ->
             if prompts not in weights:
                 count = len(answer["pairs"]["metric_clean"])
                 weights[prompts] = resample_weights(count, resamples, zlib.crc32(prompts.encode()))
-            group = (spec["model"], spec["dtype"], str(spec["task"]), evaluation)
+            group = (model_named(spec), spec["dtype"], str(spec["task"]), evaluation)
             seeds = groups.setdefault(group, {}).setdefault(method, {})
             seeds.setdefault(spec["seed"], _drawn(answer, prompts, weights[prompts]))
     return groups

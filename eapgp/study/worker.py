@@ -116,8 +116,7 @@ class Worker:
         return record
 
     def _run(self, spec: RunSpec, progress: Progress | None) -> Run:
-        prompts = self.prompts(spec)
-        resolved = Resolved(spec, prompts, resolve_options(spec), resolve_metric(spec, prompts))
+        resolved = self._resolved(spec)
         if not self._models and (stored := find_run(resolved, self.library)) is not None:
             return stored
         first = not self._models
@@ -136,7 +135,7 @@ class Worker:
         answer = evaluate_run(
             run,
             entry.question,
-            prompts=self._others(cell.spec, entry),
+            prompts=self._others(cell.spec, entry, progress),
             how=Running(cell.spec.device, cell.spec.batch_size, progress, self.load),
             pairs=True,
         )
@@ -146,10 +145,18 @@ class Worker:
             answer["manual"] = manual_overlap(run, [entry["edges_selected"] for entry in answer["curve"]])
         return {**answer, "seconds": time.perf_counter() - started}
 
-    def _others(self, spec: RunSpec, entry: Evaluation) -> PromptSet | None:
+    def _others(self, spec: RunSpec, entry: Evaluation, progress: Progress | None) -> PromptSet | None:
         asked = {"n_pairs": entry.pairs, "seed": entry.seed, "split": entry.split}
         changed = {name: value for name, value in asked.items() if value is not None}
-        return self.prompts(RunSpec.from_dict({**spec.to_dict(), **changed})) if changed else None
+        if not changed:
+            return None
+        other = RunSpec.from_dict({**spec.to_dict(), **changed})
+        resolved = self._resolved(other)
+        return resolved.for_model(load_for(spec, self.load, progress)).prompts if spec.selection else resolved.prompts
+
+    def _resolved(self, spec: RunSpec) -> Resolved:
+        prompts = self.prompts(spec)
+        return Resolved(spec, prompts, resolve_options(spec), resolve_metric(spec, prompts))
 
 
 def _about(run: Run) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def comparable(card: RunInfo) -> list[RunInfo]:
     found: dict[tuple[str, str], RunInfo] = {}
     for other in [card, *sorted(shelf().cards(), key=lambda one: one.example)]:
         same = other.prompts_hash == card.prompts_hash and other.metric == card.metric and other.graph == card.graph
-        same = same and other.intervention == card.intervention
+        same = same and other.intervention == card.intervention and other.prompting == card.prompting
         if same and other.model == card.model and weights_of(other) == weights_of(card):
             found.setdefault((other.method, str(sorted(other.options.items()))), other)
     return sorted(found.values(), key=lambda one: (rank(one.method), str(one.options)))
