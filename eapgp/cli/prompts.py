@@ -24,7 +24,6 @@ from eapgp.cli.options import (
 from eapgp.cli.output import Output, Reply, stacked, table
 from eapgp.cli.rows import key_values, task_values
 from eapgp.errors import OptionError
-from eapgp.models import load_model
 from eapgp.prompts import PromptSet, fit, read_prompts, write_prompts
 from eapgp.prompts.aliases import read_by_hand
 from eapgp.runs.compute import load_for, make_prompt_set

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eapgp.metrics import accuracy, get_metric
 from eapgp.prompts.encode import EncodedPairs
-from eapgp.types import Floats, Progress
+from eapgp.types import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,8 +30,8 @@ class Behaviour:
     """
 
     right: NDArray[np.bool_]
-    clean: Floats
-    corrupted: Floats
+    clean: NDArray[np.float64]
+    corrupted: NDArray[np.float64]
 
 
 def behaviour(

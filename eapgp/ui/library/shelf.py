@@ -22,7 +22,7 @@ from eapgp.runs.files import file_stamp
 from eapgp.runs.info import USUAL, RunInfo, info_of
 from eapgp.runs.library import RunLibrary, open_sound
 from eapgp.runs.run import RUN_FILE
-from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+from eapgp.runs.spec import DEFAULT_PAIRS, LATER_FIELDS, RunSpec
 from eapgp.ui.library.own_prompts import PromptStore
 
 
@@ -43,6 +43,7 @@ def question_key(spec: RunSpec, *, metric: str, options: Mapping[str, Any], prom
             "intervention": spec.intervention,
             **({"random_weights": True} if spec.random_weights else {}),
             **({"dtype": spec.dtype} if spec.dtype != USUAL.dtype else {}),
+            **{name: value for name, value in spec.to_dict().items() if name in LATER_FIELDS},
         }
     )
 
@@ -148,4 +149,5 @@ def _question_of(info: RunInfo) -> str:
     """What a run answers; imported scores answer nothing that could be asked."""
     if info.run.spec is None:
         return ""
-    return question_key(info.run.spec, metric=info.metric, options=info.options, prompts=info.prompts_hash)
+    prompts = info.record["request"].get("selection", {}).get("of", info.prompts_hash)  # as they were asked for
+    return question_key(info.run.spec, metric=info.metric, options=info.options, prompts=prompts)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eapgp.metrics import accuracy, get_metric
+from eapgp.evaluation.behaviour import SIDES, behaviour
 from eapgp.prompts.align import SPACE, display_tokens
 from eapgp.prompts.answers import ONE_TOKEN_PAIRS, AnswerReader, tokenise
 from eapgp.prompts.encode import encode
 from eapgp.prompts.fit import Fit, fit
 from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
 from eapgp.prompts.reader import PromptReader
+from eapgp.runs.compute import load_for
+from eapgp.runs.spec import RunSpec
 from eapgp.ui.jobs.manager import Progress
 from eapgp.ui.jobs.workshop import Workshop, with_gradients
 
@@ -52,13 +55,13 @@ class Seen:
 
 
 def see_work(
-    shop: Workshop, lane: str, model_name: str, prompts: PromptSet, metric: str, *, contrast: bool = True, **how: Any
+    shop: Workshop, lane: str, spec: RunSpec, prompts: PromptSet, metric: str, *, contrast: bool = True
 ) -> Callable[[Progress], Seen]:
-    """Run a model on every pair of a prompt set; contrast: as in `fit`; how: as `load_model`."""
+    """Run the model of a spec on every pair of a prompt set; contrast: as in `fit`."""
 
     def work(progress: Progress) -> Seen:
         progress("loading the model", 0.0)
-        model = shop.model(lane, model_name, progress=progress, **{"device": "auto", "dtype": "float32"} | how)
+        model = load_for(spec, partial(shop.model, lane), progress)
         return see(model, prompts, metric, progress, contrast=contrast)
 
     return with_gradients(work)
@@ -74,7 +77,7 @@ def see(model: Any, prompts: PromptSet, metric: str, progress: Progress, *, cont
         str(model.weights_hash),
         findings,
         _ready(usable, model),
-        _tokens(prompts, model.tokenizer),
+        _tokens(prompts, model),
         *(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool)),
         mended=_mended(prompts, [problem.pair for problem in findings.problems], model),
     )
@@ -84,33 +87,19 @@ def see(model: Any, prompts: PromptSet, metric: str, progress: Progress, *, cont
 
 
 def _run(model: Any, encoded: Any, metric: str, seen: Seen, progress: Progress) -> Seen:
-    import torch
+    top: dict[str, list[Any]] = {side: [()] * encoded.n for side in SIDES}
 
-    from eapgp.engine.batches import make_batch, split_batches
-    from eapgp.engine.passes import Keep, capture
+    def look(side: str, index: NDArray[np.int64], logits: Any) -> None:
+        for pair, row in zip(index.tolist(), _likeliest(logits), strict=True):
+            top[side][pair] = row
 
-    quantity, n = get_metric(metric), encoded.n
-    values = {side: np.zeros(n) for side in ("clean", "corrupted")}
-    right = np.zeros(n, dtype=bool)
-    top: dict[str, list[Any]] = {side: [()] * n for side in values}
-    with torch.no_grad():
-        parts = split_batches(model, encoded, None)
-        for done, part in enumerate(parts):
-            progress("running the prompts", done / len(parts))
-            batch = make_batch(model, encoded, part, quantity)
-            for side in values:
-                logits = capture(model, getattr(batch, side), keep=Keep.NOTHING).logits
-                values[side][batch.index] = quantity.compute(logits, batch.targets).float().cpu().numpy()
-                if side == "clean":
-                    right[batch.index] = accuracy(logits, batch.targets).cpu().numpy()
-                for pair, row in zip(batch.index.tolist(), _likeliest(logits), strict=True):
-                    top[side][pair] = row
+    done = behaviour(model, encoded, metric=metric, progress=progress, look=look)
     named = {side: _named(model.tokenizer, rows, encoded) for side, rows in top.items()}
     return replace(
         seen,
-        clean=values["clean"],
-        corrupted=values["corrupted"],
-        right=right,
+        clean=done.clean,
+        corrupted=done.corrupted,
+        right=done.right,
         top_clean=named["clean"],
         top_corrupted=named["corrupted"],
     )
@@ -138,10 +127,11 @@ def _names(tokenizer: Any, ids: Iterable[int]) -> dict[int, str]:
     return dict(zip(distinct, display_tokens(tokenizer, distinct), strict=True))
 
 
-def _tokens(prompts: PromptSet, tokenizer: Any) -> tuple[tuple[Position, ...], ...]:
+def _tokens(prompts: PromptSet, model: Any) -> tuple[tuple[Position, ...], ...]:
     """Both sides of every pair, token by token; the shorter side of an unequal pair ends in empty texts."""
-    clean = tokenise([pair.clean for pair in prompts], tokenizer)
-    corrupted = tokenise([pair.corrupted for pair in prompts], tokenizer)
+    tokenizer, written = model.tokenizer, model.prompting.written
+    clean = tokenise(written([pair.clean for pair in prompts], tokenizer), tokenizer)
+    corrupted = tokenise(written([pair.corrupted for pair in prompts], tokenizer), tokenizer)
     names = _names(tokenizer, (token for side in (clean, corrupted) for ids in side for token in ids))
     rows = []
     for left, right in zip(clean, corrupted, strict=True):

@@ -112,19 +112,20 @@ def _digest(prompts: PromptSet) -> str:
 def loaded_with(spec: RunSpec) -> dict[str, Any]:
     """How the model of the settings is loaded, where that is not usual."""
     drawn: dict[str, Any] = {"random_weights": True, "seed": spec.seed} if spec.random_weights else {}
-    return drawn | ({"dtype": spec.dtype} if spec.dtype != RunSpec().dtype else {})
+    other = {"dtype": spec.dtype, "tokenizer": spec.tokenizer}
+    return drawn | {name: value for name, value in other.items() if value != getattr(RunSpec(), name)}
 
 
 def see(selection: Selection) -> str:
     """Start (or join) the running of the model on these pairs; the job's id."""
     model = selection.spec.model
-    how = loaded_with(selection.spec)
+    how = {**loaded_with(selection.spec), **selection.spec.prompting.to_dict()}
     contrast = get_method(selection.spec.method).needs_contrast(selection.spec.intervention)
     key = (
         f"{model}|{how}|{selection.metric}|{selection.digest}|{selection.prompts.origin.get('answers', '')}|{contrast}"
     )
     lane = consent.live_lane(model)
-    work = see_work(server.workshop(), lane, model, selection.prompts, selection.metric, contrast=contrast, **how)
+    work = see_work(server.workshop(), lane, selection.spec, selection.prompts, selection.metric, contrast=contrast)
     job = f"prompts-{hashlib.sha256(key.encode()).hexdigest()[:20]}"
     return server.manager().submit(job, f"{len(selection.prompts)} prompt pairs", work, lane=lane)
 

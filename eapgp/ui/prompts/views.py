@@ -282,6 +282,7 @@ def python_snippet(selection: Selection) -> str:
     spec = selection.spec
     head = ["from eapgp.circuits import Circuit", "from eapgp.evaluation import CircuitRunner"]
     head += ["from eapgp.models import load_model"]
+    head += ["from eapgp.prompts import Prompting"] if spec.prompting.to_dict() else []
     if selection.own or spec.prompts_file:
         head += ["from eapgp.prompts import fit, read_prompts\n"]
         prompts = f"prompts = read_prompts({file_of(selection)!r})"
@@ -290,8 +291,10 @@ def python_snippet(selection: Selection) -> str:
         asked = snippets.arguments({"seed": spec.seed, "split": spec.split, **spec.task_options})
         prompts = f"prompts = make_prompts({spec.task!r}, {spec.n_pairs or 64}, tokenizer=model.tokenizer{asked})"
     how = snippets.arguments(loaded_with(spec))
+    put = snippets.arguments(spec.prompting.to_dict()).removeprefix(", ")
+    put = f".with_prompting(Prompting({put}))" if put else ""
     body = [
-        f"model = load_model({spec.model!r}{how})",
+        f"model = load_model({spec.model!r}{how}){put}",
         prompts,
         "usable = prompts.pick(fit(prompts, model).usable)",
         f"runner = CircuitRunner(model, usable, metric={selection.metric!r})",
@@ -307,11 +310,12 @@ def shell_snippet(selection: Selection) -> str:
     spec = selection.spec
     if selection.own or spec.prompts_file:
         file = file_of(selection)
-        first = snippets.shell_line("eapgp", "prompts", "check", file, model=spec.model)
+        how = {"tokenizer": spec.tokenizer, **spec.prompting.to_dict()}
+        first = snippets.shell_line("eapgp", "prompts", "check", file, model=spec.model, **how)
     else:
         file = f"{spec.task}.csv"
         options = [f"{name}={value}" for name, value in spec.task_options.items()]
-        how: dict[str, Any] = {"model": spec.model, "random_weights": spec.random_weights or None}
+        how = {"model": spec.model, "tokenizer": spec.tokenizer, "random_weights": spec.random_weights or None}
         how |= {"pairs": spec.n_pairs or 64, "seed": spec.seed, "split": spec.split, "option": options}
         first = snippets.shell_line("eapgp", "prompts", "generate", str(spec.task), **how, out=file)
     on_file: dict[str, Any] = {"task": None, "task_options": {}, "prompts_file": file, "n_pairs": None, "split": "all"}

@@ -27,14 +27,16 @@ from eapgp.ui.jobs import server
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.jobs.polling import poll
 from eapgp.ui.jobs.progress import progress_text, stop_button
-from eapgp.ui.library import measure, results
+from eapgp.ui.library import doing, measure, results
 from eapgp.ui.library.own_prompts import PromptStore
-from eapgp.ui.sidebar import fetch, posable, settings
+from eapgp.ui.sidebar import doing_line, fetch, posable, settings
 from eapgp.ui.sidebar.rows import draw_options
 from eapgp.ui.sidebar.settings import (
     FIELDS,
     NAMES,
     OWN,
+    PROMPTING,
+    START_TOKENS,
     intervention_names,
     metric_names,
     metric_of,
@@ -79,7 +81,10 @@ def open_panel(session: Session) -> Panel:
         shown = opened or card or _last_shown(values)
         answers = shown is not None and (opened is not None or card is not None)
         with st.container(key="run-foot"):  # stays in sight below the settings (brand.STYLE)
-            job = _run_controls(session, spec, answered=card is not None and opened in (None, card))
+            answered = card if opened in (None, card) else None
+            if session.page != "prompts" and session["task"] != OWN and not _hindrance(session, spec):
+                doing_line.line(spec, None if answered is None else doing.of_run(answered))
+            job = _run_controls(session, spec, answered=answered is not None)
     if shown is not None:
         st.session_state[_LAST] = shown.id
     return Panel(spec, shown, answers, job)
@@ -188,6 +193,7 @@ def _more_settings(session: Session) -> None:
     """What is seldom changed; open where something of it is not usual."""
     interventions = intervention_names(session["method"])
     unusual = (session["dtype"], session["weights"]) != ("float32", "trained")
+    unusual = unusual or any(session[field.name] != field.default for field in PROMPTING)
     unusual = unusual or (len(interventions) > 1 and session["intervention"] != "patching")
     with st.expander("More settings", expanded=unusual):
         if len(interventions) > 1:
@@ -197,8 +203,26 @@ def _more_settings(session: Session) -> None:
                 options=interventions,
                 format_func=lambda name: name.replace("-", ", ").capitalize(),
             )
+        _prompting_settings(session)
         session.widget("dtype", st.selectbox)
         session.widget("weights", st.segmented_control)
+
+
+def _prompting_settings(session: Session) -> None:
+    """How prompts reach the model, and which of them do."""
+    starts = [*START_TOKENS, *([session["bos"]] if session["bos"] not in START_TOKENS else [])]
+    session.widget(
+        "bos",
+        st.selectbox,
+        options=starts,
+        format_func=lambda name: START_TOKENS.get(name, name),
+        accept_new_options=True,
+    )
+    session.widget("chat", st.toggle)
+    session.widget("answers", st.selectbox)
+    session.widget("tokenizer", st.text_input, placeholder="the model's own")
+    session.widget("skip_unusable", st.toggle)
+    session.widget("only_correct", st.toggle)
 
 
 def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView | None:

@@ -24,10 +24,13 @@ from eapgp.models.gguf import is_gguf
 from eapgp.models.load import DTYPES
 from eapgp.options import Option
 from eapgp.prompts.pairs import PromptSet
+from eapgp.prompts.prompting import ANSWERS, ONE_TOKEN
+from eapgp.prompts.prompting import NONE as NO_START
+from eapgp.prompts.prompting import OWN as OWN_START
 from eapgp.runs.compute import resolve_options
-from eapgp.runs.spec import RunSpec
+from eapgp.runs.spec import SELECTION_FIELDS, RunSpec
 from eapgp.tasks import TASKS
-from eapgp.ui.base.fields import Field, choice, integer
+from eapgp.ui.base.fields import Field, choice, flag, integer, text
 from eapgp.ui.library.own_prompts import KeptPrompts, PromptStore
 from eapgp.ui.library.shelf import question_key
 from eapgp.ui.sidebar.rows import option_fields, option_settings, option_values
@@ -38,6 +41,8 @@ _HUB_ID = re.compile(r"[\w.\-]{1,96}/[\w.\-]{1,96}")
 _ONE_LINE = re.compile(r"[^\x00-\x1f]{1,300}")
 OWN = "own"  # the task of pairs that are being made on the Prompts page
 _OWN_PAIRS = "eapgp-own-pairs"
+USUAL_START = "usual"
+START_TOKENS = {USUAL_START: "As the model has it", OWN_START: "The tokenizer's own", NO_START: "None"}
 SPLITS = {"all": "All prompts", "train": "Trained on", "test": "Held out"}
 
 
@@ -122,6 +127,12 @@ def _model(value: str) -> str:
     return value
 
 
+def _start_token(value: str) -> str:
+    if not _ONE_LINE.fullmatch(value):
+        raise ValueError(f"expected {', '.join(START_TOKENS)} or the text of a token")
+    return value
+
+
 def _task_rows() -> list[Option]:
     return [row for task in TASKS.values() for row in task.options]
 
@@ -130,6 +141,53 @@ def _method_rows() -> list[Option]:
     return [row for method in METHODS.values() for row in method.own_options]
 
 
+PROMPTING: tuple[Field, ...] = (
+    Field(
+        "bos",
+        USUAL_START,
+        _start_token,
+        "Which token stands before each prompt: many models read their first token in a way of its own, so the choice "
+        "changes scores. Another token of the tokenizer, such as <|endoftext|>, can be typed.",
+        label="Start token",
+    ),
+    flag(
+        "chat",
+        False,
+        "Each prompt becomes the user's turn in the chat template of the model's tokenizer, and the answer begins the "
+        "model's turn; clean and corrupted alike. Base models have no template.",
+        label="Chat template",
+    ),
+    choice(
+        "answers",
+        ONE_TOKEN,
+        ANSWERS,
+        "What becomes of an answer of several tokens: pairs that have one are refused, or its first token counts.",
+        label="Answers",
+    ),
+    text(
+        "tokenizer",
+        "",
+        "Another tokenizer in place of the model's own: a name, a Hugging Face id or a folder. It must be the one that "
+        "the model was trained with, or every token means something else.",
+        pattern=r"[^\x00-\x1f]{0,300}",
+        expected="a name, Hugging Face id or folder",
+        label="Tokenizer",
+    ),
+    flag(
+        "skip_unusable",
+        False,
+        "Leave out pairs that this model cannot use (unequal lengths, answers of several tokens, unknown words) "
+        "instead of refusing all of them. What was left out is said and recorded.",
+        label="Skip pairs that do not fit",
+    ),
+    flag(
+        "only_correct",
+        False,
+        "Keep only pairs that the model gets right on the clean prompt. A circuit explains a behaviour the model has; "
+        "leaving the others out makes the set easier than the task. What was left out is said and recorded.",
+        label="Keep only pairs it gets right",
+    ),
+)
 FIELDS: tuple[Field, ...] = (
     Field(
         "model",
@@ -217,6 +275,7 @@ FIELDS: tuple[Field, ...] = (
         "Random: the model's shape with weights drawn from the seed, a control in which there is nothing to find.",
         label="Weights",
     ),
+    *PROMPTING,
 )
 NAMES = tuple(field.name for field in FIELDS)
 
@@ -243,6 +302,12 @@ def spec_of(values: Mapping[str, Any]) -> RunSpec:
         intervention=values["intervention"] if values["intervention"] in intervention_names(method) else "patching",
         dtype=str(values["dtype"]),
         random_weights=values["weights"] == "random",
+        bos=None if values["bos"] == USUAL_START else str(values["bos"]),
+        tokenizer=str(values["tokenizer"]) or None,
+        answers=str(values["answers"]),
+        chat=bool(values["chat"]),
+        only_correct=bool(values["only_correct"]),
+        skip_unusable=bool(values["skip_unusable"]),
     )
 
 
@@ -261,6 +326,9 @@ def settings_of(spec: RunSpec, *, metric: str, options: Mapping[str, Any]) -> di
         "intervention": spec.intervention,
         "dtype": spec.dtype,
         "weights": "random" if spec.random_weights else "trained",
+        "bos": spec.bos or USUAL_START,
+        "tokenizer": spec.tokenizer or "",
+        **{name: getattr(spec, name) for name in ("answers", "chat", *SELECTION_FIELDS)},
     }
     values |= option_settings(TASKS[spec.task].options if spec.task in TASKS else (), spec.task_options)
     values |= option_settings(METHODS[spec.method].own_options if spec.method in METHODS else (), options)
