@@ -49,10 +49,10 @@ def doing_work(shop: Workshop, lane: str, spec: RunSpec) -> Callable[[Progress],
         model = load_for(spec, loader, progress)
         resolved = resolved.for_model(model, progress)
         contrast = get_method(spec.method).needs_contrast(spec.intervention)
-        pairs, metric = prepare(model, resolved.prompts, resolved.metric, contrast=contrast)
-        found = behaviour(model, pairs, metric=metric, progress=progress)
+        pairs, _ = prepare(model, resolved.prompts, resolved.metric, contrast=contrast)
+        found = behaviour(model, pairs, metric=resolved.metric, progress=progress)
         ends = float(found.clean.mean()), float(found.corrupted.mean())
-        return Doing(pairs.n, int(found.right.sum()), metric, *ends, selection_remarks(resolved.prompts))
+        return Doing(pairs.n, int(found.right.sum()), resolved.metric, *ends, selection_remarks(resolved.prompts))
 
     return with_gradients(work, quick=True)
 
