@@ -163,6 +163,17 @@ def test_a_template_or_start_token_that_is_not_there_is_refused() -> None:
         fit(of(PAIR), replace(broken, prompting=Prompting(chat=True)))
 
 
+def test_answers_that_continue_a_text_are_remarked_where_they_begin_a_turn(chatty: str) -> None:
+    from transformers import AutoTokenizer
+
+    chat = TokenizerOnly(AutoTokenizer.from_pretrained(chatty), prompting=Prompting(chat=True))
+    spaced = replace(PAIR, correct=(" w3",), incorrect=(" w4",))
+    assert encode(of(spaced), chat).correct == ((3,),), "as they are written"
+    assert [remark for remark in fit(of(spaced), chat).remarks if "begin with a space (' w3' …)" in remark]
+    assert not fit(of(PAIR), chat).remarks
+    assert not fit(of(spaced), replace(chat, prompting=Prompting())).remarks
+
+
 def _with_template(tokenizer: Any, template: str) -> Any:
     import copy
 

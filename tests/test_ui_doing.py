@@ -135,7 +135,7 @@ def test_every_page_says_how_well_the_model_does_before_run(page: str, open_page
     app.run()
     done = server.job(doing.job_id(spec))
     assert done is not None and done.state == "done"
-    numbers = f"{done.result.clean:.2f} clean / {done.result.corrupted:.2f} corrupted"
+    numbers = f"{done.result.clean:.2f} clean / {done.result.corrupted:.2f} corrupted".replace("-", "−")
     line = [text for text in _captions(app) if "of 8 right" in text]
     assert line == [f"demo gets 8 of 8 right · logit difference {numbers}"]
 

@@ -132,7 +132,7 @@ def examine(prompts: PromptSet, model: PromptReader, *, contrast: bool = True) -
             problems.append(Problem(place, misfit.kind, str(misfit)))
     equal = [place for place, pair in ids.items() if pair.clean == pair.corrupted]
     remarks = _remarks(prompts, list(ids), examiner.literal_starts & set(ids), examiner.start_token)
-    remarks += examiner.cut_answers(prompts, list(ids))
+    remarks += examiner.cut_answers(prompts, list(ids)) + examiner.spaced_answers(prompts, list(ids))
     if equal and contrast and len(equal) == len(ids):
         problems += [Problem(place, "equal", EQUAL) for place in equal]
         ids = {}
@@ -182,6 +182,18 @@ class _Examiner:
         return [
             f"{numbered(places)} of {len(prompts):,}: answers are several tokens, of which the first counts "
             f"({example!r} is read as {token!r})."
+        ]
+
+    def spaced_answers(self, prompts: PromptSet, usable: list[int]) -> list[str]:
+        """What is to be said of answers that continue a text where they begin a turn."""
+        pairs = [prompts.pairs[place] for place in usable] if self._model.prompting.chat else []
+        sides = dict.fromkeys(side for pair in pairs for side in (pair.correct, pair.incorrect))
+        spaced = [answer for side in sides for answer in side if isinstance(answer, str) and answer.startswith(" ")]
+        if not spaced:
+            return []
+        return [
+            f"the answer begins the model's turn in the chat template; answers begin with a space ({spaced[0]!r} …) "
+            "and are read as they are written; without the space they may be likelier."
         ]
 
     def ids(self, place: int, pair: PromptPair) -> PairIds:

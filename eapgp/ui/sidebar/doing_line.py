@@ -77,9 +77,13 @@ def _say(spec: RunSpec, known: Doing) -> None:
     left_out = " · some pairs left out" if known.remarks else ""
     st.caption(
         f"{weak}{plain(doing.named(spec))} gets {known.n_right:,} of {known.n_pairs:,} right · {title} "
-        f"{known.clean:.2f} clean / {known.corrupted:.2f} corrupted{left_out}",
+        f"{_number(known.clean)} clean / {_number(known.corrupted)} corrupted{left_out}",
         help=" ".join((_HELP, *map(plain, known.remarks))),
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _short(message: str) -> str:
