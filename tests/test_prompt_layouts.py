@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -284,9 +285,14 @@ def test_digits_in_text_columns_are_texts_wherever_they_come_from() -> None:
 def test_hostile_tables_stay_cheap() -> None:
     deep = '{"clean": ' * 900 + "1" + "}" * 900
     wide = json.dumps([{f"c{i}": 1 for i in range(20_000)}])
-    for text in (deep, wide, "[" * 5000):
+    header = ",".join(f"c{i}" for i in range(300_000)) + "\n"
+    start = time.perf_counter()
+    for text in (deep, wide, "[" * 5000, header, "clean," + "," * 300_000 + "\n"):
         with pytest.raises(FormatError):
             parse_prompts(text)
+    assert time.perf_counter() - start < 5
+    spreadsheet = "clean,corrupted,correct,incorrect" + "," * 16_380 + "\na,b, x, y" + "," * 16_380 + "\n"
+    assert parse_prompts(spreadsheet).pairs == (PromptPair("a", "b", (" x",), (" y",)),)
 
 
 # -- the parts -----------------------------------------------------------------------------------
@@ -311,3 +317,36 @@ def test_numbers_and_quotes() -> None:
         number("1.234,5", decimal_comma=True)
     assert bad_quote(delimited('a,b\n"x ""y"" z",2\n')) is None
     assert decode("\ufeffa".encode("utf-16-le"), "x") == "a"
+
+
+def test_data_sets_of_mib_as_tables_with_objects_in_their_cells() -> None:
+    arrays = {**IOI, "choices": np.array(IOI["choices"], dtype=object)}
+    arrays["s2_io_flip_counterfactual"] = {**IOI["s2_io_flip_counterfactual"], "choices": arrays["choices"]}
+    for row in (IOI, arrays):
+        pair = parse_prompts(pandas.DataFrame([row, row]).to_csv(index=False)).pairs[1]
+        assert pair == PromptPair(IOI["prompt"], "When Ann and Bob met, Ann thanked", (" Ann",), (" Bob",))
+    hostile = "clean,corrupted,correct,incorrect\n\"{'a': __import__('os').getcwd()}\",b, x, y\n"
+    assert parse_prompts(hostile).pairs[0].clean == "{'a': __import__('os').getcwd()}"
+    deep = "clean,corrupted,correct,incorrect\n\"{'a': " + "[" * 5000 + "]" * 5000 + '}",b, x, y\n'
+    assert parse_prompts(deep).pairs[0].corrupted == "b"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"counterfactuals": [{"prompt": "P2", "choices": ["Bob", "Ann"], "answerKey": 0}]},
+        {"counterfactuals": {"flip": {"prompt": "P2"}, "other": {"prompt": "P3"}}},
+        {"counterfactuals": ["P2"]},
+        {"counterfactual": "P2"},
+        {"counterfactual": {"prompt": "P2"}},
+    ],
+)
+def test_counterfactuals_however_they_are_nested(others: dict) -> None:
+    pair = parse_prompts(json.dumps({"prompt": "P1", "choices": ["Bob", "Ann"], "answerKey": 1, **others})).pairs[0]
+    assert pair == PromptPair("P1", "P2", (" Ann",), (" Bob",))
+
+
+def test_a_start_year_is_read_as_number_and_as_text() -> None:
+    for label in (52, "52"):
+        years = parse_prompts(json.dumps([{"clean": "a", "corrupted": "b", "label": label}]))
+        assert years.task == "greater-than" and years.pairs[0].correct[0] == "53"

@@ -149,9 +149,9 @@ _MIB_COLUMNS = ("prompt", "choices", "choices.label", "answerKey", "label", "yea
 def _mib_layouts(columns: set[str]) -> tuple[Layout, ...]:
     """The data sets of MIB's circuit track, whose corrupted prompts are those of one of several counterfactuals."""
     names = [match.group(1) for match in map(_COUNTERFACTUAL.fullmatch, sorted(columns)) if match]
-    if not names:
+    if not names and "corrupted" not in columns:
         return ()
-    usual = next((name for name in MIB_USUAL if name in names), names[0])
+    usual = next((name for name in MIB_USUAL if name in names), names[0] if names else "counterfactual")
     remark = ""
     if len(names) > 1 and "corrupted" not in columns:
         rest = ", ".join(name for name in names if name != usual)
@@ -177,8 +177,7 @@ def _labels(other: str) -> Callable[[Row], Sides]:
 def _choices(row: Row) -> Sides:
     """The right choice and the others, as words within a sentence: MIB's own code puts the space in front."""
     right = _choice(row, "choices", "answerKey")
-    cell = row["choices"]
-    rest = [text for text in (cell if isinstance(cell, list) else []) if text not in right]
+    rest = [text for text in _offered(row, "choices") if text not in right]
     return tuple(map(_within_sentence, right)), tuple(map(_within_sentence, rest))  # type: ignore[arg-type]
 
 
@@ -186,11 +185,13 @@ def _within_sentence(text: str) -> str:
     return text if text[:1].isspace() else f" {text}"
 
 
+def _offered(row: Row, column: str) -> list[str]:
+    cell = row[column]
+    return cell if isinstance(cell, list) else _text_list(str(cell)) or [str(cell)]
+
+
 def _choice(row: Row, choices: str, key: str) -> tuple[str, ...]:
-    offered, place = row[choices], str(row[key]).strip()
-    if isinstance(offered, str):
-        offered = _text_list(offered) or [offered]
-    texts = offered if isinstance(offered, list) else [str(offered)]
+    texts, place = _offered(row, choices), str(row[key]).strip()
     if place in texts:
         return (place,)
     if not place.isdecimal() or int(place) >= len(texts):
@@ -221,7 +222,7 @@ def _prompt(row: Row, column: str) -> str:
     if isinstance(text, list) and len(text) == 1:
         text = text[0]
     if not isinstance(text, str):
-        raise BadCell(column, f"a prompt was expected, {_short(text)} came. Write a text")
+        raise BadCell(column, f"a prompt was expected, {_short(text)} came. Write one text")
     if not text.strip():
         raise BadCell(column, "a prompt was expected, the cell is empty. Fill it in or remove the row")
     return text
@@ -295,7 +296,8 @@ def _id_list(row: Row, column: str) -> tuple[int, ...]:
 
 def _years(row: Row, column: str, *, century: bool = False) -> Sides:
     """All two-digit years after the start year, and the others. century: the year is written with all four digits."""
-    text = str(row[column]).strip()
+    cell = row[column]
+    text = str(cell[0] if isinstance(cell, list) and len(cell) == 1 else cell).strip()
     digits = r"\d{4}" if century else r"\d{1,2}"
     if not re.fullmatch(digits, text, re.ASCII) or int(text[-2:]) > 98:
         raise BadCell(column, _bad_year(row[column], column, century))

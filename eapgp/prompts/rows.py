@@ -7,9 +7,12 @@ or what pandas writes in any of its orientations. Objects within objects become 
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -21,10 +24,14 @@ from eapgp.sheet import Delimited, bad_quote, delimited
 
 MAX_PAIRS = 5_000
 MAX_COLUMNS = 512
+MAX_WIDTH = 20_000
 EXPECTED = "clean, corrupted, correct, incorrect"
 LISTS = ("prompts", "pairs", "data", "rows", "examples", "records", "instances")
 """Keys under which JSON files keep their list of objects."""
 DEPTH = 4
+BRACKETS = 200
+_PACKED = re.compile(r"\s*\{\s*(['\"]).*\}\s*", re.DOTALL)
+_ARRAY = re.compile(r"array\((\[.*?\])(?:,\s*dtype=\w+)?\)", re.DOTALL)  # as NumPy shows a list
 LISTED = 8  # objects of a list that become columns
 
 
@@ -62,6 +69,7 @@ def rows_of_text(text: str, name: str, limit: int | None) -> Rows:
     in_order = 0
     try:
         names = [_header(cell) for cell in next(reader, [])]
+        _check_width([column for column in names if column], len(names), name)
         for cells in reader:
             in_order = reader.line_num
             if not any(cell.strip() for cell in cells):
@@ -72,6 +80,12 @@ def rows_of_text(text: str, name: str, limit: int | None) -> Rows:
     except csv.Error as error:
         raise FormatError(_bad_csv(name, table, in_order, names, len(lines) + 1, error)) from None
     return _filled(names, lines, name, more=False)
+
+
+def _check_width(columns: Sequence[str], width: int, name: str) -> None:
+    """width: with the columns without a name, of which a spreadsheet can leave thousands."""
+    if len(columns) > MAX_COLUMNS or width > MAX_WIDTH:
+        raise FormatError(f"{name}: {width:,} columns; at most {MAX_COLUMNS} that have a name are read. Remove some.")
 
 
 def _header(cell: str) -> str:
@@ -111,7 +125,22 @@ def _filled(names: list[str], lines: list[list[str]], name: str, *, more: bool) 
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         raise FormatError(f"{name}: column {listed(twice)} occurs twice in the header. Rename or remove one.")
-    return Rows(columns, [{names[place]: line[place] for place in places} for line in lines], more)
+    packed = [place for place in places if lines and all(_PACKED.fullmatch(line[place]) for line in lines)]
+    rows: list[Row] = [{names[place]: line[place] for place in places} for line in lines]
+    if not packed:
+        return Rows(columns, rows, more)
+    unpacked = rows_of_mappings((dict(_flat(_unpacked(row))) for row in rows), name, len(rows) or 1)
+    return Rows(unpacked.columns, unpacked.rows, more)
+
+
+def _unpacked(row: Row) -> dict[str, Any]:
+    """A row in which objects that a library wrote into cells, as Python shows them, are objects again."""
+    cells: dict[str, Any] = dict(row)
+    for name, cell in row.items():
+        if isinstance(cell, str) and _PACKED.fullmatch(cell) and sum(map(cell.count, "[{(")) <= BRACKETS:
+            with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+                cells[name] = ast.literal_eval(_ARRAY.sub(r"\1", cell).strip())  # literals alone: no code
+    return cells
 
 
 def rows_of_json(text: str, name: str, limit: int | None) -> Rows:
@@ -223,10 +252,7 @@ def rows_of_mappings(
     """Rows that are split already; those without a value are left out."""
     entries = [dict(row) for row in source]
     columns = list(dict.fromkeys(column for entry in entries for column in entry))
-    if len(columns) > MAX_COLUMNS:
-        raise FormatError(
-            f"{name}: {len(columns):,} columns are more than the {MAX_COLUMNS} that are read. Remove some."
-        )
+    _check_width(columns, len(columns), name)
     rows: list[Row] = [{c: _cell(row.get(c)) for c in columns} for row in entries]
     filled = [row for row in rows if any(str(cell).strip() for cell in row.values())]
     most = limit or MAX_PAIRS
