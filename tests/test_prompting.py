@@ -298,6 +298,11 @@ def test_evaluate_and_check_put_prompts_as_they_are_told(
     of_file = ["evaluate", "--scores", str(scores), "--model", model, "--prompts", str(file), "--edges", "5", "--json"]
     assert main([*of_file, "--bos", "w50"]) == 0
     assert json.loads(capsys.readouterr().out)["metric_clean"] == pytest.approx(by_hand([50])[0], rel=1e-4)
+    file.write_text(json.dumps(rows(LONG, PAIR)))
+    assert main([*of_file, "--skip-unusable"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["n_pairs"] == 1 and said["messages"][0].startswith("1 of 2 pairs do not fit this model")
+    file.write_text(json.dumps(rows(PAIR)))
     check = ["prompts", "check", str(file), "--model", model, "--json"]
     assert main([*check, "--chat"]) == 2
     assert "has none" in capsys.readouterr().out

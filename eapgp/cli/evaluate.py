@@ -32,6 +32,7 @@ from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.compute import load_for, load_run_model, resolve
 from eapgp.runs.evaluate import Question, Running, evaluate_circuits, evaluate_run
 from eapgp.runs.run import Run
+from eapgp.runs.selection import selection_remarks
 from eapgp.runs.spec import PROMPTING_FIELDS, SELECTION_FIELDS, RunSpec
 
 PANEL = "Weigh the evidence"
@@ -158,8 +159,7 @@ def evaluate(
         elif model is not None or dtype is not None:
             raise OptionError("--model and --dtype: expected with --scores only; a run knows its model.")
         else:
-            others = other_prompts(source.run, prompt_flags, how)
-            answer = evaluate_run(source.run, question, prompts=others, how=how, use_cache=not no_cache)
+            answer = _of_run(source.run, prompt_flags, question, how, use_cache=not no_cache)
     payload = {**_origin(source), **answer}
     return Reply(payload, evaluation_text(payload))
 
@@ -198,6 +198,12 @@ def other_spec(run: Run, flags: dict[str, Any]) -> RunSpec | None:
     return replace(spec, **asked)
 
 
+def _of_run(run: Run, flags: dict[str, Any], question: Question, how: Running, *, use_cache: bool) -> dict[str, Any]:
+    others = other_prompts(run, flags, how)
+    answer = evaluate_run(run, question, prompts=others, how=how, use_cache=use_cache)
+    return answer if others is None else _with_remarks(answer, others)
+
+
 def _of_scores(
     source: Source, spec: RunSpec, question: Question, loaded: Callable[[], Any], how: Running
 ) -> dict[str, Any]:
@@ -206,7 +212,13 @@ def _of_scores(
     circuits, resolved = question.circuits(source.scores, source.node_scores), resolve(spec)
     prompts = resolved.for_model(loaded()).prompts if spec.selection else resolved.prompts
     answer = evaluate_circuits(loaded(), prompts, circuits, question, how=how)
-    return {**answer, "model": spec.model, "task": prompts.task, "cached": False}
+    return {**_with_remarks(answer, prompts), "model": spec.model, "task": prompts.task, "cached": False}
+
+
+def _with_remarks(answer: dict[str, Any], prompts: PromptSet) -> dict[str, Any]:
+    """An answer that also says which pairs were left out."""
+    messages = [*selection_remarks(prompts), *answer.get("messages", ())]
+    return {**answer, "messages": messages} if messages else answer
 
 
 def _origin(source: Source) -> dict[str, Any]:
