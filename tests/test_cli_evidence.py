@@ -34,7 +34,7 @@ def _load(name: str, **options: Any) -> Any:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EAPGP_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("eapgp.models.load_model", _load)
+    monkeypatch.setattr("eapgp.runs.compute.load_model", _load)
     return tmp_path / "home"
 
 

@@ -67,8 +67,10 @@ def test_what_is_no_prompt_file(
 
 
 def demo_config(folder: Path) -> Path:
+    """A folder with everything of the demo model but its weights."""
     folder.mkdir()
-    shutil.copyfile(ROOT / "assets" / "demo" / "config.json", folder / "config.json")
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(ROOT / "assets" / "demo" / name, folder / name)
     return folder
 
 

@@ -47,7 +47,7 @@ def loader() -> Callable[..., Any]:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: Callable[..., Any]) -> Path:
     monkeypatch.setenv("EAPGP_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("eapgp.models.load_model", loader)
+    monkeypatch.setattr("eapgp.runs.compute.load_model", loader)
     return tmp_path / "home"
 
 
@@ -108,7 +108,7 @@ def test_an_identical_request_is_answered_without_loading_the_model(
         raise AssertionError("the model was loaded")
 
     with monkeypatch.context() as patch:
-        patch.setattr("eapgp.models.load_model", never)
+        patch.setattr("eapgp.runs.compute.load_model", never)
         again = call(capsys, *line, "--batch-size", "3")
         assert again.pop("cached") and not first.pop("cached")
         assert again == first
@@ -385,7 +385,7 @@ def test_bad_pairs_are_told_with_their_number(
 def test_sizes_beyond_the_graph_are_told_before_a_model_is_loaded(
     capsys: pytest.CaptureFixture[str], stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eapgp.models.load_model", None)
+    monkeypatch.setattr("eapgp.runs.compute.load_model", None)
     message = refuse(capsys, "evaluate", "--run", str(stored), "--edges", str(N_EDGES + 1))
     assert "479" in message and "480" in message
     assert "expected with --scores only" in refuse(capsys, "evaluate", "--run", str(stored), "--model", "gpt2")

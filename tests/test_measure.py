@@ -47,7 +47,7 @@ def _load(name: str, **options: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def loader(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eapgp.models.load_model", _load)
+    monkeypatch.setattr("eapgp.runs.compute.load_model", _load)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_what_the_pages_measured_answers_the_command_line(run: Run, capsys: Any,
     measured = circuits_work(shop, "t", run, circuits, keep=True)(quiet)
     jobs.baseline_work(shop, "t", run, curve_sizes(479), seeds=2)(quiet)
     evidence = jobs.evidence_work(shop, "t", run, circuits[2])(quiet)
-    monkeypatch.setattr("eapgp.models.load_model", forbidden)
+    monkeypatch.setattr("eapgp.runs.compute.load_model", forbidden)
     said = call(capsys, "evaluate", "--run", str(run.path), "--baseline", "2")
     assert said["cached"] and [entry["faithfulness"] for entry in said["curve"]] == list(measured.faithfulness)
     close = call(

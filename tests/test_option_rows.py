@@ -101,6 +101,7 @@ def test_rows_of_one_name_are_of_one_kind_and_clash_with_nothing() -> None:
     of_tasks = [row.name for task in TASKS.values() for row in task.options]
     assert not set(of_tasks) & set(kinds)
     own = {"model", "task", "pairs", "seed", "split", "method", "metric", "intervention", "dtype", "weights"}
+    own |= {"tokenizer", "bos", "chat", "answers", "only_correct", "skip_unusable"}
     assert set(settings.NAMES) == own | set(kinds) | set(of_tasks)
     parameters = set(attribute.__annotations__)
     assert not parameters & {row.name for row in ROWS if row.flag}

@@ -15,12 +15,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 import eapgp.attribution
 from eapgp.attribution import registry
 from eapgp.attribution.method import Method
 from eapgp.options import Choice, EdgeNames, OneOf, OneOfOrNumber, WholeNumber
 from eapgp.prompts.pairs import PromptPair
 from eapgp.tasks import TASKS, Task, sva
+from eapgp.tasks.space import Point, Recipe
+from eapgp.tasks.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -78,10 +82,15 @@ METHOD = Method(
 # -- the module of the task, and its row --------------------------------------------------------------------------
 
 
-def generate(n: int, *, seed: int, split: str, size: str, shift: int) -> tuple[PromptPair, ...]:
-    """Pairs of subject-verb agreement, said in another way."""
-    pairs = sva.generate(n + shift, seed=seed, split=split)[shift:]
-    return pairs if size == "small" else tuple(reversed(pairs))
+def recipe(vocabulary: Vocabulary, *, size: str, shift: int) -> Recipe:
+    """Pairs of subject-verb agreement whose notes say how they were asked for."""
+    usual = sva.recipe(vocabulary)
+
+    def write(point: Point, rng: np.random.Generator) -> PromptPair:
+        pair = usual.write(point, rng)
+        return dataclasses.replace(pair, note=f"{pair.note}, {size}, {shift}")
+
+    return dataclasses.replace(usual, write=write)
 
 
 TASK = Task(
@@ -90,17 +99,17 @@ TASK = Task(
     metric="prob-diff",
     explanation="A toy task. It shows what a row is for.",
     example=TASKS["sva"].example,
-    generate=generate,
+    recipe=recipe,
     phrases=sva.phrases,
     options=(
         OneOf(
             name="size",
             default="small",
             label="Size",
-            help="How large: small or large. It turns the order round.",
+            help="How large: small or large. It goes into the notes.",
             choices=(Choice("small", "Small"), Choice("large", "Large", "large")),
         ),
-        WholeNumber(name="shift", default=0, high=50, label="Shift", help="How many pairs are left out at the start."),
+        WholeNumber(name="shift", default=0, high=50, label="Shift", help="A number that goes into the notes."),
     ),
 )
 
