@@ -36,6 +36,9 @@ def run() -> int:
         code = INTERRUPTED
     if code == INTERRUPTED:  # a second Ctrl-C, while Python shuts down, would kill it by the signal
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Where the interrupt passed through text that a library executes (dataclasses do), CPython remembers it and
+        # ends `python -m` by the signal, though it was caught; text that runs to its end makes it forget that.
+        exec("")
     return code
 
 

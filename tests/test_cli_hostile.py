@@ -191,6 +191,20 @@ def test_the_shell_completes_methods_tasks_and_models() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_an_interrupt_within_executed_text_exits_with_130(tmp_path: Path) -> None:
+    """CPython ends `python -m` by the signal where it passed through such text, although it was caught."""
+    (tmp_path / "interrupted.py").write_text(
+        "import sys, eapgp.cli\n"
+        "from eapgp.__main__ import run\n"
+        "eapgp.cli.main = lambda: exec('raise KeyboardInterrupt')\n"
+        "sys.exit(run())\n"
+    )
+    line = [sys.executable, "-m", "interrupted"]
+    done = subprocess.run(line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert done.returncode == 130, done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_an_interrupted_command_exits_with_130_and_leaves_no_run(home: Path) -> None:
     line = [sys.executable, "-m", "eapgp", "attribute", "--method", "exact", "--pairs", "64", "--json"]
     started = subprocess.Popen(
