@@ -151,6 +151,13 @@ def test_a_tokenizer_that_is_none(text: str, folder: Path) -> None:
     refused(folder, "the tokenizer of", "cannot be read")
 
 
+def test_a_tokenizer_without_words(folder: Path) -> None:
+    state = json.loads((folder / "tokenizer.json").read_text())
+    state["model"] = {"type": "BPE", "vocab": {}, "merges": []}
+    (folder / "tokenizer.json").write_text(json.dumps(state))
+    refused(folder, "the tokenizer of", "gives no token for any text")
+
+
 def panicking(folder: Path) -> Path:
     """A folder whose tokenizer.json makes the tokenizer's library panic."""
     charsmap = base64.b64encode(b"\xff\xff\xff\xffno trie").decode()

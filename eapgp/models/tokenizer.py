@@ -40,13 +40,8 @@ def read_tokenizer(folder: Path) -> Any:
         )
     try:
         with _backtraces_kept_back():
-            if "merges.txt" in files and not files & {"tokenizer_config.json", "tokenizer.json"}:
-                return _byte_pair_tokenizer(folder)
-            from transformers import AutoTokenizer
-
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
-            tokenizer(PROBE)
-            return tokenizer
+            tokenizer = _of_folder(folder, files)
+            pieces = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
     except BaseException as error:  # a panic is no Exception
         if not isinstance(error, Exception) and not is_panic(error):
             raise
@@ -54,6 +49,21 @@ def read_tokenizer(folder: Path) -> Any:
         raise ModelError(
             f"the tokenizer of {str(folder)!r} cannot be read: {first[:300]}. Copy the model's tokenizer files anew."
         ) from (error if isinstance(error, Exception) else None)
+    if not pieces:
+        raise ModelError(
+            f"the tokenizer of {str(folder)!r} gives no token for any text: its {len(tokenizer):,} entries "
+            "hold no words. Copy the model's tokenizer files anew."
+        )
+    return tokenizer
+
+
+def _of_folder(folder: Path, files: set[str]) -> Any:
+    """The tokenizer that these files of a folder make."""
+    if "merges.txt" in files and not files & {"tokenizer_config.json", "tokenizer.json"}:
+        return _byte_pair_tokenizer(folder)
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
 
 
 @contextlib.contextmanager

@@ -44,8 +44,8 @@ class AnswerReader:
     def __init__(self, tokenizer: Any, *, n_vocab: int | None = None, first_token: bool = False) -> None:
         self._tokenizer = tokenizer
         self._size = len(tokenizer) if n_vocab is None else min(len(tokenizer), n_vocab)
-        first = tokenizer.convert_ids_to_tokens(tokenise(["a"], tokenizer)[0])[0]
-        self._adds_space = str(first).startswith("▁")
+        pieces = tokenizer.convert_ids_to_tokens(tokenise(["a"], tokenizer)[0])
+        self._adds_space = bool(pieces) and str(pieces[0]).startswith("▁")
         self._ids: dict[str, int | None] = {}
         self._first_token = first_token
         self._firsts: dict[str, int] = {}
