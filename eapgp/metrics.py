@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from eapgp.errors import OptionError, UnknownNameError, WrongTypeError
-from eapgp.prompts.answers import OWN_METRIC
 from eapgp.prompts.encode import EncodedPairs
+from eapgp.prompts.prompting import OWN_METRIC
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ import torch
 from eapgp.errors import OptionError, UnknownNameError, WrongTypeError
 from eapgp.metrics import METRICS, accuracy, get_metric, targets_of
 from eapgp.prompts import EncodedPairs
-from eapgp.prompts.answers import needed_sides
+from eapgp.prompts.prompting import needed_sides
 from eapgp.tasks import TASKS
 
 

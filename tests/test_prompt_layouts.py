@@ -17,8 +17,8 @@ from eapgp.errors import FormatError, HeaderError, OptionError
 from eapgp.metrics import METRICS
 from eapgp.prompts import PromptPair, PromptSet, parse_prompts, read_prompts, write_prompts
 from eapgp.prompts.aliases import ALIASES, read_by_hand, write_by_hand
-from eapgp.prompts.answers import needed_sides
 from eapgp.prompts.files import preview_prompts
+from eapgp.prompts.prompting import needed_sides
 from eapgp.sheet import bad_quote, decode, delimited, number
 
 PAIRS = (

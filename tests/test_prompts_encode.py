@@ -10,7 +10,7 @@ import pytest
 
 from eapgp.errors import PairLengthError, PromptError
 from eapgp.prompts import PromptPair, PromptSet, TokenizerOnly, align, display_tokens, encode, fit
-from eapgp.prompts.answers import ONE_TOKEN_PAIRS
+from eapgp.prompts.prompting import ONE_TOKEN_PAIRS
 from eapgp.tasks import make_prompts
 from tools.training.vocabulary import build_tokenizer
 

@@ -23,8 +23,7 @@ from eapgp.attribution.method import Method
 from eapgp.options import Choice, EdgeNames, OneOf, OneOfOrNumber, WholeNumber
 from eapgp.prompts.pairs import PromptPair
 from eapgp.tasks import TASKS, Task, sva
-from eapgp.tasks.space import Point, Recipe
-from eapgp.tasks.vocabulary import Vocabulary
+from eapgp.tasks.recipe import Point, Recipe, Vocabulary
 
 ROOT = Path(__file__).resolve().parent.parent
 

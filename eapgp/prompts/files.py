@@ -17,7 +17,6 @@ from pathlib import Path
 
 from eapgp.errors import FormatError, HeaderError, OptionError, PromptError
 from eapgp.prompts.aliases import NAMES, add_aliases, name_columns
-from eapgp.prompts.answers import ONE_TOKEN_PAIRS
 from eapgp.prompts.columns import (
     CUSTOM,
     TEXT_ANSWERS,
@@ -32,6 +31,7 @@ from eapgp.prompts.columns import (
     sparing_layout_of,
 )
 from eapgp.prompts.pairs import PromptPair, PromptSet
+from eapgp.prompts.prompting import ONE_TOKEN_PAIRS
 from eapgp.prompts.rows import EXPECTED, MAX_PAIRS, Rows, is_json, listed, rows_of, rows_of_mappings, rows_of_text
 from eapgp.sheet import decode
 

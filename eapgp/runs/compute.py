@@ -18,9 +18,8 @@ from eapgp.models import load_model
 from eapgp.models.catalogue import BUNDLED, find_model
 from eapgp.models.load import load_tokenizer
 from eapgp.prompts import read_prompts
-from eapgp.prompts.answers import needed_sides
 from eapgp.prompts.pairs import PromptPair, PromptSet
-from eapgp.prompts.prompting import USUAL, Prompting
+from eapgp.prompts.prompting import USUAL, Prompting, needed_sides
 from eapgp.runs.identity import recall, remember
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.request import ModelLike, Request, make_request

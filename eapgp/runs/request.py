@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from eapgp.errors import OptionError
-from eapgp.prompts.answers import OWN_METRIC
 from eapgp.prompts.pairs import PromptSet
+from eapgp.prompts.prompting import OWN_METRIC
 from eapgp.runs.canonical import content_key, plain
 from eapgp.runs.version import RESULT_VERSION
 

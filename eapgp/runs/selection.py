@@ -11,8 +11,7 @@ from typing import Any
 
 from eapgp.errors import PromptError
 from eapgp.evaluation.behaviour import behaviour
-from eapgp.prompts.encode import encode
-from eapgp.prompts.fit import fit
+from eapgp.prompts.encode import encode, fit
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.spec import RunSpec
 from eapgp.types import Progress

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from eapgp.prompts.pairs import PromptPair
-from eapgp.tasks.space import Point, Recipe, Space, grid, held_out
-from eapgp.tasks.vocabulary import Vocabulary
+from eapgp.tasks.recipe import Point, Recipe, Space, Vocabulary, grid, held_out
 from eapgp.tasks.words import CAPITALS
 
 TEMPLATES = (

@@ -11,12 +11,11 @@ import numpy as np
 
 from eapgp.errors import OptionError, PromptError, UnknownNameError
 from eapgp.options import Choice, OneOf, Option, settle
-from eapgp.prompts.fit import fit
+from eapgp.prompts.encode import fit
 from eapgp.prompts.pairs import PromptPair, PromptSet
-from eapgp.prompts.reader import TokenizerOnly
+from eapgp.prompts.prompting import TokenizerOnly
 from eapgp.tasks import country_capital, gender_bias, greater_than, hypernymy, ioi, sva
-from eapgp.tasks.space import Recipe
-from eapgp.tasks.vocabulary import Vocabulary
+from eapgp.tasks.recipe import Recipe, Vocabulary
 
 CHECKED_AT_ONCE = 64
 

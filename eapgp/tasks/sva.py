@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from eapgp.prompts.pairs import PromptPair
-from eapgp.tasks.space import Point, Recipe, Space, grid, held_out, pick
-from eapgp.tasks.vocabulary import Vocabulary, fitting
+from eapgp.tasks.recipe import Point, Recipe, Space, Vocabulary, fitting, grid, held_out, pick
 from eapgp.tasks.words import PEOPLE, RELATIVE_VERBS, THINGS, VERBS
 from eapgp.types import Bools, Ints
 

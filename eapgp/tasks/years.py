@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eapgp.prompts.pairs import Answer
-from eapgp.tasks.vocabulary import Vocabulary
+from eapgp.tasks.recipe import Vocabulary
 from eapgp.tasks.words import CENTURIES, UNSPLIT_YEARS
 from eapgp.types import Bools, Ints
 

@@ -14,7 +14,7 @@ from eapgp.models.catalogue import demo_folder
 from eapgp.models.packaged import PACKAGES, folder_of, is_here
 from eapgp.models.tokenizer import byte_tokenizer
 from eapgp.tasks import TASKS, posable
-from eapgp.tasks.vocabulary import Vocabulary
+from eapgp.tasks.recipe import Vocabulary
 from eapgp.tasks.years import EXAMPLE
 from tools import ROOT
 from tools.tokenizers.families import FAMILIES, SIZE, gpt2

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from eapgp.prompts.encode import EncodedPairs, encode
-from eapgp.prompts.reader import TokenizerOnly
+from eapgp.prompts.prompting import TokenizerOnly
 from eapgp.tasks import TASKS, make_prompts
 
 STEREOTYPE = 0.95  # share of the stereotyped pronoun after a job; after a person it is 1

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from eapgp.evaluation.behaviour import SIDES, behaviour
 from eapgp.prompts.align import SPACE, display_tokens
-from eapgp.prompts.answers import ONE_TOKEN_PAIRS, AnswerReader, tokenise
-from eapgp.prompts.encode import encode
-from eapgp.prompts.fit import Fit, fit
+from eapgp.prompts.encode import Fit, encode, fit
 from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
-from eapgp.prompts.reader import PromptReader
+from eapgp.prompts.prompting import ONE_TOKEN_PAIRS, AnswerReader, PromptReader, tokenise
 from eapgp.runs.compute import load_for
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.jobs.manager import Progress

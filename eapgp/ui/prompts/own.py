@@ -14,10 +14,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from eapgp.errors import EapgpError, FormatError, HeaderError, one_line
 from eapgp.prompts.aliases import NAMES, add_aliases
-from eapgp.prompts.answers import needed_sides
 from eapgp.prompts.columns import join_answers
 from eapgp.prompts.files import VERBS_FILE, Named, Preview, parse_prompts, preview_prompts, read_prompts
 from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
+from eapgp.prompts.prompting import needed_sides
 from eapgp.prompts.rows import MAX_PAIRS, is_json
 from eapgp.sheet import cells, delimited
 from eapgp.ui.base.draw import plain
