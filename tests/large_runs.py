@@ -19,8 +19,8 @@ from eapgp.formats import read_scores
 from eapgp.graph import Graph
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.runs.library import RunLibrary
-from eapgp.runs.request import make_request
 from eapgp.runs.run import Run
+from eapgp.runs.spec import make_request
 
 GPT2_XL = Graph(48, 25, d_model=1600)
 TASK = "ioi"

@@ -10,7 +10,7 @@ import numpy as np
 from eapgp.attribution.result import Attribution, EdgeScores, PathRecord
 from eapgp.graph import Graph
 from eapgp.prompts.pairs import PromptPair, PromptSet
-from eapgp.runs.request import make_request
+from eapgp.runs.spec import make_request
 
 GRAPH = Graph(2, 2, d_model=6)
 STEPS, PAIRS, POSITIONS = 3, 4, 5

@@ -22,8 +22,8 @@ from eapgp.cli import main
 from eapgp.errors import Cancelled, ModelError
 from eapgp.formats import read_file, read_scores
 from eapgp.runs import RunLibrary, RunSpec, compute_run, open_run
-from eapgp.runs.canonical import content_key
 from eapgp.runs.evaluate import Question, Running, evaluate_run
+from eapgp.runs.files import content_key
 from eapgp.tasks import make_prompts
 
 ROOT = Path(__file__).resolve().parent.parent

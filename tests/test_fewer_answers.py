@@ -15,8 +15,7 @@ from eapgp.evaluation import CircuitRunner
 from eapgp.models import load_model
 from eapgp.prompts import PromptPair, fit
 from eapgp.runs.compute import make_prompt_set
-from eapgp.runs.request import make_request
-from eapgp.runs.spec import RunSpec
+from eapgp.runs.spec import RunSpec, make_request
 from eapgp.tasks import make_prompts
 
 

@@ -21,9 +21,8 @@ from eapgp.prompts import Prompting, PromptPair, PromptSet, TokenizerOnly, encod
 from eapgp.runs import RunLibrary, RunSpec, compute_run, load_run_model
 from eapgp.runs.bundled import examples_folder
 from eapgp.runs.compute import load_for, resolve
-from eapgp.runs.request import request_key
 from eapgp.runs.run import open_run
-from eapgp.runs.spec import LATER_FIELDS
+from eapgp.runs.spec import LATER_FIELDS, request_key
 
 SHAPE = "llama"
 TEMPLATE = (

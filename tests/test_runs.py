@@ -19,7 +19,7 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.errors import OptionError, RunError
 from eapgp.graph import Graph
 from eapgp.runs import RunLibrary, RunSpec, copy_run, make_request, open_run, request_key, write_run
-from eapgp.runs.canonical import canonical, plain
+from eapgp.runs.files import canonical, plain
 from eapgp.runs.version import FORMAT_VERSION, Migration, migrate_arrays, migrate_record
 
 ROOT = Path(__file__).resolve().parent.parent

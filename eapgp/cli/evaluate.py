@@ -29,10 +29,9 @@ from eapgp.cli.output import Output, Reply
 from eapgp.cli.sources import RunOption, ScoresOption, Source, catalogue_graph, one_source
 from eapgp.errors import OptionError
 from eapgp.prompts.pairs import PromptSet
-from eapgp.runs.compute import load_for, load_run_model, resolve
+from eapgp.runs.compute import load_for, load_run_model, resolve, selection_remarks
 from eapgp.runs.evaluate import Question, Running, evaluate_circuits, evaluate_run
 from eapgp.runs.run import Run
-from eapgp.runs.selection import selection_remarks
 from eapgp.runs.spec import PROMPTING_FIELDS, SELECTION_FIELDS, RunSpec
 
 PANEL = "Weigh the evidence"

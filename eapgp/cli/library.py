@@ -13,9 +13,8 @@ from eapgp.cli.output import Output, Reply, number, size, stacked, table
 from eapgp.runs.describe import prompt_conditions
 from eapgp.runs.info import RunInfo
 from eapgp.runs.library import RunLibrary
-from eapgp.runs.request import UNKNOWN
 from eapgp.runs.run import Run, copy_run
-from eapgp.runs.spec import PATCHING
+from eapgp.runs.spec import PATCHING, UNKNOWN
 
 RunArgument = Annotated[str, typer.Argument(help="Id, beginning of an id, name or folder of a run.", metavar="RUN")]
 SHOWN = 12

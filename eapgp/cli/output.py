@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from eapgp.runs.canonical import plain
+from eapgp.runs.files import plain
 
 Payload = dict[str, Any]
 ProgressCallback = Callable[[str, float], None]

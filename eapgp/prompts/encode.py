@@ -356,6 +356,9 @@ def numbered(places: Sequence[int]) -> str:
     return f"pair {numbers[0]}" if len(numbers) == 1 else f"pairs {', '.join(numbers[:-1])} and {numbers[-1]}"
 
 
+# ---- token ids -----------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, eq=False)
 class EncodedPairs:
     """Token ids of prompt pairs.

@@ -101,6 +101,9 @@ class Prompting:
 USUAL = Prompting()
 
 
+# ---- what reads prompts --------------------------------------------------------------------------
+
+
 class PromptReader(Protocol):
     """What decides which prompts can be used; a `Model` is one.
 
@@ -135,6 +138,8 @@ class TokenizerOnly:
     n_vocab: int | None = None
     prompting: Prompting = USUAL
 
+
+# ---- answers -------------------------------------------------------------------------------------
 
 Ids = tuple[int, ...]
 Sides = tuple[tuple[Answer, ...], tuple[Answer, ...]]

@@ -9,9 +9,8 @@ from eapgp.runs.compute import compute_run, load_run_model
 from eapgp.runs.evaluate import Question, evaluate_run
 from eapgp.runs.info import RunInfo
 from eapgp.runs.library import RunLibrary
-from eapgp.runs.request import make_request, request_key
 from eapgp.runs.run import Run, copy_run, open_run, write_run
-from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec, make_request, request_key
 
 __all__ = [
     "DEFAULT_PAIRS",

@@ -2,35 +2,52 @@
 
 1. load the model;  2. make or read the prompts;  3. fill in the method's options
 → request → 4. answer from the library, or 5. compute and 6. save
+
+A request that is known is answered at once, without loading the model:
+
+- A local model folder is recognised by the hash of its files; one that eapgp made itself from a file whose hash it
+  keeps, by that hash and by the sizes and times of what it wrote. Hub models are not recognised; they are loaded.
+- What `load_model` made of these files once (the hashes of weights and tokenizer) is kept in the
+  library, together with the versions of the libraries that made it.
+
+Where a spec leaves out pairs that do not fit the model or that it gets wrong, the pairs that remain are the
+run's prompts; their origin says what they were taken of and what was left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eapgp.attribution.registry import get_method
 from eapgp.attribution.result import Attribution
-from eapgp.errors import ModelError, OptionError, PromptError, UnknownNameError
+from eapgp.errors import EapgpError, ModelError, OptionError, PromptError, UnknownNameError
+from eapgp.evaluation.behaviour import behaviour
 from eapgp.metrics import DEFAULT_METRIC, get_metric
 from eapgp.models import load_model
-from eapgp.models.catalogue import BUNDLED, find_model
+from eapgp.models.catalogue import BUNDLED, demo_folder, find_model
+from eapgp.models.gguf import is_gguf
 from eapgp.models.load import load_tokenizer
+from eapgp.models.packaged import folder_of
+from eapgp.models.packaged import is_here as packaged_is_here
+from eapgp.models.store import ORIGIN_FILE, is_whole, models_home
 from eapgp.prompts import read_prompts
+from eapgp.prompts.encode import encode, fit
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.prompts.prompting import USUAL, Prompting, needed_sides
-from eapgp.runs.identity import recall, remember
+from eapgp.runs.files import content_key, file_hash, read_json, write_json
 from eapgp.runs.library import RunLibrary
-from eapgp.runs.request import ModelLike, Request, make_request
 from eapgp.runs.run import Run
-from eapgp.runs.selection import selected, selection_of, selection_remarks
-from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+from eapgp.runs.spec import DEFAULT_PAIRS, ModelLike, Request, RunSpec, library_versions, make_request
 from eapgp.tasks import make_prompts
 from eapgp.types import Progress
 
 if TYPE_CHECKING:
     from eapgp.attribution.scoring import Pool
+
 
 ModelLoader = Callable[..., Any]
 CUSTOM_TASK = "custom"
@@ -263,3 +280,142 @@ def run_attribution(
 def _report(progress: Progress | None, phase: str, fraction: float) -> None:
     if progress is not None:
         progress(phase, fraction)
+
+
+# ---- what a model is, without loading it ---------------------------------------------------------
+
+MAX_HASHED_BYTES = 512 * 1024**2
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a request needs to know of a model."""
+
+    id: str
+    weights_hash: str
+    tokenizer_hash: str
+    dtype: str
+
+
+def recall(home: Path, spec: RunSpec) -> Identity | None:
+    """The identity of the spec's model if this library has seen it loaded, else None."""
+    key = _fingerprint(spec)
+    path = home / "models" / f"{key}.json"
+    if key is None or not path.is_file():
+        return None
+    with contextlib.suppress(EapgpError, TypeError):
+        return Identity(**read_json(path))
+    return None
+
+
+def remember(home: Path, spec: RunSpec, model: ModelLike) -> None:
+    """Keep the identity of a loaded model; a library that cannot be written is no error."""
+    key = _fingerprint(spec)
+    path = home / "models" / f"{key}.json"
+    if key is None or path.is_file():
+        return
+    identity = Identity(model.id, model.weights_hash, model.tokenizer_hash, str(model.dtype).removeprefix("torch."))
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, asdict(identity))
+
+
+def _fingerprint(spec: RunSpec) -> str | None:
+    """Hash of the model's files and of how they would be loaded; None without such a folder, or with other words."""
+    folder = _folder(spec.model)
+    if folder is None or spec.tokenizer is not None:
+        return None
+    try:
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        if is_whole(folder) and folder.is_relative_to(models_home()):
+            hashes = {ORIGIN_FILE: file_hash(folder / ORIGIN_FILE), **{name: str(at) for name, *at in _stamps(files)}}
+        elif sum(path.stat().st_size for path in files) > MAX_HASHED_BYTES:
+            return None
+        else:
+            hashes = {path.name: file_hash(path) for path in files}
+    except OSError:
+        return None
+    seed = spec.seed if spec.random_weights else None
+    return content_key({"id": spec.model, "files": hashes, "dtype": spec.dtype, "seed": seed, **library_versions()})
+
+
+def folder_stamp(name: str) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of every file of a local model; another stamp says that the model has changed.
+
+    Empty for hub models, whose files are named by their content.
+    """
+    folder = _folder(name)
+    with contextlib.suppress(OSError):
+        if is_gguf(name):
+            return _stamps([Path(name).expanduser()])
+        return _stamps(folder.iterdir()) if folder is not None else ()
+    return ()
+
+
+def _stamps(files: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
+    stats = ((path.name, path.stat()) for path in files)
+    return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
+
+
+def _folder(name: str) -> Path | None:
+    entry = find_model(name)
+    if entry is not None:
+        with contextlib.suppress(EapgpError):
+            return demo_folder() if entry.source == BUNDLED else _of_package(entry.name)
+        return None
+    folder = Path(name).expanduser()
+    return folder if folder.is_dir() else None
+
+
+def _of_package(name: str) -> Path | None:
+    return folder_of(name) if packaged_is_here(name) else None
+
+
+# ---- pairs left out ------------------------------------------------------------------------------
+
+SELECTION = "selection"  # key of a prompt set's origin
+
+
+def selected(
+    spec: RunSpec, prompts: PromptSet, model: Any, *, metric: str, progress: Progress | None = None
+) -> PromptSet:
+    """The pairs of a set that a spec wants used on its model, which is loaded.
+
+    Errors: PromptError where none is left, or, without `skip_unusable`, where a pair does not fit.
+    """
+    remarks, remaining = [], replace(prompts, metric=metric)
+    if spec.skip_unusable:
+        findings = fit(remaining, model)
+        remaining = remaining.pick(findings.usable)
+        if findings.problems:
+            remarks.append(_left_out(findings.n_pairs, len(remaining), "do not fit this model", findings.summary()))
+    if spec.only_correct and len(remaining):
+        right = behaviour(model, encode(remaining, model, contrast=False), metric=metric, progress=progress).right
+        n_before, remaining = len(remaining), remaining.pick(right.nonzero()[0].tolist())
+        if len(remaining) < n_before:
+            remarks.append(_left_out(n_before, len(remaining), "are answered wrongly by this model", ""))
+    if not len(remaining):
+        raise PromptError(f"no pair is left: {' '.join(remarks)} Use other prompts, or leave out fewer.")
+    about = {**spec.selection, "of": prompts.hash, "n_pairs": len(prompts), "remarks": remarks}
+    return replace(remaining, metric=prompts.metric, origin={**prompts.origin, SELECTION: about})
+
+
+def _left_out(n_pairs: int, n_left: int, why: str, reasons: str) -> str:
+    sentence = f"{n_pairs - n_left:,} of {n_pairs:,} pairs {why} and were left out; {n_left:,} remain."
+    return f"{sentence} {reasons}".strip()
+
+
+def selection_of(prompts: PromptSet) -> dict[str, Any]:
+    """What decides a run beside the pairs that remain: by which rules, and of which set they were taken."""
+    about = _about(prompts)
+    return {name: value for name, value in about.items() if name not in ("n_pairs", "remarks")}
+
+
+def selection_remarks(prompts: PromptSet) -> tuple[str, ...]:
+    """What was left out of a set, and why."""
+    return tuple(_about(prompts).get("remarks", ()))
+
+
+def _about(prompts: PromptSet) -> Mapping[str, Any]:
+    about = prompts.origin.get(SELECTION, {})
+    return about if isinstance(about, Mapping) else {}

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from eapgp.runs.request import UNKNOWN
-from eapgp.runs.spec import PATCHING, RunSpec
+from eapgp.runs.spec import PATCHING, UNKNOWN, RunSpec
 from eapgp.tasks import TASKS
 
 _SELECTIONS = {"skip_unusable": "only pairs that fit", "only_correct": "only pairs it gets right"}

@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from eapgp.attribution.result import Attribution, PathRecord, path_remarks
 from eapgp.errors import OptionError
 from eapgp.runs.arrays import ARRAY_FIELDS, Arrays, path_arrays, score_arrays
-from eapgp.runs.compute import SPLIT, ModelLoader, Resolved, load_for, resolve, run_attribution
-from eapgp.runs.identity import remember
+from eapgp.runs.compute import SPLIT, ModelLoader, Resolved, load_for, remember, resolve, run_attribution
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run
 from eapgp.runs.spec import RunSpec

@@ -26,8 +26,8 @@ from eapgp.evaluation.sizes import GRIDS
 from eapgp.evaluation.statistics import LEVEL, Resampling
 from eapgp.metrics import get_metric
 from eapgp.prompts.pairs import PromptSet
-from eapgp.runs.canonical import content_key
 from eapgp.runs.compute import ModelLoader, load_run_model
+from eapgp.runs.files import content_key
 from eapgp.runs.measure import Conditions, Measurer
 from eapgp.runs.run import Run
 from eapgp.runs.spec import PATCHING

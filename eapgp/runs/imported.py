@@ -19,8 +19,8 @@ from eapgp.formats import Imported, read_with
 from eapgp.models.catalogue import find_model
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.library import RunLibrary
-from eapgp.runs.request import UNKNOWN
 from eapgp.runs.run import Run
+from eapgp.runs.spec import UNKNOWN
 from eapgp.runs.version import RESULT_VERSION
 
 

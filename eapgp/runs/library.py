@@ -35,9 +35,8 @@ from eapgp.runs.files import (
     twice,
 )
 from eapgp.runs.info import RunInfo, info_of
-from eapgp.runs.request import request_key
 from eapgp.runs.run import RUN_FILE, Run, fill_run, is_partial, open_run
-from eapgp.runs.spec import RunSpec
+from eapgp.runs.spec import RunSpec, request_key
 
 HOME_VARIABLE = "EAPGP_HOME"
 SHORTEST_PREFIX = 4

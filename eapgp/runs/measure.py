@@ -30,8 +30,7 @@ from eapgp.evaluation.evidence import SAMPLE, Minimality, Outside, RandomBaselin
 from eapgp.evaluation.measured import Measured, exact, read_exact
 from eapgp.evaluation.runner import CircuitRuns
 from eapgp.runs.bundled import MEASURED, is_bundled
-from eapgp.runs.canonical import content_key
-from eapgp.runs.files import file_stamp, read_json
+from eapgp.runs.files import content_key, file_stamp, read_json
 from eapgp.runs.run import EVALUATION_FILE, Run, open_run
 from eapgp.runs.spec import PATCHING
 from eapgp.runs.version import RESULT_VERSION

@@ -10,25 +10,20 @@ meta.json            the user's name and note for the run      (changes)
 
 from __future__ import annotations
 
-import platform
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eapgp import __version__
 from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.errors import RunError
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.runs import arrays
 from eapgp.runs.arrays import PATH_FILE, SCORES_FILE
-from eapgp.runs.canonical import plain
 from eapgp.runs.files import (
     LOCK_NAME,
     REPAIR,
@@ -36,6 +31,7 @@ from eapgp.runs.files import (
     folder_size,
     known_hash,
     locked,
+    plain,
     read_json,
     remove_folder,
     sync_folder,
@@ -43,15 +39,13 @@ from eapgp.runs.files import (
     twice,
     write_json,
 )
-from eapgp.runs.request import request_key
-from eapgp.runs.spec import RunSpec
+from eapgp.runs.spec import RunSpec, library_versions, request_key
 from eapgp.runs.version import FORMAT_VERSION, migrate_arrays, migrate_record
 
 RUN_FILE, PROMPTS_FILE = "run.json", "prompts.json"
 EVALUATION_FILE, META_FILE = "evaluation.json", "meta.json"
 CONTENT_FILES = (PROMPTS_FILE, SCORES_FILE, PATH_FILE)
 KNOWN_FILES = (RUN_FILE, *CONTENT_FILES, EVALUATION_FILE, META_FILE)
-LIBRARIES = ("torch", "transformer_lens", "transformers", "numpy", "safetensors")
 
 
 @dataclass(frozen=True)
@@ -234,22 +228,6 @@ def _open(folder: Path) -> Run:
             came = "no file" if size is None else f"{size} bytes"
             raise RunError(f"{folder / name}: expected {about.get('bytes')} bytes, got {came}; {REPAIR}")
     return Run(folder, record)
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide the numbers; "absent" where not installed."""
-    return dict(_library_versions())
-
-
-@cache
-def _library_versions() -> dict[str, str]:
-    versions = {"eapgp": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    for name in LIBRARIES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "absent"
-    return versions
 
 
 def fill_run(

@@ -1,21 +1,29 @@
-"""What a user asks for, before any model is loaded.
+"""What a user asks for, before any model is loaded, and the request that names the run.
 
 A `RunSpec` holds plain JSON values only, so that the dashboard, the command line, study files and
 other processes can pass it on. `compute_run` turns it into a request (with the hashes of the
-loaded weights, tokenizer and prompts), which names the run.
+loaded weights, tokenizer and prompts): everything that decides the numbers, and nothing else. Not in it: when,
+where and how fast it was computed (time, device, batch size).
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from functools import cache
+from importlib import metadata
+from typing import Any, Protocol
 
+from eapgp import __version__
 from eapgp.errors import OptionError
-from eapgp.prompts.prompting import ONE_TOKEN, Prompting
-from eapgp.runs.canonical import content_key, plain
+from eapgp.prompts.pairs import PromptSet
+from eapgp.prompts.prompting import ONE_TOKEN, OWN_METRIC, Prompting
+from eapgp.runs.files import content_key, plain
+from eapgp.runs.version import RESULT_VERSION
 
 DEFAULT_PAIRS = 64
+LIBRARIES = ("torch", "transformer_lens", "transformers", "numpy", "safetensors")
 PATCHING = "patching"
 # What a run is computed with, but not what is computed.
 PLACE_FIELDS = ("batch_size", "device")
@@ -32,8 +40,8 @@ PROMPT_FIELDS = (
     "seed",
     "split",
 )
-PROMPTING_FIELDS = ("tokenizer", "bos", "chat", "answers")
-SELECTION_FIELDS = ("only_correct", "skip_unusable")
+PROMPTING_FIELDS: tuple[str, ...] = ("tokenizer", "bos", "chat", "answers")
+SELECTION_FIELDS: tuple[str, ...] = ("only_correct", "skip_unusable")
 # Left out of what is written where they are as usual: they came later, and names of earlier runs stay what they were.
 LATER_FIELDS = ("columns", *PROMPTING_FIELDS, *SELECTION_FIELDS)
 
@@ -131,3 +139,88 @@ class RunSpec:
         or reading the prompts file; a run's own name comes from its request.
         """
         return content_key({key: value for key, value in self.to_dict().items() if key not in PLACE_FIELDS})
+
+
+Request = dict[str, Any]
+# ---- the request ---------------------------------------------------------------------------------
+
+UNKNOWN = "unknown"
+"""What a request says of what nobody told: scores from a file."""
+
+
+class ModelLike(Protocol):
+    """What a request needs to know of a model."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def weights_hash(self) -> str: ...
+    @property
+    def tokenizer_hash(self) -> str: ...
+    @property
+    def dtype(self) -> Any: ...
+
+
+def make_request(
+    model: ModelLike,
+    prompts: PromptSet,
+    *,
+    method: str,
+    options: Mapping[str, Any],
+    metric: str,
+    intervention: str = "patching",
+    seed: int = 0,
+    keep_pairs: bool = False,
+) -> Request:
+    """The request of one run, as plain JSON values.
+
+    `options` are the method's, with defaults filled in: an option left out and the same option
+    given at its default are different texts, so the caller resolves them first.
+    Errors: OptionError for a metric of one's own, since two such functions can have one name.
+    """
+    if metric.startswith(OWN_METRIC):
+        raise OptionError(
+            f"metric {metric}: expected a named metric, got a function of one's own, which the library cannot "
+            "tell from another of that name. Keep the scores as a file: write_scores."
+        )
+    return {
+        "result_version": RESULT_VERSION,
+        "model": {
+            "id": model.id,
+            "weights_hash": model.weights_hash,
+            "tokenizer_hash": model.tokenizer_hash,
+            "dtype": str(model.dtype).removeprefix("torch."),
+        },
+        "prompts": {"hash": prompts.hash, "n_pairs": len(prompts)},
+        "task": prompts.task,
+        "metric": metric,
+        "method": method,
+        "options": plain(options, where="options"),
+        "intervention": intervention,
+        "seed": seed,
+        "keep_pairs": keep_pairs,
+    }
+
+
+def request_key(request: Mapping[str, Any]) -> str:
+    """The id of the run that answers a request: the hash that names its folder; the same in every process."""
+    return content_key(request)
+
+
+# ---- the libraries -------------------------------------------------------------------------------
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide the numbers; "absent" where not installed."""
+    return dict(_library_versions())
+
+
+@cache
+def _library_versions() -> dict[str, str]:
+    versions = {"eapgp": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return versions

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eapgp.errors import FormatError
-from eapgp.runs.canonical import plain
-from eapgp.runs.files import write_text
+from eapgp.runs.files import plain, write_text
 from eapgp.study import html
 from eapgp.study.published import HEADLINE_SIZE, N_EDGES
 from eapgp.study.reproduce_figures import task_figure

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from eapgp.evaluation.areas import MIB_NAMES, is_mib
 from eapgp.evaluation.statistics import LEVEL, RESAMPLES, cpr_cmd, resample_weights, resampled_faithfulness
-from eapgp.runs.canonical import canonical
+from eapgp.runs.files import canonical
 from eapgp.study.table import model_named
 from eapgp.types import Floats
 

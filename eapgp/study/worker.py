@@ -20,19 +20,18 @@ from eapgp.ground_truth import GROUND_TRUTHS
 from eapgp.ground_truth.compare import precision_recall_at
 from eapgp.models import load_model
 from eapgp.prompts.pairs import PromptSet
-from eapgp.runs.canonical import content_key
 from eapgp.runs.compute import (
     Resolved,
     find_run,
     load_for,
     make_prompt_set,
+    remember,
     resolve_metric,
     resolve_options,
     run_attribution,
 )
 from eapgp.runs.evaluate import Running, evaluate_run
-from eapgp.runs.files import locked, read_json, write_json
-from eapgp.runs.identity import remember
+from eapgp.runs.files import content_key, locked, read_json, write_json
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import RUN_FILE, Run
 from eapgp.runs.spec import PROMPT_FIELDS, RunSpec

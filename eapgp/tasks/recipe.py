@@ -84,6 +84,8 @@ def pick(rng: np.random.Generator, words: Sequence[Any]) -> Any:
     return words[int(rng.integers(len(words)))]
 
 
+# ---- which words fit -----------------------------------------------------------------------------
+
 Word = TypeVar("Word")
 
 

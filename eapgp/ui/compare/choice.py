@@ -19,8 +19,8 @@ from eapgp.attribution.usual import USUAL
 from eapgp.errors import EapgpError
 from eapgp.models.catalogue import CATALOGUE
 from eapgp.options import Option, WholeNumber
-from eapgp.runs.canonical import content_key
 from eapgp.runs.compute import resolve_options
+from eapgp.runs.files import content_key
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS

@@ -15,8 +15,7 @@ from typing import Any
 
 from eapgp.circuits.circuit import Circuit
 from eapgp.evaluation.measured import Measured
-from eapgp.runs.compute import compute_run, load_run_model
-from eapgp.runs.identity import folder_stamp
+from eapgp.runs.compute import compute_run, folder_stamp, load_run_model
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.measure import Conditions, Measurer
 from eapgp.runs.run import Run

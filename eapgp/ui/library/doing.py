@@ -9,10 +9,9 @@ from pathlib import Path
 
 from eapgp.attribution.registry import get_method
 from eapgp.evaluation.behaviour import behaviour
-from eapgp.runs.canonical import content_key
-from eapgp.runs.compute import load_for, resolve
+from eapgp.runs.compute import load_for, resolve, selection_remarks
+from eapgp.runs.files import content_key
 from eapgp.runs.info import RunInfo
-from eapgp.runs.selection import selection_remarks
 from eapgp.runs.spec import LATER_FIELDS, PROMPT_FIELDS, RunSpec
 from eapgp.types import Progress
 from eapgp.ui.jobs import server

@@ -12,7 +12,7 @@ import streamlit as st
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.ops import remove_edges
 from eapgp.evaluation.measured import Measured
-from eapgp.runs.canonical import content_key
+from eapgp.runs.files import content_key
 from eapgp.runs.info import RunInfo
 from eapgp.runs.measure import Conditions, stored_circuits
 from eapgp.runs.spec import RunSpec

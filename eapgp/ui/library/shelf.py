@@ -16,9 +16,8 @@ from typing import Any
 
 from eapgp.errors import EapgpError, RunError
 from eapgp.runs.arrays import SCORES_FILE
-from eapgp.runs.canonical import content_key
 from eapgp.runs.describe import usual_task_options
-from eapgp.runs.files import file_stamp
+from eapgp.runs.files import content_key, file_stamp
 from eapgp.runs.info import USUAL, RunInfo, info_of
 from eapgp.runs.library import RunLibrary, open_sound
 from eapgp.runs.run import RUN_FILE

@@ -10,8 +10,7 @@ import streamlit as st
 
 from eapgp.attribution.names import short_name
 from eapgp.runs.info import RunInfo
-from eapgp.runs.request import UNKNOWN
-from eapgp.runs.run import library_versions
+from eapgp.runs.spec import UNKNOWN, library_versions
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.parts import snippets

@@ -16,7 +16,7 @@ import streamlit as st
 from eapgp.attribution.registry import METHODS
 from eapgp.options import Option
 from eapgp.prompts.aliases import write_by_hand
-from eapgp.runs.canonical import plain as plain_values
+from eapgp.runs.files import plain as plain_values
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
 

@@ -14,9 +14,8 @@ from eapgp.attribution.registry import get_method
 from eapgp.errors import EapgpError, one_line
 from eapgp.metrics import METRICS
 from eapgp.prompts.pairs import PromptSet
-from eapgp.runs.canonical import content_key
-from eapgp.runs.compute import make_prompt_set
-from eapgp.runs.identity import folder_stamp
+from eapgp.runs.compute import folder_stamp, make_prompt_set
+from eapgp.runs.files import content_key
 from eapgp.runs.spec import PROMPT_FIELDS, RunSpec
 from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import plain
