@@ -241,7 +241,7 @@ def test_other_runtime_errors_are_not_swallowed(monkeypatch: pytest.MonkeyPatch)
 def test_default_batches_respect_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model("gpt2")
     per_pair = model.graph.n_sources * 7 * model.d_model * 4
-    monkeypatch.setattr("eapgp.engine.budget.DIFFERENCE_BUDGET", 2 * per_pair)
+    monkeypatch.setattr("eapgp.models.catalogue.DIFFERENCE_BUDGET", 2 * per_pair)
     parts = batches.split_batches(model, ENCODED, None)
     assert [len(part) for part in parts] == [2, 2, 1]
     lengths = np.concatenate([ENCODED.lengths[part] for part in parts])

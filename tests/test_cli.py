@@ -20,11 +20,10 @@ import typer
 from runs_made import assert_same, made_attribution, made_prompts, made_request
 
 from eapgp import __version__
-from eapgp.cli import build, main
+from eapgp.cli import MODULES, build, main
 from eapgp.cli.attribute import path_steps
-from eapgp.cli.options import make_spec
+from eapgp.cli.options import key_values, make_spec
 from eapgp.cli.output import Output, Reply, number, size
-from eapgp.cli.rows import key_values
 from eapgp.errors import Cancelled, ComputationError, InputError, NotFiniteError, OptionError
 from eapgp.prompts import read_prompts
 from eapgp.runs import Run, RunLibrary, open_run
@@ -76,6 +75,13 @@ def test_the_commands_that_were_promised_are_there() -> None:
     of_runs = "list show open rm restore rename note export import gc"
     expected = {(name,) for name in single.split()} | {("runs", name) for name in of_runs.split()}
     assert expected | {("prompts", "generate"), ("prompts", "check"), ("models", "get")} <= set(ALL)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_command_is_there_without_the_modules_of_others(module: str) -> None:
+    for name in MODULES[module]:
+        assert set(typer.main.get_command(build(name)).commands) == set(MODULES[module])
+    assert {words[0] for words in ALL} == {name for names in MODULES.values() for name in names}
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from eapgp.cli import main
+from eapgp.cli.output import launched
 from eapgp.errors import OptionError
 from eapgp.runs import RunLibrary, RunSpec, compute_run
 from eapgp.runs.compute import resolve, run_attribution
-from eapgp.runs.distributed import Processes, _interleave, launched, own_device
+from eapgp.runs.distributed import Processes, _interleave, own_device
 
 ROOT = Path(__file__).resolve().parent.parent
 CASES: dict[str, dict[str, Any]] = {

@@ -292,7 +292,7 @@ def cases(shared: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def gpt2(shared: Path) -> Any:
-    from eapgp.models.tokenizer import _byte_pair_tokenizer
+    from eapgp.models.checkpoint import _byte_pair_tokenizer
 
     return _byte_pair_tokenizer(shared / "data" / "gpt2-tokenizer")
 

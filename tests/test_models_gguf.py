@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from eapgp import load_model
 from eapgp.errors import ModelError
 from eapgp.models import gguf as gguf_files
-from eapgp.models.store import models_home, origin
+from eapgp.models.checkpoint import origin
+from eapgp.models.store import models_home
 from tests.gguf_made import TEMPLATE, tiny_llama, tiny_qwen2, write_gguf
 
 F32, F16, Q8, Q4 = (getattr(gguf.GGMLQuantizationType, name) for name in ("F32", "F16", "Q8_0", "Q4_1"))

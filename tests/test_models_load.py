@@ -21,7 +21,7 @@ from eapgp.errors import InputError, ModelError, OptionError, PromptError, Unkno
 from eapgp.evaluation.runner import CircuitRunner
 from eapgp.graph import Graph
 from eapgp.models import load_model
-from eapgp.models.tokenizer import byte_tokenizer
+from eapgp.models.checkpoint import byte_tokenizer
 from eapgp.prompts import PromptPair, PromptSet
 
 one_thread()

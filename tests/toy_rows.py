@@ -19,7 +19,7 @@ import numpy as np
 
 import eapgp.attribution
 from eapgp.attribution import registry
-from eapgp.attribution.method import Method
+from eapgp.attribution.registry import Method
 from eapgp.options import Choice, EdgeNames, OneOf, OneOfOrNumber, WholeNumber
 from eapgp.prompts.pairs import PromptPair
 from eapgp.tasks import TASKS, Task, sva

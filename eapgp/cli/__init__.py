@@ -20,23 +20,24 @@ import typer
 
 from eapgp import __version__
 from eapgp.cli.options import with_bare_bos
-from eapgp.cli.output import DEBUG_VARIABLE, print_json
-from eapgp.errors import Cancelled, EapgpError, InputError, is_panic
-from eapgp.runs.distributed import check_launch
+from eapgp.cli.output import DEBUG_VARIABLE, launched, print_json
+from eapgp.errors import Cancelled, EapgpError, InputError, OptionError, is_panic
 
-# Each has register(app); a new group of commands is a module and its name here.
-MODULES = (
-    "attribute",
-    "evaluate",
-    "agree",
-    "convert",
-    "library",
-    "catalogue",
-    "prompts",
-    "dashboard",
-    "study",
-    "bench",
-)
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "attribute": ("attribute", "exact"),
+    "evaluate": ("evaluate",),
+    "agree": ("compare", "ground-truth"),
+    "convert": ("import", "export"),
+    "library": ("runs",),
+    "catalogue": ("models", "tasks", "methods"),
+    "prompts": ("prompts",),
+    "dashboard": ("app",),
+    "study": ("sweep", "reproduce"),
+    "bench": ("bench",),
+}
+"""Each has register(app), which adds these commands; a new group of commands is a module and its row here."""
+TOGETHER = ("attribute", "exact")
+"""Commands that torchrun may start in several processes."""
 PROGRAM = "eapgp"
 PLACES = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, FileExistsError)
 OF_A_PLACE = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
@@ -49,8 +50,11 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def build() -> typer.Typer:
-    """The application with every command; imports no torch."""
+def build(asked: str = "") -> typer.Typer:
+    """The application with every command, or with those of one module where it is known which one is asked for.
+
+    Imports no torch.
+    """
     app = typer.Typer(
         name=PROGRAM,
         no_args_is_help=True,
@@ -67,7 +71,7 @@ def build() -> typer.Typer:
     ) -> None:
         pass
 
-    for name in MODULES:
+    for name in [name for name, commands in MODULES.items() if asked in commands] or MODULES:
         importlib.import_module(f"eapgp.cli.{name}").register(app)
     return app
 
@@ -77,8 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = with_bare_bos(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
-        check_launch(words)
-        code = typer.main.get_command(build()).main(words, prog_name=PROGRAM, standalone_mode=False)
+        _check_launch(words)
+        code = typer.main.get_command(build(*words[:1])).main(words, prog_name=PROGRAM, standalone_mode=False)
     except (Cancelled, KeyboardInterrupt, typer.Abort) as error:
         return _fail(INTERRUPTED, "Cancelled", str(error) or "interrupted.", as_json)
     except InputError as error:
@@ -99,6 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _unexpected(error, as_json)
     return code if isinstance(code, int) else OK
+
+
+def _check_launch(words: Sequence[str]) -> None:
+    """Errors: OptionError where torchrun would only do the same work several times."""
+    if launched() and not {*words[:1]} & {*TOGETHER}:
+        name = words[0] if words else "no command"
+        raise OptionError(f"torchrun: expected one of {', '.join(TOGETHER)}, got {name}; run it without torchrun.")
 
 
 def _place(error: OSError, as_json: bool) -> int:

@@ -31,15 +31,16 @@ from eapgp.cli.options import (
     SplitOption,
     TaskOption,
     make_spec,
+    method_rows,
+    task_rows,
+    with_flags,
     with_prompting,
 )
-from eapgp.cli.output import Output, Reply, number, stacked, table
-from eapgp.cli.places import check_file, check_folder
-from eapgp.cli.rows import method_rows, task_rows, with_flags
+from eapgp.cli.output import Output, Reply, check_file, check_folder, is_first, launched, number, stacked, table
 from eapgp.formats import format_of, write_scores
 from eapgp.prompts.prompting import Prompting
 from eapgp.runs.compute import compute_run
-from eapgp.runs.distributed import compute_together, is_first, launched
+from eapgp.runs.distributed import compute_together
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run, check_target, copy_run
 from eapgp.runs.spec import RunSpec

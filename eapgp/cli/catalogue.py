@@ -16,8 +16,8 @@ from eapgp.cli.output import Output, Reply, stacked, table
 from eapgp.errors import UnknownNameError
 from eapgp.models import packaged
 from eapgp.models.catalogue import CATALOGUE, find_model, is_here
+from eapgp.models.checkpoint import origin
 from eapgp.models.convert import convert_pickled
-from eapgp.models.store import origin
 from eapgp.runs.compute import spec_tokenizer
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS, get_task, posable

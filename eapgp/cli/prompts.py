@@ -19,10 +19,11 @@ from eapgp.cli.options import (
     RandomWeightsFlag,
     SeedOption,
     SplitOption,
+    key_values,
+    task_values,
     with_prompting,
 )
 from eapgp.cli.output import Output, Reply, stacked, table
-from eapgp.cli.rows import key_values, task_values
 from eapgp.errors import OptionError
 from eapgp.prompts import PromptSet, fit, read_prompts, write_prompts
 from eapgp.prompts.aliases import read_by_hand

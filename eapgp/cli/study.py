@@ -10,8 +10,7 @@ import typer
 
 from eapgp.cli import completion
 from eapgp.cli.command import HomeOption, command
-from eapgp.cli.output import Output, Reply, number, size, stacked, table
-from eapgp.cli.places import check_folder
+from eapgp.cli.output import Output, Reply, check_folder, number, size, stacked, table
 from eapgp.errors import UnknownNameError
 from eapgp.runs.library import RunLibrary
 from eapgp.study.estimate import estimate

@@ -1,14 +1,21 @@
-"""Models that can be picked by name. Any Hugging Face id or local folder is accepted too."""
+"""Models that can be picked by name, and how large they are before they are loaded.
+
+Any Hugging Face id or local folder is accepted too; of a folder config.json says the size.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from eapgp.errors import ModelError
 from eapgp.graph import Graph
+from eapgp.models.checkpoint import is_whole
 from eapgp.models.hub import HubName, cached
-from eapgp.models.store import is_whole, models_home
+from eapgp.models.store import models_home
 from eapgp.places import bundled
 
 BUNDLED, PACKAGED = "bundled", "package"
@@ -99,3 +106,47 @@ def in_hub_cache(name: str) -> bool:
     """Whether a model of the hub was fetched before, whole."""
     hub = hub_name(name)
     return hub is not None and cached(hub) is not None
+
+
+# ---- sizes ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model's size: its graph and its number of weights."""
+
+    graph: Graph
+    parameters: int
+
+
+@cache
+def model_shape(name: str) -> Shape | None:
+    """A catalogue model's or a local folder's size; None where only the hub knows."""
+    entry = find_model(name)
+    if entry is not None:
+        return Shape(entry.graph, entry.parameters)
+    path = Path(name).expanduser() / "config.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        layers, heads, width = (
+            next(int(values[key]) for key in keys if key in values)
+            for keys in (
+                ("n_layer", "num_hidden_layers", "num_layers"),
+                ("n_head", "num_attention_heads", "num_heads"),
+                ("n_embd", "hidden_size", "d_model"),
+            )
+        )
+        weights = sum(file.stat().st_size for file in path.parent.glob("*.safetensors")) // 4
+        return Shape(Graph(layers, heads, d_model=width), weights)
+    return None
+
+
+DIFFERENCE_BUDGET = 512 * 2**20  # bytes that the activation difference of one batch may take
+DIFFERENCE_BYTES = 4  # of one float of it
+LARGEST_BATCH = 64
+
+
+def default_batch_size(n_sources: int, length: int, d_model: int) -> int:
+    """Pairs per batch such that the activation difference `[pair, src, pos, d_model]` stays within its budget."""
+    per_pair = n_sources * length * d_model * DIFFERENCE_BYTES
+    return max(1, min(LARGEST_BATCH, DIFFERENCE_BUDGET // per_pair))

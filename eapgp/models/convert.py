@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eapgp.errors import ModelError, OptionError
-from eapgp.models.checkpoint import PICKLED_FILE, PICKLED_INDEX, WEIGHTS_FILE, shards, weight_file
+from eapgp.models.checkpoint import PICKLED_FILE, PICKLED_INDEX, WEIGHTS_FILE, read_config, shards, weight_file
 from eapgp.models.hub import CONFIG_FILES, TOKENIZER_FILES, HubName, fetch
-from eapgp.models.sizes import read_config
 from eapgp.types import Progress
 
 MOST_UNPACKED, ALWAYS_FINE = 4, 64 * 2**20

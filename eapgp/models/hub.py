@@ -28,8 +28,15 @@ from filelock import FileLock, Timeout
 from huggingface_hub import constants
 
 from eapgp.errors import ModelError
-from eapgp.models.checkpoint import INDEX_FILE, PICKLED_INDEX, WEIGHT_FILES, WEIGHTS_FILE, shards, weight_file
-from eapgp.models.tokenizer import VOCABULARIES
+from eapgp.models.checkpoint import (
+    INDEX_FILE,
+    PICKLED_INDEX,
+    VOCABULARIES,
+    WEIGHT_FILES,
+    WEIGHTS_FILE,
+    shards,
+    weight_file,
+)
 from eapgp.types import Progress
 
 MAIN = "main"
@@ -184,12 +191,6 @@ def cached(name: HubName, *, weights: bool = True) -> Path | None:
 
 def _has_shards(folder: Path, names: set[str]) -> bool:
     return INDEX_FILE in names and set(shards(folder / INDEX_FILE)) <= names
-
-
-def commit_of(folder: Path | None) -> str | None:
-    """Commit that a snapshot's folder holds; None for any other folder."""
-    is_snapshot = folder is not None and folder.parent.name == "snapshots"
-    return folder.name if folder is not None and is_snapshot else None
 
 
 # ---- asking ------------------------------------------------------------------------------------

@@ -20,14 +20,21 @@ from eapgp.graph import Graph
 from eapgp.models import packaged
 from eapgp.models.adapter import layer_of, norm_of
 from eapgp.models.catalogue import BUNDLED, CATALOGUE, PACKAGED, demo_folder, find_model, hub_name
-from eapgp.models.checkpoint import check_weights, held_weights, refuse_adapter
+from eapgp.models.checkpoint import (
+    byte_tokenizer,
+    check_room,
+    check_weights,
+    commit_of,
+    held_weights,
+    origin,
+    read_config,
+    read_tokenizer,
+    refuse_adapter,
+)
 from eapgp.models.configs import CONFIGURATIONS, configuration
 from eapgp.models.gguf import SUFFIX, converted, is_gguf
-from eapgp.models.hub import cached, commit_of, fetch
+from eapgp.models.hub import cached, fetch
 from eapgp.models.model import Model
-from eapgp.models.sizes import check_room, read_config
-from eapgp.models.store import origin
-from eapgp.models.tokenizer import byte_tokenizer, read_tokenizer
 from eapgp.types import Progress
 
 # Random weights come from torch's one generator: two threads that draw from it at once would get other models.

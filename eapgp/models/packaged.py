@@ -19,8 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from eapgp.errors import ModelError
+from eapgp.models.checkpoint import is_whole
 from eapgp.models.gguf import FLOAT_BYTES, convert
-from eapgp.models.store import check_room, is_whole, keep, models_home
+from eapgp.models.store import check_room, keep, models_home
 from eapgp.types import Progress
 
 CHUNK = 2**20

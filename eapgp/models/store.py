@@ -22,30 +22,15 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from eapgp.errors import ModelError
+from eapgp.models.checkpoint import ORIGIN_FILE, is_whole
 
 HOME_VARIABLE = "EAPGP_MODELS"
-ORIGIN_FILE = "origin.json"
-_NEEDED = ("config.json", "model.safetensors", ORIGIN_FILE)
 
 
 def models_home() -> Path:
     """`$EAPGP_MODELS`, else the user's cache folder."""
     named = os.environ.get(HOME_VARIABLE)
     return Path(named).expanduser() if named else user_cache_path("eapgp", appauthor=False) / "models"
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether a model was kept here whole."""
-    return all((folder / name).is_file() for name in _NEEDED)
-
-
-def origin(folder: str | Path) -> dict[str, Any]:
-    """What is known of where a kept model's weights are from; empty for any other folder."""
-    with contextlib.suppress(OSError, ValueError):
-        stored = json.loads((Path(folder) / ORIGIN_FILE).read_text(encoding="utf-8"))
-        if isinstance(stored, dict):
-            return stored
-    return {}
 
 
 def keep(folder: Path, about: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:

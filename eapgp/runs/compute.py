@@ -29,11 +29,12 @@ from eapgp.evaluation.behaviour import behaviour
 from eapgp.metrics import DEFAULT_METRIC, get_metric
 from eapgp.models import load_model
 from eapgp.models.catalogue import BUNDLED, demo_folder, find_model
+from eapgp.models.checkpoint import ORIGIN_FILE, is_whole
 from eapgp.models.gguf import is_gguf
 from eapgp.models.load import load_tokenizer
 from eapgp.models.packaged import folder_of
 from eapgp.models.packaged import is_here as packaged_is_here
-from eapgp.models.store import ORIGIN_FILE, is_whole, models_home
+from eapgp.models.store import models_home
 from eapgp.prompts import read_prompts
 from eapgp.prompts.encode import encode, fit
 from eapgp.prompts.pairs import PromptPair, PromptSet
@@ -46,7 +47,7 @@ from eapgp.tasks import make_prompts
 from eapgp.types import Progress
 
 if TYPE_CHECKING:
-    from eapgp.attribution.scoring import Pool
+    from eapgp.attribution.api import Pool
 
 
 ModelLoader = Callable[..., Any]

@@ -29,28 +29,10 @@ from eapgp.runs.run import Run
 from eapgp.runs.spec import RunSpec
 from eapgp.types import Progress
 
-COMMANDS = ("attribute", "exact")
 PLAIN = "plain"
 TIMEOUT = timedelta(hours=24)
 PAIR_AXIS = {"used": None, "lengths": 0}
 """Axis of the pairs in a path's arrays, where it is not 1."""
-
-
-def launched() -> bool:
-    """Whether torchrun started this process together with others."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and {"RANK", "LOCAL_RANK", "MASTER_ADDR"} <= set(os.environ)
-
-
-def is_first() -> bool:
-    """Whether this is the process that stores and prints."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def check_launch(arguments: Sequence[str]) -> None:
-    """Raise OptionError where torchrun would only do the same work several times."""
-    if launched() and (not arguments or arguments[0] not in COMMANDS):
-        name = arguments[0] if arguments else "no command"
-        raise OptionError(f"torchrun: expected one of {', '.join(COMMANDS)}, got {name}; run it without torchrun.")
 
 
 @dataclass(frozen=True)

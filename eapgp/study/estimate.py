@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from eapgp.attribution.registry import get_method
-from eapgp.engine.budget import DIFFERENCE_BYTES, default_batch_size
 from eapgp.graph import Graph
-from eapgp.models.shape import Shape, model_shape
+from eapgp.models.catalogue import DIFFERENCE_BYTES, Shape, default_batch_size, model_shape
 from eapgp.runs.evaluate import Question
 from eapgp.runs.spec import DEFAULT_PAIRS
 from eapgp.study.plan import Cell

@@ -12,8 +12,8 @@ from typing import Any
 from eapgp.attribution.registry import get_method
 from eapgp.errors import FormatError, InputError, OptionError
 from eapgp.metrics import get_metric
+from eapgp.models.catalogue import model_shape
 from eapgp.models.load import DTYPES
-from eapgp.models.shape import model_shape
 from eapgp.runs.compute import resolve_options
 from eapgp.runs.describe import prompting_conditions
 from eapgp.runs.evaluate import Question

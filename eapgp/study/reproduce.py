@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from eapgp.errors import FormatError, ModelError
-from eapgp.models.catalogue import find_model
-from eapgp.models.shape import model_shape
+from eapgp.models.catalogue import find_model, model_shape
 from eapgp.runs.files import write_text
 from eapgp.runs.library import RunLibrary
 from eapgp.study.plan import Execution, Study, make_study

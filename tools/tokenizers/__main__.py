@@ -11,8 +11,8 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from eapgp.models.catalogue import demo_folder
+from eapgp.models.checkpoint import byte_tokenizer
 from eapgp.models.packaged import PACKAGES, folder_of, is_here
-from eapgp.models.tokenizer import byte_tokenizer
 from eapgp.tasks import TASKS, posable
 from eapgp.tasks.recipe import Vocabulary
 from eapgp.tasks.years import EXAMPLE

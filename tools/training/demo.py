@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from eapgp.cli.places import check_folder
+from eapgp.cli.output import check_folder
 from eapgp.errors import OptionError
 from eapgp.metrics import METRICS, accuracy, targets_of
 from eapgp.tasks import TASKS

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from eapgp.attribution.method import INTERVENTIONS
-from eapgp.attribution.registry import METHODS
+from eapgp.attribution.registry import INTERVENTIONS, METHODS
 from eapgp.metrics import METRICS
 
 

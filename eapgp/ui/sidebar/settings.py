@@ -15,9 +15,8 @@ from typing import Any
 
 import streamlit as st
 
-from eapgp.attribution.method import ALL_INTERVENTIONS
 from eapgp.attribution.names import short_name
-from eapgp.attribution.registry import METHODS
+from eapgp.attribution.registry import ALL_INTERVENTIONS, METHODS
 from eapgp.metrics import METRICS
 from eapgp.models.catalogue import CATALOGUE, find_model
 from eapgp.models.gguf import is_gguf
