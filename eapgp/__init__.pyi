@@ -6,7 +6,7 @@ from .attribution.result import Attribution as Attribution
 from .attribution.result import EdgeScores as EdgeScores
 from .attribution.result import PathRecord as PathRecord
 from .circuits.circuit import Circuit as Circuit
-from .circuits.prune import prune as prune
+from .circuits.circuit import prune as prune
 from .circuits.select import select as select
 from .errors import EapgpError as EapgpError
 from .evaluation.agreement import agreement as agreement

@@ -16,8 +16,7 @@ from typing import Any
 from eapgp.attribution.api import attribute
 from eapgp.circuits import select_many
 from eapgp.evaluation.curves import summarise
-from eapgp.evaluation.measured import Measured
-from eapgp.evaluation.runner import CircuitRunner
+from eapgp.evaluation.runner import CircuitRunner, Measured
 from eapgp.evaluation.statistics import Resampling
 from eapgp.runs import RunLibrary
 from eapgp.study.plan import Execution, Study, make_study

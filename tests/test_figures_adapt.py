@@ -12,8 +12,7 @@ from eapgp.errors import OptionError
 from eapgp.evaluation.agreement import agreement
 from eapgp.evaluation.curves import summarise
 from eapgp.evaluation.evidence import Minimality
-from eapgp.evaluation.measured import Measured
-from eapgp.evaluation.runner import CircuitRuns
+from eapgp.evaluation.runner import CircuitRuns, Measured
 from eapgp.evaluation.statistics import Band, Resampling
 from eapgp.figures import adapt
 from eapgp.figures.data import figure_data

@@ -18,7 +18,7 @@ from eapgp.ground_truth import GPT2_SMALL
 from eapgp.runs import RunLibrary
 from eapgp.runs.imported import keep_scores
 from eapgp.ui.library.circuits import known_roles
-from eapgp.ui.library.shelf import Shelf
+from eapgp.ui.library.results import Shelf
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -15,8 +15,8 @@ from tiny import CONFIGURATIONS
 from eapgp.attribution import METHODS
 from eapgp.attribution.api import attribute
 from eapgp.attribution.mask_ig_refined import FRACTIONS
+from eapgp.attribution.outcome import accumulated, shares
 from eapgp.attribution.result import EdgeScores
-from eapgp.attribution.rounds import accumulated, shares
 from eapgp.circuits.select import select
 from eapgp.engine.batches import make_batch
 from eapgp.engine.circuit_pass import make_base, run_circuits

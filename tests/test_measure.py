@@ -16,7 +16,7 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import select, select_many
 from eapgp.cli import main
 from eapgp.errors import OptionError
-from eapgp.evaluation.measured import Measured, exact, read_exact
+from eapgp.evaluation.runner import Measured, exact, read_exact
 from eapgp.evaluation.sizes import GRIDS, curve_sizes
 from eapgp.runs.bundled import examples_folder
 from eapgp.runs.evaluate import Question, Running, evaluate_run

@@ -335,7 +335,7 @@ def test_a_study_varies_how_prompts_are_put(tmp_path: Path, library: RunLibrary)
 
 
 def test_runs_that_differ_in_how_prompts_are_put_say_so(library: RunLibrary) -> None:
-    from eapgp.runs.describe import differences, prompt_conditions
+    from eapgp.runs.info import differences, prompt_conditions
 
     usual, bare = (compute_run(spec(**way), library=library) for way in ({}, {"bos": "none"}))
     assert differences([usual.request, bare.request]) == ["start token or chat template"]

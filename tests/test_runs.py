@@ -19,8 +19,8 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.errors import OptionError, RunError
 from eapgp.graph import Graph
 from eapgp.runs import RunLibrary, RunSpec, copy_run, make_request, open_run, request_key, write_run
+from eapgp.runs.arrays import FORMAT_VERSION, Migration, migrate_arrays, migrate_record
 from eapgp.runs.files import canonical, plain
-from eapgp.runs.version import FORMAT_VERSION, Migration, migrate_arrays, migrate_record
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -296,7 +296,7 @@ def test_a_run_of_an_older_version_opens_through_a_registered_migration(
         record=lambda record: {**record, "seconds": record["elapsed"]},
         arrays=lambda file, arrays: {**arrays, "scores": -arrays["scores"]} if file.startswith("scores") else arrays,
     )
-    monkeypatch.setitem(__import__("eapgp.runs.version", fromlist=["MIGRATIONS"]).MIGRATIONS, 0, migration)
+    monkeypatch.setitem(__import__("eapgp.runs.arrays", fromlist=["MIGRATIONS"]).MIGRATIONS, 0, migration)
     migrated = open_run(run.path)
     assert migrated.attribution().seconds == 0.25
     assert same_bits(migrated.scores().values, -made_attribution().scores.values)

@@ -18,7 +18,7 @@ from eapgp.tasks import TASKS, make_prompts
 from eapgp.ui.compare import choice as compare_choice
 from eapgp.ui.compare import fields as compare
 from eapgp.ui.library import results
-from eapgp.ui.library.shelf import Shelf
+from eapgp.ui.library.results import Shelf
 from eapgp.ui.parts import run_choice
 from eapgp.ui.sidebar import settings
 

@@ -23,10 +23,9 @@ from eapgp.runs.spec import LATER_FIELDS, RunSpec
 from eapgp.tasks import make_prompts
 from eapgp.ui.base.fields import read_url, write_url
 from eapgp.ui.jobs import server
-from eapgp.ui.library import doing
-from eapgp.ui.library.shelf import Shelf, question_key
+from eapgp.ui.library.results import Shelf, question_key
 from eapgp.ui.parts import provenance, snippets
-from eapgp.ui.sidebar import settings
+from eapgp.ui.sidebar import doing, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 VALUES = {field.name: field.default for field in settings.FIELDS}

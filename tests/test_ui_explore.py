@@ -285,7 +285,7 @@ def _page_with_a_job_that_ends_at_once() -> None:
     import streamlit as st
 
     from eapgp.ui.jobs import server
-    from eapgp.ui.jobs.polling import poll
+    from eapgp.ui.jobs.follow import poll
 
     st.session_state["runs"] = st.session_state.get("runs", 0) + 1
     job = server.manager().submit(f"quick-{st.session_state['runs']}", "quick", lambda progress: 1, lane="test")

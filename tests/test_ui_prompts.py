@@ -87,7 +87,7 @@ def test_a_split_is_asked_for_and_comes_back() -> None:
 def test_a_run_on_own_pairs_is_found_by_the_settings_and_asked_again_from_its_link(home: Path) -> None:
     from eapgp.runs import RunLibrary, compute_run
     from eapgp.runs.compute import resolve_options
-    from eapgp.ui.library.shelf import Shelf, question_key
+    from eapgp.ui.library.results import Shelf, question_key
     from eapgp.ui.sidebar.panel import spec_to_ask_again
 
     rows = [
@@ -119,7 +119,7 @@ def test_a_run_of_the_command_line_on_a_file_answers_the_settings_that_it_is_ope
     from eapgp.prompts import write_prompts
     from eapgp.runs import RunLibrary, RunSpec, compute_run
     from eapgp.runs.compute import resolve_options
-    from eapgp.ui.library.shelf import Shelf, question_key
+    from eapgp.ui.library.results import Shelf, question_key
     from eapgp.ui.sidebar.panel import spec_to_ask_again
 
     clean, corrupted = (f"When Mary and John went to the store, {name} gave a drink to" for name in ("John", "Paul"))

@@ -22,7 +22,7 @@ from eapgp.tasks import TASKS, make_prompts
 from eapgp.ui.base import names as methods
 from eapgp.ui.base.fields import read_url, write_url
 from eapgp.ui.library.circuits import four_lists, rank_of, selected
-from eapgp.ui.library.shelf import Shelf, question_key
+from eapgp.ui.library.results import Shelf, question_key
 from eapgp.ui.parts import snippets
 from eapgp.ui.sidebar import settings
 

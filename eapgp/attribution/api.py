@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from eapgp import __version__
 from eapgp.attribution.context import Context, Passes
-from eapgp.attribution.outcome import Outcome
+from eapgp.attribution.outcome import Outcome, Round, merge
 from eapgp.attribution.registry import Method, get_method
 from eapgp.attribution.result import Attribution, EdgeScores, path_remarks
-from eapgp.attribution.rounds import Round, merge
 from eapgp.engine.batches import make_batch, run_halving, split_batches
 from eapgp.engine.interventions import Intervention, make_intervention
 from eapgp.errors import WrongTypeError

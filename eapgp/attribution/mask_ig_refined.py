@@ -17,8 +17,7 @@ import numpy as np
 
 from eapgp.attribution import mask_ig
 from eapgp.attribution.context import Context, gradients_of
-from eapgp.attribution.outcome import Outcome
-from eapgp.attribution.rounds import accumulated
+from eapgp.attribution.outcome import Outcome, accumulated
 from eapgp.engine.passes import Keep
 from eapgp.engine.weighted_pass import strongest, weighted_run, weighted_scores
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eapgp.attribution.context import Context, Point
-from eapgp.attribution.recorder import PathPart
+from eapgp.attribution.outcome import PathPart
 from eapgp.engine.distance import OutputTarget
 from eapgp.engine.passes import Capture
 

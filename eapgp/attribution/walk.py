@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eapgp.attribution.context import Context, Point
 from eapgp.attribution.gradpath import advance, step_sizes
-from eapgp.attribution.recorder import PathPart
+from eapgp.attribution.outcome import PathPart
 from eapgp.engine.distance import OutputTarget
 from eapgp.engine.passes import Capture
 from eapgp.models.adapter import widen

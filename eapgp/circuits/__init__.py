@@ -1,6 +1,6 @@
 """Circuits: selecting edges by score, pruning, set operations, editing by hand."""
 
-from eapgp.circuits.circuit import Circuit
+from eapgp.circuits.circuit import Circuit, prune
 from eapgp.circuits.ops import (
     add_edges,
     add_node,
@@ -15,7 +15,6 @@ from eapgp.circuits.ops import (
     trace,
     union,
 )
-from eapgp.circuits.prune import prune
 from eapgp.circuits.select import RULES, greedy_order, rank_edges, select, select_many
 
 __all__ = [

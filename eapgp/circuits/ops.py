@@ -9,8 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from eapgp.circuits.circuit import Circuit
-from eapgp.circuits.prune import backward_reach, forward_reach, prune_edges
+from eapgp.circuits.circuit import Circuit, backward_reach, forward_reach, prune_edges
 from eapgp.errors import InputError, OptionError, UnknownNameError
 from eapgp.graph import Graph
 from eapgp.types import Bools

@@ -25,8 +25,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from eapgp.attribution.result import EdgeScores
-from eapgp.circuits.circuit import Circuit
-from eapgp.circuits.prune import prune_edges
+from eapgp.circuits.circuit import Circuit, prune_edges
 from eapgp.errors import OptionError, UnknownNameError
 from eapgp.graph import Graph
 from eapgp.types import Bools, Floats, Ints

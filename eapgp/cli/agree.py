@@ -13,7 +13,7 @@ from eapgp.errors import OptionError
 from eapgp.evaluation.agreement import agreement
 from eapgp.ground_truth import GROUND_TRUTHS, precision_recall_at, roc
 from eapgp.ground_truth import ground_truth as manual
-from eapgp.runs.describe import differences
+from eapgp.runs.info import differences
 
 PANEL = "Weigh the evidence"
 TRUTH_SIZES = (100, 200, 400, 800, 1600)

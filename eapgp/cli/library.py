@@ -10,8 +10,7 @@ import typer
 from eapgp.attribution.names import IMPORTED
 from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply, number, size, stacked, table
-from eapgp.runs.describe import prompt_conditions
-from eapgp.runs.info import RunInfo
+from eapgp.runs.info import RunInfo, prompt_conditions
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run, copy_run
 from eapgp.runs.spec import PATCHING, UNKNOWN

@@ -2,8 +2,7 @@
 
 from eapgp.evaluation.agreement import Agreement, agreement
 from eapgp.evaluation.curves import Curve, faithfulness_curve, mib_curve
-from eapgp.evaluation.measured import Measured
-from eapgp.evaluation.runner import CircuitRunner, CircuitRuns
+from eapgp.evaluation.runner import CircuitRunner, CircuitRuns, Measured
 from eapgp.evaluation.statistics import Resampling
 
 __all__ = [

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.select import select_many
 from eapgp.evaluation.areas import area_entries, is_mib
-from eapgp.evaluation.measured import Measured
+from eapgp.evaluation.runner import Measured
 from eapgp.evaluation.sizes import curve_sizes
 from eapgp.evaluation.statistics import USUAL, Band, Resampling, mib_sizes
 from eapgp.types import Progress

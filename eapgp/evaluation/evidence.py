@@ -12,7 +12,7 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.ops import add_edges, remove_edges
 from eapgp.circuits.select import select_many
-from eapgp.evaluation.measured import Measured
+from eapgp.evaluation.runner import Measured
 from eapgp.evaluation.statistics import LEVEL, USUAL, Band, Resampling, bootstrap_difference
 from eapgp.graph import Graph
 from eapgp.types import Floats, Progress

@@ -20,19 +20,18 @@ from eapgp.errors import OptionError, RunError, UnknownNameError
 from eapgp.evaluation.areas import with_area_names
 from eapgp.evaluation.curves import Curve, summarise
 from eapgp.evaluation.evidence import Minimality
-from eapgp.evaluation.measured import Measured, exact
-from eapgp.evaluation.runner import CircuitRunner
+from eapgp.evaluation.runner import CircuitRunner, Measured, exact
 from eapgp.evaluation.sizes import GRIDS
 from eapgp.evaluation.statistics import LEVEL, Resampling
 from eapgp.metrics import get_metric
 from eapgp.prompts.pairs import PromptSet
+from eapgp.runs.arrays import RESULT_VERSION
 from eapgp.runs.compute import ModelLoader, load_run_model
 from eapgp.runs.files import content_key
 from eapgp.runs.measure import Conditions, Measurer
 from eapgp.runs.run import Run
 from eapgp.runs.spec import PATCHING
 from eapgp.runs.stable_edges import check_per_pair, edge_stability
-from eapgp.runs.version import RESULT_VERSION
 from eapgp.types import Floats, Progress
 
 

@@ -18,10 +18,10 @@ from eapgp.attribution.result import Attribution
 from eapgp.formats import Imported, read_with
 from eapgp.models.catalogue import find_model
 from eapgp.prompts.pairs import PromptSet
+from eapgp.runs.arrays import RESULT_VERSION
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run
 from eapgp.runs.spec import UNKNOWN
-from eapgp.runs.version import RESULT_VERSION
 
 
 def read_of_model(path: str | Path, *, model: str = "", format: str | None = None) -> Imported:

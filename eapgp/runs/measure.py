@@ -27,13 +27,12 @@ from eapgp.circuits.select import select_many
 from eapgp.errors import RunError
 from eapgp.evaluation import evidence
 from eapgp.evaluation.evidence import SAMPLE, Minimality, Outside, RandomBaseline, random_circuits
-from eapgp.evaluation.measured import Measured, exact, read_exact
-from eapgp.evaluation.runner import CircuitRuns
+from eapgp.evaluation.runner import CircuitRuns, Measured, exact, read_exact
+from eapgp.runs.arrays import RESULT_VERSION
 from eapgp.runs.bundled import MEASURED, is_bundled
 from eapgp.runs.files import content_key, file_stamp, read_json
 from eapgp.runs.run import EVALUATION_FILE, Run, open_run
 from eapgp.runs.spec import PATCHING
-from eapgp.runs.version import RESULT_VERSION
 from eapgp.types import Progress
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.errors import RunError
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.runs import arrays
-from eapgp.runs.arrays import PATH_FILE, SCORES_FILE
+from eapgp.runs.arrays import FORMAT_VERSION, PATH_FILE, SCORES_FILE, migrate_arrays, migrate_record
 from eapgp.runs.files import (
     LOCK_NAME,
     REPAIR,
@@ -40,7 +40,6 @@ from eapgp.runs.files import (
     write_json,
 )
 from eapgp.runs.spec import RunSpec, library_versions, request_key
-from eapgp.runs.version import FORMAT_VERSION, migrate_arrays, migrate_record
 
 RUN_FILE, PROMPTS_FILE = "run.json", "prompts.json"
 EVALUATION_FILE, META_FILE = "evaluation.json", "meta.json"

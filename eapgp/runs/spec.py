@@ -19,8 +19,8 @@ from eapgp import __version__
 from eapgp.errors import OptionError
 from eapgp.prompts.pairs import PromptSet
 from eapgp.prompts.prompting import ONE_TOKEN, OWN_METRIC, Prompting
+from eapgp.runs.arrays import RESULT_VERSION
 from eapgp.runs.files import content_key, plain
-from eapgp.runs.version import RESULT_VERSION
 
 DEFAULT_PAIRS = 64
 LIBRARIES = ("torch", "transformer_lens", "transformers", "numpy", "safetensors")

@@ -14,12 +14,12 @@ from eapgp.errors import FormatError, InputError, OptionError
 from eapgp.metrics import get_metric
 from eapgp.models.catalogue import model_shape
 from eapgp.models.load import DTYPES
+from eapgp.runs.arrays import RESULT_VERSION
 from eapgp.runs.compute import resolve_options
-from eapgp.runs.describe import prompting_conditions
 from eapgp.runs.evaluate import Question
 from eapgp.runs.files import content_key, plain
+from eapgp.runs.info import prompting_conditions
 from eapgp.runs.spec import PLACE_FIELDS, PROMPTING_FIELDS, SELECTION_FIELDS, RunSpec
-from eapgp.runs.version import RESULT_VERSION
 from eapgp.study.schema import check_mapping, place, read_mapping
 from eapgp.tasks import make_prompts
 

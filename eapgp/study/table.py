@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eapgp.evaluation.areas import MIB_NAMES, with_area_names
-from eapgp.runs.describe import prompting_conditions
 from eapgp.runs.files import canonical, whole
+from eapgp.runs.info import prompting_conditions
 from eapgp.runs.spec import RunSpec
 
 if TYPE_CHECKING:

@@ -18,10 +18,8 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.compare.choice import answer
 from eapgp.ui.compare.views import Pair
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK
+from eapgp.ui.jobs.follow import QUICK, poll_all, progress_bars
 from eapgp.ui.jobs.manager import Progress
-from eapgp.ui.jobs.polling import poll_all
-from eapgp.ui.jobs.progress import progress_bars
 from eapgp.ui.library import measure, results
 from eapgp.ui.parts import run_choice
 from eapgp.ui.sidebar import settings

@@ -28,9 +28,9 @@ from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.compare.fields import AXES
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.polling import poll_all
+from eapgp.ui.jobs.follow import poll_all
 from eapgp.ui.library import measure, results
-from eapgp.ui.library.shelf import question_key
+from eapgp.ui.library.results import question_key
 from eapgp.ui.parts import run_choice
 from eapgp.ui.sidebar import settings
 from eapgp.ui.sidebar.panel import Panel

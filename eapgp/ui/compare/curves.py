@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from eapgp.evaluation.areas import is_mib
-from eapgp.evaluation.measured import Measured
+from eapgp.evaluation.runner import Measured
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.session import Session

@@ -12,7 +12,7 @@ import streamlit as st
 from eapgp.attribution.names import variant
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
-from eapgp.evaluation.measured import Measured
+from eapgp.evaluation.runner import Measured
 from eapgp.evaluation.sizes import curve_sizes
 from eapgp.figures.adapt import band_line
 from eapgp.figures.circuit_view import Pane, build_payload

@@ -16,10 +16,8 @@ from eapgp.ui.base.names import carried
 from eapgp.ui.base.session import Session
 from eapgp.ui.faithfulness.measurements import Cards
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK
+from eapgp.ui.jobs.follow import QUICK, poll_all, progress_text
 from eapgp.ui.jobs.manager import JobView
-from eapgp.ui.jobs.polling import poll_all
-from eapgp.ui.jobs.progress import progress_text
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.circuits import circuit_of
 from eapgp.ui.parts.measuring import AT_ONCE

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from eapgp.circuits.circuit import Circuit
 from eapgp.evaluation.evidence import OUTSIDE, SAMPLE, SEEDS, RandomBaseline
-from eapgp.evaluation.measured import Measured
+from eapgp.evaluation.runner import Measured
 from eapgp.runs.files import content_key
 from eapgp.runs.info import RunInfo
 from eapgp.runs.measure import Conditions

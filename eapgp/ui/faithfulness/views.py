@@ -13,7 +13,7 @@ import streamlit as st
 
 from eapgp.evaluation.areas import area_shares, described, is_mib
 from eapgp.evaluation.evidence import SEEDS, RandomBaseline
-from eapgp.evaluation.measured import Measured
+from eapgp.evaluation.runner import Measured
 from eapgp.evaluation.statistics import Band, cpr_cmd
 from eapgp.figures.inputs import CurveLine
 from eapgp.runs.info import RunInfo

@@ -18,9 +18,7 @@ from eapgp.ui.ground_truth import planted
 from eapgp.ui.ground_truth.candidates import KnownCircuit, Scored, files, fitting, of_file
 from eapgp.ui.ground_truth.fields import MOST, PLANTED
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK
-from eapgp.ui.jobs.polling import watch
-from eapgp.ui.jobs.progress import progress_row
+from eapgp.ui.jobs.follow import QUICK, progress_row, watch
 from eapgp.ui.library import results
 
 PLANTED_JOB = "planted-model"

@@ -1,16 +1,104 @@
-"""Results that arrive while the user looks: a place on the page that waits for a job by itself."""
+"""How pages wait for jobs: places that look by themselves until something has ended, progress, results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import streamlit as st
 
 from eapgp.ui.base.draw import plain
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.manager import JobView
-from eapgp.ui.jobs.polling import poll
-from eapgp.ui.jobs.progress import progress_text, stop_button
+
+
+def watch(draw: Callable[[], None], over: Callable[[], bool], *, every: float) -> None:
+    """Draw every so many seconds until `over`; then the whole page runs.
+
+    The page never runs again from within its own run, even where things end just then: Streamlit
+    would drop what this run has drawn but not sent yet, and with it the values given to widgets.
+    """
+    within_page = [True]
+
+    def look() -> None:
+        first = bool(within_page)
+        within_page.clear()
+        if first or not over():
+            draw()
+        else:
+            st.rerun(scope="app")
+
+    st.fragment(look, run_every=every)()
+
+
+def poll(job_id: str, draw: Callable[[JobView], None], *, every: float = 0.4) -> None:
+    """Draw a live job until it has ended."""
+    poll_all((job_id,), lambda jobs: draw(jobs[0]), every=every)
+
+
+def poll_all(job_ids: Sequence[str], draw: Callable[[Sequence[JobView]], None], *, every: float = 0.4) -> None:
+    """Draw live jobs until one of them has ended."""
+
+    def known() -> list[JobView]:
+        return [job for job in map(server.job, job_ids) if job is not None]
+
+    def show() -> None:
+        jobs = known()
+        if jobs:
+            draw(jobs)
+
+    watch(show, lambda: sum(job.live for job in known()) < len(job_ids), every=every)
+
+
+def stop_button(
+    job: JobView,
+    *,
+    key: str,
+    help: str = "Stop this computation.",
+    type: Literal["secondary", "tertiary"] = "secondary",
+    width: Literal["content", "stretch"] = "content",
+) -> None:
+    """A button that cancels a job."""
+    if st.button("Cancel", key=key, icon=":material/close:", help=help, type=type, width=width):
+        server.manager().cancel(job.id)
+        st.rerun(scope="app")
+
+
+def progress_bars(jobs: Sequence[JobView]) -> None:
+    """Live jobs, one bar each."""
+    for job in jobs:
+        st.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
+
+
+def progress_row(job: JobView, *, key: str, label: str | None = None, help: str | None = None) -> None:
+    """A live job with its place in the queue or progress, and a button to stop it."""
+    left, right = st.columns([6, 1], vertical_alignment="center")
+    left.progress(job.fraction, text=f"{plain(label or job.label)} · {progress_text(job)}")
+    with right:
+        stop_button(job, key=key, help=help or f"Stop: {plain(job.label)}.")
+
+
+def progress_text(job: JobView) -> str:
+    """One line about a live job: its place in the queue, or phase, share done and time left."""
+    if job.state == "queued":
+        ahead = f"{job.position} job{'s' if job.position != 1 else ''} ahead" if job.position else "next"
+        if job.stopping:
+            ahead += ", when the cancelled one has stopped"
+        return f"Waiting · {ahead}"
+    phase = (job.phase or "starting").capitalize()
+    left = f" · about {seconds_text(job.seconds_left)} left" if job.seconds_left is not None else ""
+    share = f" · {job.fraction:.0%}" if job.fraction > 0 else ""
+    return f"{phase}{share}{left}"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration in a few characters."""
+    if seconds < 1:
+        return "1 s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
 
 QUICK = 0.2  # seconds that a page waits for a job before it shows progress instead
 

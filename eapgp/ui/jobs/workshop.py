@@ -14,7 +14,7 @@ from functools import cache, partial
 from typing import Any
 
 from eapgp.circuits.circuit import Circuit
-from eapgp.evaluation.measured import Measured
+from eapgp.evaluation.runner import Measured
 from eapgp.runs.compute import compute_run, folder_stamp, load_run_model
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.measure import Conditions, Measurer

@@ -11,7 +11,7 @@ import streamlit as st
 
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.ops import remove_edges
-from eapgp.evaluation.measured import Measured
+from eapgp.evaluation.runner import Measured
 from eapgp.runs.files import content_key
 from eapgp.runs.info import RunInfo
 from eapgp.runs.measure import Conditions, stored_circuits

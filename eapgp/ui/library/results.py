@@ -1,19 +1,160 @@
-"""Stored results as the pages read them: the shelf of the server, and what was read once and is kept."""
+"""Stored results as the pages read them: runs that can be shown without computing, and what was read once and is kept.
+
+The shelf (the bundled examples and the user's library) reads a run once, holds its scores
+against their hash, and looks for new and changed folders each time it is asked: runs made by the command line or by
+another tab appear by themselves, and altered ones are set aside.
+"""
 
 from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from eapgp.attribution.names import rank
 from eapgp.attribution.result import Attribution, PathRecord
-from eapgp.errors import RunError
+from eapgp.errors import EapgpError, RunError
 from eapgp.figures import numbers
+from eapgp.runs.arrays import SCORES_FILE
 from eapgp.runs.bundled import examples_folder
-from eapgp.runs.info import RunInfo
-from eapgp.runs.library import RunLibrary
-from eapgp.runs.run import open_run
+from eapgp.runs.files import content_key, file_stamp
+from eapgp.runs.info import USUAL, RunInfo, info_of, usual_task_options
+from eapgp.runs.library import RunLibrary, open_sound
+from eapgp.runs.run import RUN_FILE, open_run
+from eapgp.runs.spec import DEFAULT_PAIRS, LATER_FIELDS, RunSpec
 from eapgp.ui.library.own_prompts import KeptPrompts, PromptStore
-from eapgp.ui.library.shelf import Shelf
+
+
+def question_key(spec: RunSpec, *, metric: str, options: Mapping[str, Any], prompts: str = "") -> str:
+    """Hash of what a spec asks for, its metric and options (the task's too) in full; equal for equal questions.
+
+    prompts: content hash of the pairs, for those that no task makes. Without it, pairs kept by the dashboard are
+    known by their content; other files are not read (they may have changed), and found by their place.
+    """
+    return content_key(
+        {
+            "model": spec.model,
+            **_asked_prompts(spec, prompts),
+            "seed": spec.seed,
+            "metric": metric,
+            "method": spec.method,
+            "options": {name: value for name, value in options.items() if name != "keep_points"},
+            "intervention": spec.intervention,
+            **({"random_weights": True} if spec.random_weights else {}),
+            **({"dtype": spec.dtype} if spec.dtype != USUAL.dtype else {}),
+            **{name: value for name, value in spec.to_dict().items() if name in LATER_FIELDS},
+        }
+    )
+
+
+def _asked_prompts(spec: RunSpec, known: str) -> dict[str, Any]:
+    if spec.prompts or spec.prompts_file:
+        kept = PromptStore().at(spec.prompts_file) if spec.prompts_file and not known else None
+        with contextlib.suppress(EapgpError):
+            known = kept.read().hash if kept is not None else known
+        if known:
+            return {"pairs": known}
+    return {
+        "task": spec.task,
+        "task_options": usual_task_options(spec.task) | dict(spec.task_options),
+        "prompts": spec.prompts,
+        "prompts_file": spec.prompts_file,
+        "n_pairs": DEFAULT_PAIRS if spec.n_pairs is None else spec.n_pairs,
+        "split": spec.split,
+        **({"columns": dict(spec.columns)} if spec.columns else {}),
+    }
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A run folder as it was when it was read; `problem` says why there is no card."""
+
+    stamp: tuple[tuple[int, ...], ...]
+    card: RunInfo | None
+    question: str = ""
+    problem: str = ""
+
+
+class Shelf:
+    """Examples first, then the library. A run that cannot be read or was altered is set aside, the others go on."""
+
+    def __init__(self, library: RunLibrary, examples: Path | None) -> None:
+        self.library = library
+        self._examples = examples
+        self._entries: dict[Path, _Entry] = {}
+        self._lock = threading.Lock()
+
+    def cards(self) -> list[RunInfo]:
+        """All readable runs: the examples by name, then the library's, newest first."""
+        cards = [entry.card for entry in self._refreshed().values() if entry.card is not None]
+        examples = sorted((card for card in cards if card.example), key=lambda card: card.run.path.name)
+        own = [card for card in cards if not card.example]
+        return examples + sorted(own, key=lambda card: str(card.record["created"]), reverse=True)
+
+    def problems(self) -> list[tuple[Path, str]]:
+        """The folders that were set aside, with the reason."""
+        return sorted((folder, entry.problem) for folder, entry in self._refreshed().items() if entry.card is None)
+
+    def absence(self, run_id: str) -> str:
+        """Why there is no run of this id, to follow its name."""
+        aside = (problem for folder, problem in self.problems() if folder.name.startswith(run_id))
+        problem = next(aside, "")
+        return f"which was set aside: {problem}" if problem else "which is not in this library."
+
+    def set_aside(self, card: RunInfo, problem: str) -> None:
+        """List a run as unreadable until its files change."""
+        with self._lock:
+            entry = self._entries.get(card.run.path)
+            if entry is not None:
+                self._entries[card.run.path] = replace(entry, card=None, problem=problem)
+
+    def find(self, key: str) -> RunInfo | None:
+        """The run that answers a question (see `question_key`), the user's own before an example, or None."""
+        entries = list(self._refreshed().values())
+        cards = [entry.card for entry in entries if entry.card is not None and entry.question == key]
+        return min(cards, key=lambda card: card.example, default=None)
+
+    def get(self, run_id: str) -> RunInfo | None:
+        """The run of this id, or of the only id that starts so, the user's own before an example; else None."""
+        found = sorted((card for card in self.cards() if card.id.startswith(run_id)), key=lambda card: card.example)
+        exact = [card for card in found if card.id == run_id]
+        return exact[0] if exact else (found[0] if len({card.id for card in found}) == 1 else None)
+
+    def _refreshed(self) -> Mapping[Path, _Entry]:
+        with self._lock:
+            entries = {}
+            for folder, example in self._folders():
+                stamp = file_stamp(folder / RUN_FILE), file_stamp(folder / SCORES_FILE)
+                entry = self._entries.get(folder)
+                entries[folder] = entry if entry and entry.stamp == stamp else _read(folder, example, stamp)
+            self._entries = entries
+            return entries
+
+    def _folders(self) -> Iterator[tuple[Path, bool]]:
+        if self._examples is not None and self._examples.is_dir():
+            yield from ((file.parent, True) for file in self._examples.glob(f"*/{RUN_FILE}"))
+        yield from ((folder, False) for folder in self.library.folders())
+
+
+def _read(folder: Path, example: bool, stamp: tuple[tuple[int, ...], ...]) -> _Entry:
+    try:
+        info = info_of(open_sound(folder), example=example)
+        return _Entry(stamp, info, _question_of(info))
+    except RunError as error:
+        return _Entry(stamp, None, problem=str(error))
+
+
+def _question_of(info: RunInfo) -> str:
+    """What a run answers; imported scores answer nothing that could be asked."""
+    if info.run.spec is None:
+        return ""
+    prompts = info.record["request"].get("selection", {}).get("of", info.prompts_hash)  # as they were asked for
+    return question_key(info.run.spec, metric=info.metric, options=info.options, prompts=prompts)
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)

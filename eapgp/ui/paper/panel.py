@@ -20,9 +20,8 @@ from eapgp.study.reproduce_rows import METHODS, Asked
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
+from eapgp.ui.jobs.follow import poll, progress_text, seconds_text, stop_button
 from eapgp.ui.jobs.manager import JobView
-from eapgp.ui.jobs.polling import poll
-from eapgp.ui.jobs.progress import progress_text, seconds_text, stop_button
 from eapgp.ui.library import results
 from eapgp.ui.paper import jobs as work
 from eapgp.ui.paper.fields import EXACT

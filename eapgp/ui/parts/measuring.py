@@ -8,16 +8,14 @@ from typing import TypeVar
 
 import streamlit as st
 
-from eapgp.evaluation.measured import Measured
+from eapgp.evaluation.runner import Measured
 from eapgp.evaluation.sizes import GRIDS
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK
+from eapgp.ui.jobs.follow import QUICK, poll, progress_row
 from eapgp.ui.jobs.manager import JobView
-from eapgp.ui.jobs.polling import poll
-from eapgp.ui.jobs.progress import progress_row
 from eapgp.ui.jobs.workshop import Work, circuits_work, with_gradients
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.circuits import circuit_of

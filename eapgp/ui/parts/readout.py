@@ -12,16 +12,14 @@ from dataclasses import dataclass
 import streamlit as st
 
 from eapgp.circuits.circuit import Circuit
-from eapgp.evaluation.measured import Measured
+from eapgp.evaluation.runner import Measured
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import PATCHING
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import carried, metric_title
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK, end
+from eapgp.ui.jobs.follow import QUICK, end, poll, progress_text
 from eapgp.ui.jobs.manager import JobView
-from eapgp.ui.jobs.polling import poll
-from eapgp.ui.jobs.progress import progress_text
 from eapgp.ui.library import measure
 from eapgp.ui.library.consent import may_run
 

@@ -8,16 +8,15 @@ import streamlit as st
 
 from eapgp.attribution.names import variant
 from eapgp.attribution.usual import USUAL
-from eapgp.runs import describe
+from eapgp.runs import info
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
+from eapgp.ui.jobs.follow import progress_row, watch
 from eapgp.ui.jobs.manager import JobView
-from eapgp.ui.jobs.polling import watch
-from eapgp.ui.jobs.progress import progress_row
 from eapgp.ui.library import measure, results
 from eapgp.ui.sidebar import settings
 
@@ -169,7 +168,7 @@ def adopt_finished(session: Session) -> None:
 
 def differences(cards: Sequence[RunInfo]) -> list[str]:
     """What the runs differ in, in words."""
-    return describe.differences([card.record["request"] for card in cards])
+    return info.differences([card.record["request"] for card in cards])
 
 
 def unpaired(a: RunInfo, b: RunInfo) -> str:

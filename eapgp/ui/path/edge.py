@@ -15,9 +15,7 @@ from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK
-from eapgp.ui.jobs.polling import poll_all
-from eapgp.ui.jobs.progress import progress_bars
+from eapgp.ui.jobs.follow import QUICK, poll_all, progress_bars
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import score_of, selected
 from eapgp.ui.library.consent import may_run

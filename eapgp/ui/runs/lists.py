@@ -14,7 +14,7 @@ import streamlit as st
 from eapgp.runs.info import RunInfo
 from eapgp.runs.run import META_FILE
 from eapgp.ui.base.session import Session
-from eapgp.ui.jobs import polling, server
+from eapgp.ui.jobs import follow, server
 from eapgp.ui.library import results
 from eapgp.ui.library.score_files import ScoreFile, ScoreFiles
 from eapgp.ui.parts.run_choice import watch_runs
@@ -213,7 +213,7 @@ def watch() -> None:
     """Show what another process adds, takes away, names or notes, without a click."""
     library = results.shelf().library
     before = listing(library.runs)
-    polling.watch(lambda: None, lambda: listing(library.runs) != before, every=POLL)
+    follow.watch(lambda: None, lambda: listing(library.runs) != before, every=POLL)
 
 
 def listing(folder: Path) -> frozenset[tuple[str, int]]:

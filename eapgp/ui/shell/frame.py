@@ -1,20 +1,33 @@
-"""What stands around every page: title, logo and navigation.
+"""What stands around every page: title, logo and navigation, what is being computed, and the theme.
 
 Streamlit serves the scripts of a folder named `pages` by itself until an app has called
 `st.navigation` once. A link to a page that is the very first request of a server therefore runs that
 page's script alone, so each page begins with `ensure()`, which then runs the whole app instead.
+
+- At the foot of every page's sidebar stands all that is being computed on this server, each with a way to stop it.
+- A switch of the theme (in the menu, or the system's) makes Streamlit recolour its own parts and send
+  nothing to the server; `st.context.theme` follows with the next run only. An empty component, which takes no space,
+  compares the two and asks for that run, once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from eapgp.ui.base.draw import plain
 from eapgp.ui.base.routes import PAGES, page_file
-from eapgp.ui.shell import brand, jobs_bar, theme_watch
+from eapgp.ui.jobs import server
+from eapgp.ui.jobs.follow import progress_text, stop_button, watch
+from eapgp.ui.jobs.manager import JobView
+from eapgp.ui.shell import brand
+from eapgp.ui.sidebar.panel import OWN_JOB
 
 ENTRY = "app.py"
 _framed: ContextVar[bool] = ContextVar("eapgp-framed", default=False)
@@ -33,9 +46,9 @@ def run() -> None:
     page = st.navigation(pages, position="top")
     token = _framed.set(True)
     try:
-        theme_watch.draw()
+        _watch_theme()
         page.run()
-        jobs_bar.draw()
+        _jobs_bar()
     finally:
         _framed.reset(token)
 
@@ -51,3 +64,61 @@ def ensure() -> None:
 def _entered_by_app() -> bool:
     context = get_script_run_ctx()
     return context is not None and Path(context.main_script_path).name == ENTRY
+
+
+PATIENCE = 1.5  # seconds: what is over sooner needs no line
+EVERY = 2.0  # seconds between two looks
+
+
+def _jobs_bar() -> None:
+    """The list of jobs, where there is something to list; it keeps itself up to date without touching the page."""
+    if _listed():
+        with st.sidebar, st.container(key="jobs-bar"):
+            own = st.session_state.get(OWN_JOB, "")
+            watch(lambda: _list(own), lambda: not _listed(), every=EVERY)
+
+
+def _listed() -> list[JobView]:
+    """Live jobs but the quick ones."""
+    waiting = [job for job in server.manager().live() if job.state == "queued" or job.seconds > PATIENCE]
+    return [job for job in waiting if not job.id.startswith("stored-")]
+
+
+def _list(own: str) -> None:
+    jobs = _listed()
+    if not jobs:
+        return
+    st.markdown(f"**{len(jobs)} job{'s' if len(jobs) != 1 else ''}** · {_in_words(jobs)}")
+    for job in jobs:
+        if job.id == own:  # its progress stands further up
+            continue
+        st.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
+        help = f"Stop: {plain(job.label)}. It stops for everybody who waits for it."
+        stop_button(job, key=f"bar-cancel-{job.id}", help=help, type="tertiary")
+
+
+def _in_words(jobs: list[JobView]) -> str:
+    running = sum(job.state == "running" for job in jobs)
+    parts = [f"{running} running" if running else "", f"{len(jobs) - running} waiting" if running < len(jobs) else ""]
+    return ", ".join(part for part in parts if part)
+
+
+THEME_KEY = "theme-watch"
+THEME_SCRIPT = Path(__file__).with_name("theme_watch.js")
+THEME_STYLE = f"<style>[data-testid=stLayoutWrapper]:has(> .st-key-{THEME_KEY}) {{ display: none; }}</style>"
+
+
+def _watch_theme() -> None:
+    """Keep what Python colours in the theme that the browser shows; once per run of the script."""
+    st.html(THEME_STYLE)
+    with st.container(key=THEME_KEY):
+        _component()(key=f"{THEME_KEY}-script", data={"told": st.context.theme.type}, on_switched_change=_nothing)
+
+
+def _nothing() -> None:
+    """Streamlit knows a trigger only where a callback stands."""
+
+
+@cache
+def _component() -> Callable[..., Any]:
+    return st.components.v2.component("eapgp_theme_watch", js=THEME_SCRIPT.read_text(encoding="utf-8"))

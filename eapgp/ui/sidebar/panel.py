@@ -24,12 +24,11 @@ from eapgp.ui.base.names import blurb, metric_title
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
+from eapgp.ui.jobs.follow import poll, progress_text, stop_button
 from eapgp.ui.jobs.manager import JobView
-from eapgp.ui.jobs.polling import poll
-from eapgp.ui.jobs.progress import progress_text, stop_button
-from eapgp.ui.library import doing, measure, results
+from eapgp.ui.library import measure, results
 from eapgp.ui.library.own_prompts import PromptStore
-from eapgp.ui.sidebar import doing_line, fetch, posable, settings
+from eapgp.ui.sidebar import availability, doing, settings
 from eapgp.ui.sidebar.rows import draw_options
 from eapgp.ui.sidebar.settings import (
     FIELDS,
@@ -83,7 +82,7 @@ def open_panel(session: Session) -> Panel:
         with st.container(key="run-foot"):  # stays in sight below the settings (brand.STYLE)
             answered = card if opened in (None, card) else None
             if session.page != "prompts" and session["task"] != OWN and not _hindrance(session, spec):
-                doing_line.line(spec, None if answered is None else doing.of_run(answered))
+                doing.line(spec, None if answered is None else doing.of_run(answered))
             job = _run_controls(session, spec, answered=answered is not None)
     if shown is not None:
         st.session_state[_LAST] = shown.id
@@ -151,7 +150,7 @@ def _settings(session: Session) -> Mapping[str, Any]:
         "model", st.selectbox, options=models, format_func=lambda name: titles.get(name, name), accept_new_options=True
     )
     session.widget("task", st.selectbox)
-    posable.say(session["model"], session["task"])
+    availability.say(session["model"], session["task"])
     _prompt_settings(session)
     session.widget("method", st.selectbox)
     st.caption(blurb(session["method"]))
@@ -230,8 +229,8 @@ def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView
     job = server.job(job_id)
     waiting = job is not None and job.live
     hindrance = _hindrance(session, spec)
-    if fetch.is_missing(spec.model) and not (answered or spec.random_weights):
-        fetch.offer(spec.model)
+    if availability.is_missing(spec.model) and not (answered or spec.random_weights):
+        availability.offer(spec.model)
     elif not waiting:
         pressed = st.button(
             "Computed" if answered else "Run",
@@ -267,7 +266,7 @@ def _hindrance(session: Session, spec: RunSpec) -> str:
     """Why nothing can be run as the settings are, or ""."""
     if problem := model_problem(spec.model):
         return f"This model cannot be run: {problem}."
-    if reason := posable.unposable(spec.model).get(session["task"]):
+    if reason := availability.unposable(spec.model).get(session["task"]):
         return f"This task cannot be posed to this model: {reason}."
     if session["task"] == OWN and own_pairs_now() is None:
         return "Type, paste or upload pairs on the Prompts page first; Run takes the ones shown there."

@@ -31,7 +31,7 @@ from eapgp.runs.spec import SELECTION_FIELDS, RunSpec
 from eapgp.tasks import TASKS
 from eapgp.ui.base.fields import Field, choice, flag, integer, text
 from eapgp.ui.library.own_prompts import KeptPrompts, PromptStore
-from eapgp.ui.library.shelf import question_key
+from eapgp.ui.library.results import question_key
 from eapgp.ui.sidebar.rows import option_fields, option_settings, option_values
 
 MAX_PAIRS = 5000

@@ -8,14 +8,13 @@ from pathlib import Path
 import streamlit as st
 
 from eapgp.attribution.names import variant
-from eapgp.runs.describe import prompt_conditions
-from eapgp.runs.info import RunInfo
+from eapgp.runs.info import RunInfo, prompt_conditions
 from eapgp.runs.spec import DEFAULT_PAIRS, PATCHING, RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
 from eapgp.ui.library import consent
-from eapgp.ui.sidebar import fetch
+from eapgp.ui.sidebar import availability
 from eapgp.ui.sidebar.panel import Panel
 from eapgp.ui.sidebar.settings import OWN, model_problem, own_prompts, prompts_title
 
@@ -69,7 +68,7 @@ def _state(panel: Panel, problem: str) -> str:
     """Where the answer is."""
     if problem:
         return f"– cannot be computed: {plain(problem)}."
-    if fetch.is_missing(panel.spec.model) and not panel.spec.random_weights:
+    if availability.is_missing(panel.spec.model) and not panel.spec.random_weights:
         return "– its model is not on this machine yet: the button on the left fetches it."
     fetched = "" if consent.at_hand(panel.spec.model) else " (its model is fetched from Hugging Face first)"
     if panel.job is not None and panel.job.live:

