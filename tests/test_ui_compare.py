@@ -159,7 +159,7 @@ def test_two_runs_of_one_label_both_stay(save: Save, monkeypatch: pytest.MonkeyP
 
 
 def test_exact_patching_of_some_edges_is_no_reference(save: Save) -> None:
-    from eapgp.attribution.names import every_edge
+    from eapgp.attribution.registry import every_edge
 
     context = save(spec_of())
     some = save(spec_of(method="exact", options={"edges": ["m0->logits"]}))

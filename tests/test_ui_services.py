@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eapgp.attribution.names import variant
-from eapgp.attribution.registry import METHODS
+from eapgp.attribution.registry import METHODS, variant
 from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.errors import ModelError
 from eapgp.graph import Graph

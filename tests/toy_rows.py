@@ -151,7 +151,7 @@ def controls(app: Any) -> dict[str, tuple[str, Any]]:
 
 def report() -> dict[str, Any]:
     """What everything makes of the rows."""
-    from eapgp.attribution.names import variant
+    from eapgp.attribution.registry import variant
     from eapgp.runs.spec import RunSpec
     from eapgp.ui.compare.choice import _slug
     from eapgp.ui.parts.snippets import run_python, run_shell

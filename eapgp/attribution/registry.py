@@ -1,5 +1,6 @@
 """What a method is, and every method by name, with what the command line and the interface say about it.
 
+Names of methods and their variants are also those of scores that came from elsewhere.
 This module imports no torch: the functions below import a method's own module, which does, when it is run.
 """
 
@@ -431,3 +432,28 @@ def get_method(name: str) -> Method:
     if name not in METHODS:
         raise UnknownNameError.of("method", name, METHODS)
     return METHODS[name]
+
+
+IMPORTED = "imported"  # the method of runs whose scores came in a file
+
+
+def short_name(method: str) -> str:
+    """Name of a method in lists and legends."""
+    return variant(method, {})
+
+
+def variant(method: str, options: Mapping[str, Any]) -> str:
+    """Short name with what tells variants apart: `EAP-GP · unit (paper)`, `EAP-IG · k = 10`."""
+    if method in METHODS:
+        return METHODS[method].variant(options)
+    return "Imported scores" if method == IMPORTED else method
+
+
+def rank(method: str) -> int:
+    """Place of a method in the registry's order; what is not in it comes last."""
+    return list(METHODS).index(method) if method in METHODS else len(METHODS)
+
+
+def every_edge(method: str, options: Mapping[str, Any]) -> bool:
+    """Whether a run is exact patching of all edges, and so can be held against as the real effects."""
+    return method == "exact" and not options.get("edges")

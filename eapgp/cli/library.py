@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from eapgp.attribution.names import IMPORTED
+from eapgp.attribution.registry import IMPORTED
 from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply, number, size, stacked, table
 from eapgp.runs.info import RunInfo, prompt_conditions

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from eapgp.attribution.names import IMPORTED
-from eapgp.attribution.registry import ALL_INTERVENTIONS
+from eapgp.attribution.registry import ALL_INTERVENTIONS, IMPORTED
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits import Circuit, select, select_many
 from eapgp.circuits.ops import complement

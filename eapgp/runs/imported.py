@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eapgp.attribution.names import IMPORTED
+from eapgp.attribution.registry import IMPORTED
 from eapgp.attribution.result import Attribution
 from eapgp.formats import Imported, read_with
 from eapgp.models.catalogue import find_model

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eapgp.attribution.names import IMPORTED, variant
+from eapgp.attribution.registry import IMPORTED, variant
 from eapgp.attribution.result import PATH_REMARK
 from eapgp.errors import RunError
 from eapgp.graph import Graph

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from eapgp.attribution.names import every_edge
+from eapgp.attribution.registry import every_edge
 from eapgp.evaluation.agreement import Agreement, agreement
 from eapgp.figures.numbers import edge_values, jaccard_at
 from eapgp.runs.info import RunInfo

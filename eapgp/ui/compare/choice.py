@@ -13,8 +13,7 @@ from typing import Any
 
 import streamlit as st
 
-from eapgp.attribution.names import short_name, variant
-from eapgp.attribution.registry import METHODS
+from eapgp.attribution.registry import METHODS, short_name, variant
 from eapgp.attribution.usual import USUAL
 from eapgp.errors import EapgpError
 from eapgp.models.catalogue import CATALOGUE

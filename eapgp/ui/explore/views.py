@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from eapgp.attribution.names import variant
+from eapgp.attribution.registry import variant
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.evaluation.runner import Measured

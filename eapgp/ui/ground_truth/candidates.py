@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from eapgp.attribution.names import rank
+from eapgp.attribution.registry import rank
 from eapgp.attribution.result import EdgeScores
 from eapgp.attribution.usual import COMPARED
 from eapgp.circuits.circuit import Circuit

@@ -16,7 +16,7 @@ from typing import Any
 
 import streamlit as st
 
-from eapgp.attribution.names import rank
+from eapgp.attribution.registry import rank
 from eapgp.attribution.result import Attribution, PathRecord
 from eapgp.errors import EapgpError, RunError
 from eapgp.figures import numbers

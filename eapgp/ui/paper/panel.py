@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from eapgp import places
-from eapgp.attribution.names import variant
+from eapgp.attribution.registry import variant
 from eapgp.errors import FormatError
 from eapgp.models.catalogue import CATALOGUE
 from eapgp.study.plan import Study

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from eapgp.attribution.names import variant
+from eapgp.attribution.registry import variant
 from eapgp.runs.info import RunInfo
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import node_score, rank_of, score_of

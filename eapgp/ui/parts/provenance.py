@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from eapgp.attribution.names import short_name
+from eapgp.attribution.registry import short_name
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import UNKNOWN, library_versions
 from eapgp.ui.base.draw import plain

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from eapgp.attribution.names import variant
+from eapgp.attribution.registry import variant
 from eapgp.attribution.usual import USUAL
 from eapgp.runs import info
 from eapgp.runs.info import RunInfo

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from eapgp.attribution.names import variant
+from eapgp.attribution.registry import variant
 from eapgp.attribution.result import PathRecord
 from eapgp.runs.info import RunInfo
 from eapgp.tasks import TASKS

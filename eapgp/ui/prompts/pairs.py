@@ -9,8 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from eapgp.attribution.names import variant
-from eapgp.attribution.registry import get_method
+from eapgp.attribution.registry import get_method, variant
 from eapgp.errors import EapgpError, one_line
 from eapgp.metrics import METRICS
 from eapgp.prompts.pairs import PromptSet

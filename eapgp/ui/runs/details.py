@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from eapgp.attribution.names import variant
+from eapgp.attribution.registry import variant
 from eapgp.errors import EapgpError, one_line
 from eapgp.formats import FORMATS, read_scores
 from eapgp.graph import Graph

@@ -12,8 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from eapgp.attribution.names import variant
-from eapgp.attribution.registry import METHODS
+from eapgp.attribution.registry import METHODS, variant
 from eapgp.errors import EapgpError
 from eapgp.models.catalogue import CATALOGUE
 from eapgp.runs.info import RunInfo

@@ -15,8 +15,7 @@ from typing import Any
 
 import streamlit as st
 
-from eapgp.attribution.names import short_name
-from eapgp.attribution.registry import ALL_INTERVENTIONS, METHODS
+from eapgp.attribution.registry import ALL_INTERVENTIONS, METHODS, short_name
 from eapgp.metrics import METRICS
 from eapgp.models.catalogue import CATALOGUE, find_model
 from eapgp.models.gguf import is_gguf

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from eapgp.attribution.names import variant
+from eapgp.attribution.registry import variant
 from eapgp.runs.info import RunInfo, prompt_conditions
 from eapgp.runs.spec import DEFAULT_PAIRS, PATCHING, RunSpec
 from eapgp.ui.base.draw import plain
