@@ -19,6 +19,7 @@ from eapgp.models.store import models_home
 from eapgp.places import bundled
 
 BUNDLED, PACKAGED = "bundled", "package"
+GGUF = ".gguf"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,12 @@ def find_model(name: str) -> ModelEntry | None:
         if name == entry.name or (name == entry.source and "/" in name):
             return entry
     return None
+
+
+def is_gguf(name: str | Path) -> bool:
+    """Whether a model's name is a GGUF file on this machine."""
+    path = Path(name).expanduser()
+    return path.suffix.lower() == GGUF and path.is_file()
 
 
 def demo_folder() -> Path:

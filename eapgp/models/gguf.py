@@ -22,7 +22,6 @@ from eapgp.types import Progress
 if TYPE_CHECKING:
     from gguf import GGUFReader
 
-SUFFIX = ".gguf"
 FLOAT_BYTES = 4
 _DIGITS = 16
 
@@ -50,12 +49,6 @@ class GgufFile:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for `origin.json`."""
         return {**asdict(self), "path": self.path.name, "weights": self.conversion}
-
-
-def is_gguf(name: str | Path) -> bool:
-    """Whether a model's name is a GGUF file on this machine."""
-    path = Path(name).expanduser()
-    return path.suffix.lower() == SUFFIX and path.is_file()
 
 
 def inspect(path: str | Path) -> GgufFile:

@@ -19,7 +19,7 @@ from eapgp.errors import EapgpError, ModelError, OptionError, UnknownNameError, 
 from eapgp.graph import Graph
 from eapgp.models import packaged
 from eapgp.models.adapter import layer_of, norm_of
-from eapgp.models.catalogue import BUNDLED, CATALOGUE, PACKAGED, demo_folder, find_model, hub_name
+from eapgp.models.catalogue import BUNDLED, CATALOGUE, GGUF, PACKAGED, demo_folder, find_model, hub_name, is_gguf
 from eapgp.models.checkpoint import (
     byte_tokenizer,
     check_room,
@@ -32,7 +32,7 @@ from eapgp.models.checkpoint import (
     refuse_adapter,
 )
 from eapgp.models.configs import CONFIGURATIONS, configuration
-from eapgp.models.gguf import SUFFIX, converted, is_gguf
+from eapgp.models.gguf import converted
 from eapgp.models.hub import cached, fetch
 from eapgp.models.model import Model
 from eapgp.types import Progress
@@ -203,7 +203,7 @@ def _folder(name: str, random_weights: bool, progress: Progress | None, *, weigh
         return demo_folder()
     if entry is not None and entry.source == PACKAGED:
         return None if random_weights else _packaged(name)
-    if entry is None and name.lower().endswith(SUFFIX):
+    if entry is None and name.lower().endswith(GGUF):
         return _of_gguf(name)
     folder = Path(name).expanduser()
     if entry is None and folder.is_dir():

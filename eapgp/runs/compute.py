@@ -28,9 +28,8 @@ from eapgp.errors import EapgpError, ModelError, OptionError, PromptError, Unkno
 from eapgp.evaluation.behaviour import behaviour
 from eapgp.metrics import DEFAULT_METRIC, get_metric
 from eapgp.models import load_model
-from eapgp.models.catalogue import BUNDLED, demo_folder, find_model
+from eapgp.models.catalogue import BUNDLED, demo_folder, find_model, is_gguf
 from eapgp.models.checkpoint import ORIGIN_FILE, is_whole
-from eapgp.models.gguf import is_gguf
 from eapgp.models.load import load_tokenizer
 from eapgp.models.packaged import folder_of
 from eapgp.models.packaged import is_here as packaged_is_here

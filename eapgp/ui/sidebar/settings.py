@@ -17,8 +17,7 @@ import streamlit as st
 
 from eapgp.attribution.registry import ALL_INTERVENTIONS, METHODS, short_name
 from eapgp.metrics import METRICS
-from eapgp.models.catalogue import CATALOGUE, find_model
-from eapgp.models.gguf import is_gguf
+from eapgp.models.catalogue import CATALOGUE, find_model, is_gguf
 from eapgp.models.load import DTYPES
 from eapgp.options import Option
 from eapgp.prompts.pairs import PromptSet
