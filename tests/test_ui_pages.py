@@ -162,6 +162,16 @@ def test_what_is_asked_and_what_is_shown_stand_side_by_side(open_app: Open) -> N
     assert "**Shown:**" in same.info[0].value and "**demo**" not in same.info[0].value, "only what differs is bold"
 
 
+def test_what_a_link_asks_of_an_answer_that_is_awaited_is_kept_for_it(open_app: Open) -> None:
+    link = {"model": "gpt2", "task": "sva", "k": "900", "sel": "a11.h9"}
+    app = open_app(**link)
+    assert not app.warning, "what does not fit the model on screen is no fault of the link"
+    assert app.session_state["eapgp-values"]["k"] == 479
+    assert {name: app.query_params[name] for name in ("k", "sel")} == {"k": "900", "sel": "a11.h9"}
+    app.selectbox(key="field-model").set_value("demo").run()
+    assert app.session_state["eapgp-values"]["k"] == 479, "what never fits is replaced as before"
+
+
 def test_a_model_that_cannot_be_run_is_told_in_one_box_and_not_offered(open_app: Open) -> None:
     app = open_app(model="/no/such/folder")
     assert [box.value for box in app.info] == [] and len(app.warning) == 1

@@ -23,6 +23,7 @@ _PAGE = "eapgp-page"
 _PENDING = "eapgp-pending"
 _PROBLEMS = "eapgp-problems"
 _LINKED = "eapgp-linked"  # what the link said, by field, until a page has found it to be no value here
+_AWAITED = "eapgp-awaited"  # what the link said for the answer that is awaited, and what stands in its place, by field
 _USUAL = "eapgp-usual"  # what the page itself chose, by field
 _FORMER = "eapgp-former"  # what it chose before, and when that was replaced, by field
 _SENT = "eapgp-sent"  # when the first whole run that drew a widget ended, by the widget's key
@@ -40,6 +41,7 @@ class Session:
         self._values: dict[str, Any] = st.session_state.setdefault(_STORE, {})
         self._drawn: set[str] = set()  # keys of this run's widgets
         self._told = False
+        self._awaits = False
         self.problems: list[str] = self._open(page)
         for name, value in st.session_state.pop(_PENDING, {}).items():
             self._put(name, value)
@@ -119,10 +121,22 @@ class Session:
         was, field = self[name], self._by_name[name]
         if was == value:
             return
-        if self.linked(name):
+        if self._awaits and self.linked(name):
+            st.session_state.setdefault(_AWAITED, {})[name] = (was, value)
+        elif self.linked(name):
             st.session_state[_LINKED].pop(name)
             self.complain(refusal(field, field.show(was), f"expected {expected}", value))
         self._put(name, value)
+
+    def awaits(self, answer: bool) -> None:
+        """Say whether the page shows something else until the answer is here.
+
+        What the link asks of the answer (its size, a node of it) is then kept for it, whatever fits what is shown.
+        """
+        self._awaits = answer
+        for name, (asked, instead) in {} if answer else st.session_state.pop(_AWAITED, {}).items():
+            if name in self and self[name] == instead:
+                self._put(name, asked)
 
     def widget(self, name: str, draw: Callable[..., Any], label: str = "", **kwargs: Any) -> Any:
         """Draw an input that is bound to a field, with its label, tooltip, options and bounds; returns its value.
@@ -194,6 +208,8 @@ class Session:
         """
         field = self._by_name[name]
         value = self._values.get(name, field.default)
+        asked, instead = st.session_state.get(_AWAITED, {}).get(name, (None, None))
+        value = asked if instead is not None and value == instead else value
         if value == st.session_state.get(_USUAL, {}).get(name):
             return field.default
         try:
@@ -224,6 +240,7 @@ class Session:
             st.session_state.pop(widget_key(name), None)
         self._values.update(values)
         st.session_state[_LINKED] = dict(values)
+        st.session_state.pop(_AWAITED, None)
         st.session_state[_PROBLEMS] = list(problems)
         return problems
 

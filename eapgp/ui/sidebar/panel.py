@@ -85,6 +85,7 @@ def open_panel(session: Session) -> Panel:
             job = _run_controls(session, spec, answered=answered is not None)
     if shown is not None:
         st.session_state[_LAST] = shown.id
+    session.awaits(shown is not None and not answers and shown.model != spec.model)
     return Panel(spec, shown, answers, job)
 
 
