@@ -287,6 +287,11 @@ def test_runs_from_list_to_trash_and_back(capsys: pytest.CaptureFixture[str], ru
     assert call(capsys, "runs", "rm", run.id[:8])["removed"] == [run.id]
     assert call(capsys, "runs", "restore")["trash"] == [run.id]
     assert call(capsys, "runs", "restore", run.id[:8])["run"] == str(run.path)
+    record = run.path / "run.json"
+    record.write_bytes(record.read_bytes()[:100])  # a run that is damaged is brought back too, and said to be
+    call(capsys, "runs", "rm", run.id)
+    restored = call(capsys, "runs", "restore", run.id)
+    assert restored["restored"] == run.id and "expected JSON" in restored["problem"] and run.path.is_dir()
     assert call(capsys, "runs", "gc")["disk"]["runs"] == 1
 
 

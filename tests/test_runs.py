@@ -372,7 +372,7 @@ def test_delete_undelete_and_gc(library: RunLibrary) -> None:
     run.add_evaluation("curve", {"x": [1, 2]})
     library.delete(run.id[:6])
     assert library.list() == [] and library.find(run.request) is None
-    assert library.undelete(run.id[:6]).evaluation() == {"curve": {"x": [1, 2]}}
+    assert open_run(library.undelete(run.id[:6])).evaluation() == {"curve": {"x": [1, 2]}}
     with pytest.raises(RunError, match="found none"):
         library.undelete(run.id)
     library.delete(run.id)

@@ -155,8 +155,12 @@ def _restore(runs: typer.Typer) -> None:
         if not run:
             trash = library.deleted()
             return Reply({"trash": trash}, "\n".join(trash) or "the trash is empty.")
-        restored = library.undelete(run)
-        return Reply({"restored": restored.id, "run": str(restored.path)}, f"{restored.id} is back.")
+        folder = library.undelete(run)
+        problem = library.problem(folder)
+        remark = f", but it cannot be read: {problem}" if problem else "."
+        return Reply(
+            {"restored": folder.name, "run": str(folder), "problem": problem}, f"{folder.name} is back{remark}"
+        )
 
 
 def _rename(runs: typer.Typer) -> None:

@@ -169,13 +169,15 @@ class RunLibrary:
 
     def problems(self) -> Problems:
         """Run folders that cannot be read or were altered, with the reason."""
-        problems = []
-        for folder in self.folders():
-            try:
-                info_of(open_sound(folder))
-            except RunError as error:
-                problems.append((folder, str(error)))
-        return problems
+        return [(folder, problem) for folder in self.folders() if (problem := self.problem(folder))]
+
+    def problem(self, folder: Path) -> str:
+        """Why a run folder cannot be read or was altered; empty where nothing is wrong with it."""
+        try:
+            info_of(open_sound(folder))
+        except RunError as error:
+            return str(error)
+        return ""
 
     def folders(self) -> Paths:
         """The folders of the library's runs, readable or not."""
@@ -253,21 +255,21 @@ class RunLibrary:
             return []
         return sorted(self.trash.iterdir(), key=lambda path: path.name.rpartition("--")[2], reverse=True)
 
-    def undelete(self, text: str) -> Run:
-        """Bring the newest deleted run of this id or prefix back.
+    def undelete(self, text: str) -> Path:
+        """Bring the newest deleted run of this id or prefix back, as it was (a damaged one too); its folder.
 
         Errors: RunError if there is none, or the library has that run again.
         """
-        found = [path for path in self._trashed() if path.name.startswith(text) and len(text) >= SHORTEST_PREFIX]
-        if not found:
+        deleted = [path for path in self._trashed() if path.name.startswith(text) and len(text) >= SHORTEST_PREFIX]
+        if not deleted:
             raise RunError(f"run {text!r}: expected a run in the trash, found none in {self.trash}.")
-        key = found[0].name.partition("--")[0]
+        key = deleted[0].name.partition("--")[0]
         target = self.runs / key
         if target.exists():
             raise RunError(f"run {key}: expected it to be in the trash only, the library has it again; nothing to do.")
         self.runs.mkdir(parents=True, exist_ok=True)
-        found[0].rename(target)
-        return open_run(target)
+        deleted[0].rename(target)
+        return target
 
     def gc(self, *, older_than: float = DAY) -> dict[str, int]:
         """Empty the trash and remove what killed processes left; counts of folders and bytes.
