@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 from test_house import allowed, row_of, target_of
 
 import eapgp.ui
-from eapgp.models.adapter import layer_of
+from eapgp.models.model import layer_of
 from eapgp.ui.base.routes import PAGES
 from eapgp.ui.shell import frame
 

@@ -20,7 +20,7 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.select import select
 from eapgp.engine.batches import make_batch
 from eapgp.engine.circuit_pass import make_base, run_circuits
-from eapgp.engine.interventions import Intervention
+from eapgp.engine.differences import Intervention
 from eapgp.engine.passes import Keep, capture
 from eapgp.engine.weighted_pass import strongest, weighted_run
 from eapgp.errors import OptionError, UnknownNameError

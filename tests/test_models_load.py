@@ -268,18 +268,18 @@ def test_what_is_not_supported_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_sources_that_do_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The capability check says what does not hold: here an MLP whose output is scaled behind its hook."""
-    from eapgp.models import capability
+    from eapgp.models import load
 
     model = tiny_model("gpt2")
-    real = capability._expected_residuals
+    real = load._expected_residuals
 
     def scaled(m: Any, run: Any) -> Any:
         run.mlp[0] = run.mlp[0] * 1.1
         return real(m, run)
 
-    monkeypatch.setattr(capability, "_expected_residuals", scaled)
+    monkeypatch.setattr(load, "_expected_residuals", scaled)
     with pytest.raises(ModelError) as error:
-        capability.check_model(model)
+        load.check_model(model)
     one_line(error, "do not add up to the residual stream that attention of layer 1 reads", "off by 0.0")
 
 

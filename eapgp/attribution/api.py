@@ -20,7 +20,7 @@ from eapgp.attribution.outcome import Outcome, Round, merge
 from eapgp.attribution.registry import Method, get_method
 from eapgp.attribution.result import Attribution, EdgeScores, path_remarks
 from eapgp.engine.batches import make_batch, run_halving, split_batches
-from eapgp.engine.interventions import Intervention, make_intervention
+from eapgp.engine.differences import Intervention, make_intervention
 from eapgp.errors import WrongTypeError
 from eapgp.metrics import DEFAULT_METRIC, Compute, Metric, get_metric
 from eapgp.models.model import Model

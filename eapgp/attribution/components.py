@@ -17,10 +17,10 @@ from torch import Tensor
 
 from eapgp.attribution.context import Context, Point
 from eapgp.attribution.outcome import Outcome
-from eapgp.engine.distance import OutputTarget
+from eapgp.engine.differences import OutputTarget
 from eapgp.engine.gradients import GradientSum
 from eapgp.engine.passes import Capture, Keep
-from eapgp.models.adapter import widen
+from eapgp.models.model import widen
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,19 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from eapgp.engine.batches import Batch, out_of_memory
-from eapgp.engine.differences import source_differences, source_values
-from eapgp.engine.distance import OutputTarget, gram_pays, position_mask
+from eapgp.engine.differences import (
+    Intervention,
+    OutputTarget,
+    gram_pays,
+    position_mask,
+    source_differences,
+    source_values,
+)
 from eapgp.engine.gradients import GradientSum, contract, gradient_norms
-from eapgp.engine.interventions import Intervention
 from eapgp.engine.passes import Capture, Hook, Keep, Tokens, capture
 from eapgp.errors import NotFiniteError
 from eapgp.metrics import Metric, accuracy
-from eapgp.models.adapter import widen
-from eapgp.models.model import Model
+from eapgp.models.model import Model, widen
 
 
 @dataclass

@@ -9,9 +9,9 @@ from eapgp.attribution.components import Component, ComponentScores, components,
 from eapgp.attribution.context import Context
 from eapgp.attribution.gradpath import advance, step_sizes
 from eapgp.attribution.outcome import Outcome
-from eapgp.engine.distance import OutputTarget
+from eapgp.engine.differences import OutputTarget
 from eapgp.engine.gradients import GradientSum
-from eapgp.models.adapter import widen
+from eapgp.models.model import widen
 
 
 def run(ctx: Context) -> Outcome:

@@ -10,7 +10,7 @@ from eapgp.attribution.context import Context
 from eapgp.attribution.outcome import Outcome
 from eapgp.engine.differences import source_values
 from eapgp.engine.passes import Keep
-from eapgp.models.adapter import widen
+from eapgp.models.model import widen
 
 
 def run(ctx: Context) -> Outcome:

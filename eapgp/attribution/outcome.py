@@ -13,7 +13,7 @@ from torch import Tensor
 from eapgp.attribution.context import Passes
 from eapgp.attribution.gradpath import pair_norm
 from eapgp.attribution.result import PathRecord
-from eapgp.models.adapter import widen
+from eapgp.models.model import widen
 
 
 @dataclass

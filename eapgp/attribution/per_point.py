@@ -21,8 +21,8 @@ from eapgp.attribution.api import prepare
 from eapgp.attribution.context import Context
 from eapgp.attribution.registry import get_method
 from eapgp.engine.batches import make_batch, run_halving, split_batches
+from eapgp.engine.differences import make_intervention
 from eapgp.engine.gradients import GradientSum
-from eapgp.engine.interventions import make_intervention
 from eapgp.engine.passes import Capture
 from eapgp.errors import OptionError
 from eapgp.metrics import Compute

@@ -21,8 +21,7 @@ from eapgp.attribution.context import Context
 from eapgp.attribution.outcome import Outcome
 from eapgp.engine.passes import Hook
 from eapgp.errors import ModelError
-from eapgp.models.adapter import Norm, norm_of
-from eapgp.models.model import Model
+from eapgp.models.model import Model, Norm, norm_of
 
 SMALL = 1e-6  # below this an input's ratio act(x)/x is taken as its limit at 0 for GELU and SiLU
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eapgp.attribution.context import Context, Point
 from eapgp.attribution.outcome import PathPart
-from eapgp.engine.distance import OutputTarget
+from eapgp.engine.differences import OutputTarget
 from eapgp.engine.passes import Capture
 
 

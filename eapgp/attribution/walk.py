@@ -11,9 +11,9 @@ from torch import Tensor
 from eapgp.attribution.context import Context, Point
 from eapgp.attribution.gradpath import advance, step_sizes
 from eapgp.attribution.outcome import PathPart
-from eapgp.engine.distance import OutputTarget
+from eapgp.engine.differences import OutputTarget
 from eapgp.engine.passes import Capture
-from eapgp.models.adapter import widen
+from eapgp.models.model import widen
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from eapgp.bench.passes import forward, unavoidable, unavoidable_activations, un
 from eapgp.bench.setting import STEPS, Setting, Work, random_pairs, ratio, repeat
 from eapgp.bench.shapes import random_gpt2
 from eapgp.circuits.select import select_many
-from eapgp.engine.distance import gram
+from eapgp.engine.differences import gram
 from eapgp.evaluation.runner import CircuitRunner
 from eapgp.evaluation.statistics import mib_sizes
 from eapgp.models import load_model

@@ -16,9 +16,8 @@ from torch import Tensor
 from eapgp.engine.passes import Keep, Tokens, capture
 from eapgp.errors import ComputationError, OptionError
 from eapgp.metrics import Metric, Targets, targets_of
-from eapgp.models.adapter import widen
 from eapgp.models.catalogue import default_batch_size
-from eapgp.models.model import Model
+from eapgp.models.model import Model, widen
 from eapgp.prompts.encode import EncodedPairs
 
 T = TypeVar("T")

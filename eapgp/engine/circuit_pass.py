@@ -24,12 +24,10 @@ from torch import Tensor
 
 from eapgp.engine.batches import Batch
 from eapgp.engine.circuit_plan import CircuitPlan, Place, plan
-from eapgp.engine.differences import head_outputs, source_values
-from eapgp.engine.interventions import Intervention
+from eapgp.engine.differences import Intervention, head_outputs, source_values
 from eapgp.engine.passes import Capture, Hook, Keep, answer_hook, at_positions, call, capture
 from eapgp.graph import QKV
-from eapgp.models.adapter import Layer, Norm, widen
-from eapgp.models.model import Model
+from eapgp.models.model import Layer, Model, Norm, widen
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,7 @@ from torch import Tensor
 
 from eapgp.engine.passes import Capture
 from eapgp.graph import QKV
-from eapgp.models.adapter import Layer, Norm, widen
-from eapgp.models.model import Model
+from eapgp.models.model import Layer, Model, Norm, widen
 
 
 @dataclass

@@ -25,8 +25,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eapgp.graph import QKV
-from eapgp.models.adapter import Layer, widen
-from eapgp.models.model import Model
+from eapgp.models.model import Layer, Model, widen
 
 Hook = tuple[Any, Callable[[Tensor], Tensor | None]]
 Tensors = defaultdict[str, list[Tensor]]  # name of a field of `Capture` → what hooks have written there

@@ -19,12 +19,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eapgp.engine.batches import Batch
-from eapgp.engine.distance import full_logits
+from eapgp.engine.differences import full_logits
 from eapgp.engine.passes import Capture, Hook, answer_hook, at_positions, call
 from eapgp.graph import QKV
 from eapgp.metrics import Metric
-from eapgp.models.adapter import Norm, widen
-from eapgp.models.model import Model
+from eapgp.models.model import Model, Norm, widen
 
 T = TypeVar("T")
 STACK_BUDGET = 4 * 2**20  # elements of one residual stream that are stacked in one replay

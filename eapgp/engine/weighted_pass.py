@@ -24,8 +24,7 @@ from torch import Tensor
 from eapgp.engine.differences import head_outputs, source_values
 from eapgp.engine.passes import Capture, Hook, Tokens, answer_hook, call
 from eapgp.graph import QKV, Graph
-from eapgp.models.adapter import Layer, widen
-from eapgp.models.model import Model
+from eapgp.models.model import Layer, Model, widen
 
 
 @dataclass(frozen=True)

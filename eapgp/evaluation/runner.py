@@ -100,7 +100,7 @@ class CircuitRunner:
     ) -> None:
         from eapgp.attribution.api import prepare
         from eapgp.engine.batches import split_batches
-        from eapgp.engine.interventions import INTERVENTIONS, make_intervention
+        from eapgp.engine.differences import INTERVENTIONS, make_intervention
 
         self.model, self.graph = model, model.graph
         encoded, self.metric = prepare(model, prompts, metric, contrast=intervention == "patching")

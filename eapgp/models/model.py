@@ -1,4 +1,10 @@
-"""A loaded model: the bridge, its graph, and the views the engine works through."""
+"""A loaded model: the bridge, its graph, and one view for all architectures of what the engine needs.
+
+A TransformerBridge gives every architecture the same hook names, but not the same norms: GPT-J
+and Phi share one norm between attention and MLP, OLMo-2 has none before them, Gemma-2/3 and
+OLMo-2 have one after them. `Layer` says which is which, so that nothing further on asks for a
+model's family.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +15,158 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from eapgp.graph import Graph
-from eapgp.models.adapter import Layer, Norm
 from eapgp.prompts.prompting import USUAL, Prompting
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Norm:
+    """A LayerNorm or RMSNorm: y = x̂ ⊙ γ + β with x̂ = (x − mean) / σ (RMSNorm: without the mean)."""
+
+    module: Any
+    centred: bool
+    eps: float
+    offset: bool
+
+    @property
+    def gamma(self) -> Tensor | None:
+        """`[d_model]` weight in float32 or wider; None where it is 1 everywhere (OLMo)."""
+        weight = getattr(self.module, "weight", None)
+        if weight is None:
+            return None
+        wide = widen(weight)
+        return wide + 1 if self.offset else wide
+
+    @property
+    def beta(self) -> Tensor | None:
+        """`[d_model]` bias in float32 or wider, or None."""
+        bias = getattr(self.module, "bias", None)
+        return None if bias is None else widen(bias)
+
+    def apply(self, x: Tensor) -> Tensor:
+        """The model's own norm of `[..., d_model]`."""
+        return self.module(x)
+
+    def statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x̂ `[..., d_model]` and σ `[..., 1]`, in float32 or wider."""
+        wide = widen(x)
+        if self.centred:
+            wide = wide - wide.mean(-1, keepdim=True)
+        sigma = (wide.square().mean(-1, keepdim=True) + self.eps).sqrt()
+        return wide / sigma, sigma
+
+    def scale(self, x: Tensor) -> Tensor:
+        """σ `[..., 1]` alone."""
+        return self.statistics(x)[1]
+
+
+def widen(x: Tensor) -> Tensor:
+    """float32, or float64 where x is float64."""
+    import torch
+
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def norm_of(bridge_norm: Any, config: Any) -> Norm | None:
+    """View of a bridge's norm component, or None where the block has none."""
+    if bridge_norm is None:
+        return None
+    module = bridge_norm.original_component
+    eps = next(
+        (float(v) for v in (getattr(module, "eps", None), getattr(module, "variance_epsilon", None)) if v is not None),
+        float(config.eps),
+    )
+    return Norm(module, not bridge_norm.uses_rms_norm, eps, bool(bridge_norm.uses_weight_offset))
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Hook points, norms and weights of one block.
+
+    attn_norm, mlp_norm: the norm between the residual stream and the branch, or None.
+    attn_post: the norm between attention and the residual stream, or None.
+    attn_out, mlp_out: hook points of what each branch adds to the residual stream, after such a norm.
+    attn_residual, mlp_residual: hook points that see the residual each branch reads.
+    """
+
+    block: Any
+    attn: Any
+    hook_in: Any
+    hook_q: Any
+    hook_k: Any
+    hook_v: Any
+    hook_z: Any
+    hook_pattern: Any
+    attn_residual: Any
+    mlp_residual: Any
+    mlp_in: Any
+    attn_out: Any
+    mlp_out: Any
+    attn_post_in: Any | None
+    attn_norm: Norm | None
+    mlp_norm: Norm | None
+    attn_post: Norm | None
+
+    def hook(self, letter: str) -> Any:
+        """Hook point of raw q, k or v: `[pair, pos, head, d_head]`."""
+        return {"q": self.hook_q, "k": self.hook_k, "v": self.hook_v}[letter]
+
+    def weight(self, letter: str) -> Tensor:
+        """W_Q, W_K or W_V: `[head, d_model, d_head]`, in float32 or wider."""
+        return widen(getattr(self.attn, f"W_{letter.upper()}").detach())
+
+    def bias(self, letter: str) -> Tensor | None:
+        """b_Q, b_K or b_V: `[head, d_head]` in float32 or wider, or None."""
+        bias = getattr(self.attn, f"b_{letter.upper()}")
+        if bias is None:
+            return None
+        heads, _, d_head = getattr(self.attn, f"W_{letter.upper()}").shape
+        return widen(bias.detach()).reshape(heads, d_head)
+
+    @property
+    def w_o(self) -> Tensor:
+        """W_O `[head, d_head, d_model]`, in float32 or wider."""
+        return widen(self.attn.W_O.detach())
+
+
+def layer_of(bridge: Any, index: int) -> Layer:
+    """View of block `index`."""
+    block, hooks = bridge.blocks[index], bridge.hook_dict
+    at = f"blocks.{index}."
+    parts = block.submodules
+    attn_norm, mlp_norm = parts.get("ln1"), parts.get("ln2")
+    if mlp_norm is None and "ln2_post" not in parts:
+        mlp_norm = attn_norm  # GPT-J, Phi: one norm for both branches
+    attn_post = parts.get("ln1_post")
+
+    def named(module: Any, fallback: str) -> Any:
+        return module.hook_in if module is not None else hooks[at + fallback]
+
+    return Layer(
+        block=block,
+        attn=block.attn,
+        hook_in=hooks[at + "hook_in"],
+        hook_q=hooks[at + "attn.hook_q"],
+        hook_k=hooks[at + "attn.hook_k"],
+        hook_v=hooks[at + "attn.hook_v"],
+        hook_z=hooks[at + "attn.hook_z"],
+        hook_pattern=hooks[at + "attn.hook_pattern"],
+        attn_residual=named(attn_norm, "attn.hook_in"),
+        mlp_residual=named(mlp_norm, "mlp.hook_in"),
+        mlp_in=hooks[at + "mlp.hook_in"],
+        attn_out=hooks[at + "hook_attn_out"],
+        mlp_out=hooks[at + "hook_mlp_out"],
+        attn_post_in=attn_post.hook_in if attn_post is not None else None,
+        attn_norm=norm_of(attn_norm, bridge.cfg),
+        mlp_norm=norm_of(mlp_norm, bridge.cfg),
+        attn_post=norm_of(attn_post, bridge.cfg),
+    )
+
+
+# ---- the model -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)

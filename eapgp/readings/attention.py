@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from eapgp.errors import OptionError
 from eapgp.graph import Graph
-from eapgp.models.adapter import widen
+from eapgp.models.model import widen
 from eapgp.prompts.align import display_tokens
 from eapgp.readings.pairs import encoded_pairs, one_pair
 from eapgp.types import Floats

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapgp.graph import Graph
-from eapgp.models.adapter import widen
+from eapgp.models.model import widen
 from eapgp.readings.pairs import encoded_pairs
 from eapgp.types import Floats, Progress
 

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from eapgp.engine.differences import head_outputs
 from eapgp.engine.passes import Keep, Tokens, at_positions, capture
-from eapgp.models.adapter import widen
-from eapgp.models.model import Model
+from eapgp.models.model import Model, widen
 
 
 @dataclass(frozen=True)

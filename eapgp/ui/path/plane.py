@@ -112,7 +112,7 @@ def _evaluate(
 
     from eapgp.attribution.api import prepare
     from eapgp.engine.batches import make_batch
-    from eapgp.engine.distance import output_distance, position_mask
+    from eapgp.engine.differences import output_distance, position_mask
     from eapgp.engine.passes import capture
 
     encoded, metric = prepare(model, run.prompts(), str(run.request["metric"]))
