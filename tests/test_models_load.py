@@ -165,6 +165,18 @@ def test_another_head_is_a_remark_of_every_result(tmp_path: Path) -> None:
     assert note in attribute(model, random_pairs(2), method="eap").messages
 
 
+def test_an_unembedding_that_config_json_does_not_speak_of_is_a_remark(tmp_path: Path) -> None:
+    """Transformers then uses the file's own, and says so only in a log."""
+
+    def untie(weights: dict[str, torch.Tensor]) -> None:
+        weights["lm_head.weight"] = torch.flip(weights["transformer.wte.weight"], (0,))
+
+    model = load_model(rewritten("gpt2", tmp_path / "model", untie), device="cpu")
+    assert model.weights_hash != load_model(str(tiny_folder("gpt2")), device="cpu").weights_hash
+    (note,) = model.notes
+    assert "the weights hold an unembedding of their own; that one is used" in note
+
+
 @pytest.mark.parametrize(
     ("name", "key"),
     [

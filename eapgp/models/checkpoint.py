@@ -256,9 +256,19 @@ def check_weights(name: str, model: Any, report: Mapping[str, Any]) -> tuple[str
             f"model {name!r}: {_listed(inside)} in its weights but not in the model that config.json "
             "describes, so another model would be computed. Correct config.json (layers, biases, model_type)."
         )
-    if not surplus:
-        return ()
-    return (f"model {name!r}: {_listed(surplus)} in its weights but no part of a language model; left out.",)
+    remarks = [f"model {name!r}: {_listed(surplus)} in its weights but no part of a language model; left out."]
+    return (*(remarks if surplus else []), *_untied(name, model))
+
+
+def _untied(name: str, model: Any) -> Iterator[str]:
+    """A remark where config.json ties the unembedding to the embedding, but the file holds another."""
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
+    if tied and head is not None and head.weight.data_ptr() != embedding.weight.data_ptr():
+        yield (
+            f"model {name!r}: config.json says that embedding and unembedding are one (tie_word_embeddings), but the "
+            "weights hold an unembedding of their own; that one is used. Set tie_word_embeddings to what is true."
+        )
 
 
 def _is_inside(key: str, parts: set[str], base: str) -> bool:

@@ -67,30 +67,32 @@ def _progress(job: JobView) -> None:
 EVERY = 1.0  # seconds between two looks
 
 
-def unposable(model: str) -> Mapping[str, str]:
-    """Tasks that a model's tokenizer cannot pose, with the reason, as far as that is known.
+def unposable(model: str, tokenizer: str | None = None) -> Mapping[str, str]:
+    """Tasks that a model's tokenizer, or another that was named, cannot pose, with the reason, as far as that is known.
 
     Nothing is fetched for it: a model that is not on this machine is not asked.
     """
     entry = find_model(model)
-    if (entry is not None and entry.source == BUNDLED) or model_problem(model) or not at_hand(model):
+    bundled = entry is not None and entry.source == BUNDLED and tokenizer is None
+    if bundled or model_problem(model) or not at_hand(model):
         return {}
-    key = f"posable-{model}"
+    spec = RunSpec(model=model, tokenizer=tokenizer)
+    key = f"posable-{model}" + (f"-{tokenizer}" if tokenizer else "")
 
     def work(progress: Progress) -> dict[str, str]:
         progress("reading the tokenizer", 0.0)
         server.workshop().import_libraries()
-        tokenizer = spec_tokenizer(RunSpec(model=model))
-        return {task: reason for task in TASKS if (reason := posable(task, tokenizer))}
+        words = spec_tokenizer(spec)
+        return {task: reason for task in TASKS if (reason := posable(task, words))}
 
     server.manager().submit(key, f"tasks of {model}", work, lane=live_lane(model))
     job = server.manager().wait(key, QUICK)
     return job.result if job is not None and job.state == "done" else {}
 
 
-def say(model: str, task: str) -> None:
+def say(model: str, tokenizer: str | None, task: str) -> None:
     """Below the list of tasks: those that this model cannot be asked, the one chosen first."""
-    reasons = unposable(model)
+    reasons = unposable(model, tokenizer)
     if task in reasons:
         st.warning(
             f"{TASKS[task].title} cannot be posed to this model: {plain(reasons[task])}.", icon=":material/block:"

@@ -150,7 +150,7 @@ def _settings(session: Session) -> Mapping[str, Any]:
         "model", st.selectbox, options=models, format_func=lambda name: titles.get(name, name), accept_new_options=True
     )
     session.widget("task", st.selectbox)
-    availability.say(session["model"], session["task"])
+    availability.say(session["model"], session["tokenizer"] or None, session["task"])
     _prompt_settings(session)
     session.widget("method", st.selectbox)
     st.caption(blurb(session["method"]))
@@ -266,7 +266,7 @@ def _hindrance(session: Session, spec: RunSpec) -> str:
     """Why nothing can be run as the settings are, or ""."""
     if problem := model_problem(spec.model):
         return f"This model cannot be run: {problem}."
-    if reason := availability.unposable(spec.model).get(session["task"]):
+    if reason := availability.unposable(spec.model, spec.tokenizer).get(session["task"]):
         return f"This task cannot be posed to this model: {reason}."
     if session["task"] == OWN and own_pairs_now() is None:
         return "Type, paste or upload pairs on the Prompts page first; Run takes the ones shown there."
