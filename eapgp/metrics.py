@@ -257,6 +257,11 @@ METRICS: dict[str, Metric] = {
 }
 
 
+def metric_title(name: str) -> str:
+    """The title of a metric; its name where it is unknown."""
+    return METRICS[name].title if name in METRICS else name
+
+
 def get_metric(metric: str | Compute) -> Metric:
     """A metric by its name, or of a function (logits `[pair, vocab]`, targets) → `[pair]` of one's own.
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eapgp.attribution import registry
 from eapgp.attribution.registry import METHODS, variant
 from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.errors import ModelError
@@ -18,7 +19,6 @@ from eapgp.graph import Graph
 from eapgp.runs import RunLibrary, RunSpec, make_request
 from eapgp.runs.compute import resolve_options
 from eapgp.tasks import TASKS, make_prompts
-from eapgp.ui.base import names as methods
 from eapgp.ui.base.fields import read_url, write_url
 from eapgp.ui.library.circuits import four_lists, rank_of, selected
 from eapgp.ui.library.results import Shelf, question_key
@@ -80,7 +80,7 @@ def test_every_combination_makes_a_spec_whose_options_the_method_takes(task: str
 def test_short_names_begin_with_a_registered_name_so_that_figures_know_their_colour(name: str) -> None:
     from eapgp.figures.style import METHOD_STYLES, method_of
 
-    assert methods.blurb(name).endswith(".")
+    assert registry.blurb(name).endswith(".")
     if name in METHOD_STYLES:
         assert method_of(variant(name, {"step": "unit"})) == name
 

@@ -449,6 +449,16 @@ def variant(method: str, options: Mapping[str, Any]) -> str:
     return "Imported scores" if method == IMPORTED else method
 
 
+def blurb(method: str) -> str:
+    """First sentence of a method's explanation."""
+    return METHODS[method].explanation.split(". ")[0].rstrip(".") + "." if method in METHODS else ""
+
+
+def carried(intervention: str) -> str:
+    """What an edge carries that is cut."""
+    return INTERVENTIONS.get(intervention, intervention)
+
+
 def rank(method: str) -> int:
     """Place of a method in the registry's order; what is not in it comes last."""
     return list(METHODS).index(method) if method in METHODS else len(METHODS)

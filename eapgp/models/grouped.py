@@ -45,18 +45,14 @@ class RepeatedHeads(nn.Module):
         return heads.repeat_interleave(self.groups, dim=-2).reshape(*out.shape[:-1], -1)
 
 
-def ungroup(bridge: Any) -> int:
-    """Wrap every key/value projection of a bridge; returns the number of query heads per group."""
-    kv_heads = getattr(bridge.cfg, "n_key_value_heads", None)
+def ungroup(bridge: Any, kv_heads: int) -> None:
+    """Wrap every key/value projection of a bridge that has fewer of them than query heads."""
     heads = int(bridge.cfg.n_heads)
-    if not kv_heads or int(kv_heads) == heads:
-        return 1
-    groups = heads // int(kv_heads)
+    groups = heads // kv_heads
     d_head = int(bridge.cfg.d_head)
     bridge.cfg.n_key_value_heads = heads
     for block in bridge.blocks:
         _ungroup_attention(block.attn, groups, d_head, heads)
-    return groups
 
 
 def _ungroup_attention(attn: Any, groups: int, d_head: int, heads: int) -> None:

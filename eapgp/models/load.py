@@ -169,9 +169,11 @@ def wrap_bridge(
     commit: str | None = None,
 ) -> Model:
     """Freeze a booted bridge, give every query head its own keys, look at its parts and check them."""
-    from eapgp.models.grouped import ungroup
+    kv_heads = int(getattr(bridge.cfg, "n_key_value_heads", None) or bridge.cfg.n_heads)
+    if kv_heads != int(bridge.cfg.n_heads):
+        from eapgp.models.grouped import ungroup  # brings torch
 
-    ungroup(bridge)
+        ungroup(bridge, kv_heads)
     for module in bridge.modules():
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(False)

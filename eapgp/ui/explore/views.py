@@ -22,10 +22,10 @@ from eapgp.figures.heatmap import score_heatmap
 from eapgp.figures.pyvis_view import pyvis_html
 from eapgp.figures.scores import cumulative_share, score_by_layer, scores_distribution
 from eapgp.figures.style import apply, escape, sign_colour, theme
+from eapgp.metrics import metric_title
 from eapgp.runs.info import RunInfo
 from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import chart, dark, plain, points_clicked
-from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK, follow

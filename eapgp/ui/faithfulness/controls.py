@@ -8,11 +8,11 @@ from pathlib import Path
 
 import streamlit as st
 
+from eapgp.attribution.registry import carried
 from eapgp.circuits.circuit import Circuit
 from eapgp.runs.info import RunInfo
 from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.names import carried
 from eapgp.ui.base.session import Session
 from eapgp.ui.faithfulness.measurements import Cards
 from eapgp.ui.jobs import server

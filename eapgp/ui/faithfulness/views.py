@@ -16,10 +16,10 @@ from eapgp.evaluation.evidence import SEEDS, RandomBaseline
 from eapgp.evaluation.runner import Measured
 from eapgp.evaluation.statistics import Band, cpr_cmd
 from eapgp.figures.inputs import CurveLine
+from eapgp.metrics import metric_title
 from eapgp.runs.info import RunInfo
 from eapgp.types import Floats
 from eapgp.ui.base.draw import chart, dark, plain
-from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
 from eapgp.ui.faithfulness.fields import QUANTITIES
 from eapgp.ui.faithfulness.jobs import Evidence

@@ -6,11 +6,11 @@ from typing import Any
 
 import streamlit as st
 
+from eapgp.metrics import metric_title
 from eapgp.prompts.pairs import Answer, PromptPair
 from eapgp.runs.info import RunInfo
 from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.text import visible
 
 KEY = "primer"

@@ -9,10 +9,10 @@ import pandas as pd
 import streamlit as st
 
 from eapgp.attribution.registry import short_name
+from eapgp.metrics import metric_title
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import UNKNOWN, library_versions
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.names import metric_title
 from eapgp.ui.parts import snippets
 from eapgp.ui.sidebar.panel import spec_to_ask_again
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from eapgp.attribution.registry import carried
 from eapgp.circuits.circuit import Circuit
 from eapgp.evaluation.runner import Measured
+from eapgp.metrics import metric_title
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import PATCHING
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.names import carried, metric_title
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK, end, poll, progress_text
 from eapgp.ui.jobs.manager import JobView

@@ -8,11 +8,11 @@ import streamlit as st
 
 from eapgp.attribution.registry import variant
 from eapgp.attribution.usual import USUAL
+from eapgp.metrics import metric_title
 from eapgp.runs import info
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import progress_row, watch

@@ -11,14 +11,13 @@ import streamlit as st
 
 from eapgp.attribution.registry import get_method, variant
 from eapgp.errors import EapgpError, one_line
-from eapgp.metrics import METRICS
+from eapgp.metrics import METRICS, metric_title
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.compute import folder_stamp, make_prompt_set
 from eapgp.runs.files import content_key
 from eapgp.runs.spec import PROMPT_FIELDS, RunSpec
 from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server

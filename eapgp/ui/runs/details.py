@@ -12,13 +12,13 @@ from eapgp.attribution.registry import variant
 from eapgp.errors import EapgpError, one_line
 from eapgp.formats import FORMATS, read_scores
 from eapgp.graph import Graph
+from eapgp.metrics import metric_title
 from eapgp.models.catalogue import CATALOGUE
 from eapgp.runs.files import folder_size
 from eapgp.runs.imported import keep_scores
 from eapgp.runs.info import RunInfo, info_of
 from eapgp.runs.run import open_run
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.library import results

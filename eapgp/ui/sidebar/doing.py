@@ -16,13 +16,13 @@ import streamlit as st
 
 from eapgp.attribution.registry import get_method
 from eapgp.evaluation.behaviour import behaviour
+from eapgp.metrics import metric_title
 from eapgp.runs.compute import load_for, resolve, selection_remarks
 from eapgp.runs.files import content_key
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import LATER_FIELDS, PROMPT_FIELDS, RunSpec
 from eapgp.types import Progress
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.names import metric_title
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import poll, progress_text, watch
 from eapgp.ui.jobs.workshop import Workshop, with_gradients

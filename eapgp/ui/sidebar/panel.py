@@ -12,14 +12,14 @@ from typing import Any
 
 import streamlit as st
 
-from eapgp.attribution.registry import METHODS, variant
+from eapgp.attribution.registry import METHODS, blurb, variant
 from eapgp.errors import EapgpError
+from eapgp.metrics import metric_title
 from eapgp.models.catalogue import CATALOGUE
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
 from eapgp.ui.base.fields import Field, text
-from eapgp.ui.base.names import blurb, metric_title
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server

@@ -8,10 +8,10 @@ from pathlib import Path
 import streamlit as st
 
 from eapgp.attribution.registry import variant
+from eapgp.metrics import metric_title
 from eapgp.runs.info import RunInfo, prompt_conditions
 from eapgp.runs.spec import DEFAULT_PAIRS, PATCHING, RunSpec
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.names import metric_title
 from eapgp.ui.base.session import Session
 from eapgp.ui.library import consent
 from eapgp.ui.sidebar import availability
