@@ -1,0 +1,180 @@
+"""docs/real-model.md, written from what is kept of the study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from tools.real_model.outcome import (
+    AREA,
+    DIP,
+    GREEDY_CELL,
+    HEADLINE_CELL,
+    QUANTITIES,
+    SMALL_CELL,
+    Cells,
+    Measured,
+    Outcome,
+)
+from tools.real_model.protocol import COMPARISONS, HELD_OUT_TASKS, SEEDS, SPREAD_PAIRS, TUNING_SEEDS, TUNING_TASKS
+
+Records = Sequence[Mapping[str, Any]]
+
+
+def report(records: Records) -> str:
+    """The whole page; what has not been run is said."""
+    parts = [_HEAD.format(libraries=_libraries(records))]
+    tuning, tasks = Outcome(_whole(records), "tuning"), Outcome(_whole(records), "tasks")
+    parts.append("## Tuning half\n\n" + (_tuning(tuning) if tuning.labels else _NOT_RUN))
+    parts.append("## All six tasks\n\n" + (_tasks(tasks) if tasks.labels else _NOT_RUN))
+    parts.append("## How many pairs a stable circuit needs\n\n" + (_spread(records) or _NOT_RUN))
+    parts.append("## Agreement with exact patching\n\n" + (_exact(records) or _NOT_RUN))
+    return "\n\n".join(parts) + "\n"
+
+
+_NOT_RUN = "Not run yet."
+_HEAD = """# The paper's question on a real language model: what came out
+
+Written by `python -m tools.real_model` from docs/study-real-model.jsonl.gz; the protocol is
+[study-real-model.md](study-real-model.md). Numbers in brackets are 95 % intervals over prompt seeds (sets to score on)
+and judged pairs. {libraries}"""
+
+
+def _whole(records: Records) -> Records:
+    return [record for record in records if record["part"] != "exact"]
+
+
+def _libraries(records: Records) -> str:
+    versions = {tuple(sorted(one["libraries"].items())) for one in _whole(records)}
+    texts = {", ".join(f"{name} {value}" for name, value in one if name in _NAMED) for one in versions}
+    return "; ".join(sorted(texts)) + ("." if texts else "")
+
+
+_NAMED = ("eapgp", "torch", "transformers", "transformer_lens", "numpy")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    align = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, align, *rows])
+
+
+def _means(outcome: Outcome, quantity: str, tasks: Sequence[str]) -> str:
+    rows = [
+        (
+            f"`{label}`",
+            str(outcome.mean(label, quantity, tasks)),
+            *(f"{outcome.mean(label, quantity, [task]).value:.3f}" for task in tasks),
+        )
+        for label in outcome.labels
+    ]
+    return _table(("method", "mean", *tasks), rows)
+
+
+def _tuning(outcome: Outcome) -> str:
+    text = f"Tasks {', '.join(TUNING_TASKS)}; seeds {', '.join(map(str, TUNING_SEEDS))}. Nothing is concluded from it."
+    shown = [task for task in TUNING_TASKS if task in outcome.tasks]
+    return "\n\n".join([text, *(f"**{name}**\n\n{_means(outcome, name, shown)}" for name in (AREA, HEADLINE_CELL))])
+
+
+def _tasks(outcome: Outcome) -> str:
+    blocks = [f"Seeds {', '.join(map(str, SEEDS))}."]
+    blocks += [f"### {_LONG[name]}\n\n{_means(outcome, name, outcome.tasks)}" for name in QUANTITIES]
+    held = [task for task in HELD_OUT_TASKS if task in outcome.tasks]
+    for title, tasks in (("held-out tasks", held), ("all tasks", outcome.tasks)):
+        blocks.append(f"### Differences, {title}\n\n" + _differences(outcome, tasks))
+    blocks.append("### Where curves fall\n\n" + _dips(outcome))
+    blocks.append("### Cost per pair\n\n" + _costs(outcome))
+    return "\n\n".join(blocks)
+
+
+_LONG = {
+    AREA: "Mean faithfulness from 0.2 to 20 % of the edges, clipped to 0 … 1",
+    SMALL_CELL: "Faithfulness at 0.6 % of the edges",
+    HEADLINE_CELL: "Faithfulness at 2.5 % of the edges, the paper's sparsity",
+    GREEDY_CELL: "Faithfulness at 2.5 % of the edges, grown from the logits",
+}
+
+
+def _differences(outcome: Outcome, tasks: Sequence[str]) -> str:
+    rows = []
+    for name, a, b in COMPARISONS:
+        for quantity in (AREA, HEADLINE_CELL):
+            one = outcome.difference(a, b, quantity, tasks)
+            against, count = outcome.flips(a, b, quantity, tasks)
+            rows.append((name, f"`{a}` − `{b}`", quantity, signed(one), one.verdict, f"{against} of {count}"))
+    return _table(("", "comparison", "quantity", "difference", "verdict", "cells the other way"), rows)
+
+
+def signed(one: Measured) -> str:
+    """`+0.039 [+0.020, +0.060]`."""
+    return f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+
+
+def _dips(outcome: Outcome) -> str:
+    drops = outcome.dips()
+    deep = sum(drop > DIP for drop, *_ in drops)
+    rows = [
+        (f"{drop:.3f}", task, f"`{label}`", str(seed), f"{fraction:.1%}")
+        for drop, task, label, seed, fraction in drops[:8]
+    ]
+    text = f"{deep} of {len(drops)} curves fall by more than {DIP} from one size of the grid to the next; the deepest:"
+    return text + "\n\n" + _table(("by", "task", "method", "seed", "down to the size"), rows)
+
+
+def _costs(outcome: Outcome) -> str:
+    rows = []
+    for label in outcome.labels:
+        forward, backward, seconds = outcome.cost(label)
+        rows.append((f"`{label}`", f"{forward:g}", f"{backward:g}", f"{seconds:.1f}"))
+    return _table(("method", "forward passes", "backward passes", "median seconds of a cell"), rows)
+
+
+def _spread(records: Records) -> str:
+    """Standard deviation over scoring sets against their number of pairs, all judged on one set."""
+    mine = [record for record in records if record["part"] == "spread"]
+    rows = []
+    by_pairs = {
+        n: Outcome([one for one in mine if one["asked"]["spec"]["n_pairs"] == n], "spread") for n in SPREAD_PAIRS
+    }
+    for task, label in dict.fromkeys(
+        (task, label) for one in by_pairs.values() for task in one.tasks for label in one.labels
+    ):
+        cells = {n: one.cells(task, label) for n, one in by_pairs.items() if task in one.tasks and label in one.labels}
+        rows.append((task, f"`{label}`", *(_deviation(cells.get(n)) for n in SPREAD_PAIRS)))
+    if not rows:
+        return ""
+    text = (
+        "Standard deviation of faithfulness over sets to score on, at 2.5 % of the edges (in brackets: mean from "
+        "0.2 to 20 %), by the number of pairs in a set. All circuits of a task are judged on the same pairs."
+    )
+    return text + "\n\n" + _table(("task", "method", *(f"{n} pairs" for n in SPREAD_PAIRS)), rows)
+
+
+def _deviation(cells: Cells | None) -> str:
+    if cells is None or len(cells.seeds) < 2:
+        return "–"
+    area, cell = (float(cells.values[:, QUANTITIES.index(name)].std(ddof=1)) for name in (AREA, HEADLINE_CELL))
+    return f"{cell:.3f} ({area:.3f})"
+
+
+def _exact(records: Records) -> str:
+    mine = [record for record in records if record["part"] == "exact"]
+    if not mine:
+        return ""
+    labels = [label for label in mine[0]["scores"] if label != "exact"]
+    rows = [
+        (f"`{label}`", *(f"{_rank_correlation(one['scores'][label], one['scores']['exact']):.3f}" for one in mine))
+        for label in labels
+    ]
+    text = (
+        f"Spearman's correlation of scores with exact patching over {len(mine[0]['edges'])} edges that are drawn from "
+        "those any of these methods has among its 2.5 %; seed " + str(SEEDS[0]) + "."
+    )
+    return text + "\n\n" + _table(("method", *(one["task"] for one in mine)), rows)
+
+
+def _rank_correlation(scores: Sequence[float], exact: Sequence[float]) -> float:
+    return float(spearmanr(np.array(scores), np.array(exact)).statistic)
