@@ -17,21 +17,21 @@ from eapgp.ui.sidebar import panel, status
 
 frame.ensure()
 
-given = set(st.query_params)
+link = set(st.query_params)
 session = Session("compare", compare.FIELDS)
-if "runs" in given and "by" not in given:
+if "runs" in link and "by" not in link:
     session["by"] = "runs"
-shown = panel.open_panel(session)
-context = shown.card
+settings = panel.open_panel(session)
+context = settings.card
 
 st.title("Compare", anchor=False)
-status.say_problems(session, shown, shows="the runs chosen below.")
+status.say_problems(session, settings, shows="the runs chosen below.")
 if context is None:
     nothing_yet()
 else:
     with guard("The comparison"):
         run_choice.adopt_finished(session)
-        cards = compare_choice.choose(session, compare_choice.base(session, shown), context)
+        cards = compare_choice.choose(session, compare_choice.base(session, settings), context)
         if len(cards) < 2:
             compare.nothing_to_compare()
         else:

@@ -20,8 +20,8 @@ from eapgp.ui.sidebar import panel, status
 frame.ensure()
 
 session = Session("explore", fields.FIELDS)
-shown = panel.open_panel(session)
-card = shown.card
+settings = panel.open_panel(session)
+card = settings.card
 
 if card is None:
     nothing_yet()
@@ -29,11 +29,11 @@ else:
     with guard("This run"):
         result = results.attribution(card)
         graph = result.graph
-        k, chosen, pick = size_in(session, graph), chosen_in(session, graph), picker(session)
+        k, part, pick = size_in(session, graph), chosen_in(session, graph), picker(session)
 
         views.heading(card)
         edits = edit_panel.current(session, graph)
-        status.say_problems(session, shown)
+        status.say_problems(session, settings)
         unedited = circuit_of(card, result.scores, k)
         circuit = views.circuit_on_screen(card, result.scores, k, edits)
         with guard("The faithfulness of this circuit"):
@@ -42,15 +42,15 @@ else:
         views.controls(session, card, graph.n_edges, edits)
         left, right = st.columns([2.3, 1], gap="medium")
         with left, guard("The circuit"):
-            views.picture(session, card, result.scores, circuit, edits, chosen)
+            views.picture(session, card, result.scores, circuit, edits, part)
             views.estimates_note(session)
         with right, guard("The details"):
-            inspector.inspector(session, card, result, circuit, chosen, pick)
+            inspector.inspector(session, card, result, circuit, part, pick)
         with guard("The readings"):
-            if chosen.node:
-                node_details.section(session, card, chosen.node, pick)
-            elif chosen.edge:
-                edge_details.section(card, circuit, chosen.edge)
+            if part.node:
+                node_details.section(session, card, part.node, pick)
+            elif part.edge:
+                edge_details.section(card, circuit, part.edge)
         opened, tabs = session.tabs("tab", fields.TABS)
         with tabs[opened], guard(fields.TABS[opened]):
             if opened == "edges":

@@ -15,24 +15,24 @@ from eapgp.ui.sidebar import panel, status
 frame.ensure()
 
 session = Session("faithfulness", fields.FIELDS)
-shown = panel.open_panel(session)
-context = shown.card
+settings = panel.open_panel(session)
+context = settings.card
 
 if context is None:
     nothing_yet()
 else:
     controls.heading(context)
-    status.say_problems(session, shown, shows="the runs chosen below.")
+    status.say_problems(session, settings, shows="the runs chosen below.")
     with guard("The measurement"):
         controls.follow_context(session, context)
         run_choice.adopt_finished(session)
         run_choice.say_lost(session, context)
         with st.container(horizontal=True, vertical_alignment="bottom", key="faith-choice"):
-            chosen = run_choice.choose(session, context) or [context]
-            run_choice.offer_more(session, shown.spec, context)
-        cards = run_choice.named(chosen, context)
-        k = controls.controls(session, chosen[0].graph.n_edges)
-        closely = controls.look_closely(session, cards, shown.card, __file__)
+            runs = run_choice.choose(session, context) or [context]
+            run_choice.offer_more(session, settings.spec, context)
+        cards = run_choice.named(runs, context)
+        k = controls.controls(session, runs[0].graph.n_edges)
+        closely = controls.look_closely(session, cards, settings.card, __file__)
         with guard("The circuits of this size"):
             controls.readout(cards, k, closely)
         circuit = circuit_of(cards[closely], results.attribution(cards[closely]).scores, k)

@@ -13,50 +13,50 @@ from eapgp.ui.sidebar import panel, status
 frame.ensure()
 
 session = Session("ground_truth", fields.FIELDS)
-shown = panel.open_panel(session)
+settings = panel.open_panel(session)
 
 st.title("Ground truth", anchor=False)
 st.caption("How well scores find a circuit that is known: by hand in GPT-2 small, or by construction.")
 status.say_problems(session)
 with guard("The comparison"):
     with st.container(horizontal=True, vertical_alignment="bottom", key="truth-choice"):
-        known = candidates.choose_known(session)
-        found = candidates.candidates(known)
-        if not known.exact and found:
+        truth = candidates.choose_known(session)
+        scorings = candidates.candidates(truth)
+        if not truth.exact and scorings:
             with st.popover("Add scores", icon=":material/upload_file:", help="Import files of edge scores."):
-                offers.importer(session, known, key="truth-upload")
-    chosen = candidates.choose(session, known, found) if found else []
-    offers.say_missing(session, known, shown.card, loud=not chosen)
-    if known.exact:
-        offers.planted_progress(len(found))
-    if not chosen:
-        offers.nothing_to_compare(session, known)
+                offers.importer(session, truth, key="truth-upload")
+    compared = candidates.choose(session, truth, scorings) if scorings else []
+    offers.say_missing(session, truth, settings.card, loud=not compared)
+    if truth.exact:
+        offers.planted_progress(len(scorings))
+    if not compared:
+        offers.nothing_to_compare(session, truth)
         with guard("The known circuit"):
-            circuit_view(views.known_payload(session, known), key=f"truth-known-{known.name}", height=600)
-        exports.made(known, None, 1, signed=False, mlps=True)
+            circuit_view(views.known_payload(session, truth), key=f"truth-known-{truth.name}", height=600)
+        exports.made(truth, None, 1, signed=False, mlps=True)
     else:
-        scored, k = candidates.drawn(session, known, chosen)
+        scored, k = candidates.drawn(session, truth, compared)
         how = {"signed": session["signed"], "mlps": session["mlps"]}
         circuit = candidates.circuit_at(scored, k, signed=how["signed"])
-        views.caution(known, chosen)
+        views.caution(truth, compared)
         with guard("The numbers"):
-            views.readout(known, scored, circuit, **how)
+            views.readout(truth, scored, circuit, **how)
         with guard("The circuit"):
-            bound_view(session, views.payload_of(session, known, scored, k), key="truth-circuit", height=640)
+            bound_view(session, views.payload_of(session, truth, scored, k), key="truth-circuit", height=640)
         opened, tabs = session.tabs("tab", fields.TABS)
         with tabs[opened], guard(fields.TABS[opened]):
             if opened == "roc":
-                views.roc_curves(known, chosen, **how)
+                views.roc_curves(truth, compared, **how)
             elif opened == "recall":
-                views.recall_curves(known, chosen, **how)
+                views.recall_curves(truth, compared, **how)
             elif opened == "edges":
-                views.edge_lists(known, scored, circuit, picker(session), **how)
+                views.edge_lists(truth, scored, circuit, picker(session), **how)
             elif opened == "roles":
-                views.role_table(known, scored, circuit)
+                views.role_table(truth, scored, circuit)
             elif opened == "scores":
-                views.every_score(known, chosen, k, **how)
+                views.every_score(truth, compared, k, **how)
             elif opened == "made":
-                exports.made(known, scored, k, **how)
+                exports.made(truth, scored, k, **how)
             else:
-                exports.downloads(known, scored, chosen, k, session)
+                exports.downloads(truth, scored, compared, k, session)
 session.write()

@@ -8,11 +8,11 @@ from eapgp.ui.shell import frame
 frame.ensure()
 
 session = Session("paper", fields.FIELDS)
-shown = panel.open_panel(session)
-result = shown.result
+settings = panel.open_panel(session)
+result = settings.result
 
-views.heading(shown)
-panel.say(session, shown)
+views.heading(settings)
+panel.say(session, settings)
 if result is None:
     views.nothing()
 else:
@@ -34,5 +34,5 @@ else:
             elif opened == "protocol":
                 views.protocol(result)
             else:
-                provenance.made(shown, result)
+                provenance.made(settings, result)
 session.write()

@@ -11,19 +11,19 @@ from eapgp.ui.sidebar import panel, status
 frame.ensure()
 
 session = Session("path", fields.FIELDS)
-shown = panel.open_panel(session)
-card = shown.card
+settings = panel.open_panel(session)
+card = settings.card
 
 if card is None:
     nothing_yet()
 elif not card.has_path:
-    picture.no_path(session, shown)
-    status.say_problems(session, shown)
+    picture.no_path(session, settings)
+    status.say_problems(session, settings)
 else:
     with guard("The path"):
         records = results.paths(card)
         picture.heading(card, records)
-        status.say_problems(session, shown)
+        status.say_problems(session, settings)
         if "gradpath" in records:
             picture.overshoot(session, card, results.path_sources(card)["gradpath"], records["gradpath"])
         pair = picture.choose_pair(session, card, records)

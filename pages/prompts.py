@@ -25,35 +25,35 @@ session.widget(
     format_func=fields.SOURCES.__getitem__,
     required=True,
 )
-shown = None
+selection = None
 with guard("The prompts"):
     if session["source"] == "task":
         pairs.about(str(session["task"]))
         pairs.kept_sets(session)
-        shown = pairs.pairs_on_the_left(session, spec)
+        selection = pairs.pairs_on_the_left(session, spec)
     else:
         own_pairs = own.own_pairs()
-        shown = pairs.own(session, spec, own_pairs) if own_pairs is not None else pairs.no_own_pairs()
-if shown is not None:
+        selection = pairs.own(session, spec, own_pairs) if own_pairs is not None else pairs.no_own_pairs()
+if selection is not None:
     with guard("What the model makes of these prompts"):
-        pairs.metric_line(shown.metric)
-        seen = pairs.seen_by_the_model(shown)
+        pairs.metric_line(selection.metric)
+        seen = pairs.seen_by_the_model(selection)
         if seen is not None:
-            pairs.readout(seen, shown.metric, len(shown.prompts))
-            pairs.use(session, shown, seen)
-            pairs.hand_to_run(session, shown, seen)
+            pairs.readout(seen, selection.metric, len(selection.prompts))
+            pairs.use(session, selection, seen)
+            pairs.hand_to_run(session, selection, seen)
         opened, tabs = session.tabs("tab", pairs.tab_labels(seen))
         with tabs[opened], guard(fields.TABS[opened]):
             if opened == "word":
                 views.word(session, spec.model)
             elif opened == "metrics":
-                views.metrics(shown.metric)
+                views.metrics(selection.metric)
             elif opened == "pairs":
-                views.pairs_and_one(session, shown, seen)
+                views.pairs_and_one(session, selection, seen)
             elif seen is None:
                 st.caption("Appears when the model has run.")
             elif opened == "problems":
-                views.problems(session, seen, own=shown.own)
+                views.problems(session, seen, own=selection.own)
             else:
-                views.made(shown, seen)
+                views.made(selection, seen)
 session.write()

@@ -65,8 +65,8 @@ def migrate_record(
     Errors: RunError if a newer eapgp wrote it, or no migration leads from its version.
     """
     version = record.get("format_version")
-    known = MIGRATIONS if migrations is None else migrations
-    for step, migration in _steps(version, path, known, current):
+    steps = MIGRATIONS if migrations is None else migrations
+    for step, migration in _steps(version, path, steps, current):
         record = {**migration.record(dict(record)), "format_version": step + 1}
     return {**record, "read_version": version}
 
@@ -81,8 +81,8 @@ def migrate_arrays(
     current: int = FORMAT_VERSION,
 ) -> Arrays:
     """The arrays of one file at the current version."""
-    known = MIGRATIONS if migrations is None else migrations
-    for _, migration in _steps(version, path, known, current):
+    steps = MIGRATIONS if migrations is None else migrations
+    for _, migration in _steps(version, path, steps, current):
         arrays = migration.arrays(file, dict(arrays))
     return arrays
 
@@ -176,11 +176,11 @@ def path_records(record: Mapping[str, Any], arrays: Arrays, path: Path) -> dict[
     """The path records of a run, by name."""
     records = {}
     for name, about in record.get("paths", {}).items():
-        found = {field: arrays[f"{name}/{field}"] for field in ARRAY_FIELDS if f"{name}/{field}" in arrays}
-        missing = [field for field in REQUIRED_PATH_FIELDS if field not in found]
+        values = {field: arrays[f"{name}/{field}"] for field in ARRAY_FIELDS if f"{name}/{field}" in arrays}
+        missing = [field for field in REQUIRED_PATH_FIELDS if field not in values]
         if missing:
             raise RunError(f"{path}: expected {name}/{missing[0]} in the file, found none; {REPAIR}")
-        records[name] = PathRecord(kind=str(about["kind"]), **found)
+        records[name] = PathRecord(kind=str(about["kind"]), **values)
     return records
 
 
@@ -207,10 +207,10 @@ def attribution_of(
     prefix = "completeness/"
     plain = {entry.name: record[entry.name] for entry in fields(Attribution) if entry.name in record}
     plain = {name: value for name, value in plain.items() if _is_plain(name)}
-    given: dict[str, Any] = {**plain, "messages": tuple(record.get("messages", ()))}
-    given |= {name: scores.get(name) for name in OPTIONAL_ARRAYS}
+    further: dict[str, Any] = {**plain, "messages": tuple(record.get("messages", ()))}
+    further |= {name: scores.get(name) for name in OPTIONAL_ARRAYS}
     return Attribution(
-        **given,
+        **further,
         scores=edge_scores(record, scores, scores_path),
         metric_clean=scores["metric_clean"],
         metric_corrupted=scores["metric_corrupted"],

@@ -101,15 +101,15 @@ def compute_run(
     Errors: InputError for what the spec asks wrongly; ComputationError if the numbers go wrong.
     """
     resolved = resolve(spec, model_loader)
-    if use_cache and (found := find_run(resolved, library)) is not None:
-        return found
+    if use_cache and (stored := find_run(resolved, library)) is not None:
+        return stored
     _report(progress, "loading the model", 0.0)
     model = load_for(spec, model_loader, progress)
     remember(library.home, spec, model)
     resolved = resolved.for_model(model, progress)
     request = resolved.request(model)
-    if use_cache and (found := library.find(request)) is not None:
-        return found
+    if use_cache and (stored := library.find(request)) is not None:
+        return stored
     library.check_writable()
     attribution = run_attribution(resolved, model, progress=progress)
     _report(progress, "saving", 1.0)
@@ -150,11 +150,11 @@ def load_for(spec: RunSpec, model_loader: ModelLoader | None = None, progress: P
     loader = model_loader
     if loader is None:
         loader = load_model
-    given: dict[str, Any] = {"random_weights": True, "seed": spec.seed} if spec.random_weights else {}
-    given |= {"device": "auto", "device_map": "auto"} if spec.device == SPLIT else {"device": spec.device}
-    given |= {} if progress is None else {"progress": progress}
-    given |= {} if spec.tokenizer is None else {"tokenizer": spec.tokenizer}
-    model = loader(spec.model, dtype=spec.dtype, **given)
+    further: dict[str, Any] = {"random_weights": True, "seed": spec.seed} if spec.random_weights else {}
+    further |= {"device": "auto", "device_map": "auto"} if spec.device == SPLIT else {"device": spec.device}
+    further |= {} if progress is None else {"progress": progress}
+    further |= {} if spec.tokenizer is None else {"tokenizer": spec.tokenizer}
+    model = loader(spec.model, dtype=spec.dtype, **further)
     return model.with_prompting(spec.prompting) if spec.prompting != USUAL else model
 
 
@@ -189,8 +189,8 @@ def make_prompt_set(spec: RunSpec, model_loader: ModelLoader | None = None) -> P
         pairs = tuple(_inline_pair(number, values, sides) for number, values in enumerate(spec.prompts, start=1))
         if not pairs:
             raise PromptError("prompts: expected at least one pair, got none; add a pair.")
-        given = PromptSet(spec.task or CUSTOM_TASK, pairs, DEFAULT_METRIC, {"kind": "inline"})
-        return given if spec.n_pairs is None else given.take(spec.n_pairs)
+        inline = PromptSet(spec.task or CUSTOM_TASK, pairs, DEFAULT_METRIC, {"kind": "inline"})
+        return inline if spec.n_pairs is None else inline.take(spec.n_pairs)
     if spec.prompts_file is not None:
         return read_prompts(spec.prompts_file, task=spec.task, limit=spec.n_pairs, columns=spec.columns)
 

@@ -153,9 +153,9 @@ def compute_together(
         model = load_for(spec, model_loader, progress)
         resolved = resolved.for_model(model)
         request = resolved.request(model)
-        known = library.find(request) if use_cache and pool.rank == 0 else None
-        if pool.decide(known is not None):
-            return known
+        stored = library.find(request) if use_cache and pool.rank == 0 else None
+        if pool.decide(stored is not None):
+            return stored
         if pool.rank == 0:
             library.check_writable()
         attribution = _attribution(resolved, model, pool, progress)

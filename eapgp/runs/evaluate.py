@@ -67,9 +67,9 @@ class Question:
     def __post_init__(self) -> None:
         if self.grid not in GRIDS:
             raise OptionError(f"grid: expected one of {', '.join(GRIDS)}, got {self.grid!r}.")
-        given = [name for name in ("sizes", "nodes", "thresholds") if getattr(self, name)]
-        if len(given) > 1:
-            raise OptionError(f"circuits: expected sizes, nodes or thresholds, got {' and '.join(given)}; give one.")
+        grids = [name for name in ("sizes", "nodes", "thresholds") if getattr(self, name)]
+        if len(grids) > 1:
+            raise OptionError(f"circuits: expected sizes, nodes or thresholds, got {' and '.join(grids)}; give one.")
         if self.intervention is not None and self.intervention not in ALL_INTERVENTIONS:
             raise UnknownNameError.of("intervention", self.intervention, ALL_INTERVENTIONS)
         if not 0 < self.level < 1:

@@ -58,7 +58,7 @@ def keep_scores(
         read = read.negated()
         options["negated"] = True
     nothing = np.zeros(0)
-    made = Attribution(IMPORTED, options, read.scores, nothing, nothing, 0, 0, 0.0, node_scores=read.node_scores)
+    attribution = Attribution(IMPORTED, options, read.scores, nothing, nothing, 0, 0, 0.0, node_scores=read.node_scores)
     prompts = PromptSet(task or UNKNOWN, (), UNKNOWN, {"kind": IMPORTED, "file": called})
     named = {"id": model or UNKNOWN, "weights_hash": UNKNOWN, "tokenizer_hash": UNKNOWN, "dtype": UNKNOWN}
     request = {
@@ -73,7 +73,7 @@ def keep_scores(
         "seed": 0,
         "keep_pairs": False,
     }
-    run = library.save(made, request, prompts)
+    run = library.save(attribution, request, prompts)
     if not run.name:
         stem = Path(called).stem
         run.set_meta(name=f"{stem}, negated" if negate else stem)

@@ -52,7 +52,7 @@ def differences(requests: Sequence[Mapping[str, Any]]) -> list[str]:
 
     cuts = {str(request.get("intervention", PATCHING)) for request in requests}
     methods = distinct(lambda request: request["method"])
-    found = {
+    aspects = {
         "method": methods,
         "step settings": distinct(lambda request: request["options"]) and not methods,
         "task": distinct(lambda request: request["task"]),
@@ -63,8 +63,8 @@ def differences(requests: Sequence[Mapping[str, Any]]) -> list[str]:
         "start token or chat template": distinct(lambda request: request.get("prompting", {})),
         "tokenizer": distinct(lambda request: request["model"].get("tokenizer_hash", "")),
     }
-    found["tokenizer"] = found["tokenizer"] and not found["model"]
-    return [name for name, differs in found.items() if differs]
+    aspects["tokenizer"] = aspects["tokenizer"] and not aspects["model"]
+    return [name for name, differs in aspects.items() if differs]
 
 
 USUAL = RunSpec()

@@ -196,12 +196,12 @@ class RunLibrary:
             return open_run(Path(name).expanduser())
         if name and (self.runs / name).is_dir() and name not in (".", ".."):
             return open_run(self.runs / name)
-        found = [open_run(path) for path in self._named(name)] or find_bundled(name, SHORTEST_PREFIX)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            ids = ", ".join(run.id for run in found[:4])
-            raise RunError(f"run {name!r}: expected one run, got {len(found)} ({ids}); give more of the id.")
+        matches = [open_run(path) for path in self._named(name)] or find_bundled(name, SHORTEST_PREFIX)
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            ids = ", ".join(run.id for run in matches[:4])
+            raise RunError(f"run {name!r}: expected one run, got {len(matches)} ({ids}); give more of the id.")
         raise RunError(
             f"run {name!r}: expected an id, a name or a run folder, found none in {self.runs}; "
             "eapgp runs list shows what there is."

@@ -144,8 +144,8 @@ class Run:
     def set_meta(self, *, name: str | None = None, note: str | None = None) -> dict[str, str]:
         """Change the user's name or note; None leaves one as it is."""
         with locked(self.path):
-            given = {key: value for key, value in (("name", name), ("note", note)) if value is not None}
-            merged = {**self.meta, **given}
+            changes = {key: value for key, value in (("name", name), ("note", note)) if value is not None}
+            merged = {**self.meta, **changes}
             write_json(self.path / META_FILE, merged)
         return merged
 
@@ -354,7 +354,7 @@ def _is_ours(name: str) -> bool:
 
 def is_partial(name: str) -> bool:
     """True for the temporary name of a JSON file that was being written."""
-    return any(name.startswith(f".{known}-") for known in KNOWN_FILES)
+    return any(name.startswith(f".{file}-") for file in KNOWN_FILES)
 
 
 def move_into_place(temporary: Path, target: Path) -> None:

@@ -123,14 +123,12 @@ class RunSpec:
 
         Errors: OptionError for a field that does not exist.
         """
-        known = {entry.name for entry in fields(cls)}
-        unknown = sorted(set(values) - known)
+        names = {entry.name for entry in fields(cls)}
+        unknown = sorted(set(values) - names)
         if unknown:
-            raise OptionError(f"run: unknown field {unknown[0]!r}; expected some of {', '.join(sorted(known))}.")
-        given = dict(values)
-        if given.get("prompts") is not None:
-            given["prompts"] = tuple(dict(pair) for pair in given["prompts"])
-        return cls(**given)
+            raise OptionError(f"run: unknown field {unknown[0]!r}; expected some of {', '.join(sorted(names))}.")
+        pairs = values.get("prompts")
+        return cls(**{**values, "prompts": None if pairs is None else tuple(dict(pair) for pair in pairs)})
 
     def job_key(self) -> str:
         """Hash of what is asked for, whatever the device and batch size: it names the job that computes it.

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
@@ -110,6 +110,21 @@ def _figure_table(fig: go.Figure) -> pd.DataFrame:
     from eapgp.figures.data import figure_data
 
     return figure_data(fig)
+
+
+def table_to_pick(
+    table: pd.DataFrame, key: str, on_pick: Callable[[int], None], *, cell: bool = False, **looks: Any
+) -> None:
+    """A table that calls `on_pick` with the place of a row that is picked by its mark; cell: by any of its cells."""
+    mode: Literal["single-cell", "single-row"] = "single-cell" if cell else "single-row"
+
+    def picked() -> None:
+        selection = st.session_state[key]["selection"]
+        places = [row for row, _ in selection["cells"]] if cell else selection["rows"]
+        if places:
+            on_pick(int(places[0]))
+
+    st.dataframe(table, key=key, hide_index=True, on_select=picked, selection_mode=mode, **looks)
 
 
 def points_clicked(state: Any) -> list[str]:

@@ -14,7 +14,7 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.figures.circuit_view import Compared, Pane, build_payload, largest
 from eapgp.figures.numbers import edge_values
 from eapgp.runs.info import RunInfo
-from eapgp.ui.base.draw import chart, dark, downloads, plain, points_clicked
+from eapgp.ui.base.draw import chart, dark, downloads, plain, points_clicked, table_to_pick
 from eapgp.ui.base.session import Session
 from eapgp.ui.library import results
 from eapgp.ui.parts import run_choice
@@ -186,20 +186,13 @@ def _edge_list(table: pd.DataFrame, key: str, pick: Pick) -> None:
     if table.empty:
         st.caption("none")
         return
-
-    def chosen() -> None:
-        cells = st.session_state[key]["selection"]["cells"]
-        if cells:
-            pick(str(table["edge"].iloc[cells[0][0]]))
-
-    st.dataframe(
+    table_to_pick(
         table,
-        key=key,
-        hide_index=True,
+        key,
+        lambda place: pick(str(table["edge"].iloc[place])),
+        cell=True,
         height=min(38 + 28 * len(table), 290),
         row_height=28,
-        on_select=chosen,
-        selection_mode="single-cell",
         column_config={name: st.column_config.NumberColumn(format="%+.4f", width="small") for name in "AB"},
     )
 

@@ -15,7 +15,7 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.figures.circuit_view import Pane, Ranking, ViewPayload, build_payload
 from eapgp.ground_truth.compare import precision_recall
 from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES
-from eapgp.ui.base.draw import chart, dark, plain
+from eapgp.ui.base.draw import chart, dark, plain, table_to_pick
 from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth import planted
 from eapgp.ui.ground_truth.candidates import KnownCircuit, Scored, circuit_at, roc_of, unlike
@@ -140,19 +140,11 @@ def edge_lists(truth: KnownCircuit, scored: Scored, circuit: Circuit, pick: Pick
             bar.marker.pattern.bgcolor = bar.marker.color  # without it the pattern stands on the bare page
     chart(figure, "truth-parts")
     table = edge_table(truth, scored, circuit, signed=signed)
-
-    def picked() -> None:
-        cells = st.session_state["truth-edges"]["selection"]["rows"]
-        if cells:
-            pick(str(table["edge"].iloc[cells[0]]))
-
-    st.dataframe(
+    table_to_pick(
         table,
-        key="truth-edges",
-        hide_index=True,
+        "truth-edges",
+        lambda place: pick(str(table["edge"].iloc[place])),
         height=min(40 + 36 * max(1, len(table)), 430),
-        on_select=picked,
-        selection_mode="single-row",
         column_config={
             "score": st.column_config.NumberColumn(format="%+.5f", help="Positive: supports the behaviour."),
             "rank": st.column_config.NumberColumn(help="Place in this ranking of all edges; 1 is the best."),

@@ -62,8 +62,8 @@ def circuit_of(card: RunInfo, scores: EdgeScores, n: int) -> Circuit:
 
 def known_roles(card: RunInfo) -> dict[str, str]:
     """Roles of nodes from the manual circuits: trained GPT-2 small on a task that people took apart; else none."""
-    known = {truth.task for truth in GROUND_TRUTHS.values()}
-    if card.task not in known or card.graph != GPT2_SMALL or card.untrained or not _is_gpt2(card.model):
+    tasks = {truth.task for truth in GROUND_TRUTHS.values()}
+    if card.task not in tasks or card.graph != GPT2_SMALL or card.untrained or not _is_gpt2(card.model):
         return {}
     return {node: role.title for node, role in roles(card.task).items()}
 
@@ -89,8 +89,8 @@ def score_of(scores: EdgeScores, edge: str) -> float:
 def rank_of(scores: EdgeScores, edge: str) -> int:
     """1 for the largest |score|."""
     value = abs(score_of(scores, edge))
-    known = np.abs(scores.values[scores.graph.mask])
-    return int((known > value).sum()) + 1
+    sizes = np.abs(scores.values[scores.graph.mask])
+    return int((sizes > value).sum()) + 1
 
 
 def node_score(result: Attribution, node: str) -> tuple[float, int]:

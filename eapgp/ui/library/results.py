@@ -52,13 +52,13 @@ def question_key(spec: RunSpec, *, metric: str, options: Mapping[str, Any], prom
     )
 
 
-def _asked_prompts(spec: RunSpec, known: str) -> dict[str, Any]:
+def _asked_prompts(spec: RunSpec, prompts_hash: str) -> dict[str, Any]:
     if spec.prompts or spec.prompts_file:
-        kept = PromptStore().at(spec.prompts_file) if spec.prompts_file and not known else None
+        own = PromptStore().at(spec.prompts_file) if spec.prompts_file and not prompts_hash else None
         with contextlib.suppress(EapgpError):
-            known = kept.read().hash if kept is not None else known
-        if known:
-            return {"pairs": known}
+            prompts_hash = own.read().hash if own is not None else prompts_hash
+        if prompts_hash:
+            return {"pairs": prompts_hash}
     return {
         "task": spec.task,
         "task_options": usual_task_options(spec.task) | dict(spec.task_options),
@@ -121,9 +121,9 @@ class Shelf:
 
     def get(self, run_id: str) -> RunInfo | None:
         """The run of this id, or of the only id that starts so, the user's own before an example; else None."""
-        found = sorted((card for card in self.cards() if card.id.startswith(run_id)), key=lambda card: card.example)
-        exact = [card for card in found if card.id == run_id]
-        return exact[0] if exact else (found[0] if len({card.id for card in found}) == 1 else None)
+        matches = sorted((card for card in self.cards() if card.id.startswith(run_id)), key=lambda card: card.example)
+        exact = [card for card in matches if card.id == run_id]
+        return exact[0] if exact else (matches[0] if len({card.id for card in matches}) == 1 else None)
 
     def _refreshed(self) -> Mapping[Path, _Entry]:
         with self._lock:
@@ -197,8 +197,8 @@ def kept_prompts(card: RunInfo) -> KeptPrompts:
     Errors: RunError, PromptError or FormatError where they cannot be read or kept.
     """
     store, spec = PromptStore(shelf().library.home), card.run.spec
-    known = store.at(spec.prompts_file) if spec is not None and spec.prompts_file else None
-    return known or store.add(card.run.prompts())
+    own = store.at(spec.prompts_file) if spec is not None and spec.prompts_file else None
+    return own or store.add(card.run.prompts())
 
 
 def weights_of(card: RunInfo) -> str:
@@ -208,13 +208,13 @@ def weights_of(card: RunInfo) -> str:
 
 def comparable(card: RunInfo) -> list[RunInfo]:
     """Runs of the same model, prompts, metric and intervention (this one included), one per variant of a method."""
-    found: dict[tuple[str, str], RunInfo] = {}
+    runs: dict[tuple[str, str], RunInfo] = {}
     for other in [card, *sorted(shelf().cards(), key=lambda one: one.example)]:
         same = other.prompts_hash == card.prompts_hash and other.metric == card.metric and other.graph == card.graph
         same = same and other.intervention == card.intervention and other.prompting == card.prompting
         if same and other.model == card.model and weights_of(other) == weights_of(card):
-            found.setdefault((other.method, str(sorted(other.options.items()))), other)
-    return sorted(found.values(), key=lambda one: (rank(one.method), str(one.options)))
+            runs.setdefault((other.method, str(sorted(other.options.items()))), other)
+    return sorted(runs.values(), key=lambda one: (rank(one.method), str(one.options)))
 
 
 def path_sources(card: RunInfo) -> dict[str, RunInfo]:
@@ -222,14 +222,14 @@ def path_sources(card: RunInfo) -> dict[str, RunInfo]:
 
     The other run is one of the same number of steps; GradPath is the one by the relative step.
     """
-    found = dict.fromkeys(attribution(card).paths, card)
+    sources = dict.fromkeys(attribution(card).paths, card)
     for kind, method in {"straight": "eap-ig", "gradpath": "eap-gp"}.items():
-        for other in comparable(card) if kind not in found else ():
+        for other in comparable(card) if kind not in sources else ():
             fits = other.options.get("steps") == card.options.get("steps") and other.method == method
             fits = fits and other.options.get("step", "relative") == "relative"
             if fits and other.has_path and kind in attribution(other).paths:
-                found.setdefault(kind, other)
-    return {kind: found[kind] for kind in ("gradpath", "straight") if kind in found}
+                sources.setdefault(kind, other)
+    return {kind: sources[kind] for kind in ("gradpath", "straight") if kind in sources}
 
 
 def paths(card: RunInfo) -> dict[str, PathRecord]:

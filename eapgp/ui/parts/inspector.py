@@ -11,7 +11,7 @@ import streamlit as st
 from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.runs.info import RunInfo
-from eapgp.ui.base.draw import plain
+from eapgp.ui.base.draw import plain, table_to_pick
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
@@ -108,19 +108,12 @@ def _signed_list(title: str, table: pd.DataFrame, key: str, pick: Pick) -> None:
     other = [left if title.startswith("Into") else right for left, right in ends]
     via = [f" by {right[-2]}" if title.startswith("Into") and right.endswith(">") else "" for _, right in ends]
     listing = pd.DataFrame({title: [a + b for a, b in zip(other, via, strict=True)], "score": table["score"]})
-
-    def chosen() -> None:
-        cells = st.session_state[key]["selection"]["cells"]
-        if cells:
-            pick(str(table["edge"].iloc[cells[0][0]]))
-
-    st.dataframe(
+    table_to_pick(
         listing,
-        key=key,
-        hide_index=True,
+        key,
+        lambda place: pick(str(table["edge"].iloc[place])),
+        cell=True,
         row_height=26,
-        on_select=chosen,
-        selection_mode="single-cell",
         column_config={"score": st.column_config.NumberColumn(format="%+.3g", width=88)},
     )
 

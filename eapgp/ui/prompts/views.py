@@ -15,7 +15,7 @@ import streamlit as st
 from eapgp.metrics import METRICS
 from eapgp.prompts import write_prompts
 from eapgp.prompts.pairs import Answer, PromptSet
-from eapgp.ui.base.draw import dark, plain
+from eapgp.ui.base.draw import dark, plain, table_to_pick
 from eapgp.ui.base.session import Session
 from eapgp.ui.base.text import counted, visible
 from eapgp.ui.jobs import server
@@ -55,19 +55,11 @@ def _list(session: Session, prompts: PromptSet, seen: Seen | None) -> None:
     if seen is not None and session["right"]:
         used = [i for i, good in zip(used, seen.right, strict=True) if good]
     table = _table(prompts, used, seen)
-
-    def chosen() -> None:
-        rows = st.session_state["pair-table"]["selection"]["rows"]
-        if rows:
-            session.later(row=used[int(rows[0])] + 1)
-
-    st.dataframe(
+    table_to_pick(
         table,
-        key="pair-table",
-        hide_index=True,
+        "pair-table",
+        lambda place: session.later(row=used[place] + 1),
         height=min(40 + 36 * max(2, len(table)), 470),
-        on_select=chosen,
-        selection_mode="single-row",
         column_config={
             "pair": st.column_config.NumberColumn("Pair", width=50),
             "clean": st.column_config.TextColumn("Clean", width=290),
@@ -187,18 +179,10 @@ def problems(session: Session, seen: Seen, *, own: bool) -> None:
             "table; a file stays as it is.",
         )
     rows = [(problem.pair + 1, visible(problem.reason)) for problem in seen.fit.problems[:LISTED]]
-
-    def chosen() -> None:
-        picked = st.session_state["problem-table"]["selection"]["rows"]
-        if picked:
-            session.later(row=rows[int(picked[0])][0], tab="pairs")
-
-    st.dataframe(
+    table_to_pick(
         pd.DataFrame(rows, columns=["pair", "reason"]),
-        key="problem-table",
-        hide_index=True,
-        on_select=chosen,
-        selection_mode="single-row",
+        "problem-table",
+        lambda place: session.later(row=rows[place][0], tab="pairs"),
         row_height=64,
         column_config={
             "pair": st.column_config.NumberColumn("Pair", width=60),

@@ -59,9 +59,9 @@ def doing_work(shop: Workshop, lane: str, spec: RunSpec) -> Callable[[Progress],
         resolved = resolved.for_model(model, progress)
         contrast = get_method(spec.method).needs_contrast(spec.intervention)
         pairs, _ = prepare(model, resolved.prompts, resolved.metric, contrast=contrast)
-        found = behaviour(model, pairs, metric=resolved.metric, progress=progress)
-        ends = float(found.clean.mean()), float(found.corrupted.mean())
-        return Doing(pairs.n, int(found.right.sum()), resolved.metric, *ends, selection_remarks(resolved.prompts))
+        answers = behaviour(model, pairs, metric=resolved.metric, progress=progress)
+        ends = float(answers.clean.mean()), float(answers.corrupted.mean())
+        return Doing(pairs.n, int(answers.right.sum()), resolved.metric, *ends, selection_remarks(resolved.prompts))
 
     return with_gradients(work, quick=True)
 
@@ -101,11 +101,11 @@ _HELP = (
 )
 
 
-def line(spec: RunSpec, known: Doing | None) -> None:
+def line(spec: RunSpec, stored: Doing | None) -> None:
     """Draw the line for what the settings ask. known: what a stored run says already."""
     job = server.job(job_id(spec))
-    if known is not None:
-        _say(spec, known)
+    if stored is not None:
+        _say(spec, stored)
     elif job is not None and job.live:
         poll(job.id, lambda now: st.caption(f"How well {plain(named(spec))} does this · {progress_text(now)}"))
     elif job is not None and job.state == "done":

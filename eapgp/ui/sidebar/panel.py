@@ -76,17 +76,17 @@ def open_panel(session: Session) -> Panel:
         spec, key = settings.question(values)
         card = results.shelf().find(key)
         opened = results.shelf().get(session["run"]) if session["run"] else None
-        shown = opened or card or _last_shown(values)
-        answers = shown is not None and (opened is not None or card is not None)
+        run = opened or card or _last_shown(values)
+        answers = run is not None and (opened is not None or card is not None)
         with st.container(key="run-foot"):  # stays in sight below the settings (brand.STYLE)
             answered = card if opened in (None, card) else None
             if session.page != "prompts" and session["task"] != OWN and not _hindrance(session, spec):
                 doing.line(spec, None if answered is None else doing.of_run(answered))
             job = _run_controls(session, spec, answered=answered is not None)
-    if shown is not None:
-        st.session_state[_LAST] = shown.id
-    session.awaits(shown is not None and not answers and shown.model != spec.model)
-    return Panel(spec, shown, answers, job)
+    if run is not None:
+        st.session_state[_LAST] = run.id
+    session.awaits(run is not None and not answers and run.model != spec.model)
+    return Panel(spec, run, answers, job)
 
 
 def _last_shown(values: Mapping[str, Any]) -> RunInfo | None:
@@ -134,10 +134,10 @@ def spec_to_ask_again(card: RunInfo) -> RunSpec | None:
     if spec is None or (not spec.prompts and not spec.prompts_file):
         return spec
     try:
-        kept = results.kept_prompts(card)
+        own = results.kept_prompts(card)
     except EapgpError:
         return None
-    return replace(spec, prompts=None, prompts_file=str(kept.path), task=kept.name, n_pairs=None)
+    return replace(spec, prompts=None, prompts_file=str(own.path), task=own.name, n_pairs=None)
 
 
 def _settings(session: Session) -> Mapping[str, Any]:
@@ -277,9 +277,9 @@ def _kept_now(session: Session, spec: RunSpec) -> RunSpec:
     """The spec with the pairs that the Prompts page shows, which are kept and become the task of the settings."""
     pairs = own_pairs_now()
     assert pairs is not None
-    kept = PromptStore(results.shelf().library.home).add(pairs)
-    session.later(task=kept.id, source="task")
-    return replace(spec, task=kept.name, task_options={}, prompts_file=str(kept.path), n_pairs=None, split="all")
+    own = PromptStore(results.shelf().library.home).add(pairs)
+    session.later(task=own.id, source="task")
+    return replace(spec, task=own.name, task_options={}, prompts_file=str(own.path), n_pairs=None, split="all")
 
 
 def _progress(job: JobView) -> None:

@@ -50,7 +50,7 @@ def task_names() -> list[str]:
 
 def prompt_names() -> list[str]:
     """What the prompts may come from: the tasks, then the pairs of one's own by their ids, then those being made."""
-    return [*task_names(), *(kept.id for kept in PromptStore().all()), OWN]
+    return [*task_names(), *(own.id for own in PromptStore().all()), OWN]
 
 
 def own_pairs_now() -> PromptSet | None:
@@ -75,8 +75,8 @@ def prompts_title(task: str) -> str:
     """How lists show a task or a set of own pairs."""
     if task == OWN:
         return "My own pairs…"
-    kept = own_prompts(task)
-    return kept.title if kept is not None else TASKS[task].title if task in TASKS else task
+    own = own_prompts(task)
+    return own.title if own is not None else TASKS[task].title if task in TASKS else task
 
 
 def method_names() -> list[str]:
@@ -280,15 +280,15 @@ NAMES = tuple(field.name for field in FIELDS)
 def spec_of(values: Mapping[str, Any]) -> RunSpec:
     """The run that the settings ask for."""
     task, method = str(values["task"]), str(values["method"])
-    kept = own_prompts(task)
+    own = own_prompts(task)
     prompts: dict[str, Any] = {
         "task": task,
         "task_options": option_values(TASKS[task].options, values) if task in TASKS else {},
         "n_pairs": int(values["pairs"]),
         "split": str(values["split"]),
     }
-    if kept is not None:
-        prompts = {"task": kept.name, "prompts_file": str(kept.path)}
+    if own is not None:
+        prompts = {"task": own.name, "prompts_file": str(own.path)}
     return RunSpec(
         model=str(values["model"]),
         **prompts,
@@ -310,11 +310,11 @@ def spec_of(values: Mapping[str, Any]) -> RunSpec:
 
 def settings_of(spec: RunSpec, *, metric: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Inverse of `spec_of`, for a run whose metric and options are known in full."""
-    kept = PromptStore().at(spec.prompts_file) if spec.prompts_file else None
-    usual = kept.read().metric if kept is not None else TASKS[spec.task].metric if spec.task in TASKS else None
+    own = PromptStore().at(spec.prompts_file) if spec.prompts_file else None
+    usual = own.read().metric if own is not None else TASKS[spec.task].metric if spec.task in TASKS else None
     values: dict[str, Any] = {
         "model": spec.model,
-        "task": kept.id if kept is not None else spec.task,
+        "task": own.id if own is not None else spec.task,
         "split": spec.split,
         "pairs": spec.n_pairs if spec.n_pairs is not None else 64,
         "seed": spec.seed,
@@ -339,8 +339,8 @@ def metric_of(values: Mapping[str, Any]) -> str:
     if values["task"] == OWN:
         pairs = own_pairs_now()
         return pairs.metric if pairs is not None else "logit-diff"
-    kept = own_prompts(str(values["task"]))
-    return kept.read().metric if kept is not None else TASKS[str(values["task"])].metric
+    own = own_prompts(str(values["task"]))
+    return own.read().metric if own is not None else TASKS[str(values["task"])].metric
 
 
 def question(values: Mapping[str, Any]) -> tuple[RunSpec, str]:
