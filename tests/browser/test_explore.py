@@ -322,3 +322,14 @@ def test_the_readout_is_dimmed_from_the_first_move_of_the_slider_until_it_is_mea
         old = faithfulness(page)
         print(f"new faithfulness {old} after {taken:.3f} s")
     record_property("readout_seconds", round(taken, 3))
+
+
+def test_a_row_of_the_lists_picks_its_edge(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app)
+    table = page.locator('[class*="st-key-list-"] canvas').first
+    table.wait_for()
+    table.evaluate("element => element.scrollIntoView({block: 'center'})")
+    box = table.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 40, box["y"] + 48)  # below the head, in the first row
+    until(page, lambda: "sel=" in page.url, what="the edge in the link")
