@@ -47,6 +47,18 @@ def test_a_run_comes_back_bit_for_bit(library: RunLibrary, paths: bool, pairs: b
     run.verify()
 
 
+def test_the_scores_of_a_large_graph_are_stored_by_edge_and_come_back_bit_for_bit(
+    library: RunLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.numpy import load_file
+
+    monkeypatch.setattr("eapgp.runs.arrays.EDGES_ALONE", GRAPH.mask.size - 1)
+    prompts, result = made_prompts(), made_attribution()
+    saved = library.save(result, made_request(prompts), prompts)
+    assert load_file(saved.path / "scores.safetensors")["scores"].shape == (GRAPH.n_edges,)
+    assert_same(open_run(saved.path).attribution(), result)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_scores_keep_their_dtype_and_memory_order_does_not_matter(library: RunLibrary, dtype: Any) -> None:
     values = np.asfortranarray(made_attribution().scores.values.astype(dtype))

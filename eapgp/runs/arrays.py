@@ -93,12 +93,15 @@ ARRAY_FIELDS = tuple(entry.name for entry in fields(PathRecord) if entry.name !=
 REQUIRED_PATH_FIELDS = tuple(name for name in ARRAY_FIELDS if name != "points")
 OPTIONAL_ARRAYS = ("pair_scores", "node_scores", "right")
 MAX_GRAPH_SIDE = 1_000_000
+EDGES_ALONE = 100_000
+"""Entries of a score matrix above which a run's file holds those of edges alone, row by row: half the bytes."""
 
 
 def score_arrays(attribution: Attribution) -> Arrays:
     """What scores.safetensors holds."""
+    graph, values = attribution.scores.graph, attribution.scores.values
     arrays: Arrays = {
-        "scores": attribution.scores.values,
+        "scores": values[graph.mask] if values.size > EDGES_ALONE else values,
         "metric_clean": attribution.metric_clean,
         "metric_corrupted": attribution.metric_corrupted,
     }
@@ -166,9 +169,12 @@ def edge_scores(record: Mapping[str, Any], arrays: Arrays, path: Path) -> EdgeSc
     graph = graph_of(record, path)
     expected = (graph.n_sources, graph.n_destinations)
     values = arrays.get("scores")
+    if values is not None and values.shape == (graph.n_edges,):
+        edges, values = values, np.zeros(expected, values.dtype)
+        values[graph.mask] = edges
     if values is None or values.shape != expected:
         came = "no scores" if values is None else f"shape {values.shape}"
-        raise RunError(f"{path}: expected scores of shape {expected}, got {came}; {REPAIR}")
+        raise RunError(f"{path}: expected scores of shape {expected} or ({graph.n_edges},), got {came}; {REPAIR}")
     return EdgeScores(graph, values, dict(record.get("provenance", {})))
 
 
