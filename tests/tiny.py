@@ -113,11 +113,15 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def build_tokenizer(folder: Path, vocab: int) -> None:
-    """Word-level tokenizer whose words are `w0`, `w1`, …; id 0 is the BOS token."""
+    """Word-level tokenizer whose words are `w1`, `w2`, …; id 0 is the BOS token, and one word is a letter.
+
+    Transformers reads some families' words as pieces of bytes: of these the letter alone is found in a text.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = {"<bos>": 0, **{f"w{i}": i for i in range(1, vocab)}}
+    letter = vocab - 2
+    words = {"<bos>": 0, **{"e" if i == letter else f"w{i}": i for i in range(1, vocab)}}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<bos>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.decoder = decoders.Fuse()
