@@ -266,3 +266,23 @@ def test_half_precision(method: str, dtype: str) -> None:
     assert relative_error(narrow, wide) > 1e-5
     as_the_model = torch.from_numpy(narrow).to(getattr(torch, dtype)).float().numpy()
     assert not np.array_equal(as_the_model, narrow)  # wider than the model's own numbers
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma3"])
+def test_positions_that_both_prompts_share_add_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores are those that the whole prompt gives; what is left out ends where a pair of the batch first differs."""
+    model = tiny_model(name)
+    clean = np.array(ENCODED.clean)
+    corrupted = clean.copy()
+    corrupted[:, 3] = (clean[:, 3] + 1) % 20
+    corrupted[1, 2] = (clean[1, 2] + 1) % 20
+    encoded = replace(ENCODED, corrupted=corrupted)
+    assert batches.make_batch(model, encoded, np.array([0, 2, 3, 4])).shared == 3
+    assert batches.make_batch(model, encoded, np.arange(5)).shared == 2
+    same = replace(ENCODED, corrupted=clean)
+    assert batches.make_batch(model, same, np.arange(5)).shared == ENCODED.lengths.min() - 1
+    for method in ("eap", "ceap", "eap-gp", "mask-ig", "eap-gp-conductance", "eap-ig-activations"):
+        short = scores_of(model, encoded, method)
+        with monkeypatch.context() as patch:
+            patch.setattr(batches, "_shared", lambda encoded, index: 0)
+            assert relative_error(short, scores_of(model, encoded, method)) < 1e-5

@@ -124,11 +124,15 @@ class Context:
         with torch.no_grad():
             return target.distance(self.model, run.hidden.detach())
 
+    @property
+    def shared(self) -> int:
+        """Leading positions that add nothing to any score: both prompts are the same there, so z_u = z′_u."""
+        return self.batch.shared if self.intervention.kind == "patching" else 0
+
     def difference(self, clean: Capture, corrupted: Capture) -> Float[Tensor, "pair src pos d_model"]:
-        """z_u − z′_u under the intervention, 0 on padding."""
+        """z_u − z′_u under the intervention from position `shared` on, 0 on padding."""
         if self.intervention.kind == "patching":
-            out = source_differences(self.model, clean, corrupted)
-            return out.mul_(self.mask.unsqueeze(1).to(out.device))
+            return self._patched(clean, corrupted)
         out = source_values(self.model, clean) - self.intervention.values(clean.input.shape[1], self.model.device)
         return out * self.mask.unsqueeze(1).to(out.device)
 
@@ -182,7 +186,7 @@ class Context:
 
     def total(self, *, constant_scale: bool = False) -> GradientSum:
         """An empty sum of destination gradients."""
-        return GradientSum(self.model, constant_scale=constant_scale)
+        return GradientSum(self.model, constant_scale, self.shared)
 
     def contract(
         self, difference: Float[Tensor, "pair rows pos d_model"], total: GradientSum, *, first: int = 0
@@ -201,9 +205,15 @@ class Context:
     def increment(self, upper: Capture, lower: Capture, total: GradientSum) -> Float[Tensor, "pair src dst"]:
         """Σ (z_u(upper) − z_u(lower)) · ∂M/∂x_v: one step of a path."""
         with torch.no_grad():
-            difference = source_differences(self.model, upper, lower)
-            difference *= self.mask.unsqueeze(1).to(difference.device)
+            difference = self._patched(upper, lower)
         return self.contract(difference, total)
+
+    def _patched(self, run: Capture, other: Capture) -> Float[Tensor, "pair src pos d_model"]:
+        """How far the sources of two runs are apart from position `shared` on, 0 on padding."""
+        out = source_differences(self.model, run, other, self.shared)
+        if not bool(self.batch.clean.mask.all()):
+            out *= self.mask[:, self.shared :].unsqueeze(1).to(out.device)
+        return out
 
     def norms(self, point: Point) -> Float[Tensor, "pair dst"]:
         """‖∂M/∂x_v‖ at a point."""

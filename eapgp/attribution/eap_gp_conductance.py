@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from eapgp.attribution.context import Context
 from eapgp.attribution.outcome import Outcome, input_sum
 from eapgp.attribution.walk import start_walk
@@ -13,6 +15,7 @@ def run(ctx: Context) -> Outcome:
     Sums over the input's edges approach M(γ_0) − M(γ_k), the change along the path itself; that
     is M(clean) − M(corrupted) only where the path arrives at the corrupted output.
     """
+    ctx = replace(ctx, batch=replace(ctx.batch, shared=0))  # a path changes the positions that both prompts share
     walk = start_walk(ctx)
     scores, before, last = None, walk.clean, walk.metric
     for point in walk.points(ctx, sources=True):

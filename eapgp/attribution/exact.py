@@ -18,12 +18,13 @@ def run(ctx: Context) -> Outcome:
     A node's score is M(clean) − M(the clean run with all of its outgoing edges corrupted): not the sum of
     its edges' scores, because the edges act together. With `edges` given it is NaN unless all are among them.
     """
-    silent = replace(ctx, tick=lambda: None)  # `patch` says how far it is
+    # `patch` says how far it is, and takes whole residuals
+    silent = replace(ctx, tick=lambda: None, batch=replace(ctx.batch, shared=0))
     clean = silent.reference(ctx.batch.clean, Keep.SOURCES | Keep.RESIDUALS)
     corrupted = silent.reference(ctx.batch.corrupted)
     base = ctx.values(clean)
     with torch.no_grad():
-        difference = ctx.difference(clean, corrupted)
+        difference = silent.difference(clean, corrupted)
     patched = patch(ctx.model, ctx.batch, ctx.metric, clean, difference, ctx.options["edges"], ctx.tick)
     ctx.passes.forward += patched.cost
     start = base.to(patched.edges.device)

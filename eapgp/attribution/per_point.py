@@ -42,7 +42,7 @@ class _Apart(GradientSum):
 
     def add(self, run: Capture, gradients: list[Tensor], weight: float = 1.0) -> None:
         super().add(run, gradients, weight)
-        one = GradientSum(self.model, constant_scale=self.constant_scale)
+        one = GradientSum(self.model, self.constant_scale, self.shared)
         one.add(run, gradients, weight)
         self.points.append(one)
 
@@ -54,7 +54,7 @@ class _PointContext(Context):
     parts: list[Float[np.ndarray, "src dst"]] = field(default_factory=list)
 
     def total(self, *, constant_scale: bool = False) -> GradientSum:
-        return _Apart(self.model, constant_scale)
+        return _Apart(self.model, constant_scale, self.shared)
 
     def contract(
         self, difference: Float[Tensor, "pair rows pos d_model"], total: GradientSum, *, first: int = 0

@@ -25,12 +25,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Batch:
-    """Some pairs on the model's device. index: which pairs of the prompt set they are."""
+    """Some pairs on the model's device. index: which pairs of the prompt set they are.
+
+    shared: leading positions at which both prompts of every pair are the same, and so is all that a causal model
+    computes there; the answer's position is never among them.
+    """
 
     index: Int[np.ndarray, " pair"]
     clean: Tokens
     corrupted: Tokens
     targets: Targets
+    shared: int = 0
 
     @property
     def size(self) -> int:
@@ -57,7 +62,15 @@ def make_batch(
     if metric is not None and metric.compares:
         with torch.no_grad():
             targets = targets.with_clean(capture(model, clean, keep=Keep.NOTHING).logits)
-    return Batch(index, clean, side(encoded.corrupted), targets)
+    return Batch(index, clean, side(encoded.corrupted), targets, _shared(encoded, index))
+
+
+def _shared(encoded: EncodedPairs, index: Int[np.ndarray, " pair"]) -> int:
+    """Leading positions at which both prompts of every pair are the same, at most up to the answer's."""
+    ends = encoded.lengths[index] - 1
+    unlike = encoded.clean[index] != encoded.corrupted[index]
+    unlike[np.arange(len(index)), ends] = True
+    return int(unlike.argmax(axis=1).min())
 
 
 def split_batches(model: Model, encoded: EncodedPairs, batch_size: int | None) -> list[Int[np.ndarray, " _"]]:

@@ -57,33 +57,55 @@ def source_values(model: Model, run: Capture) -> Float[Tensor, "pair src pos d_m
     return _stack(model, run, None)
 
 
-def source_differences(model: Model, run: Capture, other: Capture) -> Float[Tensor, "pair src pos d_model"]:
-    """z_u − z′_u for every source, in float32 or wider."""
-    return _stack(model, run, other)
+def source_differences(
+    model: Model, run: Capture, other: Capture, shared: int = 0
+) -> Float[Tensor, "pair src pos d_model"]:
+    """z_u − z′_u for every source, in float32 or wider. shared: leading positions that are left out."""
+    return _stack(model, run, other, shared)
 
 
-def _stack(model: Model, run: Capture, other: Capture | None) -> Float[Tensor, "pair src pos d_model"]:
+def _stack(model: Model, run: Capture, other: Capture | None, shared: int = 0) -> Float[Tensor, "pair src pos d_model"]:
     """Laid out source by source in memory, so that a head's rows are written and read in one piece."""
-    first = widen(run.input.detach())
-    pairs, length, width = first.shape
-    out = first.new_empty((model.graph.n_sources, pairs, length, width)).transpose(0, 1)
-    out[:, 0] = first if other is None else first - widen(other.input.detach())
+    first = _change(run.input, None if other is None else other.input, shared)
+    out = first.new_empty((model.graph.n_sources, *first.shape))
+    out[0] = first
     heads = model.graph.n_heads
     for layer in range(model.graph.n_layers):
         row = model.graph.head_source(layer, 0)
-        out[:, row : row + heads] = _heads(model, run, other, layer).transpose(0, 1).to(out.device)
-        mlp = widen(run.mlp[layer])
-        out[:, row + heads] = (mlp if other is None else mlp - widen(other.mlp[layer])).to(out.device)
-    return out
+        _write_heads(model, run, other, layer, shared, out[row : row + heads])
+        out[row + heads] = _change(run.mlp[layer], None if other is None else other.mlp[layer], shared).to(out.device)
+    return out.transpose(0, 1)
 
 
-def _heads(model: Model, run: Capture, other: Capture | None, layer: int) -> Float[Tensor, "head pair pos d_model"]:
+def _change(
+    value: Float[Tensor, "pair positions *axes"], other: Float[Tensor, "pair positions *axes"] | None, shared: int
+) -> Float[Tensor, "pair pos *axes"]:
+    """A value, or how far it is from another run's, after the shared positions."""
+    value = widen(value.detach()[:, shared:])
+    return value if other is None else value - widen(other.detach()[:, shared:])
+
+
+def _write_heads(
+    model: Model,
+    run: Capture,
+    other: Capture | None,
+    layer: int,
+    shared: int,
+    out: Float[Tensor, "head pair pos d_model"],
+) -> None:
+    """What the heads of one layer wrote, or how that differs between two runs."""
     view = model.layers[layer]
-    if other is None:
-        return layer_heads(model, run, layer)
-    if view.attn_post is None:  # linear in z: one product instead of two
-        return head_outputs(view, widen(run.z[layer]) - widen(other.z[layer]), None)
-    return layer_heads(model, run, layer) - layer_heads(model, other, layer)
+    if view.attn_post is None:  # linear in z: one product for both runs
+        z = _change(run.z[layer], None if other is None else other.z[layer], shared)
+        weight = view.w_o
+        by_head = z.permute(2, 0, 1, 3).flatten(1, 2)
+        if weight.device == out.device:
+            torch.bmm(by_head, weight, out=out.view(*by_head.shape[:2], -1))
+        else:
+            out.copy_(torch.bmm(by_head, weight).view(out.shape))
+        return
+    written = layer_heads(model, run, layer)
+    out.copy_((written if other is None else written - layer_heads(model, other, layer))[:, :, shared:])
 
 
 # ---- outputs -------------------------------------------------------------------------------------

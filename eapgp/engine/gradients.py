@@ -7,8 +7,8 @@ norm's weight and bias, x̂ the normalised residual and σ its scale,
     ∂M/∂x through that head = (u − mean(u) − x̂ · mean(x̂ ⊙ u)) / σ       (RMSNorm: without mean(u))
     mean(x̂ ⊙ u) = g · (q − b − β W) / d_model
 
-Sums over path points stay in head space: Σ_j g_j/σ_j is projected once, and the x̂ term needs only
-⟨z_u − z′_u, x̂_j⟩ per source and position. No `[dst, pos, d_model]` buffer is made per point.
+Sums over path points stay in head space: Σ_j g_j/σ_j is projected once. `[dst, pos, d_model]` is made for a
+few layers at a time, whose columns of the scores are then one matrix product over all positions.
 """
 
 from __future__ import annotations
@@ -45,11 +45,13 @@ class LayerGradients:
 class GradientSum:
     """Σ_j w_j ∂M/∂x_v(γ_j) for every destination v of a batch, in the compact form above.
 
-    constant_scale: treat every norm's σ as a constant (the rule of RelP).
+    constant_scale: treat every norm's σ as a constant (the rule of RelP). shared: leading positions that are left
+    out, since no source differs there; every `pos` below counts from the first one after them.
     """
 
     model: Model
     constant_scale: bool = False
+    shared: int = 0
     layers: list[LayerGradients] = field(default_factory=list)
     final: Float[Tensor, "pair pos d_model"] | None = None
 
@@ -58,12 +60,15 @@ class GradientSum:
 
     def add(self, run: Capture, gradients: list[Tensor], weight: float = 1.0) -> None:
         """Add one point: its capture and the gradients of `run.destinations()`, in that order."""
+        gradients = [g[:, self.shared :] for g in gradients]
         for at, view in enumerate(self.model.layers[run.start :]):
             index = at + run.start
             part = self.layers[index]
             q, k, v, mlp = (widen(g) * weight for g in gradients[4 * at : 4 * at + 4])
             self._add_attention(view, part, run, index, {"q": q, "k": k, "v": v})
-            mlp_gradient = norm_gradient(view.mlp_norm, run.mlp_residual[at], mlp, self.constant_scale)
+            mlp_gradient = norm_gradient(
+                view.mlp_norm, run.mlp_residual[at][:, self.shared :], mlp, self.constant_scale
+            )
             part.mlp = mlp_gradient if part.mlp is None else part.mlp + mlp_gradient
         last = widen(gradients[-1]) * weight
         self.final = last if self.final is None else self.final + last
@@ -75,12 +80,12 @@ class GradientSum:
         if norm is None:
             scaled = grads
         else:
-            normed, sigma = norm.statistics(run.attn_residual[at])
+            normed, sigma = norm.statistics(run.attn_residual[at][:, self.shared :])
             scaled = {letter: g / sigma.unsqueeze(-1) for letter, g in grads.items()}
             if not self.constant_scale:
                 part.normed.append(normed)
                 for letter, g in scaled.items():
-                    raw = widen(getattr(run, letter)[at].detach())
+                    raw = widen(getattr(run, letter)[at].detach()[:, self.shared :])
                     part.coefficients[letter].append(mean_product(self.model, index, letter, g, raw))
         for letter, g in scaled.items():
             part.heads[letter] = g if letter not in part.heads else part.heads[letter] + g
@@ -133,9 +138,12 @@ def norm_gradient(
 
 
 def project_heads(
-    view: Layer, letter: str, g: Float[Tensor, "pair pos head d_head"]
-) -> Float[Tensor, "pair head pos d_model"]:
-    """u − mean(u) with u = γ ⊙ (W g)."""
+    view: Layer,
+    letter: str,
+    g: Float[Tensor, "pair pos head d_head"],
+    out: Float[Tensor, "head pair pos d_model"] | None = None,
+) -> Float[Tensor, "head pair pos d_model"]:
+    """u − mean(u) with u = γ ⊙ (W g). out: where it is written, if that is there already."""
     weight = view.weight(letter)
     norm = view.attn_norm
     if norm is not None:
@@ -143,8 +151,10 @@ def project_heads(
         weight = weight if gamma is None else weight * gamma[None, :, None]
         weight = weight - weight.mean(1, keepdim=True) if norm.centred else weight
     pairs, length, heads, d_head = g.shape
-    rows = g.permute(2, 0, 1, 3).reshape(heads, pairs * length, d_head) @ weight.transpose(1, 2)
-    return rows.reshape(heads, pairs, length, -1).transpose(0, 1)
+    by_head = g.permute(2, 0, 1, 3).reshape(heads, pairs * length, d_head)
+    place = None if out is None else out.view(heads, pairs * length, -1)
+    rows = torch.bmm(by_head, weight.transpose(1, 2), out=place)
+    return rows.view(heads, pairs, length, -1)
 
 
 def gradient_norms(model: Model, run: Capture, gradients: list[Tensor]) -> Float[Tensor, "pair dst"]:
@@ -185,8 +195,12 @@ def _gram(model: Model, index: int, letter: str) -> Float[Tensor, "head d_head d
         heads, _, d_head = weight.shape
         eye = torch.eye(d_head, device=weight.device, dtype=weight.dtype)[None, :, None, :]
         rows = project_heads(model.layers[index], letter, eye.expand(1, d_head, heads, d_head))
-        model.cache[key] = torch.einsum("bhem,bhfm->hef", rows, rows)
+        model.cache[key] = torch.einsum("hbem,hbfm->hef", rows, rows)
     return model.cache[key]
+
+
+TOGETHER = 112
+"""Destinations whose columns are one matrix product. Fewer make it slow; more read sources in vain."""
 
 
 def contract(
@@ -195,55 +209,62 @@ def contract(
     """First-order effect on the metric of corrupting each edge.
 
     score(u→v) = Σ_pos (z_u − z′_u) · Σ_j w_j ∂M/∂x_v(γ_j), positive where the edge supports the
-    behaviour; 0 where no edge is. The rows of `difference` are the sources from row `first` on;
-    destinations of layers that `total` has not seen score 0.
+    behaviour; 0 where no edge is. The rows of `difference` are the sources from row `first` on, its positions
+    those of `total`; destinations of layers that `total` has not seen score 0.
 
     Source: Syed, Rager & Conmy 2023, arXiv:2310.10348.
     """
-    graph = model.graph
-    scores = difference.new_zeros((difference.shape[0], graph.n_sources, graph.n_destinations))
-    end = first + difference.shape[1]
+    graph, (pairs, count) = model.graph, difference.shape[:2]
+    scores = difference.new_zeros((pairs, graph.n_sources, graph.n_destinations))
+    for layers in _groups(model, total):
+        start = graph.qkv_slice(layers[0], "q").start
+        rows = _rows(model, total, layers)
+        stop = start + len(rows)
+        read = min(int(graph.prefix[stop - 1]) - first, count)
+        if read > 0:
+            written = difference[:, :read].to(rows.device).reshape(pairs, read, -1)
+            block = written @ rows.flatten(2).permute(1, 2, 0)
+            scores[:, first : first + read, start:stop] = block.to(scores.device)
+    edges = torch.from_numpy(graph.mask).to(scores.device)  # a group's earlier layers do not read its later sources
+    return scores.masked_fill_(~edges, 0.0)
+
+
+def _groups(model: Model, total: GradientSum) -> list[list[int]]:
+    """Layers that have been seen, a few neighbours on one device at a time."""
+    most = max(1, TOGETHER // (3 * model.graph.n_heads + 1))
+    groups: list[list[int]] = []
     for index, part in enumerate(total.layers):
         if part.mlp is None:
             continue
-        start, column = graph.qkv_slice(index, "q").start, graph.mlp_destination(index)
-        local = difference.to(part.mlp.device)
-        both = max(first, min(int(graph.prefix[start]), end))
-        if both > first:
-            block = _layer_scores(model, index, part, local[:, : both - first])
-            scores[:, first:both, start : column + 1] = block.to(scores.device)
-        stop = min(int(graph.prefix[column]), end)
-        if stop > both:  # the layer's own heads, which only its MLP reads
-            scores[:, both:stop, column] = _dot(local[:, both - first : stop - first], part.mlp).to(scores.device)
-    assert total.final is not None
-    scores[:, first:end, -1] = _dot(difference, total.final.to(difference.device))
-    return scores
+        last = groups[-1] if groups else []
+        before = total.layers[last[-1]].mlp if last else None
+        if before is not None and len(last) < most and before.device == part.mlp.device:
+            last.append(index)
+        else:
+            groups.append([index])
+    return groups
 
 
-def _dot(
-    difference: Float[Tensor, "pair src pos d_model"], gradient: Float[Tensor, "pair pos d_model"]
-) -> Float[Tensor, "pair src"]:
-    """Inner products over positions and d_model."""
-    pairs, count = difference.shape[:2]
-    return (difference.reshape(pairs, count, -1) @ gradient.reshape(pairs, -1, 1)).squeeze(-1)
+def _rows(model: Model, total: GradientSum, layers: list[int]) -> Float[Tensor, "dst pair pos d_model"]:
+    """Gradients at every destination of some layers, and at the logits' with the last layer."""
+    width, ends = 3 * model.graph.n_heads + 1, layers[-1] == model.graph.n_layers - 1
+    first = total.layers[layers[0]].mlp
+    assert first is not None and total.final is not None
+    rows = first.new_empty((len(layers) * width + ends, *first.shape))
+    for index, place in zip(layers, rows.split(width), strict=False):
+        _layer_rows(model.layers[index], total.layers[index], place)
+    if ends:
+        rows[-1] = total.final
+    return rows
 
 
-def _layer_scores(
-    model: Model, index: int, part: LayerGradients, difference: Float[Tensor, "pair src pos d_model"]
-) -> Float[Tensor, "pair src inputs"]:
-    """Scores of edges into the 3 · head query, key and value inputs of one layer and its MLP."""
-    view, (pairs, count) = model.layers[index], difference.shape[:2]
+def _layer_rows(view: Layer, part: LayerGradients, rows: Float[Tensor, "inputs pair pos d_model"]) -> None:
+    """Write the gradients at a layer's 3 · head query, key and value inputs and at its MLP's."""
     assert part.mlp is not None
-    heads = [project_heads(view, letter, part.heads[letter]).transpose(0, 1) for letter in QKV]
-    rows = torch.cat([*heads, part.mlp.unsqueeze(0)]).transpose(0, 1)  # destination by destination in memory
-    width = rows.shape[1] - 1
-    points = [torch.cat([part.coefficients[x][j] for x in QKV], -1) for j in range(len(part.normed))]
-    finish = len(points) * width <= count  # fewer destinations than sources: finish their gradients first
-    if finish:
-        for normed, coefficient in zip(part.normed, points, strict=True):
-            rows[:, :width].addcmul_(normed.unsqueeze(1), coefficient.transpose(1, 2).unsqueeze(-1), value=-1)
-    block = difference.reshape(pairs, count, -1) @ rows.reshape(pairs, width + 1, -1).transpose(1, 2)
-    if points and not finish:
-        along = difference.transpose(1, 2) @ torch.stack(part.normed, dim=-1)  # [pair, pos, src, point]
-        block[:, :, :width] -= (along @ torch.stack(points, dim=2)).sum(1)
-    return block
+    heads = rows[:-1]
+    for letter, place in zip(QKV, heads.chunk(len(QKV)), strict=True):
+        project_heads(view, letter, part.heads[letter], place)
+    for j, normed in enumerate(part.normed):
+        along = torch.cat([part.coefficients[letter][j] for letter in QKV], -1).permute(2, 0, 1)
+        heads.addcmul_(along.unsqueeze(-1), normed, value=-1)
+    rows[-1] = part.mlp
