@@ -216,9 +216,10 @@ def contract(
     """
     graph, (pairs, count) = model.graph, difference.shape[:2]
     scores = difference.new_zeros((pairs, graph.n_sources, graph.n_destinations))
+    store: Tensor | None = None
     for layers in _groups(model, total):
         start = graph.qkv_slice(layers[0], "q").start
-        rows = _rows(model, total, layers)
+        rows = store = _rows(model, total, layers, store)
         stop = start + len(rows)
         read = min(int(graph.prefix[stop - 1]) - first, count)
         if read > 0:
@@ -245,12 +246,19 @@ def _groups(model: Model, total: GradientSum) -> list[list[int]]:
     return groups
 
 
-def _rows(model: Model, total: GradientSum, layers: list[int]) -> Float[Tensor, "dst pair pos d_model"]:
-    """Gradients at every destination of some layers, and at the logits' with the last layer."""
+def _rows(
+    model: Model, total: GradientSum, layers: list[int], store: Float[Tensor, "room pair pos d_model"] | None
+) -> Float[Tensor, "dst pair pos d_model"]:
+    """Gradients at every destination of some layers, and at the logits' with the last layer.
+
+    store: written over if it has room; memory that is new to the process costs as much as the product.
+    """
     width, ends = 3 * model.graph.n_heads + 1, layers[-1] == model.graph.n_layers - 1
     first = total.layers[layers[0]].mlp
     assert first is not None and total.final is not None
-    rows = first.new_empty((len(layers) * width + ends, *first.shape))
+    count = len(layers) * width + ends
+    fits = store is not None and len(store) >= count and store.device == first.device
+    rows = store[:count] if store is not None and fits else first.new_empty((count, *first.shape))
     for index, place in zip(layers, rows.split(width), strict=False):
         _layer_rows(model.layers[index], total.layers[index], place)
     if ends:
