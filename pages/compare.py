@@ -9,11 +9,11 @@ from eapgp.ui.compare import choice as compare_choice
 from eapgp.ui.compare import curves as compare_curves
 from eapgp.ui.compare import fields as compare
 from eapgp.ui.compare import views as compare_views
-from eapgp.ui.parts import run_choice
+from eapgp.ui.parts import head, run_choice, sentences
 from eapgp.ui.parts.bound_view import picker, size_in
 from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.shell import frame
-from eapgp.ui.sidebar import panel, status
+from eapgp.ui.sidebar import panel
 
 frame.ensure()
 
@@ -24,8 +24,7 @@ if "runs" in link and "by" not in link:
 settings = panel.open_panel(session)
 context = settings.card
 
-st.title("Compare", anchor=False)
-status.say_problems(session, settings, shows="the runs chosen below.")
+say = head.head("Compare", session, settings, card=context, shows="the runs chosen below.")
 if context is None:
     nothing_yet()
 else:
@@ -36,8 +35,9 @@ else:
             compare.nothing_to_compare()
         else:
             compare.say_unlike(list(cards.values()))
-            k = size_in(session, context.graph)
             pair = compare_views.choose_pair(session, cards)
+            k = size_in(session, context.graph)
+            say(sentences.of_pair(pair.names, pair.cards, k))
             compare_views.pictures(session, cards, pair, k)
             opened, tabs = session.tabs("tab", compare.TABS)
             with tabs[opened], guard(compare.TABS[opened]):

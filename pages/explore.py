@@ -8,14 +8,14 @@ from eapgp.ui.explore import fields, views
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import circuit_of
 from eapgp.ui.parts import edge as edge_details
-from eapgp.ui.parts import edit_panel, inspector, provenance
+from eapgp.ui.parts import edit_panel, head, inspector, provenance, sentences
 from eapgp.ui.parts import node as node_details
 from eapgp.ui.parts.bound_view import chosen_in, groups_of, picker, size_in
 from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.parts.exports import downloads
 from eapgp.ui.parts.readout import readout
 from eapgp.ui.shell import frame
-from eapgp.ui.sidebar import panel, status
+from eapgp.ui.sidebar import panel
 
 frame.ensure()
 
@@ -31,13 +31,14 @@ else:
         graph = result.graph
         k, part, pick = size_in(session, graph), chosen_in(session, graph), picker(session)
 
-        views.heading(card)
+        say = head.head(views.title_of(card), session, settings, card=card)
+        views.remarks(card)
         edits = edit_panel.current(session, graph)
-        status.say_problems(session, settings)
         unedited = circuit_of(card, result.scores, k)
         circuit = views.circuit_on_screen(card, result.scores, k, edits)
         with guard("The faithfulness of this circuit"):
             readout(card, circuit, unedited if edits else None)
+            say(sentences.of_circuit(card, circuit))
         views.say_empty(circuit)
         views.controls(session, card, graph.n_edges, edits)
         left, right = st.columns([2.3, 1], gap="medium")

@@ -7,10 +7,10 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.faithfulness import controls, fields, measurements, views
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import circuit_of
-from eapgp.ui.parts import measuring, run_choice
+from eapgp.ui.parts import head, measuring, run_choice
 from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.shell import frame
-from eapgp.ui.sidebar import panel, status
+from eapgp.ui.sidebar import panel
 
 frame.ensure()
 
@@ -21,8 +21,7 @@ context = settings.card
 if context is None:
     nothing_yet()
 else:
-    controls.heading(context)
-    status.say_problems(session, settings, shows="the runs chosen below.")
+    say = head.head("Faithfulness", session, settings, card=context, shows="the runs chosen below.")
     with guard("The measurement"):
         controls.follow_context(session, context)
         run_choice.adopt_finished(session)
@@ -40,6 +39,8 @@ else:
             measuring.obtain(measurements.evidence_task(cards[closely], circuit, closely))  # before the random ones
         picture = st.container()
         curves = measurements.measured_curves(session, cards)
+        if closely in curves:
+            say(views.finding(cards, curves, closely))
         base = measurements.baseline(session, cards[closely]) if session["base"] and curves else None
         with picture:
             views.remarks(cards, curves)

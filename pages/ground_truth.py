@@ -5,19 +5,18 @@ import streamlit as st
 from eapgp.ui.base.draw import guard
 from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth import candidates, exports, fields, offers, views
+from eapgp.ui.parts import head
 from eapgp.ui.parts.bound_view import bound_view, picker
 from eapgp.ui.parts.circuit_view import circuit_view
 from eapgp.ui.shell import frame
-from eapgp.ui.sidebar import panel, status
+from eapgp.ui.sidebar import panel
 
 frame.ensure()
 
 session = Session("ground_truth", fields.FIELDS)
 settings = panel.open_panel(session)
 
-st.title("Ground truth", anchor=False)
-st.caption("How well scores find a circuit that is known: by hand in GPT-2 small, or by construction.")
-status.say_problems(session)
+say = head.head("Ground truth", session)
 with guard("The comparison"):
     with st.container(horizontal=True, vertical_alignment="bottom", key="truth-choice"):
         truth = candidates.choose_known(session)
@@ -38,6 +37,7 @@ with guard("The comparison"):
         scored, k = candidates.drawn(session, truth, compared)
         how = {"signed": session["signed"], "mlps": session["mlps"]}
         circuit = candidates.circuit_at(scored, k, signed=how["signed"])
+        say(views.finding(truth, scored, circuit))
         views.caution(truth, compared)
         with guard("The numbers"):
             views.readout(truth, scored, circuit, **how)

@@ -3,6 +3,7 @@
 from eapgp.ui.base.draw import guard
 from eapgp.ui.base.session import Session
 from eapgp.ui.paper import fields, panel, provenance, views
+from eapgp.ui.parts import head
 from eapgp.ui.shell import frame
 
 frame.ensure()
@@ -11,12 +12,13 @@ session = Session("paper", fields.FIELDS)
 settings = panel.open_panel(session)
 result = settings.result
 
-views.heading(settings)
-panel.say(session, settings)
+say = head.head("The paper's protocol", session)
+panel.say(settings)
 if result is None:
     views.nothing()
 else:
     with guard("The outcome"):
+        say(views.finding(result))
         views.whose(result)
         views.verdicts(result)
         with guard("The curves"):

@@ -1,12 +1,14 @@
 """Path: where EAP-GP and EAP-IG take their gradients."""
 
+from eapgp import findings
 from eapgp.ui.base.draw import guard
 from eapgp.ui.base.session import Session
 from eapgp.ui.library import results
+from eapgp.ui.parts import head
 from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.path import edge, fields, picture, views
 from eapgp.ui.shell import frame
-from eapgp.ui.sidebar import panel, status
+from eapgp.ui.sidebar import panel
 
 frame.ensure()
 
@@ -17,16 +19,16 @@ card = settings.card
 if card is None:
     nothing_yet()
 elif not card.has_path:
-    picture.no_path(session, settings)
-    status.say_problems(session, settings)
+    head.head(picture.TITLE, session, settings, card=card)
+    picture.no_path(session, card)
 else:
     with guard("The path"):
         records = results.paths(card)
-        picture.heading(card, records)
-        status.say_problems(session, settings)
+        say = head.head(picture.TITLE, session, settings, card=card)
         if "gradpath" in records:
             picture.overshoot(session, card, results.path_sources(card)["gradpath"], records["gradpath"])
         pair = picture.choose_pair(session, card, records)
+        say(findings.of_path(records["gradpath"] if "gradpath" in records else records["straight"], pair))
         with guard("The picture of the path"):
             picture.picture(session, card, records, pair)
         opened, tabs = session.tabs("tab", fields.TABS)

@@ -4,9 +4,10 @@ import streamlit as st
 
 from eapgp.ui.base.draw import guard
 from eapgp.ui.base.session import Session
+from eapgp.ui.parts import head
 from eapgp.ui.prompts import fields, own, pairs, views
 from eapgp.ui.shell import frame
-from eapgp.ui.sidebar import panel, status
+from eapgp.ui.sidebar import panel
 
 frame.ensure()
 
@@ -14,9 +15,7 @@ session = Session("prompts", fields.FIELDS)
 pairs.couple(session)
 spec = panel.open_panel(session).spec
 
-st.title("Prompts", anchor=False)
-st.caption("Pairs of a clean prompt and a corrupted twin: what the model reads, and what it answers.")
-status.say_problems(session)
+say = head.head("Prompts", session)
 session.widget(
     "source",
     st.segmented_control,
@@ -39,6 +38,7 @@ if selection is not None:
         pairs.metric_line(selection.metric)
         seen = pairs.seen_by_the_model(selection)
         if seen is not None:
+            say(pairs.finding(selection, seen))
             pairs.readout(seen, selection.metric, len(selection.prompts))
             pairs.use(session, selection, seen)
             pairs.hand_to_run(session, selection, seen)

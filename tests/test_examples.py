@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from eapgp.runs import open_run
+from eapgp.runs.answers import stored_answers
 from eapgp.runs.bundled import MEASURED
 from tools.training.examples import FOLDER, N_PAIRS, WITH_POINTS, example_specs, make_example
 
@@ -31,6 +32,10 @@ def test_every_example_is_there_whole_and_says_how_it_was_made(name: str) -> Non
     largest = measured["circuits"][-1]
     assert largest["n"] == 479
     assert np.allclose(largest["metric"], measured["metric_clean"], atol=1e-3), "the full circuit is the model"
+    answers = stored_answers(run)
+    assert answers is not None and any(differs for _, _, differs in answers.tokens)
+    best = {kind: max(p for _, p, side in answers.clean if side == kind) for kind in ("right", "wrong")}
+    assert best["right"] > best["wrong"], "the first pair of each example is one that the model gets right"
 
 
 def test_all_examples_together_are_small() -> None:
@@ -50,3 +55,8 @@ def test_an_example_recomputed_is_the_same(name: str, tmp_path: Path) -> None:
     before, after = stored.evaluation()[MEASURED], again.evaluation()[MEASURED]
     assert [row["n"] for row in before["circuits"]] == [row["n"] for row in after["circuits"]]
     assert np.allclose(before["metric_clean"], after["metric_clean"], atol=1e-4)
+    told, again_told = stored_answers(stored), stored_answers(again)
+    assert told is not None and again_told is not None and told.tokens == again_told.tokens
+    for side in ("clean", "corrupted"):
+        rows = zip(getattr(told, side), getattr(again_told, side), strict=True)
+        assert all(one[1] == pytest.approx(other[1], abs=1e-4) for one, other in rows)

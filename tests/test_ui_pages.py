@@ -317,6 +317,8 @@ def measured(app: AppTest) -> dict[str, str]:
 def test_an_unusual_run_says_so_and_its_faithfulness_is_the_command_line_s(open_app: Open) -> None:
     from eapgp.runs import RunLibrary, RunSpec, compute_run
     from eapgp.runs.evaluate import Question, evaluate_run
+    from eapgp.runs.info import info_of
+    from eapgp.ui.sidebar.status import settings_text
 
     spec = RunSpec(n_pairs=4, method="eap", intervention="zero", split="test", seed=3, random_weights=True)
     run = compute_run(spec, library=RunLibrary())
@@ -325,8 +327,9 @@ def test_an_unusual_run_says_so_and_its_faithfulness_is_the_command_line_s(open_
     shown = measured(app)
     assert shown["Faithfulness"] == f"{answer['curve'][0]['faithfulness']:.3f}"
     assert shown["Every edge cut"] == f"{answer['metric_corrupted']:.3f}" and "Corrupted" not in shown
-    text = said(app).replace("\\", "")
-    assert "EAP · zero intervention · demo, untrained · 4 prompt pairs, held-out prompts, seed 3" in text
+    task = "Indirect object identification"
+    said_of_it = f"demo, untrained · {task} · EAP · 4 pairs, held-out prompts, seed 3 · zero intervention"
+    assert settings_text(info_of(run)) == f"{said_of_it} · your library"
     assert app.button(key="run-button").label == "Computed"
     assert app.selectbox(key="field-intervention").value == "zero"
 

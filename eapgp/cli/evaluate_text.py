@@ -6,6 +6,7 @@ from typing import Any
 
 from eapgp.cli.output import number, stacked, table
 from eapgp.evaluation.areas import described
+from eapgp.findings import keeps
 
 SHOWN = 10
 """Edges of one circuit that a table lists; --json has more."""
@@ -23,7 +24,19 @@ def evaluation_text(payload: Entry) -> Any:
     minimal = [part for entry in payload.get("minimality", ()) for part in _minimal(entry)]
     steady = [part for entry in payload.get("stability", ()) for part in _steady(entry)]
     remarks = "\n".join(payload.get("messages", ()))
-    return stacked(head, _curve(payload), _areas(payload), payload["remark"], *minimal, *steady, remarks, note)
+    return stacked(
+        *_sentence(payload), head, _curve(payload), _areas(payload), payload["remark"], *minimal, *steady, remarks, note
+    )
+
+
+def _sentence(payload: Entry) -> list[str]:
+    """What one circuit keeps, in words; several have their table."""
+    if len(payload["curve"]) != 1:
+        return []
+    (entry,) = payload["curve"]
+    ends = [entry[name] for name in ("faithfulness", "faithfulness_low", "faithfulness_high")]
+    value, low, high = (float("nan") if end is None else float(end) for end in ends)
+    return [keeps(entry["edges_kept"], entry["edges_selected"], payload["n_edges"], (value, low, high))]
 
 
 def _curve(payload: Entry) -> Any:

@@ -9,7 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from eapgp.errors import OptionError
-from eapgp.figures.style import Theme, apply, colour_bar, escape, number, theme
+from eapgp.figures.style import Theme, apply, colour_bar, escape, theme
+from eapgp.numerals import number
 from eapgp.types import Floats
 
 Side = Literal["clean", "corrupted", "difference"]

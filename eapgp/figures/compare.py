@@ -13,17 +13,8 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.errors import OptionError
 from eapgp.figures.numbers import correlations, edge_values, jaccard_at, same_graph, size_grid
 from eapgp.figures.scale import SignedLog
-from eapgp.figures.style import (
-    SET_COLOURS,
-    SET_SYMBOLS,
-    apply,
-    count,
-    escape,
-    line_styles,
-    mark_x,
-    number,
-    theme,
-)
+from eapgp.figures.style import SET_COLOURS, SET_SYMBOLS, apply, escape, line_styles, mark_x, theme
+from eapgp.numerals import count, number
 from eapgp.types import Floats
 
 _GL_FROM = 4000

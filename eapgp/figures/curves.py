@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from eapgp.figures.inputs import CurveLine, PrecisionRecallLine, RocLine
-from eapgp.figures.style import LineStyle, apply, count, escape, fade, line_styles, mark_x, theme
+from eapgp.figures.style import LineStyle, apply, escape, fade, line_styles, mark_x, theme
+from eapgp.numerals import count
 from eapgp.types import Floats
 
 _PERCENT = (0.001, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)

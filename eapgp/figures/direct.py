@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from eapgp.figures.style import AGAINST, SUPPORTS, apply, escape, fade, number, sign_colour, theme
+from eapgp.figures.style import AGAINST, SUPPORTS, apply, escape, fade, sign_colour, theme
+from eapgp.numerals import number
 from eapgp.types import Floats
 
 

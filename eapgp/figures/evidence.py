@@ -8,7 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from eapgp.figures.inputs import ConfusionRow
-from eapgp.figures.style import METHOD_STYLES, NEUTRAL, apply, count, escape, sign_colour, theme
+from eapgp.figures.style import METHOD_STYLES, NEUTRAL, apply, escape, sign_colour, theme
+from eapgp.numerals import count
 from eapgp.types import Floats
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from eapgp.attribution.result import EdgeScores
 from eapgp.figures.numbers import RULES, BlockBy, BlockRule, block_matrix, column_blocks, order_by_size, row_blocks
 from eapgp.figures.scale import SignedLog, largest_magnitude
-from eapgp.figures.style import MINUS, apply, colour_bar, count, escape, number, theme
+from eapgp.figures.style import apply, colour_bar, escape, theme
 from eapgp.graph import Graph
+from eapgp.numerals import MINUS, count, number
 from eapgp.types import Floats
 
 MAX_CELLS = 2_000_000

@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from eapgp.figures.path import name_of, style_of
-from eapgp.figures.style import apply, number, theme
+from eapgp.figures.style import apply, theme
+from eapgp.numerals import number
 from eapgp.types import Floats
 
 _READ = (

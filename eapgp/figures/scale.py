@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eapgp.figures.style import number
+from eapgp.numerals import number
 from eapgp.types import Floats
 
 

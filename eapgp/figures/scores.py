@@ -9,8 +9,9 @@ import plotly.graph_objects as go
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.figures.numbers import edge_values, order_by_size, row_blocks, size_grid
-from eapgp.figures.style import AGAINST, SUPPORTS, TYPE_COLOURS, apply, count, escape, line_styles, mark_x, theme
+from eapgp.figures.style import AGAINST, SUPPORTS, TYPE_COLOURS, apply, escape, line_styles, mark_x, theme
 from eapgp.graph import EDGE_TYPES
+from eapgp.numerals import count
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

@@ -20,7 +20,6 @@ SUPPORTS = "#0072B2"
 AGAINST = "#D55E00"
 NEUTRAL = "#7F7F7F"
 FONT = '"Source Sans 3", "Source Sans Pro", "Segoe UI", system-ui, sans-serif'
-MINUS = "\u2212"
 
 SET_COLOURS = {"both": "#009E73", "only A": "#E69F00", "only B": "#56B4E9", "sign flipped": "#CC79A7"}
 SET_SYMBOLS = {"both": "circle", "only A": "triangle-up", "only B": "triangle-down", "sign flipped": "x"}
@@ -191,16 +190,6 @@ def token_label(token: object, *, limit: int = 16) -> str:
     if len(text) > limit:
         text = text[: limit - 1] + "…"
     return escape(text)
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number for a label, with a true minus sign."""
-    return f"{value:.{digits}g}".replace("-", MINUS)
-
-
-def count(n: int) -> str:
-    """A whole number with thousands separators."""
-    return f"{n:,}".replace("-", MINUS)
 
 
 _LEGEND = {

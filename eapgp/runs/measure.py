@@ -129,7 +129,7 @@ def _distinct(*groups: Iterable[str]) -> tuple[str, ...]:
 
 def stored_circuits(run: Run, conditions: Conditions) -> Rows:
     """What a run's folder knows of circuits under some conditions; a bundled one knows its own best by |score|."""
-    stored = _evaluation(run)
+    stored = stored_evaluation(run)
     about = stored.get(conditions.name("circuits"))
     rows = _rows_of(about)
     if MEASURED in stored and conditions == Conditions.of(run):
@@ -137,7 +137,8 @@ def stored_circuits(run: Run, conditions: Conditions) -> Rows:
     return rows
 
 
-def _evaluation(run: Run) -> Values:
+def stored_evaluation(run: Run) -> Values:
+    """The run's evaluation.json, read again when it has changed."""
     stamp = file_stamp(run.path / EVALUATION_FILE)
     return _read_evaluation(run.path / EVALUATION_FILE, stamp) if stamp else {}
 
@@ -247,7 +248,7 @@ class Measurer:
         return stored_circuits(self.run, self.conditions) | self._fresh
 
     def _answer(self, name: str, kind: type[K], compute: Callable[[], K]) -> K:
-        stored = _evaluation(self.run).get(name) if self.run is not None and self._use_cache else None
+        stored = stored_evaluation(self.run).get(name) if self.run is not None and self._use_cache else None
         if stored is None:
             stored = compute().to_dict()
             self._keep(name, lambda _: stored)
@@ -287,5 +288,5 @@ def outside_name(conditions: Conditions, circuit: Circuit) -> str:
 
 def is_stored(run: Run, names: Iterable[str]) -> bool:
     """Whether a run's folder holds all of these evaluations."""
-    stored = _evaluation(run)
+    stored = stored_evaluation(run)
     return all(name in stored for name in names)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eapgp.errors import FormatError
+from eapgp.findings import Finding, of_methods
 from eapgp.runs.files import plain, write_text
 from eapgp.study import html
 from eapgp.study.published import HEADLINE_SIZE, N_EDGES
@@ -99,6 +100,17 @@ class Reproduction:
     def verdicts(self) -> dict[str, int]:
         """How many cells have each verdict."""
         return {verdict: sum(row.verdict == verdict for row in self.rows) for verdict in VERDICTS}
+
+    def finding(self, edges: int, names: Mapping[str, str]) -> Finding | None:
+        """Which method keeps most on how many tasks at one size, in words; None where nothing was run.
+
+        names: what the sentence calls the methods.
+        """
+        values: dict[str, dict[str, tuple[float, float, float]]] = {}
+        for row in self.rows:
+            if row.edges == edges and row.value is not None and row.low is not None and row.high is not None:
+                values.setdefault(row.task, {})[names[row.method]] = row.value, row.low, row.high
+        return of_methods(values, share=edges / self.n_edges) if values else None
 
     def figures(self, *, dark: bool = False) -> list[tuple[str, go.Figure]]:
         """One figure per task: our curves with their intervals, and the published points."""

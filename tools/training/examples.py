@@ -4,7 +4,7 @@
 2. Path points are kept for the tasks in `WITH_POINTS` only, in half precision: they are most of
    the bytes and are used for drawing.
 3. The metric of its circuits at a few sizes is stored beside it, so that the first picture shows a
-   faithfulness that was measured.
+   faithfulness that was measured; and what the model answers to the first pair, for the head of each page.
 
 Writes one run folder per example below `assets/examples` and replaces what lies there.
 """
@@ -22,8 +22,10 @@ import numpy as np
 from eapgp.attribution.result import Attribution
 from eapgp.attribution.usual import USUAL
 from eapgp.circuits.select import select_many
+from eapgp.evaluation.answers import pair_answers
 from eapgp.evaluation.runner import CircuitRunner
 from eapgp.evaluation.sizes import curve_sizes
+from eapgp.runs.answers import ANSWERS
 from eapgp.runs.bundled import MEASURED
 from eapgp.runs.compute import load_for, resolve, run_attribution
 from eapgp.runs.run import Run, write_run
@@ -74,6 +76,7 @@ def make_example(spec: RunSpec, folder: Path, model: Any) -> Run:
     kept = _slim(computed, points=spec.task in WITH_POINTS)
     run = write_run(folder, kept, resolved.request(model), resolved.prompts, device=str(model.device), spec=spec)
     run.add_evaluation(MEASURED, _measure(computed, resolved.prompts, resolved.metric, model))
+    run.add_evaluation(ANSWERS, pair_answers(model, resolved.prompts).to_dict())
     (folder / ".lock").unlink(missing_ok=True)
     return run
 

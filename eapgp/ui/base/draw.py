@@ -36,13 +36,6 @@ def plain(text: object) -> str:
     return _MARKDOWN.sub(r"\\\1", str(text)).replace("\n", " ")
 
 
-def signed(value: float) -> str:
-    """A change with its sign: three decimals, small ones with two digits, and what is float noise as such."""
-    if abs(value) < 5e-5:
-        return "≈ 0"
-    return f"{value:+.3f}" if abs(value) >= 0.0995 else f"{value:+.2g}"
-
-
 @contextmanager
 def guard(what: str) -> Iterator[None]:
     """Turn an error in a block into one line; the rest of the page goes on."""

@@ -22,7 +22,6 @@ from eapgp.figures.heatmap import score_heatmap
 from eapgp.figures.pyvis_view import pyvis_html
 from eapgp.figures.scores import cumulative_share, score_by_layer, scores_distribution
 from eapgp.figures.style import apply, escape, sign_colour, theme
-from eapgp.metrics import metric_title
 from eapgp.runs.info import RunInfo
 from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import chart, dark, plain, points_clicked
@@ -62,19 +61,16 @@ def estimates_note(session: Session) -> None:
         )
 
 
-def heading(card: RunInfo) -> None:
-    """What the page shows, in one title and one line."""
-    title = TASKS[card.task].title if card.task in TASKS else plain(card.run.name or card.task)
-    st.title(title, anchor=False)
+def title_of(card: RunInfo) -> str:
+    """What the page calls what it shows: the task, or the name that somebody gave the run."""
+    return TASKS[card.task].title if card.task in TASKS else card.run.name or card.task
+
+
+def remarks(card: RunInfo) -> None:
+    """What has to be known of the run beside its settings."""
     if not card.n_pairs:
         signs = "signs turned against the file's" if card.options.get("negated") else "signs as in the file"
         st.caption(f"Imported scores {plain(card.run.name)} · {plain(card.model_title)} · {signs}")
-        return
-    source = "bundled example" if card.example else "your library"
-    st.caption(
-        f"{plain(card.title)} · {plain(card.model_title)} · {plain(card.pairs_title)} · "
-        f"{metric_title(card.metric).lower()} · {source}"
-    )
     for remark in card.remarks:
         st.caption(f":material/warning: {plain(remark)}")
 

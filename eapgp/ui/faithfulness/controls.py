@@ -8,10 +8,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from eapgp.attribution.registry import carried
 from eapgp.circuits.circuit import Circuit
 from eapgp.runs.info import RunInfo
-from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.faithfulness.measurements import Cards
@@ -23,17 +21,6 @@ from eapgp.ui.library.circuits import circuit_of
 from eapgp.ui.parts.measuring import AT_ONCE
 
 _CONTEXT = "faith-context"
-
-
-def heading(card: RunInfo) -> None:
-    """What the page shows."""
-    task = TASKS[card.task].title.lower() if card.task in TASKS else card.run.name or card.task
-    model = "the demo model" if card.model_title == "demo" else card.run.name or card.model_title
-    st.title("Faithfulness", anchor=False)
-    st.caption(
-        f"How much of the behaviour ({plain(task)}, {plain(model)}) the circuits keep when everything "
-        f"else carries {carried(card.intervention)}: 1 is all of it, 0 none."
-    )
 
 
 def follow_context(session: Session, context: RunInfo) -> None:

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from eapgp import findings
 from eapgp.evaluation.areas import area_shares, described, is_mib
 from eapgp.evaluation.evidence import SEEDS, RandomBaseline
 from eapgp.evaluation.runner import Measured
 from eapgp.evaluation.statistics import Band, cpr_cmd
 from eapgp.figures.inputs import CurveLine
+from eapgp.findings import Finding
 from eapgp.metrics import metric_title
 from eapgp.runs.info import RunInfo
 from eapgp.types import Floats
@@ -100,6 +102,17 @@ def _take_size(session: Session, state: Any) -> None:
         st.session_state["faith-clicked"] = size
         session.later(k=size)
         st.rerun()
+
+
+def finding(cards: Cards, curves: Curves, name: str) -> Finding:
+    """How many edges of one run are enough."""
+    return _cached_finding(cards[name].id, curves[name].selected, curves[name])
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _cached_finding(run_id: str, sizes: tuple[int, ...], _measured: Measured) -> Finding:
+    found = findings.of_curve(_measured)
+    return Finding(found.text, found.numbers)  # what makes it weak stands in `remarks`
 
 
 def remarks(cards: Cards, curves: Curves) -> None:

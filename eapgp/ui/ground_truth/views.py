@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from eapgp import findings
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.figures.circuit_view import Pane, Ranking, ViewPayload, build_payload
+from eapgp.findings import Finding
 from eapgp.ground_truth.compare import precision_recall
 from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES
 from eapgp.ui.base.draw import chart, dark, plain, table_to_pick
@@ -50,6 +52,11 @@ def known_payload(session: Session, truth: KnownCircuit) -> ViewPayload:
             legend_note="All edges of the known circuit, drawn alike: it has no scores.",
         ),
     )
+
+
+def finding(truth: KnownCircuit, scored: Scored, circuit: Circuit) -> Finding:
+    """Which of the known edges the drawn circuit has, in words."""
+    return findings.of_truth(circuit, truth.circuit, name=scored.label, of="planted" if truth.exact else "known")
 
 
 def readout(truth: KnownCircuit, scored: Scored, circuit: Circuit, *, signed: bool, mlps: bool) -> None:

@@ -200,10 +200,8 @@ def _progress(job: JobView) -> None:
 # -- what the page says first ------------------------------------------------------------------
 
 
-def say(session: Session, outcome: Outcome) -> None:
-    """What was wrong with the link, what failed, and whether the picture lags behind the settings."""
-    for problem in session.problems:
-        st.warning(plain(problem), icon=":material/link_off:")
+def say(outcome: Outcome) -> None:
+    """What failed, and whether the picture lags behind the settings."""
     job = outcome.job
     if job is not None and job.state == "failed":
         st.error(plain(job.message), icon=":material/error:", title="The protocol failed")

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from eapgp.findings import Finding
 from eapgp.models.catalogue import find_model
 from eapgp.study.published import ABSTRACT, HANNA_2024, HEADLINE_SIZE, N_EDGES, SIZES, ZHANG_2025, is_gpt2_small
 from eapgp.study.reproduce import FEASIBLE_EDGES, GRID
@@ -31,7 +32,7 @@ from eapgp.tasks import TASKS as KNOWN
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
-from eapgp.ui.paper.panel import NOT_YET, Outcome, headline_size, method_name
+from eapgp.ui.paper.panel import NOT_YET, headline_size, method_name
 
 _MARKS = {REPRODUCED: "✓", HIGHER: "▲", LOWER: "▼", NOT_RUN: "○", UNPUBLISHED: "–"}
 _MEANINGS = {
@@ -44,15 +45,10 @@ _MEANINGS = {
 _CHARTS = "paper-curves"
 
 
-def heading(outcome: Outcome) -> None:
-    """What the page shows."""
-    result = outcome.result
-    model = "the demo model" if result is None or result.model == "demo" else result.model
-    st.title("The paper's protocol", anchor=False)
-    st.caption(
-        f"Zhang et al. 2025 (arXiv:2502.06852) and Hanna et al. 2024 (arXiv:2403.17806) on {plain(model)}: how "
-        "faithful the circuits of four methods are on six tasks, beside the published numbers."
-    )
+def finding(result: Reproduction) -> Finding | None:
+    """Which method keeps most on how many tasks at the headline size, in words."""
+    names = {method: method_name(method) for method in {row.method for row in result.rows}}
+    return result.finding(headline_size(result), names)
 
 
 def nothing() -> None:

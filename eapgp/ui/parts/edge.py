@@ -11,8 +11,9 @@ from eapgp.attribution.result import PathRecord
 from eapgp.circuits import add_edges, remove_edges
 from eapgp.circuits.circuit import Circuit
 from eapgp.graph import Graph
+from eapgp.numerals import signed
 from eapgp.runs.info import RunInfo
-from eapgp.ui.base.draw import chart, dark, plain, signed
+from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView

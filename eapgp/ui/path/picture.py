@@ -10,7 +10,6 @@ import streamlit as st
 from eapgp.attribution.registry import variant
 from eapgp.attribution.result import PathRecord
 from eapgp.runs.info import RunInfo
-from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import PHONE, chart, dark, phone, plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
@@ -20,20 +19,10 @@ from eapgp.ui.library import consent, measure, results
 from eapgp.ui.path import jobs
 from eapgp.ui.path.fields import KINDS
 from eapgp.ui.sidebar import settings
-from eapgp.ui.sidebar.panel import Panel
 from eapgp.ui.sidebar.settings import NAMES
 
 Records = Mapping[str, PathRecord]
-
-
-def heading(card: RunInfo, records: Records) -> None:
-    """What the page shows."""
-    task = TASKS[card.task].title.lower() if card.task in TASKS else card.task
-    drawn = " and ".join(KINDS.get(kind, kind) for kind in records)
-    st.title("The path through input space", anchor=False)
-    st.caption(
-        f"{plain(card.title)} · {plain(task)} · {plain(card.model_title)} · {plain(card.pairs_title)} · showing {drawn}"
-    )
+TITLE = "The path through input space"
 
 
 def overshoot(session: Session, card: RunInfo, source: RunInfo, record: PathRecord) -> None:
@@ -234,10 +223,9 @@ def _background(session: Session, card: RunInfo, records: Records, pair: int | N
     return colours[0] if colours else None
 
 
-def no_path(session: Session, panel: Panel) -> None:
+def no_path(session: Session, card: RunInfo) -> None:
     """What the page says when the run on screen followed no path."""
-    st.title("The path through input space", anchor=False)
-    name = variant(panel.card.method, panel.card.options) if panel.card else "This method"
+    name = variant(card.method, card.options)
     st.info(
         f"{plain(name)} follows no path. EAP-GP follows GradPath, EAP-IG the straight line.", icon=":material/timeline:"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eapgp.evaluation.answers import Likely, Position, likeliest, named, pair_tokens
 from eapgp.evaluation.behaviour import SIDES, behaviour
 from eapgp.prompts.align import SPACE, display_tokens
 from eapgp.prompts.encode import Fit, encode, fit
@@ -21,10 +22,7 @@ from eapgp.runs.spec import RunSpec
 from eapgp.ui.jobs.manager import Progress
 from eapgp.ui.jobs.workshop import Workshop, with_gradients
 
-TOP = 6
 ALIKE = 5
-Position = tuple[str, str, bool]  # clean token, corrupted token, whether they differ
-Likely = tuple[str, float, str]  # token, probability, "right", "wrong" or ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def see(model: Any, prompts: PromptSet, metric: str, progress: Progress, *, cont
         str(model.weights_hash),
         findings,
         _ready(usable, model),
-        _tokens(prompts, model),
+        pair_tokens(model, prompts.pairs),
         *(np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool)),
         mended=_mended(prompts, [problem.pair for problem in findings.problems], model),
     )
@@ -88,55 +86,19 @@ def _run(model: Any, encoded: Any, metric: str, seen: Seen, progress: Progress) 
     top: dict[str, list[Any]] = {side: [()] * encoded.n for side in SIDES}
 
     def look(side: str, index: NDArray[np.int64], logits: Any) -> None:
-        for pair, row in zip(index.tolist(), _likeliest(logits), strict=True):
+        for pair, row in zip(index.tolist(), likeliest(logits.softmax(-1)), strict=True):
             top[side][pair] = row
 
     done = behaviour(model, encoded, metric=metric, progress=progress, look=look)
-    named = {side: _named(model.tokenizer, rows, encoded) for side, rows in top.items()}
+    answers = {side: named(model.tokenizer, rows, encoded.correct, encoded.incorrect) for side, rows in top.items()}
     return replace(
         seen,
         clean=done.clean,
         corrupted=done.corrupted,
         right=done.right,
-        top_clean=named["clean"],
-        top_corrupted=named["corrupted"],
+        top_clean=answers["clean"],
+        top_corrupted=answers["corrupted"],
     )
-
-
-def _likeliest(logits: Any) -> list[list[tuple[int, float]]]:
-    chance, ids = logits.softmax(-1).topk(min(TOP, logits.shape[-1]), dim=-1)
-    return [
-        list(zip(row_ids, row, strict=True))
-        for row, row_ids in zip(chance.cpu().tolist(), ids.cpu().tolist(), strict=True)
-    ]
-
-
-def _named(tokenizer: Any, rows: Sequence[Sequence[tuple[int, float]]], encoded: Any) -> tuple[tuple[Likely, ...], ...]:
-    names = _names(tokenizer, (token for row in rows for token, _ in row))
-    named = []
-    for i, row in enumerate(rows):
-        sides = {**dict.fromkeys(encoded.incorrect[i], "wrong"), **dict.fromkeys(encoded.correct[i], "right")}
-        named.append(tuple((names[token], float(chance), sides.get(token, "")) for token, chance in row))
-    return tuple(named)
-
-
-def _names(tokenizer: Any, ids: Iterable[int]) -> dict[int, str]:
-    distinct = list(dict.fromkeys(ids))
-    return dict(zip(distinct, display_tokens(tokenizer, distinct), strict=True))
-
-
-def _tokens(prompts: PromptSet, model: Any) -> tuple[tuple[Position, ...], ...]:
-    """Both sides of every pair, token by token; the shorter side of an unequal pair ends in empty texts."""
-    tokenizer, written = model.tokenizer, model.prompting.written
-    clean = tokenise(written([pair.clean for pair in prompts], tokenizer), tokenizer)
-    corrupted = tokenise(written([pair.corrupted for pair in prompts], tokenizer), tokenizer)
-    names = _names(tokenizer, (token for side in (clean, corrupted) for ids in side for token in ids))
-    rows = []
-    for left, right in zip(clean, corrupted, strict=True):
-        width = max(len(left), len(right))
-        pairs = zip(left + [-1] * (width - len(left)), right + [-1] * (width - len(right)), strict=True)
-        rows.append(tuple((names.get(a, ""), names.get(b, ""), a != b) for a, b in pairs))
-    return tuple(rows)
 
 
 def _ready(usable: PromptSet, model: Any) -> PromptSet:

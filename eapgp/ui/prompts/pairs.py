@@ -9,8 +9,10 @@ from typing import Any
 
 import streamlit as st
 
+from eapgp import findings
 from eapgp.attribution.registry import get_method, variant
 from eapgp.errors import EapgpError, one_line
+from eapgp.findings import Finding
 from eapgp.metrics import METRICS, metric_title
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.compute import folder_stamp, make_prompt_set
@@ -26,7 +28,7 @@ from eapgp.ui.library import consent, measure, results
 from eapgp.ui.library.own_prompts import PromptStore, safe_name
 from eapgp.ui.prompts.fields import TABS
 from eapgp.ui.prompts.jobs import Seen, see_work
-from eapgp.ui.sidebar import settings
+from eapgp.ui.sidebar import doing, settings
 from eapgp.ui.sidebar.settings import NAMES, OWN, metric_of, own_prompts
 
 
@@ -149,6 +151,13 @@ def metric_line(metric: str) -> None:
     """The metric and its formula in one line."""
     one = METRICS[metric]
     st.markdown(f"**{one.title}** &nbsp; {plain(one.formula)}", help=f"{one.explanation} It is chosen on the left.")
+
+
+def finding(selection: Selection, seen: Seen) -> Finding | None:
+    """On how many of the pairs the model is right, in words."""
+    if not seen.fit.usable:
+        return None
+    return findings.of_prompts(int(seen.right.sum()), len(seen.right), name=doing.named(selection.spec))
 
 
 def readout(seen: Seen, metric: str, n: int) -> None:

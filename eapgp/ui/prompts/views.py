@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from eapgp.evaluation.answers import Likely, Position
 from eapgp.metrics import METRICS
 from eapgp.prompts import write_prompts
 from eapgp.prompts.pairs import Answer, PromptSet
@@ -24,7 +25,7 @@ from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import consent
 from eapgp.ui.parts import snippets
 from eapgp.ui.parts.provenance import versions
-from eapgp.ui.prompts.jobs import Likely, Position, Seen, Word, word_work
+from eapgp.ui.prompts.jobs import Seen, Word, word_work
 from eapgp.ui.prompts.own import put_into_table
 from eapgp.ui.prompts.pairs import Selection, loaded_with
 

@@ -14,7 +14,7 @@ from eapgp.runs.spec import DEFAULT_PAIRS, PATCHING, RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.library import consent
-from eapgp.ui.sidebar import availability
+from eapgp.ui.sidebar import availability, chip
 from eapgp.ui.sidebar.panel import Panel
 from eapgp.ui.sidebar.settings import OWN, model_problem, own_prompts, prompts_title
 
@@ -42,6 +42,21 @@ def say_problems(session: Session, panel: Panel | None = None, *, shows: str = "
         _say_apart(panel, panel.card, shows)
     elif problem := model_problem(panel.spec.model):
         st.warning(f"Model {plain(repr(panel.spec.model))}: {plain(problem)}.", icon=":material/error:")
+
+
+def settings_line(panel: Panel, run: RunInfo | None) -> None:
+    """What is shown, in one line that opens the settings; where another thing was asked, `say_problems` holds both
+    against each other in its place."""
+    if run is None or (panel.card is run and not panel.answers):
+        return
+    chip.chip(settings_text(run))
+
+
+def settings_text(run: RunInfo) -> str:
+    """What a run is of, as the settings' line says it: model, task, method, pairs, what is unusual, whose it is."""
+    parts = shown_parts(run)
+    ordered = [parts.pop(name) for name in ("model", "task", "method", "pairs") if name in parts]
+    return " · ".join((*ordered, *parts.values(), "bundled example" if run.example else "your library"))
 
 
 def _say_apart(panel: Panel, run: RunInfo, shows: str) -> None:

@@ -1,0 +1,57 @@
+"""How numbers are written wherever people read them: one form for pages, figures and sentences.
+
+A true minus sign (U+2212), thousands separators, as many decimals as an interval leaves.
+"""
+
+from __future__ import annotations
+
+import math
+
+MINUS = "\u2212"
+UNDEFINED = "undefined"
+_NOISE = 5e-5  # a change below this is float noise
+_NARROW = 2.0  # percent: an interval narrower than this is told with a decimal
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number of `digits` significant digits."""
+    return f"{value:.{digits}g}".replace("-", MINUS)
+
+
+def count(n: int) -> str:
+    """A whole number with thousands separators."""
+    return f"{n:,}".replace("-", MINUS)
+
+
+def signed(value: float) -> str:
+    """A change with its sign: three decimals, small ones with two digits, and what is float noise as such."""
+    if math.isnan(value):
+        return UNDEFINED
+    if abs(value) < _NOISE:
+        return "≈ 0"
+    return (f"{value:+.3f}" if abs(value) >= 0.0995 else f"{value:+.2g}").replace("-", MINUS)
+
+
+def signed_with(value: float, low: float, high: float) -> str:
+    """A change and its interval, three decimals: `+0.039 [+0.021, +0.058]`; without one where there is none."""
+    if math.isnan(value):
+        return UNDEFINED
+    ends = "" if math.isnan(low) or math.isnan(high) else f" [{low:+.3f}, {high:+.3f}]"
+    return f"{value:+.3f}{ends}".replace("-", MINUS)
+
+
+def percent(value: float, digits: int = 0) -> str:
+    """A share as `94 %`; with a decimal next to nothing and next to all, which a rounded one would say."""
+    if math.isnan(value):
+        return UNDEFINED
+    share = 100 * value
+    return f"{share:.{max(digits, int(0.05 <= abs(share) < 1 or 99 < share < 99.95))}f} %".replace("-", MINUS)
+
+
+def percent_with(value: float, low: float, high: float) -> str:
+    """A share and its interval, `94 % [92, 96]`, with a decimal where the interval is narrow."""
+    if math.isnan(value) or math.isnan(low) or math.isnan(high):
+        return percent(value)
+    digits = int(100 * (high - low) < _NARROW)
+    ends = f"[{100 * low:.{digits}f}, {100 * high:.{digits}f}]".replace("-", MINUS)
+    return f"{percent(value, digits)} {ends}"
