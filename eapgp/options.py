@@ -32,6 +32,10 @@ class Option:
     changes_scores: whether a method's scores depend on it. follows: the field of `RunSpec` that gives its value
     where nothing else does. flag: whether commands have a flag of its name (else it is given as
     `--option name=value`). repeatable: whether that flag may be given several times.
+    own_field: its field in links, where another method has an option of its name with other values.
+    later: it came after runs that are named without it, so it is left out of what is written where it is as usual.
+    seldom: pages draw it among the settings that are seldom changed.
+    needs: the name and the value of another option without which it means nothing.
     """
 
     name: str
@@ -42,6 +46,15 @@ class Option:
     follows: str = ""
     flag: bool = True
     repeatable: bool = False
+    own_field: str = ""
+    later: bool = False
+    seldom: bool = False
+    needs: tuple[str, Any] | None = None
+
+    @property
+    def field(self) -> str:
+        """Name of its field in links; options of one field have the same kind, values and label."""
+        return self.own_field or self.name
 
     @property
     def title(self) -> str:
@@ -277,3 +290,13 @@ def settle(options: Sequence[Option], values: Mapping[str, Any], owner: str) -> 
         guess = f" Did you mean {near[0]!r}?" if near else " Leave it out."
         raise OptionError(f"{owner} has no option {extra[0]!r}: it has {', '.join(names) or 'none'}.{guess}")
     return {option.name: option.check(values.get(option.name, option.default)) for option in options}
+
+
+def written(options: Sequence[Option], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is recorded of every option's value: all but what came later and is as usual, and what has no meaning."""
+
+    def counts(option: Option) -> bool:
+        as_before = option.later and values[option.name] == option.default
+        return not as_before and (option.needs is None or values[option.needs[0]] == option.needs[1])
+
+    return {option.name: values[option.name] for option in options if counts(option)}

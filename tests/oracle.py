@@ -346,32 +346,77 @@ def eap_ig(pair: Pair, *, steps: int = 5, points: str = "left") -> np.ndarray:
     return edge_scores(pair.oracle, difference(clean, corrupted), mean_gradient(parts))
 
 
-def gradpath(
-    pair: Pair, *, steps: int = 5, step: str | float = "relative", objective: str = "all"
-) -> tuple[list[Tensor], list[float]]:
-    """γ_0 … γ_k and ‖G(γ_j) − G(x′)‖², with the logits of the whole vocabulary."""
-    clean, corrupted = pair.clean(), pair.corrupted()
-    target = corrupted.logits.detach()
-    x, x_prime = clean.gamma.detach(), corrupted.gamma.detach()
-    size = float((x - x_prime).norm()) / steps if step == "relative" else 1.0 if step == "unit" else float(step)
-    path, distances = [x], []
+def step_length(pair: Pair, step: str | float, steps: int, distance: float, length: float) -> float:
+    """s of one GradPath step: distance ‖G − G′‖² and length ‖g‖ at the point that it leaves."""
+    apart = float((pair.clean().gamma.detach() - pair.corrupted().gamma.detach()).norm())
+    if step == "descend":
+        return min(distance / (2 * length), apart)
+    return apart / steps if step == "relative" else 1.0 if step == "unit" else float(step)
+
+
+def random_direction(pair: Pair, seed: int) -> Tensor:
+    """The unit direction of `direction=random`."""
+    clean, corrupted = pair.clean_ids.tolist(), pair.corrupted_ids.tolist()
+    x = pair.clean().gamma.detach()
+    drawn = torch.from_numpy(np.random.default_rng([seed, *clean, *corrupted]).standard_normal(tuple(x.shape)))
+    return (drawn / drawn.norm()).to(x.dtype)
+
+
+def gradpaths(
+    pairs: list[Pair],
+    *,
+    steps: int = 5,
+    step: str | float = "relative",
+    objective: str = "all",
+    norm: str = "pair",
+    direction: str = "gradient",
+    seed: int = 0,
+) -> tuple[list[list[Tensor]], list[list[float]]]:
+    """γ_0 … γ_k and ‖G(γ_j) − G(x′)‖² of every pair, with the logits of the whole vocabulary; all walk in step."""
+    paths = [[pair.clean().gamma.detach()] for pair in pairs]
+    distances: list[list[float]] = [[] for _ in pairs]
     for j in range(steps + 1):
-        run = pair.oracle.run(pair.clean_ids, gamma=path[-1])
-        apart = (run.logits - target) if objective == "all" else (run.logits[-1:] - target[-1:])
-        squared = (apart**2).sum()
-        distances.append(float(squared.detach()))
-        if j < steps:
-            g = torch.autograd.grad(squared, run.gamma)[0]
-            length = float(g.norm())
-            path.append(path[-1] - (size / length) * g if length > 0 else path[-1])
-    return path, distances
+        slopes = []
+        for i, pair in enumerate(pairs):
+            target = pair.corrupted().logits.detach()
+            run = pair.oracle.run(pair.clean_ids, gamma=paths[i][-1])
+            apart = (run.logits - target) if objective == "all" else (run.logits[-1:] - target[-1:])
+            squared = (apart**2).sum()
+            distances[i].append(float(squared.detach()))
+            slopes.append(torch.autograd.grad(squared, run.gamma)[0])
+        whole = sum(float(g.norm()) ** 2 for g in slopes) ** 0.5
+        for i, (pair, g) in enumerate(zip(pairs, slopes, strict=True)):
+            length, here = float(g.norm()), paths[i][-1]
+            if j == steps:
+                continue
+            if length == 0:
+                paths[i].append(here)
+                continue
+            far = step_length(pair, step, steps, distances[i][-1], length)
+            far *= length / whole if norm == "batch" else 1.0
+            along = {"gradient": -g / length, "reversed": g / length}.get(direction)
+            paths[i].append(here + far * (random_direction(pair, seed) if along is None else along))
+    return paths, distances
 
 
-def eap_gp(pair: Pair, *, steps: int = 5, step: str | float = "relative", objective: str = "all") -> np.ndarray:
-    """Gradients averaged over γ_1 … γ_k."""
-    clean, corrupted = pair.clean(), pair.corrupted()
-    path, _ = gradpath(pair, steps=steps, step=step, objective=objective)
-    return edge_scores(pair.oracle, difference(clean, corrupted), mean_gradient([pair.at(gamma) for gamma in path[1:]]))
+def gradpath(pair: Pair, **options: Any) -> tuple[list[Tensor], list[float]]:
+    """The path of one pair alone, and its distances."""
+    paths, distances = gradpaths([pair], **options)
+    return paths[0], distances[0]
+
+
+def eap_gps(pairs: list[Pair], *, points: str = "1..k", **options: Any) -> np.ndarray:
+    """`[pair, src, dst]` gradients averaged over γ_1 … γ_k, or γ_0 … γ_{k−1}."""
+    scores = []
+    for pair, path in zip(pairs, gradpaths(pairs, **options)[0], strict=True):
+        parts = [pair.at(gamma) for gamma in (path[1:] if points == "1..k" else path[:-1])]
+        scores.append(edge_scores(pair.oracle, difference(pair.clean(), pair.corrupted()), mean_gradient(parts)))
+    return np.stack(scores)
+
+
+def eap_gp(pair: Pair, **options: Any) -> np.ndarray:
+    """The scores of one pair alone."""
+    return eap_gps([pair], **options)[0]
 
 
 def exact(

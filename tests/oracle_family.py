@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from oracle import POST_NORM, LiteralRun, Oracle, Pair, difference, edge_scores, gradpath, mean_gradient
+from oracle import POST_NORM, LiteralRun, Oracle, Pair, difference, edge_scores, gradpaths, mean_gradient
 from torch import Tensor
 
 PATTERN_IS_A_COPY = (
@@ -35,10 +35,10 @@ def ceap(pair: Pair, *, steps: int = 5) -> np.ndarray:
     return _increments(pair, [x_prime + j / steps * (x - x_prime) for j in range(steps, -1, -1)])
 
 
-def conductance(pair: Pair, **options: Any) -> np.ndarray:
-    """GradPath with increments."""
-    path, _ = gradpath(pair, **options)
-    return _increments(pair, path)
+def conductances(pairs: list[Pair], **options: Any) -> np.ndarray:
+    """`[pair, src, dst]` GradPath with increments."""
+    paths, _ = gradpaths(pairs, **options)
+    return np.stack([_increments(pair, path) for pair, path in zip(pairs, paths, strict=True)])
 
 
 # -- one layer's output at a time -------------------------------------------------------------
@@ -102,12 +102,14 @@ def eap_gp_activations(
 
     def points(name: str, clean: Tensor, corrupted: Tensor) -> list[Tensor]:
         whole = float((clean - corrupted).norm())
-        size = whole / steps if step == "relative" else 1.0 if step == "unit" else float(step)
+        fixed = whole / steps if step == "relative" else 1.0 if step in ("unit", "descend") else float(step)
         path = [clean]
         for _ in range(steps):
             run, leaf = _with_output(pair, name, path[-1])
             apart = run.logits - target
-            g = torch.autograd.grad((apart if objective == "all" else apart[-1:]).pow(2).sum(), leaf)[0]
+            squared = (apart if objective == "all" else apart[-1:]).pow(2).sum()
+            g = torch.autograd.grad(squared, leaf)[0]
+            size = min(float(squared.detach()) / (2 * float(g.norm())), whole) if step == "descend" else fixed
             path.append(path[-1] - size * g / g.norm() if float(g.norm()) > 0 else path[-1])
         return path[1:]
 

@@ -14,6 +14,8 @@ from eapgp.attribution import METHODS
 from eapgp.attribution.api import attribute
 from eapgp.attribution.result import Attribution, PathRecord
 from eapgp.errors import OptionError, UnknownNameError
+from eapgp.runs.compute import resolve_options
+from eapgp.runs.spec import RunSpec
 
 one_thread()
 
@@ -50,6 +52,29 @@ def test_passes_are_counted_and_true(
     method: str, options: dict[str, Any], passes: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The numbers reported are the passes that were made through the model."""
+    assert made_passes(method, options, monkeypatch) == passes
+    declared = METHODS[method].passes(options.get("steps", 1), tiny_model("gpt2").graph.n_layers)
+    assert declared == pytest.approx(passes[:2])
+
+
+@pytest.mark.parametrize(
+    ("options", "passes"),
+    [
+        ({"step": "descend"}, (5, 8, 1)),
+        ({"points": "0..k-1"}, (5, 8, 1)),
+        ({"direction": "random"}, (5, 8, 1)),
+        ({"direction": "reversed"}, (5, 8, 1)),
+        ({"norm": "batch"}, (9, 12, 2)),  # all pairs walk once before they are scored
+    ],
+)
+def test_readings_of_gradpath_take_the_same_passes(
+    options: dict[str, Any], passes: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert made_passes("eap-gp", {"steps": 4, **options}, monkeypatch) == passes
+
+
+def made_passes(method: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[float, float, float]:
+    """Forward, backward and reference passes as they are reported, counted at the model too."""
     model, calls, backwards = tiny_model("gpt2"), [], []
     forward, grad = type(model.bridge).forward, torch.autograd.grad
 
@@ -65,12 +90,10 @@ def test_passes_are_counted_and_true(
     monkeypatch.setattr(type(model.bridge), "forward", counted)
     monkeypatch.setattr(torch.autograd, "grad", counted_grad)
     result = attribute(model, ENCODED, method=method, **options)
-    assert (result.forward_passes, result.backward_passes, result.reference_passes) == passes
-    assert sum(calls) == passes[0]
-    assert len(calls) - sum(calls) == passes[2]
-    assert sum(backwards) == passes[1]
-    declared = METHODS[method].passes(options.get("steps", 1), model.graph.n_layers)
-    assert declared == pytest.approx(passes[:2])
+    assert sum(calls) == result.forward_passes
+    assert len(calls) - sum(calls) == result.reference_passes
+    assert sum(backwards) == result.backward_passes
+    return result.forward_passes, result.backward_passes, result.reference_passes
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -100,6 +123,81 @@ def test_gradpath_record(name: str, step: str | float, objective: str) -> None:
         expected = np.linalg.norm(x - x_prime) / steps if step == "relative" else 1.0 if step == "unit" else step
         taken = np.linalg.norm(np.diff(record.points[:, i], axis=0).reshape(steps, -1), axis=1)
         assert taken == pytest.approx([expected] * steps, rel=1e-5)
+
+
+READINGS: list[dict[str, Any]] = [
+    {"step": "descend"},
+    {"step": "unit", "norm": "batch"},
+    {"step": "unit", "points": "0..k-1"},
+    {"step": "unit", "direction": "random", "seed": 3},
+    {"step": "descend", "direction": "reversed"},
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("options", READINGS, ids=str)
+def test_gradpath_record_of_every_reading(name: str, options: dict[str, Any]) -> None:
+    """Points, lengths of the steps and distances, recomputed by hand; which points entered the scores."""
+    result, record = followed(name, steps=3, **options)
+    assert record.points is not None and record.step_length is not None
+    early = options.get("points") == "0..k-1"
+    assert record.used.tolist() == [early, True, True, not early]
+    assert np.isnan(record.gradient_norm).any(axis=1).tolist() == (~record.used).tolist()
+    walk = {key: value for key, value in options.items() if key != "points"}
+    paths, distances = oracle.gradpaths(oracle.pairs_of(tiny_model(name), ENCODED), steps=3, **walk)
+    for i, length in enumerate(ENCODED.lengths):
+        points = np.stack([gamma.numpy() for gamma in paths[i]])
+        assert relative_error(record.points[:, i, :length], points) < 1e-5
+        assert relative_error(record.output_distance[:, i], distances[i]) < 1e-4
+        taken = np.linalg.norm(np.diff(points, axis=0).reshape(3, -1), axis=1)
+        assert record.step_length[:, i] == pytest.approx(taken, rel=1e-5)
+    assert {key: result.options[key] for key in options} == options
+
+
+def test_controls_take_steps_of_the_same_lengths() -> None:
+    """A random direction is one per pair, the same whatever the batch, another with another seed."""
+    plain, there, back, other = (
+        followed("gpt2", steps=3, step="unit", batch_size=2, **options)[1]
+        for options in ({}, {"direction": "random"}, {"direction": "reversed"}, {"direction": "random", "seed": 1})
+    )
+    assert plain.step_length is not None
+    for record in (there, back, other):
+        assert record.step_length == pytest.approx(plain.step_length, rel=1e-6)
+    assert there.points is not None and other.points is not None and back.points is not None
+    moves = np.diff(there.points, axis=0)
+    assert moves[1:] == pytest.approx(moves[:-1], abs=1e-6)
+    assert np.array_equal(there.points, followed("gpt2", steps=3, step="unit", direction="random")[1].points)
+    assert np.abs(there.points[1] - other.points[1]).max() > 0.05
+    assert plain.points is not None
+    assert back.points[1] - back.points[0] == pytest.approx(plain.points[0] - plain.points[1], abs=1e-6)
+    padding = ENCODED.lengths.argmin()
+    assert not moves[:, padding, ENCODED.lengths[padding] :].any()
+
+
+def test_one_norm_is_of_all_pairs_of_the_run() -> None:
+    """With a pair left out the others' steps grow; however they are batched, all squares add up to the step's."""
+    for size in (1, 2, None):
+        _, record = followed("gpt2", steps=3, step="unit", norm="batch", batch_size=size)
+        assert record.step_length is not None
+        assert (record.step_length**2).sum(1) == pytest.approx([1.0] * 3, rel=1e-5)
+    fewer = attribute(tiny_model("gpt2"), ENCODED.take(np.array([0, 1])), steps=3, step="unit", norm="batch")
+    lengths = fewer.paths["gradpath"].step_length
+    assert lengths is not None and (lengths[0] > record.step_length[0, :2]).all()
+
+
+def test_options_that_came_later_leave_runs_as_they_were() -> None:
+    """Runs are named by their options: what is as it always was is not among them, nor a seed without a draw."""
+    row = METHODS["eap-gp"]
+    usual = {"steps": 5, "step": "relative", "objective": "all"}
+    assert row.settings({}) == usual
+    assert row.settings({"norm": "pair", "points": "1..k", "direction": "gradient", "seed": 4}) == usual
+    assert row.settings({"direction": "random", "seed": 4}) == {**usual, "direction": "random", "seed": 4}
+    assert row.settings({"direction": "random"})["seed"] == 0
+    spec = RunSpec(seed=7, options={"direction": "random"})
+    assert resolve_options(spec) == {**usual, "direction": "random", "seed": 7}
+    assert resolve_options(RunSpec(seed=7)) == usual
+    assert not row.draws_noise({}) and row.draws_noise({"direction": "random"})
+    assert attribute(tiny_model("gpt2"), ENCODED, steps=2).options == {**usual, "steps": 2}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -210,7 +308,7 @@ def test_vanished_share_is_about_gradients() -> None:
         ({"method": "eap", "steps": 3}, OptionError, "method 'eap' has no option 'steps'"),
         ({"method": "eap-gp", "steps": 0}, OptionError, "whole number of at least 1; got 0"),
         ({"method": "eap-gp", "steps": True}, OptionError, "whole number of at least 1"),
-        ({"method": "eap-gp", "step": "tiny"}, OptionError, "step must be 'relative', 'unit' or a positive number"),
+        ({"method": "eap-gp", "step": "tiny"}, OptionError, "step must be 'relative', 'unit', 'descend' or a positive"),
         ({"method": "eap-gp", "step": -1.0}, OptionError, "positive number; got -1.0"),
         ({"method": "eap-gp", "step": float("nan")}, OptionError, "positive number"),
         ({"method": "eap-gp", "objective": "first"}, UnknownNameError, "objective"),

@@ -23,6 +23,7 @@ from eapgp.runs.distributed import Processes, _interleave, own_device
 ROOT = Path(__file__).resolve().parent.parent
 CASES: dict[str, dict[str, Any]] = {
     "eap-gp": {"options": {"steps": 2}, "keep_pairs": True},
+    "eap-gp-conductance": {"options": {"steps": 2, "step": "unit", "norm": "batch"}},
     "mask-ig-refined": {"options": {"steps": 1}},
     "eap": {"intervention": "mean"},
 }
@@ -72,7 +73,8 @@ def test_shares_together_give_the_scores_of_one_process(method: str, model: Any)
     single, pool = run_attribution(resolved, model), InTurn(2)
     from eapgp.attribution.registry import METHODS
 
-    for _ in range(METHODS[method].rounds + 1):
+    norms = 2 if METHODS[method].survey(METHODS[method].every_option(CASES[method].get("options", {}))) else 0
+    for _ in range(METHODS[method].rounds + norms + 1):
         for rank in range(2):
             pool.rank = rank
             result = run_attribution(resolved, model, pool=pool)

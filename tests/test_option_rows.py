@@ -92,11 +92,11 @@ def test_text_and_value_are_inverse(row: Option) -> None:
     assert row.check(row.default) == row.default and row.summary.endswith(".")
 
 
-def test_rows_of_one_name_are_of_one_kind_and_clash_with_nothing() -> None:
+def test_rows_of_one_field_are_of_one_kind_and_clash_with_nothing() -> None:
     kinds: dict[str, set[Any]] = defaultdict(set)
     for method in METHODS.values():
         for row in method.own_options:
-            kinds[row.name].add((type(row), row.values, row.label))
+            kinds[row.field].add((type(row), row.values, row.label))
     assert all(len(same) == 1 for same in kinds.values())
     of_tasks = [row.name for task in TASKS.values() for row in task.options]
     assert not set(of_tasks) & set(kinds)

@@ -17,6 +17,8 @@ ENCODED = random_pairs(5, seed=4, shortest=4, longest=7)
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("eap-gp", {"steps": 3}),
     ("eap-gp", {"steps": 4, "step": "unit", "objective": "last"}),
+    ("eap-gp", {"steps": 3, "step": "unit", "norm": "batch", "points": "0..k-1"}),
+    ("eap-gp", {"steps": 3, "step": "descend", "direction": "random", "seed": 2}),
     ("eap-ig", {"steps": 4}),
     ("eap-ig", {"steps": 3, "points": "midpoint"}),
     ("ceap", {"steps": 3}),
@@ -36,11 +38,12 @@ def test_the_points_add_up_to_the_score_of_every_edge(name: str, method: str, op
     assert np.abs(parts.sum(0) - result.scores.values).max() < 1e-5 * np.abs(result.scores.values).max()
 
 
-def test_one_pair_is_that_pair_s_own_score() -> None:
+@pytest.mark.parametrize("options", [{}, {"norm": "batch"}, {"direction": "random"}], ids=str)
+def test_one_pair_is_that_pair_s_own_score(options: dict[str, Any]) -> None:
     model = tiny_model("gpt2")
-    kept = attribute(model, ENCODED, method="eap-gp", steps=3, keep_pairs=True).pair_scores
+    kept = attribute(model, ENCODED, method="eap-gp", steps=3, keep_pairs=True, **options).pair_scores
     assert kept is not None
-    parts = point_scores(model, ENCODED, method="eap-gp", steps=3, pair=2)
+    parts = point_scores(model, ENCODED, method="eap-gp", steps=3, pair=2, **options)
     assert np.abs(parts.sum(0) - kept[2]).max() < 1e-5 * np.abs(kept[2]).max()
 
 

@@ -66,6 +66,24 @@ def test_a_page_opens_on_bundled_results_without_a_complaint(open_app: Open, pag
     assert [one.value for one in app.warning if "raised the distance" not in one.value] == []
 
 
+def test_other_readings_of_gradpath_are_settings_of_the_sidebar_and_the_link(open_app: Open) -> None:
+    asked = {"step": "descend", "norm": "batch", "path_points": "0..k-1", "direction": "random"}
+    app, plain_app = open_app(method="eap-gp", **asked), open_app(method="eap-gp")
+    assert not app.exception and not app.error and not app.warning
+    drawn = {
+        one.key: one.value[0] if isinstance(one.value, list) else one.value
+        for kind in (app.sidebar.selectbox, app.sidebar.button_group)
+        for one in kind
+    }
+    assert {name: drawn[f"field-{name}"] for name in asked} == asked
+    assert {name: app.query_params[name] for name in asked} == asked
+    opened = [
+        box.proto.expanded for one in (app, plain_app) for box in one.sidebar.expander if box.label == "More settings"
+    ]
+    assert opened == [True, False], "at their defaults they are out of the way"
+    assert "unknown" not in said(plain_app)
+
+
 def test_the_default_view_shows_a_measured_faithfulness(open_app: Open) -> None:
     app = open_app()
     shown = {metric.label: metric.value for metric in app.metric}

@@ -91,6 +91,11 @@ def test_variants_are_told_apart() -> None:
         variant("eap-gp", {"steps": 5, "step": "unit", "objective": "all"}),
         variant("eap-gp", {"steps": 9, "step": "unit", "objective": "all"}),
         variant("eap-gp", {"steps": 5, "step": "unit", "objective": "last"}),
+        variant("eap-gp", {"steps": 5, "step": "descend"}),
+        variant("eap-gp", {"steps": 5, "step": "unit", "norm": "batch"}),
+        variant("eap-gp", {"steps": 5, "step": "unit", "points": "0..k-1"}),
+        variant("eap-gp", {"steps": 5, "step": "unit", "direction": "random", "seed": 0}),
+        variant("eap-gp", {"steps": 5, "step": "unit", "direction": "reversed"}),
         variant("eap-ig", {"steps": 5, "points": "right"}),
         variant("eap-ig", {"steps": 5, "points": "left"}),
         variant("mask-ig", {"steps": 5, "nodes": "midpoints"}),
@@ -99,7 +104,8 @@ def test_variants_are_told_apart() -> None:
         variant("exact", {"edges": ["m0->logits"]}),
         variant("exact", {"edges": "m0->logits, m1->logits"}),
     }
-    assert len(shown) == 11
+    assert len(shown) == 16
+    assert variant("eap-gp", {"step": "unit"}) == "EAP-GP · unit (our reading of the paper)"
 
 
 def test_the_shelf_finds_what_was_asked_and_sees_new_runs_by_itself(tmp_path: Path) -> None:
@@ -134,6 +140,9 @@ UNUSUAL: list[dict[str, Any]] = [
     {"method": "exact", "options": {"edges": ["m0->logits", "input->a0.h0<q>"]}},
     {"method": "eap-gp", "options": {"step": 0.5, "objective": "last"}, "split": "test", "metric": "prob-diff"},
     {"method": "eap", "task_options": {"corruption": "hard"}},
+    {"method": "eap-gp", "options": {"step": "descend", "norm": "batch", "points": "0..k-1"}},
+    {"method": "eap-gp", "options": {"direction": "random"}, "seed": 3},
+    {"method": "eap-ig", "options": {"points": "right"}},
 ]
 
 

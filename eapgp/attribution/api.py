@@ -19,6 +19,7 @@ from eapgp.attribution.context import Context, Passes
 from eapgp.attribution.outcome import Outcome, Round, merge
 from eapgp.attribution.registry import Method, get_method
 from eapgp.attribution.result import Attribution, EdgeScores, path_remarks
+from eapgp.attribution.survey import Surveyed, survey_pairs
 from eapgp.engine.batches import make_batch, run_halving, split_batches
 from eapgp.engine.differences import Intervention, make_intervention
 from eapgp.errors import WrongTypeError
@@ -216,8 +217,20 @@ class Scoring:
 
         def work(index: NDArray[np.int64]) -> tuple[Outcome, Passes]:
             ticker.start_batch(len(index))
-            return self._batch(index, tuple(means), ticker.tick)
+            ctx = self._context(index, ticker.tick, surveyed, tuple(means))
+            outcome = self.method.run(ctx)
+            right = ctx.right[0] if ctx.right else None
+            outcome = replace(outcome, scores=outcome.scores.detach().cpu(), right=right)
+            return outcome, ctx.passes.plus(surveyed.passes)
 
+        surveyed = survey_pairs(
+            self.method,
+            self._options,
+            split_batches(self.model, self.pairs, batch_size),
+            lambda index: self._context(index, ticker.tick),
+            None if self.mean.pool is None else self.mean.pool.total,
+            messages.append,
+        )
         for _ in range(self.method.rounds):
             batches = Round()
             parts = split_batches(self.model, self.pairs, batch_size)
@@ -234,19 +247,23 @@ class Scoring:
         per_batch = passes / 2 / self.method.rounds + 2  # forward and backward are one tick, the reference runs two
         return Ticker(progress, self.pairs.n, self.method.rounds, per_batch)
 
-    def _batch(
+    @property
+    def _options(self) -> dict[str, Any]:
+        """All of the method's options, those that go without saying too."""
+        return self.method.every_option(self.options) | {"keep_points": self.keep_points}
+
+    def _context(
         self,
         index: Int[np.ndarray, " pair"],
-        means: tuple[Float[np.ndarray, "src dst"], ...],
         tick: Callable[..., None],
-    ) -> tuple[Outcome, Passes]:
+        surveyed: Surveyed | None = None,
+        means: tuple[Float[np.ndarray, "src dst"], ...] = (),
+    ) -> Context:
+        """A batch on its way. means: mean scores over all pairs of the rounds before this one."""
         batch = make_batch(self.model, self.pairs, index, self.metric)
-        options = {**self.options, "keep_points": self.keep_points}
+        options = {**self._options, **(surveyed.facts if surveyed else {})}
         passes = Passes(reference=int(self.metric.compares))  # the clean run that the metric compares with
-        ctx = Context(self.model, batch, self.metric, options, self.intervention, tick, passes, earlier=means)
-        outcome = self.method.run(ctx)
-        right = ctx.right[0] if ctx.right else None
-        return replace(outcome, scores=outcome.scores.detach().cpu(), right=right), ctx.passes
+        return Context(self.model, batch, self.metric, options, self.intervention, tick, passes, earlier=means)
 
     def result(self, batches: Round, provenance: dict[str, Any], seconds: float, *, keep_pairs: bool) -> Attribution:
         """The batches as one result. keep_pairs: with the scores of every pair."""

@@ -39,6 +39,10 @@ class Passes:
         """Both together."""
         return Passes(self.forward + other.forward, self.backward + other.backward, self.reference + other.reference)
 
+    def times(self, factor: float) -> Passes:
+        """That many times as many."""
+        return Passes(self.forward * factor, self.backward * factor, self.reference * factor)
+
 
 @dataclass(frozen=True)
 class Point:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from eapgp.attribution.components import Component, ComponentScores, components, reference_components
 from eapgp.attribution.context import Context
-from eapgp.attribution.gradpath import advance, step_sizes
+from eapgp.attribution.gradpath import Steps, pair_norm
 from eapgp.attribution.outcome import Outcome
 from eapgp.engine.differences import OutputTarget
 from eapgp.engine.gradients import GradientSum
@@ -28,13 +28,13 @@ def _along(ctx: Context, component: Component, target: OutputTarget) -> Gradient
     """Mean gradients along one component's path towards the corrupted run's output."""
     steps = ctx.options["steps"]
     x, x_prime = widen(component.clean), widen(component.corrupted)
-    sizes = step_sizes(ctx.options["step"], x * ctx.mask, x_prime * ctx.mask, steps)
+    walk = Steps(ctx.options["step"], steps, pair_norm(x * ctx.mask - x_prime * ctx.mask))
     total, value = ctx.total(), x
-    for step in range(steps + 1):
-        path = target if step < steps else None
-        point = component.point(ctx, value, path=path, metric_gradient=step > 0)
+    for number in range(steps + 1):
+        path = target if number < steps else None
+        point = component.point(ctx, value, path=path, metric_gradient=number > 0)
         if point.gradients is not None:
             total.add(point.run, point.gradients, 1 / steps)
-        if point.path_gradient is not None:
-            value = advance(value, widen(point.path_gradient), sizes)
+        if point.path_gradient is not None and point.distance is not None:
+            value = walk.advance(number, value, widen(point.path_gradient), point.distance)
     return total

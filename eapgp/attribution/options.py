@@ -26,12 +26,57 @@ MASK_STEPS = replace(
 STEP = OneOfOrNumber(
     name="step",
     default="relative",
-    help="Length of one GradPath step: relative, unit (the paper's) or a number. relative: the distance ‖x − x′‖ "
-    "between clean and corrupted input divided by k, pair by pair. unit: 1, as in the paper; on models with small "
-    "embeddings it overshoots. Or a length of your own.",
+    help="Length of one GradPath step: relative, unit (our reading of the paper), descend or a number. relative: the "
+    "distance ‖x − x′‖ between clean and corrupted input divided by k, pair by pair. unit: 1, as we read the paper; it "
+    "means something else on every model, since embeddings have a scale. descend: Polyak's step, D / (2 ‖g‖) with D "
+    "the squared distance to the corrupted output and g its gradient, at most ‖x − x′‖; no further pass. Or a length "
+    "of your own.",
     label="Step length",
-    choices=(Choice("relative", "Relative", "relative"), Choice("unit", "Unit (paper)", "unit (paper)")),
+    choices=(
+        Choice("relative", "Relative", "relative"),
+        Choice("unit", "Unit (our reading of the paper)", "unit (our reading of the paper)"),
+        Choice("descend", "Descend (Polyak)", "descend"),
+    ),
     in_links=True,
+)
+NORM = OneOf(
+    name="norm",
+    default="pair",
+    help="What a GradPath gradient is divided by before its step: its norm pair by pair, or batch, one norm over all "
+    "pairs of the run. batch is another reading of the paper, of one re-implementation: every step shrinks as the run "
+    "has more pairs, and a pair's score depends on the others. It never depends on how many pairs are computed "
+    "together. Takes k more forward and k more backward passes.",
+    label="Norm of the gradient",
+    choices=(Choice("pair", "Each pair's"), Choice("batch", "All pairs together", "one norm for all pairs")),
+    later=True,
+    seldom=True,
+)
+AT_START = "0..k-1"
+GRADPATH_POINTS = OneOf(
+    name="points",
+    default="1..k",
+    help="Points of GradPath at which the metric's gradients are taken: 1..k, or 0..k-1 with the clean input and "
+    "without the last point. 0..k-1 is how IG² does it, the method that GradPath comes from.",
+    label="Points of the path",
+    choices=(Choice("1..k", "1 … k"), Choice(AT_START, "0 … k−1 (IG²)", "points 0…k−1")),
+    own_field="path_points",
+    later=True,
+    seldom=True,
+)
+DIRECTION = OneOf(
+    name="direction",
+    default="gradient",
+    help="Where GradPath goes: along the gradient, or as a control random or reversed. Lengths and passes are the "
+    "same. random: one direction per pair, drawn from the run's seed, to which every step is taken. reversed: away "
+    "from the corrupted output. What a control's circuits do as well is not owed to the path's direction.",
+    label="Direction",
+    choices=(
+        Choice("gradient", "Gradient"),
+        Choice("random", "Random (control)", "random direction"),
+        Choice("reversed", "Reversed (control)", "reversed"),
+    ),
+    later=True,
+    seldom=True,
 )
 OBJECTIVE = OneOf(
     name="objective",
@@ -66,3 +111,4 @@ EDGES = EdgeNames(
     label="Only these edges",
 )
 NOISE_SEED = WholeNumber(name="seed", default=0, help="Seed of the noise.", label="Seed", follows="seed", flag=False)
+DIRECTION_SEED = replace(NOISE_SEED, help="Seed of the random direction.", needs=(DIRECTION.name, "random"))

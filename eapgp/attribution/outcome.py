@@ -31,8 +31,10 @@ class PathPart:
     to_clean: list[Float[Tensor, " pair"]] = field(default_factory=list)
     gradient_norm: list[Float[Tensor, " pair"]] = field(default_factory=list)
     destination_gradient: list[Float[Tensor, "pair dst"]] = field(default_factory=list)
+    step_length: list[Float[Tensor, " pair"]] = field(default_factory=list)
     used: list[bool] = field(default_factory=list)
     points: list[Float[Tensor, "pair pos d_model"]] = field(default_factory=list)
+    latest: Float[Tensor, "pair pos d_model"] | None = None
 
     def add(
         self,
@@ -46,6 +48,9 @@ class PathPart:
     ) -> None:
         """Write one point down; gradients that were not taken are NaN."""
         value = widen(value)
+        if self.latest is not None:
+            self.step_length.append(_rows(pair_norm(value - self.latest)))
+        self.latest = value.detach()
         pairs = value.shape[0]
         self.output_distance.append(_rows(distance))
         self.metric.append(_rows(metric))
@@ -61,7 +66,7 @@ class PathPart:
 
     def reverse(self) -> None:
         """Turn the record round: the first point becomes the last."""
-        for name in ("output_distance", "metric", "to_corrupted", "to_clean", "gradient_norm"):
+        for name in ("output_distance", "metric", "to_corrupted", "to_clean", "gradient_norm", "step_length"):
             getattr(self, name).reverse()
         for values in (self.destination_gradient, self.used, self.points):
             values.reverse()  # type: ignore[attr-defined]
@@ -89,6 +94,7 @@ def join_parts(
         to_corrupted=joined("to_corrupted"),
         to_clean=joined("to_clean"),
         gradient_norm=joined("gradient_norm"),
+        step_length=joined("step_length"),
         destination_gradient=joined("destination_gradient"),
         used=np.array(first.used),
         lengths=lengths,

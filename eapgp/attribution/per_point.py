@@ -20,6 +20,7 @@ from torch import Tensor
 from eapgp.attribution.api import prepare
 from eapgp.attribution.context import Context
 from eapgp.attribution.registry import get_method
+from eapgp.attribution.survey import survey_pairs
 from eapgp.engine.batches import make_batch, run_halving, split_batches
 from eapgp.engine.differences import make_intervention
 from eapgp.engine.gradients import GradientSum
@@ -86,16 +87,21 @@ def point_scores(
     if method not in METHODS_BY_POINT:
         raise OptionError(f"method {method!r} has no points to tell apart: expected {', '.join(METHODS_BY_POINT)}.")
     row = get_method(method)
-    settings = {**row.settings(options), "keep_points": False}
+    settings = {**row.every_option(options), "keep_points": False}
     encoded, measure = prepare(model, prompts, metric)
-    if pair is not None:
-        if not 0 <= pair < encoded.n:
-            raise OptionError(f"pair {pair} does not exist: expected 0 … {encoded.n - 1}.")
-        encoded = encoded.take(np.array([pair]))
+    if pair is not None and not 0 <= pair < encoded.n:
+        raise OptionError(f"pair {pair} does not exist: expected 0 … {encoded.n - 1}.")
     intervention = make_intervention("patching", model, encoded, row.interventions)
 
+    def context(index: NDArray[np.int64]) -> _PointContext:
+        return _PointContext(model, make_batch(model, encoded, index, measure), measure, settings, intervention)
+
+    settings |= survey_pairs(row, settings, split_batches(model, encoded, batch_size), context).facts
+    if pair is not None:
+        encoded = encoded.take(np.array([pair]))
+
     def work(index: NDArray[np.int64]) -> NDArray[np.float64]:
-        ctx = _PointContext(model, make_batch(model, encoded, index, measure), measure, settings, intervention)
+        ctx = context(index)
         row.run(ctx)
         return np.stack(ctx.parts)
 

@@ -6,19 +6,39 @@ This module imports no torch: the functions below import a method's own module, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from eapgp.attribution.options import EDGES, MASK_STEPS, NODES, NOISE_SEED, OBJECTIVE, POINTS, STEP, STEPS
+from eapgp.attribution.options import (
+    DIRECTION,
+    DIRECTION_SEED,
+    EDGES,
+    GRADPATH_POINTS,
+    MASK_STEPS,
+    NODES,
+    NOISE_SEED,
+    NORM,
+    OBJECTIVE,
+    POINTS,
+    STEP,
+    STEPS,
+)
 from eapgp.errors import UnknownNameError
-from eapgp.options import Option, settle
+from eapgp.options import Option, settle, written
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from eapgp.attribution.context import Context
     from eapgp.attribution.outcome import Outcome
 
+    Array = NDArray[np.float64]
+
+Survey: TypeAlias = "Callable[[Sequence[Context], Callable[[Array], Array]], dict[str, Any]]"
+"""From the batches of all pairs and a sum over processes: what stands beside the options of every batch."""
 
 INTERVENTIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -41,7 +61,8 @@ class Method:
     path record comes with the result. evidence: "paper", "second-hand" (the formula was read from
     re-implementations, since no reference code exists) or "ours". rounds: how often all pairs are gone
     through; a later round knows the earlier ones' mean scores, and `rounds` says how they are summed.
-    reads_corrupted: whether the scores depend on the corrupted prompts.
+    reads_corrupted: whether the scores depend on the corrupted prompts. survey: what these options make it find out
+    of all pairs before any is scored, if anything.
     """
 
     name: str
@@ -57,6 +78,9 @@ class Method:
     rounds: int = 1
     short: str = ""
     reads_corrupted: bool = True
+    survey: Callable[[Mapping[str, Any]], Survey | None] = field(
+        default=lambda options: None, repr=False, compare=False
+    )
     passes: Callable[[int, int], tuple[float, float]] = field(
         default=lambda steps, layers: (1, 1), repr=False, compare=False
     )
@@ -80,10 +104,14 @@ class Method:
         }
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Every option of this method with its value, checked.
+        """The options of this method with their values, checked, as they are recorded: see `written`.
 
         Errors: OptionError for an option that the method does not have or a value out of range.
         """
+        return written(self.options, self.every_option(values))
+
+    def every_option(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Every option of this method with its value, checked, as the method takes them. Errors: as `settings`."""
         return settle(self.options, values, f"method {self.name!r}")
 
     @property
@@ -91,13 +119,13 @@ class Method:
         """The options that are set for it and change its scores; names, links and controls are made of these."""
         return tuple(option for option in self.options if option.changes_scores and not option.follows)
 
-    @property
-    def draws_noise(self) -> bool:
-        """Whether its scores depend on the run's seed beyond the prompts."""
-        return any(option.follows for option in self.options)
+    def draws_noise(self, values: Mapping[str, Any]) -> bool:
+        """Whether its scores, with these options, depend on the run's seed beyond the prompts."""
+        follow = {option.name for option in self.options if option.follows}
+        return bool(follow & set(self.settings(values)))
 
     def variant(self, options: Mapping[str, Any]) -> str:
-        """Short name with what tells variants apart: `EAP-GP · unit (paper)`, `EAP-IG · k = 10`."""
+        """Short name with what tells variants apart: `EAP-GP · random direction`, `EAP-IG · k = 10`."""
         rows = [option for option in self.own_options if option.name in options]
         rows.sort(key=lambda option: not option.short(option.default))  # what is said of the default too comes first
         forms = (option.short(options[option.name]) for option in rows)
@@ -153,6 +181,14 @@ def _eap_gp_conductance(ctx: Context) -> Outcome:
     from eapgp.attribution import eap_gp_conductance
 
     return eap_gp_conductance.run(ctx)
+
+
+def _gradpath_norms(options: Mapping[str, Any]) -> Survey | None:
+    if options["norm"] == "pair":
+        return None
+    from eapgp.attribution import walk
+
+    return walk.survey_norms
 
 
 def _ifr(ctx: Context) -> Outcome:
@@ -252,7 +288,8 @@ _ALL = (
             "embedding. The authors released no code; this follows the paper."
         ),
         run=_eap_gp,
-        options=(STEPS, STEP, OBJECTIVE),
+        survey=_gradpath_norms,
+        options=(STEPS, STEP, OBJECTIVE, NORM, GRADPATH_POINTS, DIRECTION, DIRECTION_SEED),
         path=True,
         evidence="paper without code",
         passes=lambda steps, layers: (steps + 1, 2 * steps),
@@ -313,7 +350,8 @@ _ALL = (
             "path, which is M(clean) − M(corrupted) only where the path arrives."
         ),
         run=_eap_gp_conductance,
-        options=(STEPS, STEP, OBJECTIVE),
+        survey=_gradpath_norms,
+        options=(STEPS, STEP, OBJECTIVE, NORM, DIRECTION, DIRECTION_SEED),
         path=True,
         evidence="second-hand",
         passes=lambda steps, layers: (steps + 1, 2 * steps),
@@ -443,7 +481,7 @@ def short_name(method: str) -> str:
 
 
 def variant(method: str, options: Mapping[str, Any]) -> str:
-    """Short name with what tells variants apart: `EAP-GP · unit (paper)`, `EAP-IG · k = 10`."""
+    """Short name with what tells variants apart: `EAP-GP · random direction`, `EAP-IG · k = 10`."""
     if method in METHODS:
         return METHODS[method].variant(options)
     return "Imported scores" if method == IMPORTED else method

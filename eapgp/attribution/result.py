@@ -87,6 +87,7 @@ class PathRecord:
     destination_gradient [point, pair, dst]: ‖∂M/∂x_v(γ_j)‖ over positions; NaN likewise
     used            [point]: true where the point's gradient entered the scores
     points          [point, pair, pos, d_model] γ_j, or None where they were not kept
+    step_length     [point-1, pair]: ‖γ_{j+1} − γ_j‖; None in records that were made without it
     lengths         [pair]: token count of each pair (positions beyond it are padding)
     """
 
@@ -100,6 +101,7 @@ class PathRecord:
     used: NDArray[np.bool_]
     lengths: NDArray[np.int64]
     points: Floats | None = None
+    step_length: Floats | None = None
 
     @property
     def n_points(self) -> int:

@@ -270,11 +270,12 @@ def with_flags(
 
     rows: those of each panel of the help. Rows that share a name share a flag.
     """
-    flags: dict[str, inspect.Parameter] = {}
-    for panel, same in rows.items():
-        for row in same:
+    by_flag: dict[tuple[str, str], dict[str, Option]] = {}
+    for panel, options in rows.items():
+        for row in options:
             if row.flag:
-                flags.setdefault(row.name, _parameter(row, panel))
+                by_flag.setdefault((panel, row.name), {}).setdefault(row.field, row)
+    flags = {name: _parameter(tuple(same.values()), panel) for (panel, name), same in by_flag.items()}
     hints = get_type_hints(function, include_extras=True)
 
     @functools.wraps(function)
@@ -293,16 +294,19 @@ def with_flags(
     return run
 
 
-def _parameter(row: Option, panel: str) -> inspect.Parameter:
+def _parameter(rows: Sequence[Option], panel: str) -> inspect.Parameter:
+    """The flag of the rows of one name; several where methods have other values for it."""
+    row = rows[0]
+
     def complete(incomplete: str) -> list[str]:
-        return [value for value in row.values if value.startswith(incomplete)]
+        return [value for one in rows for value in one.values if value.startswith(incomplete)]
 
     kind: Any = list[str] if row.repeatable else str
     about = typer.Option(
         f"--{row.name}",
-        help=row.summary + (" Repeatable." if row.repeatable else ""),
+        help=" ".join(one.summary for one in rows) + (" Repeatable." if row.repeatable else ""),
         rich_help_panel=panel,
-        show_default=row.show(row.default) or False,
+        show_default=", ".join(one.show(one.default) for one in rows) or False,
         metavar="<int>" if isinstance(row, WholeNumber) else None,
         autocompletion=complete,
     )

@@ -90,7 +90,7 @@ def migrate_arrays(
 SCORES_FILE = "scores.safetensors"
 PATH_FILE = "path.safetensors"
 ARRAY_FIELDS = tuple(entry.name for entry in fields(PathRecord) if entry.name != "kind")
-REQUIRED_PATH_FIELDS = tuple(name for name in ARRAY_FIELDS if name != "points")
+REQUIRED_PATH_FIELDS = tuple(name for name in ARRAY_FIELDS if name not in ("points", "step_length"))
 OPTIONAL_ARRAYS = ("pair_scores", "node_scores", "right")
 MAX_GRAPH_SIDE = 1_000_000
 EDGES_ALONE = 100_000

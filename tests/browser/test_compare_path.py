@@ -24,7 +24,7 @@ def test_compare_opens_on_a_fresh_server_with_linked_panes(app: str, open_page: 
     for pane in panes:
         pane.locator(".edges .edge").first.wait_for(state="attached")
     titles = [pane.locator(".heading").inner_text() for pane in panes]
-    assert titles == ["EAP", "EAP-IG", "EAP-GP · relative", "EAP-GP · unit (paper)"]
+    assert titles == ["EAP", "EAP-IG", "EAP-GP · relative", "EAP-GP · unit (our reading of the paper)"]
     box = panes[0].locator("input.number")
     box.fill("15")
     box.press("Enter")

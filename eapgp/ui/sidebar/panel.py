@@ -28,7 +28,7 @@ from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.own_prompts import PromptStore
 from eapgp.ui.sidebar import availability, doing, settings
-from eapgp.ui.sidebar.rows import draw_options
+from eapgp.ui.sidebar.rows import draw_options, entered, option_values
 from eapgp.ui.sidebar.settings import (
     FIELDS,
     NAMES,
@@ -154,7 +154,7 @@ def _settings(session: Session) -> Mapping[str, Any]:
     _prompt_settings(session)
     session.widget("method", st.selectbox)
     st.caption(blurb(session["method"]))
-    draw_options(session, METHODS[session["method"]].own_options)
+    draw_options(session, [row for row in METHODS[session["method"]].own_options if not row.seldom])
     session.widget(
         "metric",
         st.selectbox,
@@ -175,7 +175,7 @@ def _prompt_settings(session: Session) -> None:
         st.caption("Pairs of your own; the Prompts page shows them.")
         if session["task"] == OWN and session.page != "prompts":
             st.page_link(page_file("prompts"), label="Make them on Prompts", icon=":material/edit_note:")
-        if session["seed"] or METHODS[session["method"]].draws_noise:
+        if session["seed"] or METHODS[session["method"]].draws_noise(_own_options(session)):
             session.widget("seed", st.number_input)
         return
     draw_options(session, TASKS[session["task"]].options)
@@ -188,13 +188,22 @@ def _prompt_settings(session: Session) -> None:
         session.widget("split", st.selectbox)
 
 
+def _own_options(session: Session) -> dict[str, Any]:
+    """The options that the settings mean for the method."""
+    rows = METHODS[session["method"]].own_options
+    return option_values(rows, {row.field: session[row.field] for row in rows})
+
+
 def _more_settings(session: Session) -> None:
     """What is seldom changed; open where something of it is not usual."""
     interventions = intervention_names(session["method"])
     unusual = (session["dtype"], session["weights"]) != ("float32", "trained")
     unusual = unusual or any(session[field.name] != field.default for field in PROMPTING)
     unusual = unusual or (len(interventions) > 1 and session["intervention"] != "patching")
+    seldom = [row for row in METHODS[session["method"]].own_options if row.seldom]
+    unusual = unusual or any(session[row.field] != entered(row, row.default) for row in seldom)
     with st.expander("More settings", expanded=unusual):
+        draw_options(session, seldom)
         if len(interventions) > 1:
             session.widget(
                 "intervention",

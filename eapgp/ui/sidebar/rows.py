@@ -20,11 +20,11 @@ MOST_CHARACTERS = 400
 
 
 def option_fields(rows: Iterable[Option]) -> tuple[Field, ...]:
-    """One field per name, with the default and help of the first row."""
-    by_name: dict[str, list[Option]] = {}
+    """One field each, with the default and help of the first row that has it."""
+    by_field: dict[str, list[Option]] = {}
     for row in rows:
-        by_name.setdefault(row.name, []).append(row.for_pages())
-    return tuple(_field(same) for same in by_name.values())
+        by_field.setdefault(row.field, []).append(row.for_pages())
+    return tuple(_field(same) for same in by_field.values())
 
 
 def _field(rows: Sequence[Option]) -> Field:
@@ -38,7 +38,7 @@ def _field(rows: Sequence[Option]) -> Field:
                 continue
         raise ValueError(f"expected {first.expected}{near(text, first.values)}")
 
-    return Field(first.name, entered(first, first.default), parse, first.help)
+    return Field(first.field, entered(first, first.default), parse, first.help)
 
 
 def entered(row: Option, value: Any) -> Any:
@@ -48,7 +48,7 @@ def entered(row: Option, value: Any) -> Any:
 
 def option_values(rows: Iterable[Option], values: Mapping[str, Any]) -> dict[str, Any]:
     """The options that the settings mean; a setting that does not fit a row counts as its default."""
-    meant = {row.name: _value(row, values[row.name]) for row in rows}
+    meant = {row.name: _value(row, values[row.field]) for row in rows}
     return {name: value for name, value in meant.items() if value is not None}
 
 
@@ -61,7 +61,7 @@ def _value(row: Option, setting: Any) -> Any:
 
 def option_settings(rows: Iterable[Option], options: Mapping[str, Any]) -> dict[str, Any]:
     """Inverse of `option_values`: the settings that mean these options."""
-    return {row.name: entered(row, options.get(row.name, row.default)) for row in rows}
+    return {row.field: entered(row, options.get(row.name, row.default)) for row in rows}
 
 
 def draw_options(session: Session, rows: Sequence[Option]) -> None:
@@ -79,13 +79,13 @@ def _narrow(row: Option) -> bool:
 
 
 def _draw(session: Session, row: Option) -> None:
-    setting = session[row.name]
+    setting = session[row.field]
     if isinstance(row, WholeNumber):
         high = max(row.for_pages().high, setting)  # a run that was opened may have taken more
-        session.widget(row.name, st.number_input, row.label, min_value=row.low, max_value=high, step=1, help=row.help)
+        session.widget(row.field, st.number_input, row.label, min_value=row.low, max_value=high, step=1, help=row.help)
     elif isinstance(row, OneOfOrNumber) and row.values:
         session.widget(
-            row.name,
+            row.field,
             st.selectbox,
             row.label,
             options=[*row.values, *([setting] if setting not in row.values else [])],
@@ -96,7 +96,7 @@ def _draw(session: Session, row: Option) -> None:
     elif isinstance(row, OneOf) and row.values:
         few = len(row.values) == 2
         session.widget(
-            row.name,
+            row.field,
             st.segmented_control if few else st.selectbox,
             row.label,
             options=list(row.values),
@@ -106,12 +106,12 @@ def _draw(session: Session, row: Option) -> None:
         )
     else:
         placeholder = "all" if isinstance(row, EdgeNames) else ""
-        session.widget(row.name, st.text_input, row.label, placeholder=placeholder, help=row.help)
+        session.widget(row.field, st.text_input, row.label, placeholder=placeholder, help=row.help)
 
 
 def _say(session: Session, row: Option) -> None:
     """What a method usually takes, where the setting of another is still there; what was typed and cannot be."""
-    setting = session[row.name]
+    setting = session[row.field]
     try:
         row.parse(str(setting))
     except InputError as error:
