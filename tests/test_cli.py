@@ -142,7 +142,7 @@ def test_shell_completion_names_the_commands() -> None:
         (["attribute", "--method", "eapgp"], "unknown method 'eapgp'"),
         (["attribute", "--metric", "logit"], "unknown metric 'logit'"),
         (["attribute", "--steps", "0"], "at least 1; got 0"),
-        (["attribute", "--step", "-1"], "'relative', 'unit' or a positive number"),
+        (["attribute", "--step", "-1"], "'relative', 'unit', 'descend' or a positive number"),
         (["attribute", "--method", "eap", "--steps", "3"], "no option 'steps'"),
         (["attribute", "--option", "corruption"], "expected key=value"),
         (["attribute", "--option", "corruption=harder"], "harder"),
