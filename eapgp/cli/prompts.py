@@ -29,6 +29,8 @@ from eapgp.prompts import PromptSet, fit, read_prompts, write_prompts
 from eapgp.prompts.aliases import read_by_hand
 from eapgp.runs.compute import load_for, make_prompt_set
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+from eapgp.tasks.sentence import PAIRS as ALIKE
+from eapgp.tasks.sentence import make_alike, slots
 
 COLUMNS = ("clean", "corrupted", "correct", "incorrect")
 SHOWN = 5
@@ -40,6 +42,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(prompts, name="prompts")
     _generate(prompts)
     _check(prompts)
+    _alike(prompts)
 
 
 def _generate(prompts: typer.Typer) -> None:
@@ -124,6 +127,33 @@ def _check(prompts: typer.Typer) -> None:
         return Reply(payload, stacked(listed, "\n".join(findings.remarks)), refused=refused)
 
     command(prompts, "check", examples=examples)(with_prompting(check, "only_correct", "skip_unusable"))
+
+
+def _alike(prompts: typer.Typer) -> None:
+    examples = ("eapgp prompts alike pair.csv --pairs 32 --out task.csv", "eapgp prompts alike pair.csv --json")
+
+    def alike(
+        out: Output,
+        file: Annotated[Path, typer.Argument(help="File whose first pair is the form.")],
+        model: ModelOption = None,
+        pairs: PairsOption = None,
+        seed: SeedOption = None,
+        target: Annotated[
+            Path | None, typer.Option("--out", help="Write them to this .csv file.", metavar="FILE")
+        ] = None,
+    ) -> Reply:
+        """Make many pairs of one: other names, places, nouns or countries in the same places."""
+        (pair,) = read_prompts(file, limit=1).pairs
+        with out.progress() as progress:
+            loaded = load_for(RunSpec(model=model or "demo", device="cpu"), progress=progress)
+        made = make_alike(pair, loaded, n=ALIKE if pairs is None else pairs, seed=seed or 0)
+        if target is not None:
+            save_prompts(made, target)
+        payload = {**_payload(made), "model": loaded.id, "slots": slots(pair), "file": str(target) if target else None}
+        payload["pairs"] = [asdict(one) for one in made]
+        return Reply(payload, _table(made, SHOWN if target else len(made)))
+
+    command(prompts, "alike", examples=examples)(alike)
 
 
 def save_prompts(prompts: PromptSet, file: Path) -> None:

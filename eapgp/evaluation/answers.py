@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eapgp.errors import PromptError
 from eapgp.evaluation.behaviour import SIDES
 from eapgp.prompts.align import display_tokens
-from eapgp.prompts.encode import encode
+from eapgp.prompts.encode import check_context, encode
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.prompts.prompting import Ids, tokenise
 
@@ -89,6 +90,36 @@ def _with_best(row: Ranked, chance: Tensor, sides: Iterable[Ids]) -> Ranked:
             best = max(answers, key=lambda token: float(chance[token]))
             more.append((best, float(chance[best])))
     return more
+
+
+def prompt_ids(model: Model, text: str) -> list[int]:
+    """Token ids of a prompt as the model reads it, its start token included."""
+    tokenizer, prompting = model.tokenizer, model.prompting
+    start = prompting.start(tokenizer, usual=model.prepend_bos)
+    return [*start, *tokenise(prompting.written([text], tokenizer), tokenizer)[0]]
+
+
+def likely_next(model: Model, text: str, n: int = TOP) -> tuple[Likely, ...]:
+    """The n likeliest next tokens of a prompt. Errors: PromptError for no text, or one longer than the context."""
+    ids = prompt_ids(model, text)
+    if not text.strip() or not ids:
+        raise PromptError("the prompt is empty: type the beginning of a sentence.")
+    check_context(len(ids), model)
+    return named(model.tokenizer, likeliest(next_chances(model, [ids]), n), [()], [()])[0]
+
+
+def likely_at(model: Model, text: str, place: int, n: int) -> list[tuple[str, float]]:
+    """The n likeliest tokens in place of a prompt's token (from 0), by what stands before it: text, probability.
+
+    Texts as they are written, with the space before a word.
+    """
+    ids = prompt_ids(model, text)
+    start = len(model.prompting.start(model.tokenizer, usual=model.prepend_bos))
+    before = ids[: start + place]
+    if not before:
+        return []
+    rows = likeliest(next_chances(model, [before]), n)[0]
+    return [(str(model.tokenizer.decode([token])), chance) for token, chance in rows]
 
 
 def next_chances(model: Model, rows: Sequence[Sequence[int]]) -> Tensor:

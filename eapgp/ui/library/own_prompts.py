@@ -67,6 +67,11 @@ class PromptStore(FileStore[KeptPrompts]):
         match = _NAME.fullmatch(path.name)
         return None if match is None else KeptPrompts(PREFIX + match[1], match[2], int(match[3]), path)
 
+    def of(self, prompts: PromptSet) -> KeptPrompts | None:
+        """The kept set of this name that holds these pairs, or None."""
+        alike = (kept for kept in self.all() if (kept.name, kept.n_pairs) == (prompts.task, len(prompts)))
+        return next((kept for kept in alike if kept.read().pairs == prompts.pairs), None)
+
     def add(self, prompts: PromptSet, *, name: str | None = None) -> KeptPrompts:
         """Keep a set under a name (the set's task without one); what is there already is not kept twice.
 

@@ -46,7 +46,7 @@ margin:0 2px 0 4px;gap:5px;line-height:1.45;font-weight:600}}
 .eapgp-side i{{height:9px;border:1px solid {line};border-radius:2px;display:block;overflow:hidden}}
 .eapgp-side i::before{{content:"";display:block;height:100%;width:var(--p);background:{wrong}}}
 .eapgp-side .right i::before{{background:{right}}}
-.eapgp-side em{{font-style:normal;text-align:right;font-variant-numeric:tabular-nums}}
+.eapgp-side em{{font-style:normal;text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}}
 .eapgp-finding{{font-size:1.22rem;line-height:1.3;font-weight:600;margin:0;color:{text};min-height:1.3em}}
 .eapgp-finding small{{font-size:0.86rem;font-weight:400;color:{muted}}}
 @media (min-width:900px){{.st-key-head-title{{flex-wrap:nowrap!important}}.st-key-head-title>*{{min-width:0}}

@@ -1,0 +1,1 @@
+"""The page on which a sentence of one's own becomes a pair, a circuit and a task."""

@@ -1,0 +1,63 @@
+"""Your own sentence: answers as one types, a twin by clicks, the circuit of one pair, and a task made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.browser.app_helpers import LONG, settled, until
+from tests.browser.conftest import PHONE
+
+
+@pytest.fixture(scope="module")
+def app(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return serve("app.py", env={"EAPGP_HOME": str(tmp_path_factory.mktemp("home"))})
+
+
+def first_answer(page: Any) -> str:
+    return str(page.locator(".eapgp-next div span").first.inner_text())
+
+
+def type_sentence(page: Any, text: str) -> None:
+    page.locator(".st-key-field-says input").fill(text)
+
+
+def test_answers_follow_the_typing_and_a_twin_takes_two_clicks(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, path="sentence")
+    page.locator(".eapgp-next").wait_for(timeout=LONG)
+    assert first_answer(page) == "Mary"
+    type_sentence(page, "My sister has never been to Lisbon, the capital of")
+    until(page, lambda: first_answer(page) == "Portugal", what="the answer to what was typed")
+    page.get_by_text("Choose the word that decides the answer").wait_for()
+    page.locator(".st-key-field-at").get_by_text("Lisbon", exact=True).click()
+    page.locator(".st-key-field-word").get_by_text("Paris", exact=True).click()
+    page.locator(".eapgp-pair .differs").filter(has_text="Paris").wait_for()
+    assert "France" in page.locator(".eapgp-pair .eapgp-side").nth(1).inner_text()
+    settled(page)
+    again = open_page(app, path=page.url.removeprefix(app).lstrip("/"))
+    again.locator(".eapgp-pair .differs").filter(has_text="Paris").wait_for(timeout=LONG)
+
+
+def test_one_pair_gives_a_circuit_and_a_task(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, path="sentence")
+    page.locator(".st-key-sentence-run button").first.click(timeout=LONG)
+    page.locator(".st-key-sentence-circuit").wait_for(timeout=LONG)
+    finding = page.locator(".eapgp-finding")
+    until(page, lambda: "of 479 edges keep" in finding.inner_text(), what="what the circuit keeps")
+    page.locator(".st-key-sentence-task button").first.click()
+    page.get_by_text("32 pairs are kept").wait_for(timeout=LONG)
+    page.locator(".st-key-sentence-open button").first.click()
+    page.wait_for_url("**/prompts*")
+    page.get_by_text("32 pairs").first.wait_for(timeout=LONG)
+
+
+def test_text_is_shown_as_text_and_the_page_fits_a_phone(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, path="sentence", size=PHONE, touch=True)
+    page.locator(".eapgp-next").wait_for(timeout=LONG)
+    type_sentence(page, "<b>Mary</b> and John")
+    until(page, lambda: page.locator(".st-key-field-at").get_by_text("John", exact=True).count() > 0, what="tokens")
+    settled(page)
+    assert page.locator("[data-testid=stMain] b:text-is('Mary')").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
