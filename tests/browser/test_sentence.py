@@ -50,7 +50,7 @@ def test_one_pair_gives_a_circuit_and_a_task(app: str, open_page: Callable[..., 
     page.get_by_text("32 pairs are kept").wait_for(timeout=LONG)
     page.locator(".st-key-sentence-open button").first.click()
     page.wait_for_url("**/prompts*")
-    page.get_by_text("32 pairs").first.wait_for(timeout=LONG)
+    page.locator(".st-key-prompts-kept").get_by_text("sentence-task (32 own pairs)").wait_for(timeout=LONG)
 
 
 def test_text_is_shown_as_text_and_the_page_fits_a_phone(app: str, open_page: Callable[..., Any]) -> None:

@@ -114,19 +114,18 @@ def twin(session: Session, read: Reading) -> None:
     """The corrupted twin: the word that is exchanged and what replaces it, or a sentence that is typed."""
     places = list(range(1, len(read.tokens) + 1))
     here = read.tokens[session["at"] - 1].text if session["at"] in places else ""
-    if session["at"] and here != st.session_state.get(_EXCHANGED, here or None):  # another sentence stands there now
-        st.session_state.pop(_EXCHANGED)
-        session.later(at=0, word="", twin="", right="", wrong="")
+    before, word = st.session_state.get(_EXCHANGED, (session["at"], here))
+    st.session_state[_EXCHANGED] = session["at"], here
+    if before != session["at"]:  # another word was clicked
+        session.later(word="", twin="")
         st.rerun()
-    st.session_state[_EXCHANGED] = here
-    before = session["at"]
+    if word != here:  # another sentence was typed
+        session.later(at=0, word="", twin="", right="", wrong="")
+        st.session_state[_EXCHANGED] = 0, ""
+        st.rerun()
     session.widget(
         "at", st.pills, options=places, format_func=lambda place: plain(visible(read.tokens[place - 1].text)) or "·"
     )
-    if session["at"] != before:
-        st.session_state.pop(_EXCHANGED)
-        session.later(word="", twin="")
-        st.rerun()
     words = dict(read.proposals)
     if session["at"] and words:
         if session["word"] and session["word"] not in words:
