@@ -84,7 +84,7 @@ class PathRecord:
     to_corrupted    [point, pair]: ‖γ_j − x′‖
     to_clean        [point, pair]: ‖γ_j − x‖
     gradient_norm   [point, pair]: ‖∂M/∂γ_j‖; NaN where no gradient was taken (γ_0 of GradPath)
-    destination_gradient [point, pair, dst]: ‖∂M/∂x_v(γ_j)‖ over positions; NaN likewise
+    destination_gradient [point, pair, dst]: ‖∂M/∂x_v(γ_j)‖ over positions; NaN likewise; None where not kept
     used            [point]: true where the point's gradient entered the scores
     points          [point, pair, pos, d_model] γ_j, or None where they were not kept
     step_length     [point-1, pair]: ‖γ_{j+1} − γ_j‖; None in records that were made without it
@@ -97,11 +97,16 @@ class PathRecord:
     to_corrupted: Floats
     to_clean: Floats
     gradient_norm: Floats
-    destination_gradient: Floats
+    destination_gradient: Floats | None
     used: NDArray[np.bool_]
     lengths: NDArray[np.int64]
     points: Floats | None = None
     step_length: Floats | None = None
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether the gradients by destination were kept."""
+        return self.destination_gradient is not None
 
     @property
     def n_points(self) -> int:
@@ -117,9 +122,11 @@ class PathRecord:
 
         The gradient of an edge u→v is ∂M/∂x_v, so edges into one destination share it.
         Columns are the destination's layer, the last one `logits`. Mean over pairs; NaN where
-        no gradient was taken.
+        no gradient was taken. Errors: ValueError where the gradients were not kept.
         """
         norms = self.destination_gradient
+        if norms is None:
+            raise ValueError("the path record keeps no gradients by destination; compute the run anew")
         with np.errstate(invalid="ignore"):
             largest = np.nanmax(norms, axis=0, keepdims=True)
         small = np.where(np.isnan(norms), np.nan, norms < threshold * largest)

@@ -163,7 +163,7 @@ def one_pair(record: PathRecord, pair: int) -> PathRecord:
         to_corrupted=record.to_corrupted[:, place],
         to_clean=record.to_clean[:, place],
         gradient_norm=record.gradient_norm[:, place],
-        destination_gradient=record.destination_gradient[:, place],
+        destination_gradient=None if record.destination_gradient is None else record.destination_gradient[:, place],
         lengths=record.lengths[place],
         points=None if record.points is None else record.points[:, place],
     )

@@ -44,7 +44,7 @@ def edge_along_path(
         used = np.isfinite(array)
         total = np.cumsum(np.where(used, array, 0.0))
         scores.append(f"{name_of(kind)} {number(float(total[-1]) if len(total) else 0.0)}")
-        if gradients:
+        if gradients and kind in gradients:
             _line(fig, kind, np.asarray(gradients[kind], dtype=np.float64), row=1, legend=False, label=titles[0])
         _bars(fig, kind, array, row=first, label=titles[-2])
         _line(fig, kind, np.where(used, total, np.nan), row=first + 1, legend=True, label=titles[-1])

@@ -90,7 +90,7 @@ def migrate_arrays(
 SCORES_FILE = "scores.safetensors"
 PATH_FILE = "path.safetensors"
 ARRAY_FIELDS = tuple(entry.name for entry in fields(PathRecord) if entry.name != "kind")
-REQUIRED_PATH_FIELDS = tuple(name for name in ARRAY_FIELDS if name not in ("points", "step_length"))
+OPTIONAL_PATH_FIELDS = ("points", "step_length", "destination_gradient")
 OPTIONAL_ARRAYS = ("pair_scores", "node_scores", "right")
 MAX_GRAPH_SIDE = 1_000_000
 EDGES_ALONE = 100_000
@@ -183,10 +183,11 @@ def path_records(record: Mapping[str, Any], arrays: Arrays, path: Path) -> dict[
     records = {}
     for name, about in record.get("paths", {}).items():
         values = {field: arrays[f"{name}/{field}"] for field in ARRAY_FIELDS if f"{name}/{field}" in arrays}
-        missing = [field for field in REQUIRED_PATH_FIELDS if field not in values]
+        missing = [field for field in ARRAY_FIELDS if field not in (*values, *OPTIONAL_PATH_FIELDS)]
         if missing:
             raise RunError(f"{path}: expected {name}/{missing[0]} in the file, found none; {REPAIR}")
-        records[name] = PathRecord(kind=str(about["kind"]), **values)
+        whole: dict[str, Any] = {**dict.fromkeys(OPTIONAL_PATH_FIELDS), **values}
+        records[name] = PathRecord(kind=str(about["kind"]), **whole)
     return records
 
 

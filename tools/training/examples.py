@@ -1,8 +1,9 @@
 """The bundled results that the dashboard opens with: `python -m tools.training.examples`.
 
-1. Each example is an ordinary run of the demo model, asked for by a `RunSpec`.
+1. Each example is an ordinary run of the demo model or of smollm2-135m, asked for by a `RunSpec`.
 2. Path points are kept for the tasks in `WITH_POINTS` only, in half precision: they are most of
-   the bytes and are used for drawing.
+   the bytes and are used for drawing. Of smollm2-135m none are, and the gradients by destination for the
+   tasks in `WITH_GRADIENTS` alone.
 3. The metric of its circuits at a few sizes is stored beside it, so that the first picture shows a
    faithfulness that was measured; and what the model answers to the first pair, for the head of each page.
 
@@ -11,7 +12,9 @@ Writes one run folder per example below `assets/examples` and replaces what lies
 
 from __future__ import annotations
 
+import itertools
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from eapgp.attribution.result import Attribution
-from eapgp.attribution.usual import USUAL
+from eapgp.attribution.result import Attribution, PathRecord
+from eapgp.attribution.usual import USUAL, Variant
 from eapgp.circuits.select import select_many
 from eapgp.evaluation.answers import pair_answers
 from eapgp.evaluation.runner import CircuitRunner
@@ -34,64 +37,89 @@ from eapgp.tasks import TASKS
 from tools import ROOT
 
 N_PAIRS = 64
+REAL = "smollm2-135m"
+REAL_METHODS = (
+    Variant("eap", "eap"),
+    Variant("eap-ig", "eap-ig", {"steps": 5, "points": "left"}),
+    Variant("eap-gp-relative", "eap-gp", {"steps": 5, "step": "relative", "objective": "all"}),
+    Variant("mask-ig", "mask-ig", {"steps": 3}),
+)
 WITH_POINTS = ("ioi",)
+WITH_GRADIENTS = ("ioi", "sva")
 FIRST_SIZE = 50
+REAL_SIZES = (200, 500, 1000, 2000, 5000)
 FOLDER = ROOT / "assets" / "examples"
 _LOG = logging.getLogger("tools.training.examples")
+DEMO = "demo"
+METHODS = {DEMO: ("", USUAL), REAL: (f"{REAL}-", REAL_METHODS)}
+"""Model → what its folders' names begin with, and its methods."""
 
 
-def example_specs() -> dict[str, RunSpec]:
+def example_specs(model: str = DEMO) -> dict[str, RunSpec]:
     """Folder name → what is computed."""
-    specs = {}
-    for task in TASKS.values():
-        options = {option.name: option.default for option in task.options}
-        for one in USUAL:
-            specs[f"{task.name}-{one.label}"] = RunSpec(
-                model="demo",
-                task=task.name,
-                task_options=options,
-                n_pairs=N_PAIRS,
-                method=one.method,
-                options=one.options,
-            )
-    return specs
+    prefix, methods = METHODS[model]
+    return {
+        f"{prefix}{task.name}-{one.label}": RunSpec(
+            model=model,
+            task=task.name,
+            task_options={option.name: option.default for option in task.options},
+            n_pairs=N_PAIRS,
+            method=one.method,
+            options=one.options,
+        )
+        for task in TASKS.values()
+        for one in methods
+    }
 
 
 def make_examples(folder: Path, names: Sequence[str] | None = None) -> list[Run]:
     """Compute the examples (all, or those named) and write them below the folder."""
-    specs = example_specs()
-    model = load_for(next(iter(specs.values())))
+    specs = example_specs() | (example_specs(REAL) if names else {})
+    chosen = [(name, specs[name]) for name in names or specs]
     runs = []
-    for name in names or specs:
-        run = make_example(specs[name], folder / name, model)
-        _LOG.info("%s: %d bytes", name, run.size())
-        runs.append(run)
+    for _, same in itertools.groupby(chosen, key=lambda entry: entry[1].model):
+        model = None
+        for name, spec in same:
+            model = model or load_for(spec)
+            runs.append(make_example(spec, folder / name, model))
+            _LOG.info("%s: %d bytes", name, runs[-1].size())
     return runs
 
 
 def make_example(spec: RunSpec, folder: Path, model: Any) -> Run:
-    """Compute one example on the loaded demo model and write its run folder."""
-    resolved = resolve(spec)
+    """Compute one example on the loaded model and write its run folder."""
+    resolved = resolve(spec).for_model(model)
     computed = run_attribution(resolved, model)
-    kept = _slim(computed, points=spec.task in WITH_POINTS)
-    run = write_run(folder, kept, resolved.request(model), resolved.prompts, device=str(model.device), spec=spec)
+    bundled = _slim(computed, spec)
+    run = write_run(folder, bundled, resolved.request(model), resolved.prompts, device=str(model.device), spec=spec)
     run.add_evaluation(MEASURED, _measure(computed, resolved.prompts, resolved.metric, model))
     run.add_evaluation(ANSWERS, pair_answers(model, resolved.prompts).to_dict())
     (folder / ".lock").unlink(missing_ok=True)
     return run
 
 
-def _slim(result: Attribution, *, points: bool) -> Attribution:
-    def record(one: Any) -> Any:
-        kept = one.points.astype(np.float16) if points and one.points is not None else None
-        return replace(one, points=kept)
+def _slim(result: Attribution, spec: RunSpec) -> Attribution:
+    points = spec.model != REAL and spec.task in WITH_POINTS
+    gradients = spec.model != REAL or (spec.method == "eap-gp" and spec.task in WITH_GRADIENTS)
+    half = np.float16
+
+    def record(one: PathRecord) -> PathRecord:
+        norms = one.destination_gradient
+        if norms is not None and spec.model == REAL:
+            norms = norms.astype(half) if gradients else None
+        return replace(
+            one,
+            points=one.points.astype(half) if points and one.points is not None else None,
+            destination_gradient=norms,
+        )
 
     return replace(result, paths={kind: record(one) for kind, one in result.paths.items()})
 
 
 def _measure(result: Attribution, prompts: Any, metric: str, model: Any) -> dict[str, Any]:
     """The metric per pair of the circuits of several sizes."""
-    sizes = sorted({*curve_sizes(result.graph.n_edges), FIRST_SIZE})
+    further = REAL_SIZES if result.graph.n_edges > max(REAL_SIZES) else ()
+    sizes = sorted({*curve_sizes(result.graph.n_edges), FIRST_SIZE, *further})
     circuits = select_many(result.scores, sizes)
     runs = CircuitRunner(model, prompts, metric=metric).run(circuits)
     rows = [
@@ -106,9 +134,9 @@ def _measure(result: Attribution, prompts: Any, metric: str, model: Any) -> dict
 
 
 def main() -> None:
-    """Make all examples."""
+    """Make the demo model's examples, or those named."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    make_examples(FOLDER)
+    make_examples(FOLDER, sys.argv[1:] or None)
 
 
 if __name__ == "__main__":

@@ -30,10 +30,11 @@ def section(card: RunInfo, circuit: Circuit, edge: str) -> None:
         st.subheader(f"What {plain(edge)} does", anchor=False)
         left, right = st.columns([1.4, 1], gap="large")
         with left:
+            records = {kind: record for kind, record in records.items() if record.has_gradients}
             if records:
                 _gradient_along_path(records, card.graph, edge)
             else:
-                st.caption("No run on these prompts recorded a path, so there is no gradient along it to show.")
+                st.caption("No run on these prompts kept the gradients along a path, so there are none to show.")
         with right:
             _in_circuit(card, circuit, edge)
 
@@ -88,7 +89,8 @@ def _gradient_along_path(records: Mapping[str, PathRecord], graph: Graph, edge: 
     figure = go.Figure()
     for kind, record in records.items():
         style = style_of(kind)
-        norms = np.asarray(record.destination_gradient, dtype=np.float64)[:, :, column]
+        assert record.destination_gradient is not None
+        norms = np.asarray(record.destination_gradient[:, :, column], dtype=np.float64)
         measured = ~np.isnan(norms).all(axis=1)
         figure.add_scatter(
             x=np.arange(record.n_points)[measured],

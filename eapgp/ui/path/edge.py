@@ -35,7 +35,7 @@ def edge(session: Session, card: RunInfo, records: Records, pair: int | None) ->
     if not adds:
         return
     graph = card.graph
-    gradients = {kind: gradient_at(records[kind], graph, name, pair) for kind in adds}
+    gradients = {kind: gradient_at(records[kind], graph, name, pair) for kind in adds if records[kind].has_gradients}
     note = "" if pair is None else f"pair {pair + 1} alone"
     figure = edge_along_path(adds, name, gradients=gradients, current=session["at"], note=note, dark=dark())
     chart(figure, "edge-path")
@@ -67,6 +67,7 @@ def _choose(session: Session, card: RunInfo) -> str:
 def gradient_at(record: PathRecord, graph: Graph, name: str, pair: int | None) -> NDArray[Any]:
     """`[point]` ‖∂M/∂x_v‖ at the edge's end, of one pair or the mean; NaN where no gradient was taken."""
     column = graph.destination_index(name.split("->")[1])
+    assert record.destination_gradient is not None
     norms = np.asarray(record.destination_gradient[:, :, column], dtype=np.float64)
     return norms.mean(axis=1) if pair is None else norms[:, pair]
 

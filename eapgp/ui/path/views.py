@@ -33,11 +33,13 @@ def step_curves(session: Session, records: Records, graph: Graph, pair: int | No
 
     def figure(quantity: str) -> Any:
         if quantity == "vanished":
-            return vanished_curve(records, graph, threshold=near, pair=pair, current=at, dark=dark())
+            return vanished_curve(_with_gradients(records), graph, threshold=near, pair=pair, current=at, dark=dark())
         return path_curves(records, quantity, pair=pair, current=at, dark=dark())  # type: ignore[arg-type]
 
-    for start in range(0, len(CURVES), 2):
-        for column, quantity in zip(st.columns(2, gap="large"), CURVES[start : start + 2], strict=True):
+    some = any(record.has_gradients for record in records.values())
+    quantities = [quantity for quantity in CURVES if some or quantity != "vanished"]
+    for start in range(0, len(quantities), 2):
+        for column, quantity in zip(st.columns(2, gap="large"), quantities[start : start + 2], strict=False):
             with column, guard(quantity):
                 chart(figure(quantity), f"path-{quantity}")
 
@@ -46,6 +48,10 @@ def vanished(session: Session, records: Records, graph: Graph, pair: int | None)
     """Share of edges without signal, by layer and step."""
     from eapgp.figures.path_maps import vanished_heatmap
 
+    records = _with_gradients(records)
+    if not records:
+        st.caption("This result does not keep the gradients by layer: compute it above to see where they vanish.")
+        return
     session.widget("near", st.segmented_control)
     near = float(session["near"])
     figure = vanished_heatmap(records, graph, threshold=near, pair=pair, current=session["at"], dark=dark())
@@ -58,6 +64,10 @@ def vanished(session: Session, records: Records, graph: Graph, pair: int | None)
             "Next to none here: this metric does not saturate on these prompts. Subject–verb agreement and hypernymy, "
             "whose metrics are probabilities, show it well on the demo model: choose them under Task on the left."
         )
+
+
+def _with_gradients(records: Records) -> Records:
+    return {kind: record for kind, record in records.items() if record.has_gradients}
 
 
 def _from_one(figure: Any, pair: int | None) -> Any:
