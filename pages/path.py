@@ -25,12 +25,12 @@ else:
     with guard("The path"):
         records = results.paths(card)
         say = head.head(picture.TITLE, session, settings, card=card)
-        if "gradpath" in records:
-            picture.overshoot(session, card, results.path_sources(card)["gradpath"], records["gradpath"])
         pair = picture.choose_pair(session, card, records)
         say(findings.of_path(records["gradpath"] if "gradpath" in records else records["straight"], pair))
         with guard("The picture of the path"):
             picture.picture(session, card, records, pair)
+        if "gradpath" in records:
+            picture.approach(session, card, results.path_sources(card)["gradpath"], records["gradpath"])
         opened, tabs = session.tabs("tab", fields.TABS)
         with tabs[opened], guard(fields.TABS[opened]):
             if opened == "curves":

@@ -245,6 +245,9 @@ def test_rose_and_its_message() -> None:
     result, record = followed("gpt2", steps=2, step=500.0)
     assert record.rose()[0].any()
     assert any("raised the distance to the corrupted output" in message for message in result.messages)
+    nearer = [i for i in range(3) if record.output_distance[-1, i] < record.output_distance[0, i]]
+    assert any(f"nearer to the corrupted output on {len(nearer)} of 3 pairs" in message for message in result.messages)
+    assert np.flatnonzero(record.descended()).tolist() == nearer
     short, record = followed("gpt2", steps=2, step=0.01)
     assert not record.rose().any()
     assert short.messages == ()

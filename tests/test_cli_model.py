@@ -95,6 +95,12 @@ def test_attribute_says_what_was_computed(capsys: pytest.CaptureFixture[str], tm
     assert said["path"][0]["metric"] == pytest.approx(said["metric_clean"], rel=1e-4)
     assert said["path"][0]["gradient_norm"] is None and said["path"][1]["gradient_norm"] > 0
     assert all(entry["distance"] > 0 for entry in said["path"])
+    descent = said["descent"]["gradpath"]
+    assert np.mean(descent["start"]) == pytest.approx(said["path"][0]["distance"])
+    assert np.mean(descent["end"]) == pytest.approx(said["path"][-1]["distance"])
+    assert descent["nearer"] == np.mean(
+        [end < start for start, end in zip(descent["start"], descent["end"], strict=True)]
+    )
     run.verify()
 
 

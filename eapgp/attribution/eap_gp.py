@@ -1,4 +1,4 @@
-"""`eap-gp`: gradients averaged along GradPath, which leaves the saturated region of the output.
+"""`eap-gp`: gradients averaged along GradPath, which is meant to leave the saturated region of the output.
 
 1. Run the corrupted prompt; keep what its unembedding reads, G(x′), and its sources z′.
 2. At γ_0 = x take the path gradient; step to γ_1 (see `gradpath`).

@@ -81,7 +81,7 @@ DIRECTION = OneOf(
 OBJECTIVE = OneOf(
     name="objective",
     default="all",
-    help="Positions whose logits GradPath moves towards the corrupted run's: all, or last (the answer's alone).",
+    help="Positions whose logits GradPath compares with the corrupted run's: all, or last (the answer's alone).",
     label="Path follows",
     choices=(Choice("all", "All positions"), Choice("last", "Answer only", "answer only")),
 )

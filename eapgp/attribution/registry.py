@@ -283,9 +283,9 @@ _ALL = (
         cost="k+1 forward and 2k backward passes, 1 corrupted pass",
         explanation=(
             "Takes the gradients along GradPath instead of the straight line: from the clean embedding, each step goes "
-            "where the logits approach the corrupted run's fastest, so that the path leaves regions where the output "
-            "is saturated. Its points are other inputs with similar outputs; they need not reach the corrupted "
-            "embedding. The authors released no code; this follows the paper."
+            "down the gradient of the logits' distance to the corrupted run's, out of regions where the output is "
+            "saturated. Steps of a fixed length need not come nearer to that output, and often do not; every path "
+            "record says on how many pairs they did. The authors released no code; this follows the paper."
         ),
         run=_eap_gp,
         survey=_gradpath_norms,

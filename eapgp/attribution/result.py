@@ -17,7 +17,8 @@ from eapgp.graph import Graph
 from eapgp.html_table import ROWS, html_table
 from eapgp.types import Floats
 
-PATH_REMARK = "the first GradPath step raised the distance"  # how a message begins that is about the path
+_NEARER = "GradPath came nearer to the corrupted output on"
+PATH_REMARKS = (_NEARER, "the first GradPath step raised the distance")  # how messages begin that are about the path
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,10 @@ class PathRecord:
         """`[point-1, pair]` true where a step raised the distance to the corrupted output."""
         return np.diff(self.output_distance, axis=0) > 0
 
+    def descended(self) -> NDArray[np.bool_]:
+        """`[pair]` true where the path's end is nearer to the corrupted output than its start."""
+        return np.asarray(self.output_distance[-1] < self.output_distance[0])
+
     def vanished_share(self, graph: Graph, threshold: float = 0.01) -> NDArray[np.float64]:
         """`[point, layer+1]` share of edges whose gradient is below `threshold` × its largest along the path.
 
@@ -197,15 +202,13 @@ class Attribution:
 
 
 def path_remarks(paths: dict[str, PathRecord]) -> list[str]:
-    """What a reader of the path should know."""
+    """What a reader of the path should know: where GradPath does not approach the output that it heads for."""
     record = paths.get("gradpath")
     if record is None:
         return []
-    first = int(record.rose()[0].sum())
-    if not first:
+    first, nearer = record.rose()[0], record.descended()
+    if nearer.all() and not first.any():
         return []
-    pairs = record.output_distance.shape[1]
-    return [
-        f"{PATH_REMARK} to the corrupted output on {first} of {pairs} pairs; "
-        "the step overshoots. Try a shorter one: step 'relative' with more steps, or a number."
-    ]
+    away = "" if nearer.all() else "; on the others this walk moves away from it"
+    raised = f" The first step raised the distance to the corrupted output on {int(first.sum())} pairs."
+    return [f"{_NEARER} {int(nearer.sum())} of {nearer.size} pairs{away}.{raised if first.any() else ''}"]

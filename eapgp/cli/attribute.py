@@ -232,6 +232,7 @@ def reply_of(run: Run, top: int, *, nodes: bool = False) -> Reply:
         "top_edges": [{"name": name, "score": score} for name, score in result.scores.top(top)],
         "path": path_steps(_followed(result)),
         "paths": {name: path_steps(record) for name, record in result.paths.items()},
+        "descent": {name: descent(record) for name, record in result.paths.items()},
         "messages": list(result.messages),
         "device": run.record["device"],
         "run": str(run.path),
@@ -253,6 +254,12 @@ def _nodes(result: Attribution) -> list[dict[str, Any]]:
 def _followed(result: Attribution) -> PathRecord | None:
     """The record of the path that the method followed."""
     return next(iter(result.paths.values()), None)
+
+
+def descent(record: PathRecord) -> dict[str, Any]:
+    """Whether a path came nearer to the corrupted output: the share of pairs, and ‖G − G(x′)‖² at both ends."""
+    start, end = ([float(value) for value in record.output_distance[place]] for place in (0, -1))
+    return {"nearer": float(record.descended().mean()), "start": start, "end": end}
 
 
 def path_steps(record: PathRecord | None) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ QUANTITIES: dict[str, tuple[str, str, str]] = {
     "to_corrupted": (
         "Distance to the corrupted input",
         "‖γ − x′‖ (embedding units)",
-        "The straight line falls to 0; GradPath need not, because it looks for similar outputs and not for x′.",
+        "The straight line falls to 0; GradPath need not, because it heads for the output at x′ and not for x′.",
     ),
     "to_clean": (
         "Distance from the clean input",

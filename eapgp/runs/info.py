@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eapgp.attribution.registry import IMPORTED, variant
-from eapgp.attribution.result import PATH_REMARK
+from eapgp.attribution.result import PATH_REMARKS
 from eapgp.errors import RunError
 from eapgp.graph import Graph
 from eapgp.prompts.prompting import Prompting
@@ -152,7 +152,7 @@ class RunInfo:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What was said while the run was computed, about its prompts, model and memory; not about its path."""
-        return tuple(str(one) for one in self.record.get("messages", ()) if not str(one).startswith(PATH_REMARK))
+        return tuple(str(one) for one in self.record.get("messages", ()) if not str(one).startswith(PATH_REMARKS))
 
     @property
     def n_pairs(self) -> int:

@@ -131,11 +131,11 @@ def test_what_each_point_adds_sums_to_the_edge_s_score(app: str, open_page: Call
     assert not page.locator(".st-key-edge-path-csv button >> visible=true").first.evaluate(clipped)
 
 
-def test_the_unit_step_s_overshoot_is_told_and_the_relative_step_is_one_click_away(
+def test_the_unit_step_is_told_to_move_away_and_the_relative_step_is_one_click_away(
     app: str, open_page: Callable[..., Any]
 ) -> None:
     page = open_page(app, path="path", query="step=unit")
-    page.get_by_text("The unit step overshoots").wait_for()
+    page.get_by_text("came nearer to the corrupted run").wait_for()
     page.get_by_role("button", name="Show the relative step instead").click()
     wait_ready(page)
     until(page, lambda: "step=" not in page.url, what="the default step in the URL")

@@ -1,4 +1,4 @@
-"""The top of the Path page: its warnings, and the picture of both paths."""
+"""The top of the Path page: the picture of both paths, and whether GradPath approaches what it heads for."""
 
 from __future__ import annotations
 
@@ -25,48 +25,44 @@ Records = Mapping[str, PathRecord]
 TITLE = "The path through input space"
 
 
-def overshoot(session: Session, card: RunInfo, source: RunInfo, record: PathRecord) -> None:
-    """Warn where the first step moved away from the corrupted output; what mends it is one click away.
+def approach(session: Session, card: RunInfo, source: RunInfo, record: PathRecord) -> None:
+    """Say beside the picture on how many pairs the path approaches what it heads for, and offer other steps.
 
     source: the run that GradPath comes from, where that is not the run on screen.
     """
-    rose = record.rose()[0]
-    before, after = record.output_distance[0].mean(), record.output_distance[1].mean()
-    if not rose.any():
+    nearer, rose = record.descended(), record.rose()[0]
+    if nearer.all() and not rose.any():
         return
-    sentence = (
-        f"The first GradPath step raised the distance to the corrupted output on {int(rose.sum())} of {rose.size} "
-        f"pairs (mean over all pairs: {after / before:.2g} times the start)."
-    )
-    if after <= before:
-        st.caption(sentence)
-        return
+    after = float(record.output_distance[1].mean() / record.output_distance[0].mean())
+    rest = "" if nearer.all() else "; for the others this walk moves away"
+    first = f" Its first step takes the mean distance to {after:.2g} times the start." if rose.any() else ""
+    of = f"{int(nearer.sum())} of {nearer.size} pairs{rest}" if nearer.any() else "no pair"
+    st.caption(f"The output came nearer to the corrupted run's for {of}.{first}")
     step = source.options.get("step")
-    rule = {"unit": "unit step", "relative": "relative step"}.get(str(step), f"step of length {step}")
-    st.warning(
-        f"{sentence} Its points lie beyond what the gradient can vouch for.",
-        icon=":material/warning:",
-        title=f"The {rule} overshoots",
+    with st.container(horizontal=True, gap="small"):
+        if step != "descend":
+            _other_step(session, "descend", "Show the descending step", "D / (2 ‖g‖), as far as the gradient promises")
+        if step != "relative":
+            _other_step(session, "relative", "Show the relative step instead", "‖x − x′‖ / k for every pair")
+        elif source.id == card.id and session["steps"] <= 50:
+            st.button(
+                "Take twice as many steps of half the length",
+                key="use-more-steps",
+                icon=":material/straighten:",
+                on_click=lambda: _follow_anew(session, steps=2 * int(card.options["steps"])),
+                help="Doubles k on the left, so that the relative step ‖x − x′‖ / k halves, and computes GradPath and "
+                "the straight line of as many steps in the background. That takes twice the time.",
+            )
+
+
+def _other_step(session: Session, step: str, label: str, what: str) -> None:
+    st.button(
+        label,
+        key=f"use-{step}",
+        icon=":material/straighten:",
+        on_click=lambda: _follow_anew(session, step=step),
+        help=f"Changes the step length on the left to {step}, {what}, and computes what is not there yet.",
     )
-    if step != "relative":
-        st.button(
-            "Show the relative step instead",
-            key="use-relative",
-            icon=":material/straighten:",
-            on_click=lambda: _follow_anew(session, step="relative"),
-            help="Changes the step length on the left to relative, ‖x − x′‖ / k for every pair, and computes what is "
-            "not there yet.",
-        )
-    elif source.id == card.id and session["steps"] <= 50:
-        st.button(
-            "Take twice as many steps of half the length",
-            key="use-more-steps",
-            icon=":material/straighten:",
-            on_click=lambda: _follow_anew(session, steps=2 * int(card.options["steps"])),
-            help="Doubles k on the left, so that the relative step ‖x − x′‖ / k halves, and computes GradPath and the "
-            "straight line of as many steps in the background. That takes twice the time; where the first step still "
-            "overshoots, this page says so again.",
-        )
 
 
 def _follow_anew(session: Session, **changes: Any) -> None:

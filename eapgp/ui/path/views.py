@@ -131,7 +131,7 @@ def numbers(records: Records, pair: int | None) -> None:
             column_config={name: st.column_config.NumberColumn(format="%.4g") for name in table.columns[1:6]},
         )
     st.caption(
-        "‖γ − x′‖ and ‖γ − x‖ are distances in the input space. GradPath looks for inputs with a similar output, so it "
+        "‖γ − x′‖ and ‖γ − x‖ are distances in the input space. GradPath heads for the corrupted output, so it "
         "need not come closer to the corrupted input. No gradient is taken at a path's unused end."
     )
 

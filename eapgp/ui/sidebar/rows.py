@@ -17,6 +17,7 @@ from eapgp.ui.base.fields import Field, near
 from eapgp.ui.base.session import Session
 
 MOST_CHARACTERS = 400
+LONG_LABEL = 24  # letters that half the sidebar does not show
 
 
 def option_fields(rows: Iterable[Option]) -> tuple[Field, ...]:
@@ -75,7 +76,8 @@ def draw_options(session: Session, rows: Sequence[Option]) -> None:
 
 
 def _narrow(row: Option) -> bool:
-    return isinstance(row, WholeNumber | OneOfOrNumber) or len(row.values) > 2
+    longest = max((len(row.label_of(value)) for value in row.values), default=0) if isinstance(row, OneOf) else 0
+    return longest < LONG_LABEL and (isinstance(row, WholeNumber | OneOfOrNumber) or len(row.values) > 2)
 
 
 def _draw(session: Session, row: Option) -> None:
