@@ -10,17 +10,20 @@ import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
 from eapgp.circuits.circuit import Circuit
 from eapgp.evaluation.runner import Measured
-from eapgp.runs.compute import compute_run, folder_stamp, load_run_model
+from eapgp.prompts.prompting import USUAL
+from eapgp.runs.compute import compute_run, folder_stamp, load_for, load_run_model
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.measure import Conditions, Measurer
 from eapgp.runs.run import Run
 from eapgp.runs.spec import RunSpec
 from eapgp.types import Progress
+from eapgp.ui.jobs.untrusted import is_trusted, try_model, try_tokenizer
 
 Work = Callable[[Progress], Any]
 
@@ -37,6 +40,7 @@ class Workshop:
         self._imported = False
         self._models: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._runners: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._tried: set[tuple[Any, ...]] = set()
 
     def import_libraries(self) -> None:
         """Import what models and tokenizers need, once and by one thread."""
@@ -46,15 +50,41 @@ class Workshop:
                 self._imported = True
 
     def model(self, lane: str, name: str, *, progress: Progress | None = None, **options: Any) -> Any:
-        """The loaded model, kept for the next job of this lane until a file of its folder changes."""
+        """The loaded model, kept for the next job of this lane until a file of its folder changes.
+
+        One that is not bundled is loaded in a child process first (see `eapgp.ui.jobs.untrusted`).
+        """
 
         def load() -> Any:
+            self.try_model(name, progress=progress, **options)
             self.import_libraries()
             from eapgp.models import load_model
 
             return load_model(name, progress=progress, **options)  # one at a time, but for what is fetched before
 
-        return self._kept(self._models, (lane, name, folder_stamp(name), *sorted(options.items())), load)
+        return self._kept(self._models, (lane, *_state(name, options)), load)
+
+    def try_model(self, name: str, *, progress: Progress | None = None, **options: Any) -> None:
+        """See that a model can be loaded without harm: once per state of its files, unless it is trusted.
+
+        Errors: as `load_model`; ComputationError where loading it died or took more than there is.
+        """
+        if is_trusted(name, options.get("tokenizer")) or _state(name, options) in self._tried:
+            return
+        try_model(name, options, progress)
+        self._tried.add(_state(name, options))  # as it is now: what was fetched has come
+
+    def try_spec(self, spec: RunSpec, progress: Progress | None = None) -> None:
+        """As `try_model`, before anything of a spec's model is read, its tokenizer too."""
+        bare = replace(spec, bos=USUAL.bos, chat=USUAL.chat, answers=USUAL.answers)  # no model comes that could take it
+        load_for(bare, self.try_model, progress)
+
+    def try_tokenizer(self, spec: RunSpec) -> None:
+        """As `try_spec`, for the tokenizer alone; nothing but its own files is fetched."""
+        key = "tokenizer", spec.random_weights, *_state(spec.model, {"tokenizer": spec.tokenizer})
+        if not is_trusted(spec.model, spec.tokenizer) and key not in self._tried:
+            try_tokenizer(spec)
+            self._tried.add(key)
 
     def runner(self, lane: str, run: Run, progress: Progress) -> Any:
         """A circuit runner on the model and prompts of a run."""
@@ -91,6 +121,13 @@ class Workshop:
                 del store[next(other for other in store if other[0] == key[0])]
         store.move_to_end(key)
         return store[key]
+
+
+def _state(name: str, options: dict[str, Any]) -> tuple[Any, ...]:
+    """A model as it lies there, and how it is loaded."""
+    words = options.get("tokenizer")
+    stamps = folder_stamp(name), () if words is None else folder_stamp(str(words))
+    return name, stamps, *sorted(options.items())
 
 
 def import_for_good() -> None:
@@ -138,6 +175,7 @@ def attribution_work(shop: Workshop, lane: str, spec: RunSpec, library: RunLibra
     """Compute and store a run; the result is its id."""
 
     def work(progress: Progress) -> str:
+        shop.try_spec(spec, progress)
         return compute_run(spec, library=library, progress=progress, model_loader=partial(shop.model, lane)).id
 
     return with_gradients(work)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from eapgp.formats import Imported, format_of, read_file
 from eapgp.runs.kept_files import FileStore
+from eapgp.ui.jobs.untrusted import try_scores
 
 PREFIX = "file-"
 _UNSAFE = re.compile(r"[^\w.\-]+")
@@ -53,14 +54,14 @@ class ScoreFiles(FileStore[ScoreFile]):
     def add(self, name: str, data: bytes) -> ScoreFile:
         """Check a file and keep it; one that is there already is not kept twice.
 
-        Errors: FormatError for what cannot be read as edge scores; RunError where the folder
-        cannot be written.
+        Errors: FormatError for what cannot be read as edge scores; ComputationError where reading it, in a process of
+        its own, died or took too much; RunError where the folder cannot be written.
         """
         safe = _UNSAFE.sub("-", Path(name).name).strip("-.") or "scores"
         format_of(safe)
 
         def write(path: Path) -> None:
             path.write_bytes(data)
-            read_file(path).check_scored()
+            try_scores(path)
 
         return self.keep(safe, write)

@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from eapgp.errors import EapgpError, FormatError, HeaderError, one_line
+from eapgp.errors import ComputationError, EapgpError, FormatError, HeaderError, one_line
 from eapgp.prompts.aliases import NAMES, add_aliases
 from eapgp.prompts.columns import join_answers
 from eapgp.prompts.files import VERBS_FILE, Named, Preview, parse_prompts, preview_prompts, read_prompts
@@ -21,6 +21,7 @@ from eapgp.prompts.prompting import needed_sides
 from eapgp.prompts.rows import MAX_PAIRS, is_json
 from eapgp.sheet import cells, delimited
 from eapgp.ui.base.draw import plain
+from eapgp.ui.jobs.untrusted import try_prompts
 
 COLUMNS = ("clean", "corrupted", "correct", "incorrect")
 ID_COLUMNS = ("clean", "corrupted", "correct_idx", "incorrect_idx")
@@ -119,7 +120,15 @@ def _upload() -> Upload | None:
 
 
 def _tried(files: Sequence[tuple[str, bytes]], columns: Named | None) -> Upload:
+    """What came of an upload. A process of its own reads it first: one that dies of it is told in a line."""
     preview = None
+    try:
+        with _in_a_folder(files) as path:
+            try_prompts(path, columns)
+    except ComputationError as error:
+        return Upload(problem=one_line(error))
+    except EapgpError:
+        pass  # read again here, where a person can say which column is which
     with contextlib.suppress(EapgpError):
         preview = preview_upload(files)
     try:

@@ -73,6 +73,7 @@ class Selection:
 
 @st.cache_resource(max_entries=8, show_spinner="Choosing words that fit the model's tokenizer …")
 def _generated(asked: str, stamp: object, _spec: RunSpec) -> PromptSet:
+    server.workshop().try_tokenizer(_spec)
     return make_prompt_set(_spec)
 
 

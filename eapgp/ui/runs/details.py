@@ -21,6 +21,7 @@ from eapgp.runs.run import open_run
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
+from eapgp.ui.jobs.untrusted import import_runs
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import DEFAULT_EDGES, circuit_of
 from eapgp.ui.library.own_prompts import PromptStore
@@ -367,7 +368,7 @@ def _imported(name: str, data: bytes) -> tuple[bool, str]:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / (Path(name).name or "runs.zip")
                 path.write_bytes(data)
-                imported = list(results.shelf().library.import_(path))
+                imported = import_runs(path, results.shelf().library.home)
             return True, f"{name}: {len(imported)} run{'s' if len(imported) != 1 else ''} imported."
         score_files().add(name, data)
     except EapgpError as error:

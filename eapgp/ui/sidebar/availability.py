@@ -8,14 +8,13 @@ import streamlit as st
 
 from eapgp.models import packaged
 from eapgp.models.catalogue import BUNDLED, find_model
-from eapgp.runs.compute import spec_tokenizer
-from eapgp.runs.spec import RunSpec
-from eapgp.tasks import TASKS, posable
+from eapgp.tasks import TASKS
 from eapgp.types import Progress
 from eapgp.ui.base.draw import plain
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK, poll, progress_text, stop_button, watch
 from eapgp.ui.jobs.manager import JobView
+from eapgp.ui.jobs.untrusted import is_trusted, tasks_refused
 from eapgp.ui.library.consent import at_hand, live_lane
 from eapgp.ui.sidebar.settings import model_problem
 
@@ -76,14 +75,12 @@ def unposable(model: str, tokenizer: str | None = None) -> Mapping[str, str]:
     bundled = entry is not None and entry.source == BUNDLED and tokenizer is None
     if bundled or model_problem(model) or not at_hand(model):
         return {}
-    spec = RunSpec(model=model, tokenizer=tokenizer)
     key = f"posable-{model}" + (f"-{tokenizer}" if tokenizer else "")
 
     def work(progress: Progress) -> dict[str, str]:
-        progress("reading the tokenizer", 0.0)
-        server.workshop().import_libraries()
-        words = spec_tokenizer(spec)
-        return {task: reason for task in TASKS if (reason := posable(task, words))}
+        if is_trusted(model, tokenizer):  # else a process of its own imports them
+            server.workshop().import_libraries()
+        return tasks_refused(model, tokenizer, progress)
 
     server.manager().submit(key, f"tasks of {model}", work, lane=live_lane(model))
     job = server.manager().wait(key, QUICK)

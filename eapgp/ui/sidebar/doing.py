@@ -53,6 +53,7 @@ def doing_work(shop: Workshop, lane: str, spec: RunSpec) -> Callable[[Progress],
         from eapgp.attribution.api import prepare  # brings torch
 
         loader = partial(shop.model, lane)
+        shop.try_spec(spec, progress)
         resolved = resolve(spec, loader)
         progress("loading the model", 0.0)
         model = load_for(spec, loader, progress)
