@@ -77,6 +77,14 @@ def test_the_commands_that_were_promised_are_there() -> None:
     assert expected | {("prompts", "generate"), ("prompts", "check"), ("models", "get")} <= set(ALL)
 
 
+def test_help_says_where_the_fields_library_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attribute", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "The EAP-IG library has other conventions" in text and "mean-positional averages the clean prompts" in text
+    assert main(["methods", "eap-ig-activations"]) == 0
+    assert "gives other scores" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_a_command_is_there_without_the_modules_of_others(module: str) -> None:
     for name in MODULES[module]:

@@ -49,6 +49,11 @@ INTERVENTIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 """What an edge carries that is cut, in words."""
+ELSEWHERE = (
+    "The EAP-IG library has other conventions: its zero takes the input without positions and heads without their "
+    "values' bias, its mean-positional averages the clean prompts and counts padding, its mean keeps the last position."
+)
+"""Where the field's library differs in what a cut edge carries, measured on the same weights; patching is equal."""
 ALL_INTERVENTIONS = tuple(INTERVENTIONS)
 
 
@@ -303,7 +308,8 @@ _ALL = (
         explanation=(
             "Integrates over one layer's outputs at a time instead of over the input: the output of a layer moves "
             "from its corrupted to its clean value while every other layer stays clean. Each edge is scored with the "
-            "gradients of its own source's path. Costs about L times as much as EAP-IG on inputs."
+            "gradients of its own source's path. Costs about L times as much as EAP-IG on inputs. The EAP-IG library "
+            "averages each source's gradient over the interpolations of all layers instead, and gives other scores."
         ),
         run=_eap_ig_activations,
         options=(STEPS,),

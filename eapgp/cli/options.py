@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from eapgp.attribution.registry import METHODS
+from eapgp.attribution.registry import ELSEWHERE, METHODS
 from eapgp.cli import completion
 from eapgp.cli.output import Reply
 from eapgp.errors import OptionError
@@ -156,7 +156,7 @@ MetricOption = Annotated[
 InterventionOption = Annotated[
     str | None,
     typer.Option(
-        help="What replaces an edge: patching, zero, mean, mean-positional.",
+        help=f"What replaces an edge: patching, zero, mean, mean-positional. {ELSEWHERE}",
         rich_help_panel=METHOD,
         show_default="patching",
     ),

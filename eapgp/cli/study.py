@@ -152,7 +152,7 @@ def reproduce_reply(result: Any, report: Path | None, page: Path | None) -> Repl
         return Reply(payload | {"error": {"type": "NotRun", "message": reason}}, None, refused=reason)
     columns = ("task", "method", "edges", "faithfulness", "95% interval", "published", "verdict")
     rows = [
-        (r.task, r.method, r.edges, r.value, f"{number(r.low)} … {number(r.high)}", r.published, r.verdict)
+        (r.task, r.method, r.edges, r.value, f"{number(r.low)} … {number(r.high)}", r.published_text, r.verdict)
         for r in result.rows
     ]
     text = stacked(

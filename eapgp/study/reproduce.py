@@ -24,13 +24,15 @@ from eapgp.runs.library import RunLibrary
 from eapgp.study.plan import Execution, Study, make_study
 from eapgp.study.published import (
     HEADLINE_SIZE,
-    MODEL,
     N_EDGES,
     SIZES,
+    XL_EDGES,
+    XL_SIZES,
     behaves_like_gpt2_small,
     is_gpt2_small,
     nearest_share,
     published,
+    published_model,
 )
 from eapgp.study.reproduce_page import html_page, markdown_page
 from eapgp.study.reproduce_result import JSON_FILE, Reproduction, read_reproduction, save_reproduction
@@ -75,6 +77,8 @@ def grid(n_edges: int | None) -> list[int]:
     """The published sizes; on another graph than GPT-2 small's, the same shares of its edges and a few larger."""
     if n_edges is None or n_edges == N_EDGES:
         return list(GRID)
+    if n_edges == XL_EDGES:
+        return sorted({*XL_SIZES, round(HEADLINE_SIZE / N_EDGES * n_edges)})
     shares = [size / N_EDGES for size in (*SIZES, HEADLINE_SIZE)]
     wanted = {round(share * n_edges) for share in (*shares, *SMALL_SHARES)} | {n_edges}
     return sorted(size for size in wanted if size >= 1)
@@ -149,7 +153,7 @@ def _known(path: Path, asked: Asked) -> Reproduction | None:
 
 def not_run(asked: Asked, reason: str) -> Reproduction:
     """The protocol's cells without any outcome: the published numbers and why nothing stands beside them."""
-    n_edges, own = _edges(asked.model), is_gpt2_small(asked.model)
+    n_edges, own = _edges(asked.model), published_model(asked.model) or ""
     sizes = sorted(grid(n_edges or None))
     rows = [
         row for task in asked.tasks for method in METHODS for row in _empty(own, task, method, sizes, n_edges, reason)
@@ -161,7 +165,7 @@ def compare(asked: Asked, result: SweepResult) -> Reproduction:
     """Lay a finished sweep of the protocol beside the published numbers."""
     model, rows = asked.model, []
     unlike = _unlike(model, result)
-    own = is_gpt2_small(model) and not unlike
+    own = "" if unlike else published_model(model) or ""
     overlaps: list[dict[str, Any]] = []
     n_edges = next((record["n_edges"] for record in result.records if record["status"] == DONE), _edges(model))
     for record in result.records:
@@ -186,9 +190,9 @@ def compare(asked: Asked, result: SweepResult) -> Reproduction:
     return Reproduction(model, n_edges, tuple(rows), tuple(remarks), asked, tuple(overlaps), _made(result))
 
 
-def _row(own: bool, task: str, method: str, entry: Mapping[str, Any], n_edges: int, remark: str) -> Row:
+def _row(own: str, task: str, method: str, entry: Mapping[str, Any], n_edges: int, remark: str) -> Row:
     edges = int(entry["edges_selected"])
-    fact = published(MODEL, task, method, edges) if own else None
+    fact = published(own, task, method, edges) if own else None
     low, high = entry["faithfulness_low"], entry["faithfulness_high"]
     beside = None if own else nearest_share(task, method, edges, n_edges)
     return Row(
@@ -201,18 +205,19 @@ def _row(own: bool, task: str, method: str, entry: Mapping[str, Any], n_edges: i
         high,
         fact.value if fact else None,
         fact.source if fact else "",
-        verdict(low, high, fact.value if fact else None),
+        verdict(low, high, fact.value if fact else None, fact.other if fact else None),
         remark or ("published at second hand" if fact and fact.second_hand else ""),
         int(entry["edges_kept"]),
         beside.value if beside else None,
         beside.edges if beside else None,
+        fact.other if fact else None,
     )
 
 
-def _empty(own: bool, task: str, method: str, sizes: Sequence[int], n_edges: int, note: str) -> list[Row]:
+def _empty(own: str, task: str, method: str, sizes: Sequence[int], n_edges: int, note: str) -> list[Row]:
     rows = []
     for edges in sizes:
-        fact = published(MODEL, task, method, edges) if own else None
+        fact = published(own, task, method, edges) if own else None
         beside = None if own or not n_edges else nearest_share(task, method, edges, n_edges)
         rows.append(
             Row(
@@ -229,6 +234,7 @@ def _empty(own: bool, task: str, method: str, sizes: Sequence[int], n_edges: int
                 note=note,
                 gpt2_small=beside.value if beside else None,
                 gpt2_small_edges=beside.edges if beside else None,
+                published_other=fact.other if fact else None,
             )
         )
     return rows

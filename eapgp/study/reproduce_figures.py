@@ -9,7 +9,7 @@ import numpy as np
 
 from eapgp.figures.inputs import CurveLine, PrecisionRecallLine
 from eapgp.ground_truth import ground_truth
-from eapgp.study.published import HANNA_2024, ZHANG_2025
+from eapgp.study.published import HANNA_2024, HANNA_2024_EXACT, ZHANG_2025
 from eapgp.study.reproduce_rows import LABELS, METHODS, Row
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def task_figure(
         return None
     fig = faithfulness_curves(lines, n_edges=max(n_edges, *(row.edges for row in rows)), title=title, dark=dark)
     _points(fig, own, "published", "Published")
+    _points(fig, [row for row in own if row.published_other is not None], "published_other", "Published, other table")
     _points(fig, other, "gpt2_small", "GPT-2 small, published")
     read = _READS["published" if not lines else "same" if own else "other" if other else "none"]
     fig.update_layout(meta={"read": read})
@@ -79,6 +80,8 @@ def _points(fig: go.Figure, rows: Sequence[Row], field: str, word: str) -> None:
 def _about(row: Row, field: str) -> str:
     if field == "published":
         return row.source
+    if field == "published_other":
+        return HANNA_2024_EXACT
     source = ZHANG_2025 if row.method == "eap-gp" else HANNA_2024
     return f"{row.gpt2_small_edges:,} edges of GPT-2 small; {source}"
 

@@ -19,7 +19,7 @@ def _intro(result: Reproduction) -> list[str]:
         f"Cells: {counts}.",
         f"Verdicts: reproduced where the published value lies in our interval widened by {TOLERANCE} on both sides (it "
         "was measured on other prompts and has no interval of its own); higher or lower where ours lies above or "
-        "below it.",
+        "below it. Where two tables of the same authors give a cell, both are shown and their range is what counts.",
     ]
 
 

@@ -78,7 +78,8 @@ class Reproduction:
     def cells(self, row: Row) -> list[Any]:
         """One row of the printed table."""
         names = ("task", "method", "edges", "share", "value", "low", "high", "published", "verdict")
-        values = [f"{row.share:.2%}" if name == "share" else getattr(row, name) for name in names]
+        as_text = {"share": f"{row.share:.2%}", "published": row.published_text or None}
+        values = [as_text[name] if name in as_text else getattr(row, name) for name in names]
         return values if self.is_own else [*values, row.gpt2_small]
 
     def of_task(self, task: str) -> list[Row]:

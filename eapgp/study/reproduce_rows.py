@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eapgp.models.catalogue import find_model
+from eapgp.study.published import span
 
 TASKS = ("ioi", "greater-than", "gender-bias", "sva", "country-capital", "hypernymy")
 METHODS: dict[str, dict[str, Any]] = {
@@ -91,8 +92,9 @@ class Row:
 
     edges, share: the size of the circuit; kept: edges left after pruning. value, low, high: normalised
     faithfulness of ours with its 95 % interval over prompts, None where not run. published: of this
-    very model. gpt2_small, gpt2_small_edges: on another model, what is published for GPT-2 small at
-    the same share of its edges; it takes no part in the verdict. note: why, where a word is needed.
+    very model; published_other: in the other table of the same repository. gpt2_small, gpt2_small_edges: on another
+    model, what is published for GPT-2 small at the same share of its edges; it takes no part in the verdict.
+    note: why, where a word is needed.
     """
 
     task: str
@@ -109,21 +111,29 @@ class Row:
     kept: int | None = None
     gpt2_small: float | None = None
     gpt2_small_edges: int | None = None
+    published_other: float | None = None
+
+    @property
+    def published_text(self) -> str:
+        """`0.425 or 0.147`: what is published, in both tables where they differ; empty where nothing is."""
+        values = [one for one in (self.published, self.published_other) if one is not None]
+        return " or ".join(dict.fromkeys(f"{value:.3f}" for value in values))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
 
 
-def verdict(low: float | None, high: float | None, published: float | None) -> str:
-    """Where our interval lies against a published value."""
+def verdict(low: float | None, high: float | None, published: float | None, other: float | None = None) -> str:
+    """Where our interval lies against what is published: against the range of both values where there are two."""
     if published is None:
         return UNPUBLISHED
     if low is None or high is None:
         return NOT_RUN
-    if low - TOLERANCE <= published <= high + TOLERANCE:
+    least, most = span(published, other)
+    if low - TOLERANCE <= most and least <= high + TOLERANCE:
         return REPRODUCED
-    return HIGHER if low > published else LOWER
+    return HIGHER if low > most else LOWER
 
 
 def overlaps_of(task: str, method: str, answer: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from eapgp.attribution.registry import variant
 from eapgp.errors import FormatError
 from eapgp.models.catalogue import CATALOGUE
 from eapgp.study.plan import Study
-from eapgp.study.published import HEADLINE_SIZE, N_EDGES, is_gpt2_small
+from eapgp.study.published import HEADLINE_SIZE, N_EDGES, published_model
 from eapgp.study.reproduce import not_run, protocol
 from eapgp.study.reproduce_result import BUNDLED_FILE, Reproduction, read_reproduction
 from eapgp.study.reproduce_rows import METHODS, Asked
@@ -108,7 +108,7 @@ def open_panel(session: Session) -> Outcome:
         return Outcome(asked, result, True, is_bundled, job)
     if job is not None and job.state == "done" and isinstance(job.result, Reproduction):
         return Outcome(asked, job.result, True, False, job)
-    if is_gpt2_small(asked.model):
+    if published_model(asked.model):
         return Outcome(asked, not_run(asked, NOT_YET), False, False, job)
     result, is_bundled = _last()
     return Outcome(asked, result, False, is_bundled, job)

@@ -11,7 +11,18 @@ import streamlit as st
 
 from eapgp.findings import Finding
 from eapgp.models.catalogue import find_model
-from eapgp.study.published import ABSTRACT, HANNA_2024, HEADLINE_SIZE, N_EDGES, SIZES, ZHANG_2025, is_gpt2_small
+from eapgp.study.published import (
+    ABSTRACT,
+    HANNA_2024,
+    HANNA_2024_EXACT,
+    HEADLINE_SIZE,
+    N_EDGES,
+    SIZES,
+    XL_SIZES,
+    ZHANG_2025,
+    is_gpt2_small,
+    widest_spread,
+)
 from eapgp.study.reproduce import FEASIBLE_EDGES, GRID
 from eapgp.study.reproduce_figures import manual_figure, task_figure
 from eapgp.study.reproduce_page import html_page, markdown_page
@@ -36,9 +47,9 @@ from eapgp.ui.paper.panel import NOT_YET, headline_size, method_name
 
 _MARKS = {REPRODUCED: "✓", HIGHER: "▲", LOWER: "▼", NOT_RUN: "○", UNPUBLISHED: "–"}
 _MEANINGS = {
-    REPRODUCED: f"The published value lies in our 95 % interval widened by {TOLERANCE} on both sides.",
-    HIGHER: f"Our interval lies above the published value by more than {TOLERANCE}.",
-    LOWER: f"Our interval lies below the published value by more than {TOLERANCE}.",
+    REPRODUCED: f"What is published (a value, or the range of two tables) meets our interval widened by {TOLERANCE}.",
+    HIGHER: f"Our 95 % interval lies above what is published by more than {TOLERANCE}.",
+    LOWER: f"Our 95 % interval lies below what is published by more than {TOLERANCE}.",
     NOT_RUN: "Not computed here: no weights, not asked for, or it failed. No value is shown.",
     UNPUBLISHED: "Computed, but nothing is published for this model, task, method and size.",
 }
@@ -156,14 +167,14 @@ def outcome_table(result: Reproduction, rows: list[Row], *, beside: bool) -> pd.
             "edges": row.edges,
             "ours": row.value,
             "interval": "–" if row.low is None or row.high is None else f"{row.low:.3f} … {row.high:.3f}",
-            "published": row.published,
+            "published": row.published_text or None,
             "verdict": f"{_MARKS[row.verdict]} {row.verdict}",
         }
         if beside and not result.is_published:
             entry["gpt2_small"] = row.gpt2_small
         values.append({**entry, "remark": row.note})
     table = pd.DataFrame(values)
-    for name in ("ours", "published", "gpt2_small"):
+    for name in ("ours", "gpt2_small"):
         if name in table:
             table[name] = table[name].astype(float)
     if len({row.edges for row in rows}) == 1:
@@ -184,7 +195,11 @@ def _columns(result: Reproduction) -> dict[str, Any]:
         "share": number("Share", format="percent"),
         "ours": number("Ours", format="%.3f", help=f"Normalised faithfulness of {model}'s circuits, measured here."),
         "interval": st.column_config.TextColumn("95 % interval"),
-        "published": number("Published", format="%.3f", help=about),
+        "published": st.column_config.TextColumn(
+            "Published",
+            help=f"{about} Two values: two tables of the same authors, which differ; {HANNA_2024_EXACT}. The verdict "
+            "is against their range.",
+        ),
         "verdict": st.column_config.TextColumn("Verdict", help=" ".join(_MEANINGS.values())),
         "gpt2_small": number(
             "GPT-2 small, published",
@@ -323,7 +338,8 @@ def protocol(result: Reproduction) -> None:
         ("Manual circuits", "precision and recall of edges and nodes, GPT-2 small on IOI and greater-than"),
         (
             "Published numbers",
-            f"{HANNA_2024}: {', '.join(f'{size:,}' for size in SIZES)} edges. {ZHANG_2025}: {HEADLINE_SIZE}",
+            f"{HANNA_2024}: {', '.join(f'{size:,}' for size in SIZES)} edges, and GPT-2 XL at {len(XL_SIZES)} sizes. "
+            f"{HANNA_2024_EXACT}: another protocol, other values; {widest_spread()}. {ZHANG_2025}: {HEADLINE_SIZE}",
         ),
         ("The paper's claim", ABSTRACT),
         ("Prompts", "made by this project's own generators, so published values are of other prompts of the same kind"),

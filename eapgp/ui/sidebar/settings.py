@@ -15,7 +15,7 @@ from typing import Any
 
 import streamlit as st
 
-from eapgp.attribution.registry import ALL_INTERVENTIONS, METHODS, short_name
+from eapgp.attribution.registry import ALL_INTERVENTIONS, ELSEWHERE, METHODS, short_name
 from eapgp.metrics import METRICS
 from eapgp.models.catalogue import CATALOGUE, find_model, is_gguf
 from eapgp.models.load import DTYPES
@@ -255,7 +255,7 @@ FIELDS: tuple[Field, ...] = (
         intervention_names,
         "What an edge that is cut carries: the corrupted run's activation (patching), zero, or the mean over the "
         "corrupted prompts, at all positions together or one by one. Methods that follow a path need patching. The "
-        "circuit's faithfulness is measured the same way.",
+        f"circuit's faithfulness is measured the same way. {ELSEWHERE}",
         label="Intervention",
     ),
     choice(
