@@ -13,6 +13,7 @@
     │   │   └── GraphNeededError   a table lists some edges only and does not say of which graph
     │   └── RunError               a run folder is missing, incomplete or of another version
     ├── ComputationError           the computation went wrong (out of memory); exit 1
+    │   ├── NotSavedError          a result that could not be stored and can be saved again; also a RunError
     │   └── NotFiniteError         NaN in the metric: also an InputError, since model and prompts decide it
     └── Cancelled                  the user stopped the work; exit 130
 
@@ -22,6 +23,7 @@ Every message is one line: which item, what was expected, what came, what to do.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -34,6 +36,10 @@ class EapgpError(Exception):
     """
 
     details: Mapping[str, Any] = MappingProxyType({})
+
+    def __str__(self) -> str:
+        """The message as one line that any terminal can show, whatever names of files and texts it quotes."""
+        return legible(super().__str__())
 
 
 class InputError(EapgpError, ValueError):
@@ -106,8 +112,39 @@ class NotFiniteError(ComputationError, InputError):
     """The metric of this model on these prompts is NaN or infinite."""
 
 
+class NotSavedError(ComputationError, RunError):
+    """A result was computed and could not be stored: no space, or a folder that cannot be written.
+
+    unsaved: the result (`eapgp.runs.library.Unsaved`), which can be stored once there is space.
+    """
+
+    def __init__(self, message: str, unsaved: Any) -> None:
+        super().__init__(message)
+        self.unsaved = unsaved
+
+
 class Cancelled(EapgpError):
     """The user stopped the work."""
+
+
+MAX_MESSAGE = 1_500
+_ODD = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def readable(text: str) -> str:
+    """A text that can be shown: line ends are spaces, other control characters and halves of characters escapes."""
+    return _ODD.sub(_escaped, text.replace("\n", " "))
+
+
+def _escaped(odd: re.Match[str]) -> str:
+    return odd.group().encode("unicode_escape", "surrogatepass").decode()
+
+
+def legible(text: str) -> str:
+    """A text with control characters and halves of characters as escapes, cut in its middle where it is very long."""
+    if len(text) > MAX_MESSAGE:
+        text = f"{text[: MAX_MESSAGE * 2 // 3]} … {text[-MAX_MESSAGE // 3 :]}"
+    return _ODD.sub(_escaped, text)
 
 
 def one_line(error: BaseException) -> str:

@@ -70,7 +70,9 @@ class Graph:
     @property
     def n_edges(self) -> int:
         """Number of edges (GPT-2 small: 32,491)."""
-        return int(self.prefix.sum())
+        layers, heads = self.n_layers, self.n_heads
+        below = layers + (heads + 1) * layers * (layers - 1) // 2  # sources before each layer, summed over layers
+        return (3 * heads + 1) * below + (0 if self.parallel else layers * heads) + self.n_sources
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:

@@ -254,7 +254,7 @@ def edit_record(run: Any, **changes: Any) -> None:
 
 def test_scores_of_another_shape_than_the_graph_are_refused(library: RunLibrary) -> None:
     run = store(library)
-    edit_record(run, graph=Graph(3, 2).to_dict())
+    edit_record(run, graph=Graph(3, 2).to_dict(), n_edges=Graph(3, 2).n_edges)
     with pytest.raises(RunError, match="expected scores of shape"):
         open_run(run.path).scores()
     edit_record(run, graph={"n_layers": 10**9, "n_heads": 2})
@@ -341,8 +341,13 @@ def test_a_thousand_runs_are_listed_quickly(library: RunLibrary) -> None:
     for index in range(999):
         copied = library.runs / f"{index:020x}"
         copied.mkdir()
+        request = {**run.request, "seed": index + 100}
         for path in run.path.iterdir():
             os.link(path, copied / path.name)
+        (copied / "run.json").unlink()
+        record = {**run.record, "request": request, "id": request_key(request)}
+        (copied / "run.json").write_text(json.dumps(record))
+        copied.rename(library.runs / record["id"])
     started = time.perf_counter()
     assert len(library.list()) == 1000
     assert time.perf_counter() - started < 5  # 0.2 s where nothing else runs

@@ -23,6 +23,8 @@ PACKAGE = "eapgp"
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/notebooks/*.ipynb")
 CALLERS = ("app.py", "pages/*.py", "tools/**/*.py", f"{PACKAGE}/__init__.pyi")
 KEPT: dict[str, str] = {
+    "eapgp.runs.record._*._agree": "pydantic calls the checks of a part",
+    "eapgp.runs.record._*._bounded": "as _agree",
     "eapgp.cli.*.register": "cli/__init__.py calls it on every module of its list, by name",
     "eapgp.circuits.ops.union": "set operations and editing for people who work in a notebook",
     "eapgp.circuits.ops.intersection": "as union",

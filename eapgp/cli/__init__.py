@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -21,7 +22,7 @@ import typer
 from eapgp import __version__
 from eapgp.cli.options import with_bare_bos
 from eapgp.cli.output import DEBUG_VARIABLE, launched, print_json
-from eapgp.errors import Cancelled, EapgpError, InputError, OptionError, is_panic
+from eapgp.errors import Cancelled, EapgpError, InputError, OptionError, is_panic, legible
 
 MODULES: Mapping[str, tuple[str, ...]] = {
     "attribute": ("attribute", "exact"),
@@ -80,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     words = with_bare_bos(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that are no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _check_launch(words)
         code = typer.main.get_command(build(*words[:1])).main(words, prog_name=PROGRAM, standalone_mode=False)
@@ -143,7 +146,7 @@ def _is_usage_error(error: BaseException) -> bool:
 
 
 def _fail(code: int, kind: str, message: str, as_json: bool, details: Mapping[str, Any] = MappingProxyType({})) -> int:
-    line = " ".join(message.split())
+    line = legible(" ".join(message.split()))
     if as_json:
         print_json({"error": {"type": kind, "message": line, **details}})
     print(f"{PROGRAM}: {line}", file=sys.stderr)

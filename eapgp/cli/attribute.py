@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +39,7 @@ from eapgp.cli.options import (
     with_prompting,
 )
 from eapgp.cli.output import Output, Reply, check_file, check_folder, is_first, launched, number, stacked, table
+from eapgp.errors import EapgpError, NotSavedError, one_line
 from eapgp.formats import format_of, write_scores
 from eapgp.prompts.prompting import Prompting
 from eapgp.runs.compute import compute_run
@@ -158,7 +161,10 @@ def attribute(
         keep_pairs=keep_pairs,
         **(prompted or {}),
     )
-    run = computed(out, spec, home, use_cache=not no_cache, folder=folder, export=export)
+    try:
+        run = computed(out, spec, home, use_cache=not no_cache, folder=folder, export=export)
+    except NotSavedError as error:
+        return _unsaved_reply(error, top, nodes, folder, export)
     return reply_of(run, top, nodes=nodes)
 
 
@@ -186,10 +192,27 @@ def computed(
     if folder is not None:
         run = copy_run(run, folder)
     if export is not None:
-        result = run.attribution()
-        nodes = result.node_scores if format_of(export).node_scores else None
-        write_scores(result.scores, export, node_scores=nodes)
+        _export(run.attribution(), export)
     return run
+
+
+def _export(result: Attribution, file: Path) -> None:
+    write_scores(result.scores, file, node_scores=result.node_scores if format_of(file).node_scores else None)
+
+
+def _unsaved_reply(error: NotSavedError, top: int, nodes: bool, folder: Path | None, export: Path | None) -> Reply:
+    """The answer that the library could not take; what was to be written elsewhere is tried all the same."""
+    unsaved, problems = error.unsaved, [str(error)]
+    place = Place(unsaved.request, unsaved.device)
+    for target, write in ((folder, unsaved.save_to), (export, partial(_export, unsaved.attribution))):
+        if target is not None:
+            try:
+                write(target)
+            except (OSError, EapgpError) as further:
+                problems.append(f"{target}: {one_line(further)}")
+            else:
+                problems.append(f"{target}: written.")
+    return _reply(unsaved.attribution, place, top, nodes=nodes, failed=" ".join(problems))
 
 
 def _shared_run(out: Output, spec: RunSpec, home: Path | None, use_cache: bool) -> Run:
@@ -204,8 +227,23 @@ def _shared_run(out: Output, spec: RunSpec, home: Path | None, use_cache: bool) 
 
 def reply_of(run: Run, top: int, *, nodes: bool = False) -> Reply:
     """What `attribute` says about a run; nodes: the table of nodes too."""
-    result = run.attribution()
-    request = run.request
+    place = Place(run.request, run.record["device"], str(run.path), run.id, run.cached)
+    return _reply(run.attribution(), place, top, nodes=nodes)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a result was asked for, computed and stored; run and id are empty where it could not be."""
+
+    request: Mapping[str, Any]
+    device: str
+    run: str = ""
+    id: str = ""
+    cached: bool = False
+
+
+def _reply(result: Attribution, place: Place, top: int, *, nodes: bool, failed: str = "") -> Reply:
+    request = place.request
     payload: dict[str, Any] = {
         "model": request["model"]["id"],
         "task": request["task"],
@@ -234,12 +272,13 @@ def reply_of(run: Run, top: int, *, nodes: bool = False) -> Reply:
         "paths": {name: path_steps(record) for name, record in result.paths.items()},
         "descent": {name: descent(record) for name, record in result.paths.items()},
         "messages": list(result.messages),
-        "device": run.record["device"],
-        "run": str(run.path),
-        "id": run.id,
-        "cached": run.cached,
+        "device": place.device,
+        "run": place.run or None,
+        "id": place.id or None,
+        "cached": place.cached,
+        **({"problem": failed} if failed else {}),
     }
-    return Reply(payload, _text(payload, nodes))
+    return Reply(payload, _text(payload, nodes), failed=failed)
 
 
 def _nodes(result: Attribution) -> list[dict[str, Any]]:
@@ -312,5 +351,5 @@ def _text(payload: dict[str, Any], nodes: bool) -> Any:
         else "",
         table(("step", "distance", "metric", "rose"), steps, right=("distance", "metric", "rose")) if steps else "",
         "\n".join(payload["messages"]),
-        f"run {payload['run']}",
+        f"run {payload['run']}" if payload["run"] else "not stored",
     )

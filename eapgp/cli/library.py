@@ -214,8 +214,12 @@ def _import(runs: typer.Typer) -> None:
         home: HomeOption = None,
     ) -> Reply:
         """Add the runs of a zip file to the library; every hash is checked."""
-        added = RunLibrary(home).import_(source)
-        return Reply({"runs": [run.id for run in added]}, "\n".join(f"{run.id} {run.path}" for run in added))
+        runs = RunLibrary(home).import_(source)
+        present = [run.id for run in runs if run.cached]
+        for key in present:
+            out.message(f"{key} is in the library already, and stays as it is there; the file's was not imported.")
+        text = "\n".join(f"{run.id} {run.path}" for run in runs if not run.cached)
+        return Reply({"runs": [run.id for run in runs], "present": present}, text or "nothing was imported.")
 
 
 def _gc(runs: typer.Typer) -> None:

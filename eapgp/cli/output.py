@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from eapgp.errors import OptionError
+from eapgp.errors import OptionError, legible
 from eapgp.runs.files import plain
 
 Payload = dict[str, Any]
@@ -66,12 +66,12 @@ class Output:
     def message(self, text: str) -> None:
         """One line for the user on standard error, unless --quiet."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(legible(text), file=sys.stderr, flush=True)
 
     @staticmethod
     def refuse(text: str) -> None:
         """Why something could not be done as asked: one line on standard error, also with --quiet."""
-        print(f"eapgp: {' '.join(text.split())}", file=sys.stderr, flush=True)
+        print(f"eapgp: {legible(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[ProgressCallback]:

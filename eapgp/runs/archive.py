@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import zipfile
 import zlib
@@ -9,9 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from eapgp.errors import FormatError, InputError, RunError
-from eapgp.runs.files import read_json, sync_file, whole
-from eapgp.runs.run import EVALUATION_FILE, KNOWN_FILES, META_FILE, PROMPTS_FILE, RUN_FILE, Run, open_run
+from eapgp.runs.arrays import SCORES_FILE
+from eapgp.runs.files import REPAIR, sync_file, whole
+from eapgp.runs.info import info_of
+from eapgp.runs.run import EVALUATION_FILE, KNOWN_FILES, META_FILE, PROMPTS_FILE, RUN_FILE, Run, read_run
 
 MAX_FILE_BYTES = 8 * 1024**3
 MAX_TOTAL_BYTES = 32 * 1024**3
@@ -61,7 +66,11 @@ def read_archive(source: Path, folder: Path) -> list[Path]:
         raise FormatError(f"{source}: expected a whole zip file of runs, got {detail}; export it again.") from None
     folders = [folder / run for run in dict.fromkeys(run for _, run, _ in members)]
     for path in folders:
-        _check_run(path, source)
+        try:
+            _check_run(path, source)
+        except RunError as error:  # its text names a folder that is gone in a moment, and a run that nobody has
+            text = str(error).replace(f"{folder}{os.sep}", f"{source}: ").replace(REPAIR, "export it again.")
+            raise RunError(text) from None
     return folders
 
 
@@ -108,7 +117,7 @@ def _copy(packed: BinaryIO, unpacked: BinaryIO, info: zipfile.ZipInfo, source: P
 
 
 def _check_run(folder: Path, source: Path) -> None:
-    run = open_run(folder)
+    run = read_run(folder)
     if run.id != folder.name:
         raise RunError(f"{source}: expected run {folder.name} in that folder, got {run.id}; export it again.")
     listed = {RUN_FILE, EVALUATION_FILE, META_FILE, *run.record["files"]}
@@ -118,8 +127,12 @@ def _check_run(folder: Path, source: Path) -> None:
     if extra:
         raise RunError(f"{source}: run {run.id} holds {extra[0]!r}, which its {RUN_FILE} does not list; refused.")
     run.verify()
-    run.attribution()
-    run.prompts()
-    for name in (EVALUATION_FILE, META_FILE):
-        if (folder / name).is_file():
-            read_json(folder / name)
+    result = run.attribution()
+    for field, values in (("metric_clean", result.metric_clean), ("metric_corrupted", result.metric_corrupted)):
+        numbers = np.array(run.record[field]["pairs"], dtype=np.float64)
+        if not np.array_equal(numbers, np.asarray(values, dtype=np.float64), equal_nan=True):
+            raise RunError(f"{folder / RUN_FILE}: {field}: expected the numbers of {SCORES_FILE}, got others; {REPAIR}")
+    if len(run.prompts()) != (n_pairs := run.request["prompts"]["n_pairs"]):
+        raise RunError(f"{folder / PROMPTS_FILE}: expected {n_pairs} pairs, got {len(run.prompts())}; {REPAIR}")
+    run.evaluation()
+    info_of(run)

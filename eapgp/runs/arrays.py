@@ -5,6 +5,8 @@ A run's files are never rewritten: a migration changes what was read, in memory,
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -42,7 +44,9 @@ def _steps(
     version: object, path: Path, migrations: Mapping[int, Migration], current: int
 ) -> list[tuple[int, Migration]]:
     if not isinstance(version, int) or isinstance(version, bool):
-        raise RunError(f"{path}: expected a whole number under format_version, got {version!r}; this is no run.")
+        raise RunError(
+            f"{path}: expected a whole number under format_version, got {repr(version)[:60]}; this is no run."
+        )
     if version > current:
         raise RunError(
             f"{path}: expected format version {current} or older, got {version}; "
@@ -92,7 +96,6 @@ PATH_FILE = "path.safetensors"
 ARRAY_FIELDS = tuple(entry.name for entry in fields(PathRecord) if entry.name != "kind")
 OPTIONAL_PATH_FIELDS = ("points", "step_length", "destination_gradient")
 OPTIONAL_ARRAYS = ("pair_scores", "node_scores", "right")
-MAX_GRAPH_SIDE = 1_000_000
 EDGES_ALONE = 100_000
 """Entries of a score matrix above which a run's file holds those of edges alone, row by row: half the bytes."""
 
@@ -124,9 +127,14 @@ def path_arrays(attribution: Attribution) -> Arrays:
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write a safetensors file and make it durable."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    save_file({name: _contiguous(values) for name, values in arrays.items()}, path)
+    try:
+        save_file({name: _contiguous(values) for name, values in arrays.items()}, path)
+    except SafetensorError as error:  # which is how it tells of a full disk
+        code = errno.ENOSPC if f"code: {errno.ENOSPC}" in str(error) else errno.EIO
+        raise OSError(code, os.strerror(code), str(path)) from None
     path.chmod(0o644)  # safetensors makes files that only their owner can read; a library may be shared
     sync_file(path)
 
@@ -156,12 +164,9 @@ def read_arrays(path: Path) -> Arrays:
 def graph_of(record: Mapping[str, Any], path: Path) -> Graph:
     """The graph that run.json describes; RunError if it describes none."""
     try:
-        graph = Graph.from_dict(record["graph"])
+        return Graph.from_dict(record["graph"])
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: expected the graph's sizes under graph, got {error!r}; {REPAIR}") from None
-    if max(graph.n_sources, graph.n_destinations) > MAX_GRAPH_SIDE:
-        raise RunError(f"{path}: expected a graph of real size, got {graph.n_layers} layers; {REPAIR}")
-    return graph
 
 
 def edge_scores(record: Mapping[str, Any], arrays: Arrays, path: Path) -> EdgeScores:
@@ -175,7 +180,39 @@ def edge_scores(record: Mapping[str, Any], arrays: Arrays, path: Path) -> EdgeSc
     if values is None or values.shape != expected:
         came = "no scores" if values is None else f"shape {values.shape}"
         raise RunError(f"{path}: expected scores of shape {expected} or ({graph.n_edges},), got {came}; {REPAIR}")
+    if values.dtype.kind != "f" or np.isinf(values).any():
+        raise RunError(f"{path}: expected scores that are finite numbers or NaN, got others; {REPAIR}")
     return EdgeScores(graph, values, dict(record.get("provenance", {})))
+
+
+def _check_shapes(arrays: Arrays, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Errors: RunError naming the first array that is not of numbers, or not of its shape; absent ones are passed."""
+    for name, shape in shapes.items():
+        values = arrays.get(name)
+        if values is not None and (values.dtype.kind not in "fiub" or values.shape != shape):
+            raise RunError(
+                f"{path}: {name}: expected numbers of shape {shape}, got {values.dtype} of {values.shape}; {REPAIR}"
+            )
+
+
+def _score_shapes(record: Mapping[str, Any], arrays: Arrays, graph: Graph) -> dict[str, tuple[int, ...]]:
+    pairs = (record["request"]["prompts"]["n_pairs"],)
+    per_pair = [name for name in arrays if name.startswith("completeness/")]
+    return {
+        **dict.fromkeys(("metric_clean", "metric_corrupted", "right", *per_pair), pairs),
+        "pair_scores": (*pairs, graph.n_sources, graph.n_destinations),
+        "node_scores": (graph.n_sources,),
+    }
+
+
+def _path_shapes(points: int, pairs: int, graph: Graph) -> dict[str, tuple[int, ...]]:
+    each = dict.fromkeys(("output_distance", "metric", "to_corrupted", "to_clean", "gradient_norm"), (points, pairs))
+    return each | {
+        "destination_gradient": (points, pairs, graph.n_destinations),
+        "used": (points,),
+        "lengths": (pairs,),
+        "step_length": (points - 1, pairs),
+    }
 
 
 def path_records(record: Mapping[str, Any], arrays: Arrays, path: Path) -> dict[str, PathRecord]:
@@ -186,6 +223,8 @@ def path_records(record: Mapping[str, Any], arrays: Arrays, path: Path) -> dict[
         missing = [field for field in ARRAY_FIELDS if field not in (*values, *OPTIONAL_PATH_FIELDS)]
         if missing:
             raise RunError(f"{path}: expected {name}/{missing[0]} in the file, found none; {REPAIR}")
+        pairs = record["request"]["prompts"]["n_pairs"]
+        _check_shapes(values, _path_shapes(about["points"], pairs, graph_of(record, path)), path)
         whole: dict[str, Any] = {**dict.fromkeys(OPTIONAL_PATH_FIELDS), **values}
         records[name] = PathRecord(kind=str(about["kind"]), **whole)
     return records
@@ -211,6 +250,7 @@ def attribution_of(
     for name in ("metric_clean", "metric_corrupted"):
         if name not in scores:
             raise RunError(f"{scores_path}: expected {name} in the file, found none; {REPAIR}")
+    _check_shapes(scores, _score_shapes(record, scores, graph_of(record, scores_path)), scores_path)
     prefix = "completeness/"
     plain = {entry.name: record[entry.name] for entry in fields(Attribution) if entry.name in record}
     plain = {name: value for name, value in plain.items() if _is_plain(name)}

@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 
 from eapgp.errors import OptionError, RunError
+from eapgp.strict_json import loads
 
 KEY_LENGTH = 20
 
@@ -138,10 +139,10 @@ def read_json(path: Path) -> dict[str, Any]:
             raise RunError(
                 f"{path}: expected at most {MAX_JSON_BYTES} bytes, got {path.stat().st_size}; not a run's file."
             )
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path}: expected this file of a run, found none; {REPAIR}") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{path}: expected JSON, got {_short(error)}; {REPAIR}") from None
     if not isinstance(value, dict):
         raise RunError(f"{path}: expected a JSON object, got {type(value).__name__}; {REPAIR}")
@@ -229,11 +230,14 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def twice(read: Callable[[], T]) -> T:
-    """What a reader of a run gives; where it fails, once more: another process may just be replacing the run."""
+def twice(read: Callable[[], T], folder: Path) -> T:
+    """What a reader of a run's folder gives; where it fails, once more if another process may just be replacing it."""
     try:
         return read()
     except RunError:
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_ctime > REPLACED_WITHIN:  # a rename changes it
+                raise
         time.sleep(0.05)
         return read()
 

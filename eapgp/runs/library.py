@@ -15,17 +15,19 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_data_path
 
 from eapgp.attribution.result import Attribution
-from eapgp.errors import RunError
+from eapgp.errors import NotSavedError, RunError, one_line
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.archive import read_archive, write_archive
 from eapgp.runs.bundled import check_changeable, find_bundled
 from eapgp.runs.files import (
+    REPAIR,
     folder_size,
     is_left_over,
     locked,
@@ -35,7 +37,7 @@ from eapgp.runs.files import (
     twice,
 )
 from eapgp.runs.info import RunInfo, info_of
-from eapgp.runs.run import RUN_FILE, Run, fill_run, is_partial, open_run
+from eapgp.runs.run import RUN_FILE, Run, fill_run, is_partial, open_run, read_run, write_run
 from eapgp.runs.spec import RunSpec, request_key
 
 HOME_VARIABLE = "EAPGP_HOME"
@@ -106,23 +108,20 @@ class RunLibrary:
         """Store a result under its request's name, whole or not at all.
 
         If the run is there already, from another process, this copy is dropped and that one
-        returned; with `replace` the older one goes to the trash.
+        returned; with `replace` the older one goes to the trash. Errors: NotSavedError, which holds the result, where
+        it cannot be written.
         """
-        temporary = self._temporary(request_key(request))
-        try:
-            fill_run(temporary, attribution, request, prompts, device=device, spec=spec)
-            return self.adopt(temporary, replace=replace)
-        finally:
-            remove_folder(temporary)
+        return Unsaved(self, attribution, request, prompts, device, spec, replace).save()
 
     def check_writable(self) -> None:
         """Raise unless a run can be stored; ask before an hour of computing.
 
         Errors: RunError naming the folder and what is in the way.
         """
-        remove_folder(self._temporary("check"))
+        remove_folder(self.make_temporary("check"))
 
-    def _temporary(self, label: str) -> Path:
+    def make_temporary(self, label: str) -> Path:
+        """A new folder for a run that is being written. Errors: RunError where none can be made."""
         try:
             self.runs.mkdir(parents=True, exist_ok=True)
             if not os.access(self.runs, os.W_OK | os.X_OK):
@@ -151,7 +150,7 @@ class RunLibrary:
                     raise
             present = self._whole(run.id)
             if present is not None and not replace:
-                return present
+                return Run(target, present.record, cached=True)
             with contextlib.suppress(RunError), locked(target):  # what is being written into it is finished first
                 self._to_trash(target)
             replace = False
@@ -314,23 +313,69 @@ class RunLibrary:
         return write_archive([self.open(text)], Path(target))
 
     def import_(self, source: str | Path) -> Runs:
-        """Add the runs of a zip file; those that the library has already stay as they are.
+        """Add the runs of a zip file; those that the library has already stay as they are (`cached` tells which).
 
         Errors: RunError or FormatError if the file is unsafe or damaged; then nothing is added.
         """
-        temporary = self._temporary("import")
+        temporary = self.make_temporary("import")
         try:
             return [self.adopt(folder) for folder in read_archive(Path(source), temporary)]
         finally:
             remove_folder(temporary)
 
 
-def open_sound(folder: Path) -> Run:
-    """A run whose scores and prompts are as they were stored. Errors: RunError."""
+@dataclass(frozen=True)
+class Unsaved:
+    """A result on its way into a library; where it cannot be written it stays in memory, to be saved later."""
+
+    library: RunLibrary
+    attribution: Attribution
+    request: Mapping[str, Any]
+    prompts: PromptSet
+    device: str
+    spec: RunSpec | None
+    replace: bool
+
+    def save(self) -> Run:
+        """Store it in its library. Errors: NotSavedError."""
+        temporary: Path | None = None
+        try:
+            temporary = self.library.make_temporary(request_key(self.request))
+            fill_run(temporary, self.attribution, self.request, self.prompts, device=self.device, spec=self.spec)
+            return self.library.adopt(temporary, replace=self.replace)
+        except (OSError, RunError) as error:
+            raise NotSavedError(
+                f"{self.library.runs}: the result is computed but could not be stored, {_reason(error)}; "
+                f"free space (eapgp runs gc empties the trash) or set {HOME_VARIABLE} to another "
+                "folder, and save again.",
+                self,
+            ) from None
+        finally:
+            if temporary is not None:
+                remove_folder(temporary)
+
+    def save_to(self, folder: Path) -> Run:
+        """Store it in a folder of its own, as `write_run`."""
+        return write_run(folder, self.attribution, self.request, self.prompts, device=self.device, spec=self.spec)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"got {error.strerror}"
+    return f"got {one_line(error)}"
+
+
+def open_sound(folder: Path, *, bundled: bool = False) -> Run:
+    """A run whose scores and prompts are as they were stored, and which lies under its id unless it is a bundled one.
+
+    Errors: RunError.
+    """
 
     def read() -> Run:
-        run = open_run(folder)
+        run = read_run(folder)
+        if not bundled and run.id != folder.name:
+            raise RunError(f"{folder}: expected run {folder.name} in that folder, got {run.id}; {REPAIR}")
         run.check()
         return run
 
-    return twice(read)
+    return twice(read, folder)

@@ -30,8 +30,8 @@ from eapgp.evaluation.evidence import SAMPLE, Minimality, Outside, RandomBaselin
 from eapgp.evaluation.runner import CircuitRuns, Measured, exact, read_exact
 from eapgp.runs.arrays import RESULT_VERSION
 from eapgp.runs.bundled import MEASURED, is_bundled
-from eapgp.runs.files import content_key, file_stamp, read_json
-from eapgp.runs.run import EVALUATION_FILE, Run, open_run
+from eapgp.runs.files import content_key, file_stamp
+from eapgp.runs.run import EVALUATION_FILE, Run, open_run, read_evaluation
 from eapgp.runs.spec import PATCHING
 from eapgp.types import Progress
 
@@ -145,7 +145,7 @@ def stored_evaluation(run: Run) -> Values:
 
 @lru_cache(maxsize=64)
 def _read_evaluation(path: Path, stamp: tuple[int, ...]) -> Values:
-    return read_json(path)
+    return read_evaluation(path)
 
 
 @lru_cache(maxsize=64)

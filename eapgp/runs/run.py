@@ -39,6 +39,7 @@ from eapgp.runs.files import (
     twice,
     write_json,
 )
+from eapgp.runs.record import check_evaluation, check_meta, check_prompts, check_record
 from eapgp.runs.spec import RunSpec, library_versions, request_key
 
 RUN_FILE, PROMPTS_FILE = "run.json", "prompts.json"
@@ -78,7 +79,9 @@ class Run:
     @property
     def meta(self) -> dict[str, str]:
         """The user's name and note."""
-        stored = read_json(self.path / META_FILE) if (self.path / META_FILE).is_file() else {}
+        path = self.path / META_FILE
+        stored = read_json(path) if path.is_file() else {}
+        check_meta(stored, path)
         return {"name": str(stored.get("name", "")), "note": str(stored.get("note", ""))}
 
     @property
@@ -110,6 +113,7 @@ class Run:
         """
         path = self.path / PROMPTS_FILE
         stored = read_json(path)
+        check_prompts(stored, path)
         try:
             pairs = tuple(_pair(values) for values in stored["pairs"])
             prompts = PromptSet(str(stored["task"]), pairs, str(stored["metric"]), dict(stored.get("origin", {})))
@@ -124,7 +128,7 @@ class Run:
     def evaluation(self) -> dict[str, Any]:
         """The evaluations added so far, by name; empty if none."""
         path = self.path / EVALUATION_FILE
-        return read_json(path) if path.is_file() else {}
+        return read_evaluation(path) if path.is_file() else {}
 
     def add_evaluation(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
         """Store an evaluation beside the run (replacing one of the same name); all of them after it.
@@ -158,6 +162,7 @@ class Run:
 
         The paths, which may be large, are checked when they are read. Errors: RunError naming the altered file.
         """
+        self._check_id()
         for name in (PROMPTS_FILE, SCORES_FILE):
             self._check(name, known_hash)
 
@@ -166,11 +171,14 @@ class Run:
 
         Errors: RunError naming the first file that differs.
         """
-        twice(self._verify)
+        twice(self._verify, self.path)
 
-    def _verify(self) -> None:
+    def _check_id(self) -> None:
         if request_key(self.record["request"]) != self.id:
             raise RunError(f"{self.path / RUN_FILE}: expected the request's hash {self.id}, got another; {REPAIR}")
+
+    def _verify(self) -> None:
+        self._check_id()
         for name in self.record["files"]:
             self._check(name, file_hash)
 
@@ -189,6 +197,13 @@ class Run:
         values = migrate_arrays(arrays.read_arrays(path), file, self.record["read_version"], path)
         self._check(file, known_hash)
         return values
+
+
+def read_evaluation(path: Path) -> dict[str, Any]:
+    """The evaluations of a file, by name. Errors: RunError where one is not as it has to be."""
+    values = read_json(path)
+    check_evaluation(values, path)
+    return values
 
 
 def _stored_hash(record: Mapping[str, Any], name: str) -> str:
@@ -210,15 +225,15 @@ def open_run(path: str | Path) -> Run:
 
     Errors: RunError if it is missing, incomplete, damaged or of a newer version.
     """
-    return twice(lambda: _open(Path(path)))
+    return twice(lambda: read_run(Path(path)), Path(path))
 
 
-def _open(folder: Path) -> Run:
+def read_run(folder: Path) -> Run:
+    """As `open_run`, of a folder that nobody else replaces meanwhile."""
     if not (folder / RUN_FILE).is_file():
         raise RunError(f"{folder}: expected a run folder with {RUN_FILE}, found none; give a run's folder or id.")
     record = migrate_record(read_json(folder / RUN_FILE), folder / RUN_FILE)
-    if not isinstance(record.get("request"), dict) or not isinstance(record.get("files"), dict):
-        raise RunError(f"{folder / RUN_FILE}: expected request and files in it, found none; {REPAIR}")
+    check_record(record, folder / RUN_FILE)
     for name, about in record["files"].items():
         if name not in CONTENT_FILES:
             raise RunError(f"{folder / RUN_FILE}: expected only files of a run, got {name!r}; {REPAIR}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -26,6 +27,8 @@ from eapgp.tasks import make_prompts
 _ELSEWHERE = ("name", "pairs", "seed", "split", "manual")
 _PROMPTED = (*PROMPTING_FIELDS, *SELECTION_FIELDS)
 DEFAULT_WORKERS = 1
+MAX_CELLS = 10_000
+Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,7 @@ def _specs(
 ) -> Iterator[tuple[RunSpec, str]]:
     models, tasks, methods = (_entries(mapping[key]) for key in ("models", "tasks", "methods"))
     seeds: Sequence[int] = mapping.get("seeds", [0])
+    _check_amount(len(tasks) * len(seeds), models, methods, where)
     variants = [_variants(method, where, index) for index, method in enumerate(methods)]
     for (_, model), (task_index, task), (method_index, method) in itertools.product(
         enumerate(models), enumerate(tasks), enumerate(methods)
@@ -209,6 +213,23 @@ def _specs(
             except InputError as error:
                 raise FormatError(f"{where}: {at}, {method['name']}: {error}") from None
             yield spec, method.get("label", method["name"])
+
+
+def _check_amount(each: int, models: Sequence[Values], methods: Sequence[Values], where: str) -> None:
+    """Errors: FormatError where a study has more cells than are computed; each: cells per model and variant."""
+    varied = [[_varied(entry) for entry in entries] for entries in (models, methods)]
+    variants = [math.prod(map(len, _varied(method, prompted=False).values())) for method in methods]
+    n_cells = each * sum(
+        n * math.prod(map(len, (model | method).values()))
+        for model in varied[0]
+        for method, n in zip(varied[1], variants, strict=True)
+    )
+    if n_cells > MAX_CELLS:
+        amount = f"{n_cells:,}" if n_cells < 10**15 else "more than 10^15"
+        raise FormatError(
+            f"{where}: models × tasks × methods × options × seeds are {amount} cells, expected at most {MAX_CELLS:,}; "
+            "vary less, or write several studies."
+        )
 
 
 def _entries(values: Sequence[Any]) -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ execution: {workers: 2}
 
 from __future__ import annotations
 
+import itertools
+import reprlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,9 @@ import yaml
 from eapgp.errors import FormatError
 from eapgp.prompts.prompting import ANSWERS
 
-MAX_BYTES = 4 * 2**20
+MAX_BYTES = 2**20
+MAX_NODES, MAX_DEPTH, MAX_PROBLEMS = 20_000, 20, 100
+"""Values of a study file, and lists and mappings within each other; a large study has a few hundred, and six."""
 EXECUTORS = ("local", "slurm", "debug", "in-process")
 
 _NAME: dict[str, Any] = {"type": "string", "minLength": 1}
@@ -163,7 +167,7 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise FormatError(f"{file}: expected a study of at most {MAX_BYTES:,} bytes, got {file.stat().st_size:,}.")
-        value = yaml.safe_load(file.read_text(encoding="utf-8"))
+        value = _value_of(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FormatError(f"{file}: expected a study file, found none.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -174,13 +178,38 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     return dict(value)
 
 
+def _value_of(text: str) -> Any:
+    """The value of a YAML text, whose nodes are counted before any is made. Errors: yaml.YAMLError, ValueError."""
+    nodes, opened, sizes = 0, list[tuple[str | None, int]](), dict[str | None, int]()
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            opened.append((event.anchor, nodes))
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = opened.pop()
+            sizes[anchor] = nodes - before
+        if isinstance(event, yaml.AliasEvent):  # stands for all that its anchor does, aliases in it too
+            if event.anchor in [anchor for anchor, _ in opened]:
+                raise _problem(event, f"*{event.anchor} within itself")
+            nodes += sizes.get(event.anchor, 1)
+        nodes += isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
+        if len(opened) > MAX_DEPTH or nodes > MAX_NODES:
+            deep = len(opened) > MAX_DEPTH
+            what = f"deeper than {MAX_DEPTH} lists and mappings" if deep else f"more than {MAX_NODES:,} values"
+            raise _problem(event, f"{what}, aliases written out")
+    return yaml.safe_load(text)
+
+
+def _problem(event: Any, text: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=text, problem_mark=event.start_mark)
+
+
 def check_mapping(value: Any, where: str) -> None:
     """Raise FormatError naming the first place that does not fit the schema."""
     from jsonschema import Draft202012Validator  # a tenth of a second, which no other command needs
 
-    problems = sorted(Draft202012Validator(SCHEMA).iter_errors(value), key=lambda error: list(map(str, error.path)))
-    if problems:
-        problem = problems[0]
+    errors = itertools.islice(Draft202012Validator(SCHEMA).iter_errors(value), MAX_PROBLEMS)
+    problem = min(errors, key=lambda error: list(map(str, error.path)), default=None)
+    if problem is not None:
         raise FormatError(f"{where}: {place(problem.absolute_path)}: {_said(problem)}")
 
 
@@ -214,8 +243,9 @@ _KINDS = {"object": "a mapping", "array": "a list", "string": "a text", "integer
 
 
 def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else text[:59] + "…"
+    return (
+        reprlib.repr(value)[:60] if not isinstance(value, str) else repr(value if len(value) < 60 else f"{value[:58]}…")
+    )
 
 
 def _line(error: object) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
-from eapgp.errors import EapgpError, one_line
+from eapgp.errors import EapgpError, one_line, readable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ def phone() -> bool:
 
 def plain(text: object) -> str:
     """Text that markdown shows literally (tokens, file names, names that users typed)."""
-    return _MARKDOWN.sub(r"\\\1", str(text)).replace("\n", " ")
+    return _MARKDOWN.sub(r"\\\1", readable(str(text)))
 
 
 @contextmanager

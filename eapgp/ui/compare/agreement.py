@@ -18,7 +18,7 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.compare.choice import answer
 from eapgp.ui.compare.views import Pair
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK, poll_all, progress_bars
+from eapgp.ui.jobs.follow import QUICK, poll_all, progress_bars, say_failed
 from eapgp.ui.jobs.manager import Progress
 from eapgp.ui.library import measure, results
 from eapgp.ui.parts import run_choice
@@ -79,7 +79,7 @@ def _offer_exact(asked: Any, card: RunInfo) -> None:
         poll_all((job.id,), progress_bars)
         return
     if job is not None and job.state == "failed":
-        st.error(plain(job.message), icon=":material/error:")
+        say_failed(job)
     st.button(
         f"Compute exact patching ({card.graph.n_edges:,} edges)",
         key="compute-exact",

@@ -27,7 +27,7 @@ from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.compare.fields import AXES
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import poll_all
+from eapgp.ui.jobs.follow import poll_all, say_failed
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.results import question_key
 from eapgp.ui.parts import run_choice
@@ -241,7 +241,7 @@ def _compute(missing: Sequence[Proposal]) -> None:
         job = server.job(one.job_id)
         (live if job is not None and job.live else idle).append(one)
         if job is not None and job.state == "failed":
-            st.error(plain(f"{one.label}: {job.message}"), icon=":material/error:", title="Could not be computed")
+            say_failed(job, title="Could not be computed", label=one.label)
     if live:
         poll_all([one.job_id for one in live], run_choice.job_rows, every=0.5)
     if not idle:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import streamlit as st
 
+from eapgp.errors import EapgpError, one_line
 from eapgp.ui.base.draw import plain
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.manager import JobView
@@ -125,6 +126,23 @@ def end(job: JobView, show: Callable[[JobView], None]) -> None:
         st.error(plain(job.message), icon=":material/error:")
     else:
         st.caption("Stopped.")
+
+
+def say_failed(job: JobView, *, title: str | None = None, label: str = "") -> None:
+    """Why a job failed; a result that the disk had no room for is in memory still, and can be saved."""
+    st.error(plain(f"{label}: {job.message}" if label else job.message), icon=":material/error:", title=title)
+    if job.result is None:
+        return
+    left, right = st.columns([4, 1], vertical_alignment="center")
+    left.caption("The result is kept in the server's memory until it stops: free space and press Save.")
+    if right.button("Save", key=f"save-{job.id}", icon=":material/save:", width="stretch", help="Store it now."):
+        try:
+            job.result.save()
+        except EapgpError as error:
+            st.error(plain(one_line(error)), icon=":material/error:")
+            return
+        server.manager().forget(job.id)
+        st.rerun()
 
 
 def _wait(job: JobView, waiting: str, cancel: bool) -> None:

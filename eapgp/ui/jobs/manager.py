@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from eapgp.errors import Cancelled, EapgpError, one_line
+from eapgp.errors import Cancelled, EapgpError, NotSavedError, one_line
 from eapgp.types import Progress
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -37,7 +37,8 @@ class JobView:
     position: jobs ahead of it in its lane (0 when it runs or is next). stopping: its lane is still
     held by a cancelled job that has not come to its next step. fraction: 0 … 1 of the
     phase. seconds: since it started. seconds_left: estimate for the phase, None until one can be
-    made. message: why it failed or was cancelled, one line. result: what the work returned.
+    made. message: why it failed or was cancelled, one line. result: what the work returned,
+    or what a failed one could not store (`Unsaved`).
     """
 
     id: str
@@ -231,6 +232,8 @@ class JobManager:
             result = job.work(progress)
         except Cancelled:
             self._finish(job, "cancelled", message="Cancelled.")
+        except NotSavedError as error:
+            self._finish(job, "failed", message=one_line(error), result=error.unsaved)
         except EapgpError as error:
             self._finish(job, "failed", message=one_line(error))
         except MemoryError:

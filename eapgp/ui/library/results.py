@@ -143,7 +143,7 @@ class Shelf:
 
 def _read(folder: Path, example: bool, stamp: tuple[tuple[int, ...], ...]) -> _Entry:
     try:
-        info = info_of(open_sound(folder), example=example)
+        info = info_of(open_sound(folder, bundled=example), example=example)
         return _Entry(stamp, info, _question_of(info))
     except RunError as error:
         return _Entry(stamp, None, problem=str(error))

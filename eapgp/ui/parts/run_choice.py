@@ -15,7 +15,7 @@ from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import progress_row, watch
+from eapgp.ui.jobs.follow import progress_row, say_failed, watch
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure, results
 from eapgp.ui.sidebar import settings
@@ -162,7 +162,8 @@ def adopt_finished(session: Session) -> None:
             if job.result not in session["runs"] and len(session["runs"]) < MOST_RUNS:
                 session["runs"] = (*session["runs"], job.result)
         elif job is not None and job.state == "failed":
-            st.error(plain(job.message), icon=":material/error:")
+            say_failed(job)
+            left += [spec] if job.result is not None else []  # it can still be saved
     st.session_state["compare-wanted"] = left
 
 

@@ -32,6 +32,7 @@ from eapgp.ui.parts.run_choice import MOST_RUNS
 from eapgp.ui.runs.fields import TABS
 from eapgp.ui.runs.lists import score_files
 
+MOST_UNREADABLE = 40
 _GONE, _IMPORT, _UNSAVED = "runs-deleted", "runs-import", "runs-unsaved"
 
 
@@ -174,13 +175,13 @@ def unreadable() -> None:
     if not problems:
         return
     st.subheader(f"Unreadable · {len(problems)}", anchor=False)
-    for folder, problem in problems:
+    for folder, problem in problems[:MOST_UNREADABLE]:
         left, right = st.columns([5, 1], vertical_alignment="center")
         left.error(plain(problem), icon=":material/error:", title=plain(folder.name))
         own = folder.parent == shelf.library.runs
         if own and right.button(
             "Delete",
-            key=f"unreadable-{folder.name}",
+            key=f"unreadable-{plain(folder.name)}",
             icon=":material/delete:",
             width="stretch",
             help="Move to the trash; can be undone.",
@@ -188,6 +189,8 @@ def unreadable() -> None:
             shelf.library.delete(folder.name)
             st.session_state[_GONE] = [folder.name]
             st.rerun()
+    if len(problems) > MOST_UNREADABLE:
+        st.caption(f"{len(problems) - MOST_UNREADABLE} more; they follow when some of these are deleted.")
 
 
 def _delete(cards: Sequence[RunInfo], files: Sequence[ScoreFile]) -> None:
@@ -369,11 +372,18 @@ def _imported(name: str, data: bytes) -> tuple[bool, str]:
                 path = Path(folder) / (Path(name).name or "runs.zip")
                 path.write_bytes(data)
                 imported = import_runs(path, results.shelf().library.home)
-            return True, f"{name}: {len(imported)} run{'s' if len(imported) != 1 else ''} imported."
+            return True, f"{name}: {_counted([present for _, present in imported])}"
         score_files().add(name, data)
     except EapgpError as error:
         return False, one_line(error)
     return True, f"{name}: edge scores imported."
+
+
+def _counted(present: Sequence[bool]) -> str:
+    """How many runs came, of some that were here before or not."""
+    rest = f" {sum(present)} here already: kept as they were." if any(present) else ""
+    added = len(present) - sum(present)
+    return f"{added} run{'s' if added != 1 else ''} imported.{rest}"
 
 
 def disk() -> None:

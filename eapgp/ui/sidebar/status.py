@@ -13,6 +13,7 @@ from eapgp.runs.info import RunInfo, prompt_conditions
 from eapgp.runs.spec import DEFAULT_PAIRS, PATCHING, RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
+from eapgp.ui.jobs import follow
 from eapgp.ui.library import consent
 from eapgp.ui.sidebar import availability, chip
 from eapgp.ui.sidebar.panel import Panel
@@ -37,7 +38,7 @@ def say_problems(session: Session, panel: Panel | None = None, *, shows: str = "
     if panel is None:
         return
     if panel.job is not None and panel.job.state == "failed":
-        st.error(plain(panel.job.message), icon=":material/error:", title="The computation failed")
+        follow.say_failed(panel.job, title="The computation failed")
     if panel.card is not None and not panel.answers:
         _say_apart(panel, panel.card, shows)
     elif problem := model_problem(panel.spec.model):
