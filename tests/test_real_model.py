@@ -67,6 +67,21 @@ def test_all_edges_equal_the_literal_implementation(method: str, options: dict[s
     assert relative_error(scores, expected) < 2e-3, "of the largest score, in float32 through 30 layers"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": 2, "step": "descend", "points": "0..k-1"},
+        {"steps": 2, "step": "unit", "norm": "batch", "direction": "random", "seed": 1},
+        {"steps": 1, "step": "unit", "direction": "reversed"},
+    ],
+    ids=str,
+)
+def test_readings_of_gradpath_equal_the_literal_ones(options: dict[str, Any]) -> None:
+    scores = attribute(real(), encoded(), method="eap-gp", batch_size=1, **options).scores.values
+    expected = oracle.eap_gps(literal(), **options).mean(0)
+    assert relative_error(scores, expected) < 2e-3, "of the largest score, in float32 through 30 layers"
+
+
 def test_exact_equals_patching_by_hand() -> None:
     graph = real().graph
     rows, columns = np.nonzero(graph.mask)

@@ -25,6 +25,7 @@ from eapgp.study.reproduce_rows import (
     TOLERANCE,
     UNPUBLISHED,
     Asked,
+    name_of,
     verdict,
 )
 from eapgp.study.worker import Worker
@@ -111,9 +112,13 @@ def test_verdicts(low: float | None, high: float | None, known: float | None, ex
 def test_the_protocol_is_the_papers() -> None:
     study = protocol(Asked("gpt2", exact=True))
     assert {cell.spec.task for cell in study.cells} == set(TASKS)
-    assert {cell.spec.method for cell in study.cells} == set(METHODS)
-    (gp, *_) = [cell for cell in study.cells if cell.spec.method == "eap-gp"]
-    assert dict(gp.spec.options) == {"steps": 5, "step": "unit", "objective": "all"}
+    assert {name_of(cell.spec.to_dict()) for cell in study.cells} == set(METHODS)
+    (gp, *others) = [cell for cell in study.cells if (cell.spec.task, cell.spec.method) == ("ioi", "eap-gp")]
+    usual = {"steps": 5, "step": "unit", "objective": "all"}
+    assert dict(gp.spec.options) == usual
+    readings = [{"norm": "batch"}, {"points": "0..k-1"}, {"objective": "last"}, {"step": "relative"}]
+    assert [dict(cell.spec.options) for cell in others] == [usual | reading for reading in readings]
+    assert name_of({"method": "eap-gp", "options": {"steps": 7}}) == "eap-gp"
     (evaluation,) = gp.evaluations
     assert evaluation.question.rule == "greedy" and evaluation.question.sizes == GRID and evaluation.manual
     assert "exact" not in {cell.spec.method for cell in protocol(Asked("gpt2")).cells}
@@ -134,9 +139,9 @@ def test_without_weights_every_cell_says_not_run(tmp_path: Path, capsys: pytest.
     library = RunLibrary(tmp_path)
     result = run_protocol(Asked("gpt2"), library, worker=Worker(library, model_loader=absent))
     assert {row.verdict for row in result.rows} == {NOT_RUN} and all(row.value is None for row in result.rows)
-    assert result.verdicts()[NOT_RUN] == len(result.rows) == 6 * 4 * len(GRID)
+    assert result.verdicts()[NOT_RUN] == len(result.rows) == 6 * 8 * len(GRID)
     assert "no weights here" in result.remarks[0]
-    assert sum(row.published is not None for row in result.rows) == 56
+    assert sum(row.published is not None for row in result.rows) == 56 + 4, "each reading of the one cell of EAP-GP"
     assert len(result.figures()) == 6, "the published points are drawn all the same"
     assert not (tmp_path / "runs").exists()
     text = write_reproduction(result, tmp_path / "out")[0].read_text()
@@ -152,10 +157,10 @@ def test_the_demo_model_runs_the_protocol(
     reply = json.loads(capsys.readouterr().out)
     assert {row["task"] for row in reply["rows"]} == {"ioi"}
     ran = [row for row in reply["rows"] if row["method"] != "exact"]
-    assert {row["verdict"] for row in ran} == {UNPUBLISHED} and len({row["method"] for row in ran}) == 3
+    assert {row["verdict"] for row in ran} == {UNPUBLISHED} and len({row["method"] for row in ran}) == 7
     assert all(row["verdict"] == NOT_RUN and row["value"] is None for row in reply["rows"] if row["method"] == "exact")
     full = [row["value"] for row in ran if row["edges"] == 479]
-    assert np.allclose(full, 1, atol=1e-5) and len(full) == 3
+    assert np.allclose(full, 1, atol=1e-5) and len(full) == 7
     assert "Nothing is published for the model 'demo'" in reply["remarks"][0]
     page = Path(reply["page"]).read_text()
     body = page[page.index("</script>") :]

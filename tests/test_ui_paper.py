@@ -15,7 +15,7 @@ from eapgp.places import bundled
 from eapgp.runs import RunLibrary
 from eapgp.study.reproduce import not_run, protocol
 from eapgp.study.reproduce_result import BUNDLED_FILE, Reproduction, read_reproduction
-from eapgp.study.reproduce_rows import NOT_RUN, REPRODUCED, UNPUBLISHED, Asked, Row
+from eapgp.study.reproduce_rows import METHODS, NOT_RUN, REPRODUCED, UNPUBLISHED, Asked, Row, name_of
 from eapgp.ui.jobs.workshop import Workshop
 from eapgp.ui.paper import jobs as paper_work
 
@@ -56,10 +56,10 @@ def said(app: AppTest) -> str:
 def test_every_tab_opens_on_the_bundled_outcome(open_page: Open, tab: str) -> None:
     app = open_page(tab=tab)
     assert not app.exception and not app.error and not app.warning
-    assert verdicts(app) == {UNPUBLISHED: 240, REPRODUCED: 0, "higher": 0, "lower": 0, NOT_RUN: 0}
+    assert verdicts(app) == {UNPUBLISHED: 480, REPRODUCED: 0, "higher": 0, "lower": 0, NOT_RUN: 0}
     assert "GPT-2 small's, another model's" in said(app)
     outcomes = app.dataframe[0].value
-    assert len(outcomes) == 24 and outcomes["ours"].notna().all()
+    assert len(outcomes) == 48 and outcomes["ours"].notna().all()
     assert "published" not in outcomes, "what is published for another model stands in its own column"
     ioi = outcomes[(outcomes["task"] == "ioi") & (outcomes["method"] == "EAP-GP · unit (our reading of the paper)")]
     assert float(ioi["gpt2_small"].iloc[0]) == 0.80
@@ -68,7 +68,7 @@ def test_every_tab_opens_on_the_bundled_outcome(open_page: Open, tab: str) -> No
 def test_gpt2_without_weights_shows_the_published_numbers_and_nothing_of_ours(open_page: Open) -> None:
     app = open_page(model="gpt2", size="800")
     assert not app.exception
-    assert verdicts(app)[NOT_RUN] == 552 and sum(verdicts(app).values()) == 552
+    assert verdicts(app)[NOT_RUN] == 1104 and sum(verdicts(app).values()) == 1104
     outcomes = app.dataframe[0].value
     assert outcomes["ours"].isna().all() and set(outcomes["verdict"]) == {"○ not run"}
     assert outcomes["published"].notna().sum() == 18, "three methods on six tasks"
@@ -78,7 +78,7 @@ def test_gpt2_without_weights_shows_the_published_numbers_and_nothing_of_ours(op
 def test_settings_without_an_outcome_say_so_and_keep_the_picture(open_page: Open) -> None:
     app = open_page(each="5", exact="no")
     assert not app.exception
-    assert "have no outcome yet" in said(app) and verdicts(app)[UNPUBLISHED] == 240
+    assert "have no outcome yet" in said(app) and verdicts(app)[UNPUBLISHED] == 480
     assert app.button(key="run-button").label == "Run the protocol"
     app = open_page(each="many", colour="red")
     assert any("each = 'many'" in one.value for one in app.warning)
@@ -125,8 +125,9 @@ def test_the_job_keeps_its_outcome_and_the_board_says_how_far_it_is(tmp_path: Pa
     library, asked = RunLibrary(tmp_path), Asked(limit=1, pairs=2, exact=False)
     study = protocol(Asked("demo", limit=1, pairs=2, exact=False))
     assert study.name == asked.name == "paper-demo-1-task-2-pairs-no-exact"
+    names = [name for name in METHODS if name != "exact"]
     before = paper_work.board(study, library, running=True)
-    assert before == {"ioi": {"eap": "running", "eap-ig": "waiting", "eap-gp": "waiting"}}
+    assert before == {"ioi": {name: "running" if name == "eap" else "waiting" for name in names}}
     work = paper_work.reproduce_work(Workshop(), "cpu", asked, library)
 
     def cancelled(phase: str, fraction: float) -> None:
@@ -137,10 +138,10 @@ def test_the_job_keeps_its_outcome_and_the_board_says_how_far_it_is(tmp_path: Pa
         work(cancelled)
     assert not paper_work.result_file(asked, library).exists(), "nothing half is kept as an outcome"
     after = paper_work.board(study, library, running=True)["ioi"]
-    assert after == {"eap": "done", "eap-ig": "running", "eap-gp": "waiting"}, "what was finished stays"
+    assert after == dict.fromkeys(names, "waiting") | {"eap": "done", "eap-ig": "running"}, "what was finished stays"
     seen: list[tuple[str, float]] = []
     result = work(lambda phase, fraction: seen.append((phase, fraction)))
-    assert result.ran and {row.method for row in result.rows if row.value is not None} == {"eap", "eap-ig", "eap-gp"}
+    assert result.ran and {row.method for row in result.rows if row.value is not None} == set(names)
     cells = [fraction for phase, fraction in seen if phase == "cells"]
     assert cells == sorted(cells) and cells[-1] == 1 and len(set(cells)) > 4, "also inside a cell"
     kept = read_reproduction(paper_work.result_file(asked, library))
@@ -156,7 +157,9 @@ def test_the_bundled_outcome_is_what_the_protocol_gives(tmp_path: Path) -> None:
     assert path is not None and path.stat().st_size < 100_000
     stored = read_reproduction(path)
     assert stored.asked == Asked() and stored.made["pairs"] == 64 and len(stored.made["runs"]) == 6
-    (cell,) = [c for c in protocol(Asked()).cells if (c.spec.task, c.spec.method) == ("hypernymy", "eap-gp")]
+    (cell,) = [
+        c for c in protocol(Asked()).cells if (c.spec.task, name_of(c.spec.to_dict())) == ("hypernymy", "eap-gp")
+    ]
     record = Worker(RunLibrary(tmp_path)).compute(cell)
     assert record["run"] == stored.made["runs"]["hypernymy"]["eap-gp"], "run tools.reproduction again"
     (answer,) = record["evaluations"].values()
@@ -180,4 +183,4 @@ def test_names_of_what_is_asked_tell_settings_apart(tmp_path: Path) -> None:
     }
     assert len(names) == 9
     assert Asked(limit=6) == Asked() == Asked(pairs=64)
-    assert not_run(Asked("gpt2"), "why").verdicts()[NOT_RUN] == 552
+    assert not_run(Asked("gpt2"), "why").verdicts()[NOT_RUN] == 1104

@@ -1,8 +1,9 @@
 """The paper's protocol as a study, laid beside the published numbers.
 
-Six tasks; EAP, EAP-IG (k = 5, left), EAP-GP (k = 5, unit step) and exact patching where feasible; raw
-weights; greedy selection with dead ends pruned; normalised faithfulness over the published grid of
-edges, with bootstrap intervals over prompts; precision and recall against the manual circuits.
+Six tasks; EAP, EAP-IG (k = 5, left), EAP-GP (k = 5; the unit step of our reading, and other readings of what the paper
+leaves open) and exact patching where feasible; raw weights; greedy selection with dead ends pruned; normalised
+faithfulness over the published grid of edges, with bootstrap intervals over prompts; precision and recall against the
+manual circuits.
 
 `eapgp.study.reproduce_rows` says how verdicts fall, `reproduce_result` holds the outcome.
 
@@ -36,7 +37,7 @@ from eapgp.study.published import (
 )
 from eapgp.study.reproduce_page import html_page, markdown_page
 from eapgp.study.reproduce_result import JSON_FILE, Reproduction, read_reproduction, save_reproduction
-from eapgp.study.reproduce_rows import METHODS, NOT_RUN, TASKS, Asked, Row, overlaps_of, verdict
+from eapgp.study.reproduce_rows import METHODS, NOT_RUN, TASKS, Asked, Row, name_of, overlaps_of, verdict
 from eapgp.study.sweep import study_folder, sweep
 from eapgp.study.sweep_result import SweepResult
 from eapgp.study.worker import DONE, Worker
@@ -56,9 +57,9 @@ def protocol(asked: Asked) -> Study:
     n_edges = None if shape is None else shape.graph.n_edges
     with_exact = (n_edges is not None and n_edges <= FEASIBLE_EDGES) if asked.exact is None else asked.exact
     methods = [
-        {"name": name, **({"options": options} if options else {})}
-        for name, options in METHODS.items()
-        if with_exact or name != "exact"
+        {"name": one.method, **({"options": dict(one.options)} if one.options else {})}
+        for one in METHODS.values()
+        if with_exact or one.method != "exact"
     ]
     mapping: dict[str, Any] = {
         "name": asked.name[:80],
@@ -170,7 +171,7 @@ def compare(asked: Asked, result: SweepResult) -> Reproduction:
     n_edges = next((record["n_edges"] for record in result.records if record["status"] == DONE), _edges(model))
     for record in result.records:
         spec = record["asked"]["spec"]
-        task, method = str(spec["task"]), str(spec["method"])
+        task, method = str(spec["task"]), name_of(spec)
         if record["status"] != DONE:
             note = f"failed: {record['error']['message']}"
             rows += _empty(own, task, method, grid(n_edges or None), n_edges, note)
@@ -192,9 +193,9 @@ def compare(asked: Asked, result: SweepResult) -> Reproduction:
 
 def _row(own: str, task: str, method: str, entry: Mapping[str, Any], n_edges: int, remark: str) -> Row:
     edges = int(entry["edges_selected"])
-    fact = published(own, task, method, edges) if own else None
+    fact = published(own, task, METHODS[method].method, edges) if own else None
     low, high = entry["faithfulness_low"], entry["faithfulness_high"]
-    beside = None if own else nearest_share(task, method, edges, n_edges)
+    beside = None if own else nearest_share(task, METHODS[method].method, edges, n_edges)
     return Row(
         task,
         method,
@@ -217,8 +218,8 @@ def _row(own: str, task: str, method: str, entry: Mapping[str, Any], n_edges: in
 def _empty(own: str, task: str, method: str, sizes: Sequence[int], n_edges: int, note: str) -> list[Row]:
     rows = []
     for edges in sizes:
-        fact = published(own, task, method, edges) if own else None
-        beside = None if own or not n_edges else nearest_share(task, method, edges, n_edges)
+        fact = published(own, task, METHODS[method].method, edges) if own else None
+        beside = None if own or not n_edges else nearest_share(task, METHODS[method].method, edges, n_edges)
         rows.append(
             Row(
                 task=task,
@@ -291,7 +292,7 @@ def _made(result: SweepResult) -> dict[str, Any]:
     runs: dict[str, dict[str, str]] = {}
     for record in done:
         spec = record["asked"]["spec"]
-        runs.setdefault(str(spec["task"]), {})[str(spec["method"])] = str(record["run"])
+        runs.setdefault(str(spec["task"]), {})[name_of(spec)] = str(record["run"])
     return {
         "model": dict(first["model"]),
         "pairs": first["prompts"]["n_pairs"],

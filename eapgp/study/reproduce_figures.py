@@ -10,7 +10,7 @@ import numpy as np
 from eapgp.figures.inputs import CurveLine, PrecisionRecallLine
 from eapgp.ground_truth import ground_truth
 from eapgp.study.published import HANNA_2024, HANNA_2024_EXACT, ZHANG_2025
-from eapgp.study.reproduce_rows import LABELS, METHODS, Row
+from eapgp.study.reproduce_rows import MAIN, METHODS, Row
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -59,7 +59,7 @@ def _points(fig: go.Figure, rows: Sequence[Row], field: str, word: str) -> None:
         entry = {"symbol": "circle-open", "size": 14, "color": NEUTRAL, "line": {"width": 2.5}}
         name = f"{word} (open markers)"
         fig.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=entry, meta={"hidden": True})
-    for method in dict.fromkeys(row.method for row in rows):
+    for method in dict.fromkeys(row.method for row in rows if row.method in MAIN):  # other readings are of one value
         points = [row for row in rows if row.method == method]
         (style,) = line_styles([method])
         symbol = style.symbol.removesuffix("-open") + "-open"
@@ -67,8 +67,8 @@ def _points(fig: go.Figure, rows: Sequence[Row], field: str, word: str) -> None:
             x=[row.edges for row in points],
             y=[getattr(row, field) for row in points],
             mode="markers",
-            name=f"{LABELS[method]}, {word}",
-            legendgroup=LABELS[method],
+            name=f"{METHODS[method].label}, {word}",
+            legendgroup=METHODS[method].label,
             showlegend=False,
             marker={"symbol": symbol, "size": 14, "color": style.colour, "line": {"width": 2.5}},
             customdata=[[_about(row, field)] for row in points],
@@ -82,7 +82,7 @@ def _about(row: Row, field: str) -> str:
         return row.source
     if field == "published_other":
         return HANNA_2024_EXACT
-    source = ZHANG_2025 if row.method == "eap-gp" else HANNA_2024
+    source = ZHANG_2025 if METHODS[row.method].method == "eap-gp" else HANNA_2024
     return f"{row.gpt2_small_edges:,} edges of GPT-2 small; {source}"
 
 
@@ -101,7 +101,7 @@ def manual_figure(
                 np.array([_share(one[f"edges_{name}"]) for one in overlapping]) for name in ("recall", "precision")
             )
             sizes = np.array([one["edges"] for one in overlapping], dtype=np.int64)
-            lines.append(PrecisionRecallLine(LABELS[method], recall, precision, sizes))
+            lines.append(PrecisionRecallLine(METHODS[method].label, recall, precision, sizes))
     if not lines:
         return None
     truth = ground_truth(f"{task}/{circuit}")
@@ -123,4 +123,4 @@ def _line(method: str, rows: Sequence[Row]) -> CurveLine | None:
 
     sizes = np.array([row.edges for row in ran], dtype=np.int64)
     left = np.array([row.edges if row.kept is None else row.kept for row in ran], dtype=np.int64)
-    return CurveLine(LABELS[method], sizes, column("value"), column("low"), column("high"), left)
+    return CurveLine(METHODS[method].label, sizes, column("value"), column("low"), column("high"), left)

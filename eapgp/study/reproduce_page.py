@@ -14,8 +14,9 @@ def _intro(result: Reproduction) -> list[str]:
     counts = ", ".join(f"{n} {verdict}" for verdict, n in result.verdicts().items() if n)
     return [
         f"The protocol of the EAP-GP paper on the model {result.model}{_of_edges(result)}: {_tasks(result)}, raw "
-        "weights, k = 5, GradPath with the paper's unit step, greedy selection with dead ends pruned, normalised "
-        "faithfulness with 95 % bootstrap intervals over prompts.",
+        "weights, k = 5, GradPath with the unit step (our reading of the paper) and beside it other readings of what "
+        "the paper leaves open, greedy selection with dead ends pruned, normalised faithfulness with 95 % bootstrap "
+        "intervals over prompts.",
         f"Cells: {counts}.",
         f"Verdicts: reproduced where the published value lies in our interval widened by {TOLERANCE} on both sides (it "
         "was measured on other prompts and has no interval of its own); higher or lower where ours lies above or "

@@ -105,11 +105,17 @@ class Reproduction:
     def finding(self, edges: int, names: Mapping[str, str]) -> Finding | None:
         """Which method keeps most on how many tasks at one size, in words; None where nothing was run.
 
-        names: what the sentence calls the methods.
+        names: what the sentence calls the methods; those that have none stay out of it.
         """
         values: dict[str, dict[str, tuple[float, float, float]]] = {}
         for row in self.rows:
-            if row.edges == edges and row.value is not None and row.low is not None and row.high is not None:
+            if (
+                row.edges == edges
+                and row.method in names
+                and row.value is not None
+                and row.low is not None
+                and row.high is not None
+            ):
                 values.setdefault(row.task, {})[names[row.method]] = row.value, row.low, row.high
         return of_methods(values, share=edges / self.n_edges) if values else None
 

@@ -11,20 +11,34 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from eapgp.attribution.registry import get_method
+from eapgp.attribution.usual import Variant
 from eapgp.models.catalogue import find_model
 from eapgp.study.published import span
 
 TASKS = ("ioi", "greater-than", "gender-bias", "sva", "country-capital", "hypernymy")
-METHODS: dict[str, dict[str, Any]] = {
-    "eap": {},
-    "eap-ig": {"steps": 5, "points": "left"},
-    "eap-gp": {"steps": 5, "step": "unit", "objective": "all"},
-    "exact": {},
-}
-LABELS = {"eap": "EAP", "eap-ig": "EAP-IG", "eap-gp": "EAP-GP (unit step)", "exact": "Exact patching"}
-"""How the protocol's methods are named in figures."""
+_UNIT = {"steps": 5, "step": "unit", "objective": "all"}
+METHODS: Mapping[str, Variant] = MappingProxyType(
+    {
+        "eap": Variant("EAP", "eap"),
+        "eap-ig": Variant("EAP-IG", "eap-ig", {"steps": 5, "points": "left"}),
+        "eap-gp": Variant("EAP-GP · unit (our reading of the paper)", "eap-gp", _UNIT),
+        "eap-gp (one norm)": Variant("EAP-GP · one norm for all pairs", "eap-gp", {**_UNIT, "norm": "batch"}),
+        "eap-gp (points 0..k-1)": Variant("EAP-GP · points 0…k−1", "eap-gp", {**_UNIT, "points": "0..k-1"}),
+        "eap-gp (answer only)": Variant("EAP-GP · answer only", "eap-gp", {**_UNIT, "objective": "last"}),
+        "eap-gp (relative)": Variant("EAP-GP · relative step", "eap-gp", {**_UNIT, "step": "relative"}),
+        "exact": Variant("Exact patching", "exact"),
+    }
+)
+"""The protocol's methods under the names of its tables, with what figures and pages call them.
+
+What the paper leaves open of EAP-GP stands beside our reading of it, one thing read otherwise at a time: one norm for
+all pairs (a re-implementation), the points of IG², the answer's logits alone; and the step that is the default here.
+"""
+MAIN = tuple(name for name, one in METHODS.items() if name == one.method)
 PAIRS = {"demo": 64}
 DEFAULT_PAIRS = 100
 TOLERANCE = 0.05
@@ -122,6 +136,15 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+
+def name_of(spec: Mapping[str, Any]) -> str:
+    """Name in `METHODS` of what a run of the protocol was asked with; the method's own where nothing fits."""
+    method = str(spec["method"])
+    row = get_method(method)
+    asked = row.settings(spec.get("options", {}))
+    names = [name for name, one in METHODS.items() if one.method == method and row.settings(one.options) == asked]
+    return names[0] if names else method
 
 
 def verdict(low: float | None, high: float | None, published: float | None, other: float | None = None) -> str:

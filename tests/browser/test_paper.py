@@ -36,7 +36,7 @@ def test_the_page_opens_on_the_bundled_outcome_and_runs_the_protocol(
     page = open_page(app, path="paper")
     page.locator(".st-key-paper-curves .js-plotly-plot").wait_for()
     page.get_by_text("another model's").first.wait_for()
-    assert verdict(page, "No published number") == 240 and verdict(page, "Reproduced") == 0
+    assert verdict(page, "No published number") == 480 and verdict(page, "Reproduced") == 0
     for tab, shown in {
         "Manual circuits": "exist for GPT-2 small only",
         "The protocol": "up to 2,000 edges",
@@ -49,7 +49,7 @@ def test_the_page_opens_on_the_bundled_outcome_and_runs_the_protocol(
         page.locator(".st-key-paper-downloads").get_by_role("button", name="JSON").click()
     saved = tmp_path / "demo.json"
     download.value.save_as(saved)
-    assert len(json.loads(saved.read_text())["rows"]) == 240
+    assert len(json.loads(saved.read_text())["rows"]) == 480
 
     fill(page, "first", "1")
     fill(page, "each", "3")
@@ -57,25 +57,25 @@ def test_the_page_opens_on_the_bundled_outcome_and_runs_the_protocol(
     choose(page, "exact", "No")
     run_button(page).click()
     page.locator(".st-key-paper-verdicts").get_by_text("No published number").wait_for()
-    until(page, lambda: verdict(page, "No published number") == 30, seconds=2 * LONG / 1000, what="the new outcome")
+    until(page, lambda: verdict(page, "No published number") == 70, seconds=2 * LONG / 1000, what="the new outcome")
     assert verdict(page, "Not run") == 10, "exact patching was not asked for"
     assert run_button(page).is_disabled()
     assert "first=1" in page.url and "exact=no" in page.url
     kept = json.loads((home / "studies" / "paper-demo-1-task-3-pairs-no-exact" / "reproduction.json").read_text())
-    assert kept["verdicts"]["no published number"] == 30
+    assert kept["verdicts"]["no published number"] == 70
     page.reload()
     wait_ready(page)
-    assert verdict(page, "No published number") == 30
+    assert verdict(page, "No published number") == 70
 
 
 def test_without_weights_nothing_is_made_up(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="paper", query="model=gpt2&first=1", size=PHONE, theme="dark")
     page.get_by_text("only the published numbers are shown").wait_for()
-    assert verdict(page, "Not run") == 92 and verdict(page, "Reproduced") == 0
+    assert verdict(page, "Not run") == 184 and verdict(page, "Reproduced") == 0
     page.locator(".st-key-paper-curves .js-plotly-plot").wait_for()
     wait_ready(page)
     page.get_by_test_id("stExpandSidebarButton").click()
     # on a phone a button with a tooltip is there twice, one of them hidden
     page.locator(".st-key-run-button button").locator("visible=true").click()
     page.get_by_text("could not be fetched").first.wait_for(timeout=LONG)
-    assert verdict(page, "Not run") == 92, "the reason stands beside the published numbers, and no value does"
+    assert verdict(page, "Not run") == 184, "the reason stands beside the published numbers, and no value does"

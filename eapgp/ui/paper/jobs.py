@@ -11,7 +11,7 @@ from eapgp.study.estimate import estimate
 from eapgp.study.plan import Study
 from eapgp.study.reproduce import run_protocol
 from eapgp.study.reproduce_result import JSON_FILE, Reproduction, save_reproduction
-from eapgp.study.reproduce_rows import Asked
+from eapgp.study.reproduce_rows import Asked, name_of
 from eapgp.study.sweep import in_order, study_folder
 from eapgp.study.worker import DONE, RECORD_FILE, Worker, cell_folder
 from eapgp.ui.jobs.manager import Progress
@@ -61,5 +61,5 @@ def board(study: Study, library: RunLibrary, *, running: bool) -> dict[str, dict
     states: dict[str, dict[str, str]] = {}
     for cell in study.cells:
         state = RUNNING if cell.key == current else WAITING if cell.key in left else DONE
-        states.setdefault(str(cell.spec.task), {})[cell.spec.method] = state
+        states.setdefault(str(cell.spec.task), {})[name_of(cell.spec.to_dict())] = state
     return states

@@ -9,7 +9,6 @@ from typing import Any
 import streamlit as st
 
 from eapgp import places
-from eapgp.attribution.registry import variant
 from eapgp.errors import FormatError
 from eapgp.models.catalogue import CATALOGUE
 from eapgp.study.plan import Study
@@ -234,7 +233,7 @@ def _board(asked: Asked) -> None:
 
 def method_name(method: str) -> str:
     """Short name of a method of the protocol."""
-    return variant(method, METHODS[method])
+    return METHODS[method].label
 
 
 def headline_size(result: Reproduction) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -30,6 +30,7 @@ from eapgp.study.reproduce_result import Reproduction
 from eapgp.study.reproduce_rows import (
     HIGHER,
     LOWER,
+    MAIN,
     METHODS,
     NOT_RUN,
     REPRODUCED,
@@ -58,7 +59,7 @@ _CHARTS = "paper-curves"
 
 def finding(result: Reproduction) -> Finding | None:
     """Which method keeps most on how many tasks at the headline size, in words."""
-    names = {method: method_name(method) for method in {row.method for row in result.rows}}
+    names = {method: method_name(method) for method in MAIN}
     return result.finding(headline_size(result), names)
 
 
@@ -329,7 +330,12 @@ def protocol(result: Reproduction) -> None:
     )
     facts = [
         ("Tasks", ", ".join(_task_title(task) for task in TASKS)),
-        ("Methods", "; ".join(f"{method_name(name)}{_options(options)}" for name, options in METHODS.items())),
+        ("Methods", "; ".join(f"{one.label}{_options(one.options)}" for one in METHODS.values())),
+        (
+            "Readings of EAP-GP",
+            "the paper leaves open whether a gradient is divided by each pair's norm or by one for all pairs, which "
+            "points count, and which logits: beside our reading each of the others, and the step that is usual here",
+        ),
         ("Exact patching", f"where feasible: up to {FEASIBLE_EDGES:,} edges, beyond where it is asked for"),
         ("Weights", "raw: no folding, no centring"),
         ("Circuits", "greedy from the logits by absolute score, dead ends pruned, the rest carries the corrupted run"),
@@ -350,6 +356,6 @@ def protocol(result: Reproduction) -> None:
         st.caption(plain(remark))
 
 
-def _options(options: dict[str, Any]) -> str:
+def _options(options: Mapping[str, Any]) -> str:
     steps = options.get("steps")
     return f" (k = {steps})" if steps else ""
