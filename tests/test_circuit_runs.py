@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from tiny import CONFIGURATIONS
 
 from eapgp.circuits.circuit import Circuit
 from eapgp.engine import circuit_pass
+from eapgp.engine.circuit_pass import make_base
 from eapgp.engine.circuit_plan import plan
+from eapgp.engine.differences import make_intervention
 from eapgp.errors import Cancelled, ComputationError, InputError, OptionError
 from eapgp.evaluation.runner import CircuitRunner
 from eapgp.graph import Graph
@@ -71,6 +74,23 @@ def test_equals_the_literal_run(name: str) -> None:
             assert found.kl[i, j] == pytest.approx(float((clean[j].exp() * (clean[j] - log_p)).sum()), abs=1e-5)
             right, wrong = log_p[list(pairs[j].correct)].logsumexp(0), log_p[list(pairs[j].incorrect)].logsumexp(0)
             assert bool(found.correct[i, j]) == bool(right > wrong)
+
+
+@pytest.mark.parametrize("kind", ["patching", "zero"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "pythia"])
+def test_what_both_prompts_begin_with_is_left_out_and_changes_nothing(name: str, kind: str) -> None:
+    """Prompts whose first three tokens are the same, against the same circuits with every position summed."""
+    model, encoded = tiny_model(name), random_pairs(3, seed=5, shortest=6, longest=7)
+    corrupted = encoded.corrupted.copy()
+    corrupted[:, :3], corrupted[:, 3] = encoded.clean[:, :3], encoded.clean[:, 3] % 20 + 1
+    encoded = replace(encoded, corrupted=corrupted)
+    circuits = circuits_of(model.graph)
+    runner, whole = (CircuitRunner(model, encoded, intervention=kind) for _ in range(2))
+    assert [base.batch.shared for base in runner._bases] == [3]
+    assert [base.shared for base in runner._bases] == [3 if kind == "patching" else 0]
+    means = make_intervention(kind, model, encoded, (kind,))
+    whole._bases = [make_base(model, replace(base.batch, shared=0), means) for base in whole._bases]
+    assert relative_error(runner.run(circuits).metric, whole.run(circuits).metric) < 1e-6
 
 
 @pytest.mark.parametrize("name", list(CONFIGURATIONS))
