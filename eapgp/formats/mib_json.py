@@ -12,6 +12,7 @@ unscored. Neuron-level fields are not read.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -19,15 +20,21 @@ import numpy as np
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
-from eapgp.formats.common import Content, graph_of_cfg, numbers, positions_of, problem, scatter, short
+from eapgp.formats.common import MAX_POSITIONS, Content, graph_of_cfg, numbers, positions_of, problem, scatter, short
 from eapgp.graph import QKV, Graph
+from eapgp.strict_json import MAX_VALUES, check_amount, check_value
 from eapgp.types import Bools, Floats
+
+PER_EDGE, OVERHEAD = 16, 100_000
+"""Values per edge or node, and beside them."""
 
 
 def read(path: Path, data: bytes, graph: Graph | None = None) -> Content:
     """Scores, circuit and node scores of a MIB JSON file. `graph` must equal the file's, if given."""
     try:
+        check_amount(data, _most(data))
         document = json.loads(data)
+        check_value(document)
     except (ValueError, RecursionError) as error:
         raise problem(
             path, f"not a readable JSON file ({short(str(error))}); expected the MIB circuit format."
@@ -41,6 +48,19 @@ def read(path: Path, data: bytes, graph: Graph | None = None) -> Content:
     own = graph_of_cfg(path, document["cfg"])
     values, in_graph = _edges(path, own, document["edges"])
     return Content(own, values, in_graph, _node_scores(path, own, document.get("nodes", {})))
+
+
+_SIZE = rb'"%s"\s*:\s*(\d{1,6})\b'
+
+
+def _most(data: bytes) -> int:
+    """Values that a file of its sizes may hold, by its commas and brackets; with room for fields of neurons."""
+    sizes = [re.search(_SIZE % key, data) for key in (b"n_layers", b"n_heads", b"d_model")]
+    layers, heads, width = (int(size.group(1)) if size else 0 for size in sizes)
+    if not layers or not heads:
+        return MAX_VALUES
+    graph = Graph(layers, heads)
+    return OVERHEAD + PER_EDGE * min(graph.n_edges, MAX_POSITIONS) + graph.n_sources * (width + PER_EDGE)
 
 
 def _edges(path: Path, graph: Graph, edges: object) -> tuple[Floats, Bools]:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
+from eapgp.errors import FormatError
 from eapgp.formats.common import MAX_POSITIONS, Content, check_unpacked, graph_of_cfg, problem, short
 from eapgp.graph import Graph
 from eapgp.types import Floats, Ints
@@ -32,6 +33,8 @@ ZIP_START = b"PK\x03\x04"
 WORD = 8
 """Bytes of the widest number."""
 INTEGERS = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4")
+PICKLES, MAX_STEPS = 5, 300_000
+"""Pickles in front of the numbers in a file of the form before zip archives, and steps of them all."""
 OVERHEAD, MAX_PICKLE = 2**20, 2**22
 """Room for names and headers; the largest list of node names, which is read to learn the sizes."""
 
@@ -63,7 +66,8 @@ def read(path: Path, data: bytes, graph: Graph | None = None) -> Content:
 def _check_size(path: Path, data: bytes) -> None:
     """Errors: FormatError where the members unpack to more than a graph of the file's cfg can need."""
     if not data.startswith(ZIP_START):
-        return  # the form before zip archives is not compressed
+        _check_pickles(path, data)  # the form before zip archives, which is not compressed
+        return
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
@@ -73,6 +77,21 @@ def _check_size(path: Path, data: bytes) -> None:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise problem(path, f"refused: not a readable PyTorch archive ({short(str(error))}).") from None
     check_unpacked(path, sum(member.file_size for member in members), limit)
+
+
+def _check_pickles(path: Path, data: bytes) -> None:
+    """Errors: FormatError where a file's pickles, read but not run, take more steps than names and sizes need."""
+    stream, steps = io.BytesIO(data), 0
+    try:
+        for _ in range(PICKLES):
+            for _ in pickletools.genops(stream):
+                steps += 1
+                if steps > MAX_STEPS:
+                    raise problem(path, f"refused before unpickling: more than {MAX_STEPS:,} steps.")
+    except FormatError:
+        raise
+    except Exception:  # what is no pickle at all is told by the reader
+        return
 
 
 def _limit(pickle: bytes) -> int:

@@ -42,6 +42,7 @@ from eapgp.formats.common import (
 )
 from eapgp.graph import QKV, Graph
 from eapgp.sheet import TRUTH, decode, delimited, number
+from eapgp.strict_json import check_amount
 from eapgp.types import Bools, Floats, Ints
 
 if TYPE_CHECKING:
@@ -233,6 +234,7 @@ def _check_labels(path: Path, labels: pyarrow.Table) -> None:
 
 def _metadata(path: Path, note: bytes) -> tuple[Graph, Floats | None]:
     try:
+        check_amount(note)
         document = json.loads(note)
         cfg, listed = document["cfg"], document.get("node_scores")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -23,6 +23,7 @@ from eapgp.types import Bools, Floats
 if TYPE_CHECKING:
     import networkx
 
+MAX_TAGS = 3_000_000
 Kind = Literal["graphml", "gexf"]
 
 
@@ -113,6 +114,8 @@ def _parse(path: Path, data: bytes, kind: Kind) -> networkx.MultiDiGraph:
         raise problem(
             path, "refused: a document type or entities in a graph file are unsafe to read; export it without them."
         )
+    if data.count(b"<") > MAX_TAGS:
+        raise problem(path, f"more than {MAX_TAGS:,} tags; save scores of a graph that large as MIB JSON or Parquet.")
     reader = networkx.read_graphml if kind == "graphml" else networkx.read_gexf
     try:
         data.decode("utf-8")

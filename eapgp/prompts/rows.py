@@ -21,10 +21,13 @@ from typing import Any
 from eapgp.errors import FormatError, PromptError
 from eapgp.prompts.columns import Cell, Row
 from eapgp.sheet import Delimited, bad_quote, delimited
+from eapgp.strict_json import check_amount, check_value
 
 MAX_PAIRS = 5_000
 MAX_COLUMNS = 512
 MAX_WIDTH = 20_000
+MAX_VALUES = 2_000_000
+"""Values of a JSON file, by its commas and brackets."""
 EXPECTED = "clean, corrupted, correct, incorrect"
 LISTS = ("prompts", "pairs", "data", "rows", "examples", "records", "instances")
 """Keys under which JSON files keep their list of objects."""
@@ -63,6 +66,7 @@ def rows_of_text(text: str, name: str, limit: int | None) -> Rows:
         line = text[: text.index("\0")].count("\n") + 1
         raise FormatError(f"{name}: holds NUL bytes (line {line}), so it is no text file. Save it as CSV in UTF-8.")
     table = delimited(text)
+    _check_width((), 1 + table.text.count(table.mark, 0, table.text.find("\n")), name)
     reader = csv.reader(io.StringIO(table.text, newline=""), delimiter=table.mark, strict=True)
     lines: list[list[str]] = []
     names: list[str] = []
@@ -94,6 +98,8 @@ def _header(cell: str) -> str:
 
 
 def _bad_csv(name: str, table: Delimited, in_order: int, names: Sequence[str], row: int, error: csv.Error) -> str:
+    if "field limit" in str(error):
+        return f"{name}: row {row} has a cell of more than {csv.field_size_limit():,} characters. Shorten it."
     quote = bad_quote(table, in_order)
     if quote is None:
         return f"{name}: row {row} is not valid CSV ({error}). Check its quotes."
@@ -154,11 +160,15 @@ def rows_of_json(text: str, name: str, limit: int | None) -> Rows:
 
 def _documents(text: str, name: str, limit: int | None) -> Any:
     """The document; of JSONL the list of its lines, as many as will be read and one."""
+    first, _, rest = text.partition("\n")
     try:
-        return json.loads(text)
+        check_amount(first if rest.strip() and _is_object(first) else text, MAX_VALUES)
+        document = json.loads(text)
+        check_value(document)
+        return document
     except json.JSONDecodeError as error:
         problem = error
-    except ValueError as error:  # a number of too many digits
+    except ValueError as error:  # a number of too many digits, say
         raise FormatError(f"{name}: begins like JSON, but is not valid ({error}). Save it again.") from None
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if len(lines) > 1 and _is_object(lines[0][1]):
@@ -171,14 +181,18 @@ def _documents(text: str, name: str, limit: int | None) -> Any:
 
 def _is_object(line: str) -> bool:
     try:
+        check_amount(line, MAX_VALUES)
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
 def _line(line: str, number: int, name: str) -> Any:
     try:
-        return json.loads(line)
+        check_amount(line, MAX_VALUES)
+        value = json.loads(line)
+        check_value(value)
+        return value
     except json.JSONDecodeError as error:
         raise FormatError(
             f"{name}: line {number}, character {error.colno} is not valid JSON ({error.msg}). "

@@ -42,6 +42,7 @@ from eapgp.runs.files import content_key, file_hash, read_json, write_json
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run
 from eapgp.runs.spec import DEFAULT_PAIRS, ModelLike, Request, RunSpec, library_versions, make_request
+from eapgp.strict_json import check_value
 from eapgp.tasks import make_prompts
 from eapgp.types import Progress
 
@@ -218,6 +219,10 @@ def spec_tokenizer(spec: RunSpec, model_loader: ModelLoader | None = None) -> An
 
 
 def _inline_pair(number: int, values: Mapping[str, Any], sides: tuple[str, ...]) -> PromptPair:
+    try:
+        check_value(dict(values))
+    except ValueError as error:
+        raise PromptError(f"pair {number}: expected texts, got {error}; write it anew.") from None
     missing = [key for key in ("clean", "corrupted", *sides) if not values.get(key)]
     if missing:
         raise PromptError(f"pair {number}: expected {missing[0]!r}, got none; fill it in or drop the pair.")

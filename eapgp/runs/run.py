@@ -356,11 +356,20 @@ def check_target(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise RunError(f"{folder}: expected a folder for the run, got a file; name another.")
-    foreign = sorted(path.name for path in folder.iterdir() if not _is_ours(path.name))
+    ours = _is_ours if _is_run(folder) else is_partial  # files of these names alone may be anybody's
+    foreign = sorted(path.name for path in folder.iterdir() if not ours(path.name))
     if foreign:
         raise RunError(
             f"{folder}: expected an empty folder, a new one or a run, got one that holds {foreign[0]!r}; name another."
         )
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder holds a run, damaged or not."""
+    try:
+        return {"format_version", "request"} <= {*read_json(folder / RUN_FILE)}
+    except RunError:
+        return False
 
 
 def _is_ours(name: str) -> bool:
@@ -373,10 +382,16 @@ def is_partial(name: str) -> bool:
 
 
 def move_into_place(temporary: Path, target: Path) -> None:
-    """Rename a finished folder to its name, replacing a run that lies there."""
+    """Rename a finished folder to its name, replacing a run that lies there; an empty folder stays and is filled."""
     temporary.chmod(0o755)
     sync_folder(temporary)
-    if target.exists():
+    if target.exists() and (not _is_run(target) or target.samefile(Path.cwd())):
+        for name in (RUN_FILE, EVALUATION_FILE, META_FILE):
+            (target / name).unlink(missing_ok=True)
+        for path in sorted(temporary.iterdir(), key=lambda path: path.name == RUN_FILE):  # it says that all is there
+            path.replace(target / path.name)
+        temporary.rmdir()
+    elif target.exists():
         aside = temporary_folder(target.parent, f".{target.name}-old")
         target.replace(aside / target.name)
         temporary.rename(target)
