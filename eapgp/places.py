@@ -8,6 +8,8 @@ _PACKAGE = Path(__file__).resolve().parent
 # The wheel's own folder first: beside an installed package lie other projects' files.
 _ROOTS = (_PACKAGE / "_dashboard", _PACKAGE.parent)
 
+PUBLIC_VARIABLE = "EAPGP_PUBLIC"  # 1: the dashboard is for strangers (`eapgp app --public`)
+
 
 def bundled(place: str) -> Path | None:
     """A file or folder that comes with the project, as `assets/demo` or `app.py`; None where it was left out."""

@@ -476,7 +476,7 @@ def test_a_task_that_a_model_cannot_be_asked_says_why_before_run(
     folder = tmp_path / "other"
     shutil.copytree(ROOT / "assets" / "demo", folder)
     reason = "years are written in groups of three digits"
-    monkeypatch.setattr(availability, "posable", lambda task, tokenizer: reason if task == "greater-than" else "")
+    monkeypatch.setattr(availability, "tasks_refused", lambda *_: {"greater-than": reason})
     app = open_app(model=str(folder), task="greater-than", pairs="8")
     server.manager().wait(f"posable-{folder}", 60)
     app.run()

@@ -30,13 +30,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_set_is_kept_once_as_it_is_and_found_again(home: Path) -> None:
-    store, mine = PromptStore(), PromptSet("custom", PAIRS, "prob-diff", {})
+    store, mine = PromptStore(home), PromptSet("custom", PAIRS, "prob-diff", {})
     assert store.all() == []
     kept = store.add(mine, name="My pairs / first!")
     assert kept.name == "My-pairs-first" and kept.n_pairs == 2 and kept.path.parent == home / "prompts"
     assert store.add(mine, name="My pairs / first!") == kept and len(store.all()) == 1
     assert store.add(mine, name="second").id != kept.id, "the name is what runs have as their task"
-    again = PromptStore().get(kept.id)
+    again = PromptStore(home).get(kept.id)
     assert again == kept
     read = kept.read()
     assert read.pairs == PAIRS and read.metric == "prob-diff" and read.task == kept.name
@@ -49,7 +49,7 @@ def test_a_set_is_kept_once_as_it_is_and_found_again(home: Path) -> None:
 
 
 def test_token_ids_stay_ids_and_what_a_file_cannot_hold_is_refused(home: Path) -> None:
-    store = PromptStore()
+    store = PromptStore(home)
     ids = PromptSet("ioi", (PromptPair("a", "b", (123, 4), (5,)),), "logit-diff", {})
     assert store.add(ids).read().pairs == ids.pairs
     with pytest.raises(FormatError, match="NUL"):
@@ -63,7 +63,7 @@ def test_names_are_safe_for_a_file(text: str, name: str) -> None:
 
 
 def test_settings_name_own_pairs_like_a_task_and_give_them_back(home: Path) -> None:
-    kept = PromptStore().add(PromptSet("custom", PAIRS, "prob-diff", {}), name="mine")
+    kept = PromptStore(home).add(PromptSet("custom", PAIRS, "prob-diff", {}), name="mine")
     values = {field.name: field.default for field in settings.FIELDS} | {"task": kept.id, "pairs": 7}
     spec = settings.spec_of(values)
     assert (spec.task, spec.prompts_file, spec.n_pairs, spec.split) == ("mine", str(kept.path), None, "all")
@@ -72,7 +72,7 @@ def test_settings_name_own_pairs_like_a_task_and_give_them_back(home: Path) -> N
     assert back["task"] == kept.id and back["metric"] == "task"
     field = next(field for field in settings.FIELDS if field.name == "task")
     assert field.parse(kept.id) == kept.id and "mine" in settings.prompts_title(kept.id)
-    PromptStore().remove(kept.id)
+    PromptStore(home).remove(kept.id)
     with pytest.raises(ValueError, match="expected one of ioi"):
         field.parse(kept.id)
 
@@ -98,7 +98,7 @@ def test_a_run_on_own_pairs_is_found_by_the_settings_and_asked_again_from_its_li
             "incorrect": " John",
         }
     ]
-    kept = PromptStore().add(parse_prompts(rows), name="mine")
+    kept = PromptStore(home).add(parse_prompts(rows), name="mine")
     values = {field.name: field.default for field in settings.FIELDS} | {"task": kept.id, "method": "eap"}
     spec = settings.spec_of(values)
     run = compute_run(spec, library=RunLibrary())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import ipaddress
 import os
 import signal
 import socket
@@ -18,16 +19,24 @@ import typer
 from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply
 from eapgp.errors import ComputationError, InputError
-from eapgp.places import bundled
+from eapgp.places import PUBLIC_VARIABLE, bundled
 from eapgp.runs.library import HOME_VARIABLE
 
 DEFAULT_PORT = 8501
+PUBLIC_OPTIONS = {  # whatever a file of settings says
+    "server.enableXsrfProtection": "true",
+    "server.xsrfCookieSameSite": "strict",
+    "server.enableCORS": "true",
+    "server.maxUploadSize": "10",
+    "client.showErrorDetails": "none",
+    "client.toolbarMode": "viewer",
+}
 PATIENCE = 10  # seconds that the server gets to stop by itself; a computation in one of its threads may hold it up
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
-    examples = ("eapgp app", "eapgp app --port 8600 --no-browser")
+    examples = ("eapgp app", "eapgp app --port 8600 --no-browser", "eapgp app --public --no-browser")
 
     @command(app, "app", examples=examples, panel="Look")
     def dashboard(
@@ -39,12 +48,26 @@ def register(app: typer.Typer) -> None:
         address: Annotated[str, typer.Option(help="Address to listen on; the default is this machine only.")] = (
             "localhost"
         ),
+        public: Annotated[
+            bool,
+            typer.Option(
+                "--public",
+                envvar=PUBLIC_VARIABLE,
+                help="For strangers: listed models only, each visitor's runs apart, limits on jobs (docs/serving.md).",
+            ),
+        ] = False,
         home: HomeOption = None,
     ) -> Reply:
         """Open the dashboard on the bundled model; Ctrl-C stops it."""
-        line = app_command(port=port, address=address, browser=not no_browser)
+        line = app_command(port=port, address=address, browser=not no_browser, public=public)
         check_port(address, port)
         environment = dict(os.environ) | ({HOME_VARIABLE: str(home.absolute())} if home else {})
+        environment[PUBLIC_VARIABLE] = "1" if public else "0"
+        if not public and not is_this_machine(address):
+            out.message(
+                f"--address {address} without --public: whoever reaches this machine may read, compute and delete "
+                "everything here and name any folder; give --public for strangers."
+            )
         out.message(f"the dashboard is at http://{address}:{port} (Ctrl-C stops it)")
         stopped = run_until_stopped(line, environment, cwd=app_file().parent)
         return Reply({"url": f"http://{address}:{port}", "stopped": stopped}, None)
@@ -61,7 +84,17 @@ def app_file() -> Path:
     return file
 
 
-def app_command(*, port: int, address: str, browser: bool) -> list[str]:
+def is_this_machine(address: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def app_command(*, port: int, address: str, browser: bool, public: bool = False) -> list[str]:
     """The Streamlit call; nothing is reported to anyone.
 
     browser: open a window where the machine has a display. Streamlit decides that; told to on a machine without,
@@ -79,6 +112,7 @@ def app_command(*, port: int, address: str, browser: bool) -> list[str]:
         **({} if browser else {"server.headless": "true"}),
         "server.fileWatcherType": "none",
         "browser.gatherUsageStats": "false",
+        **(PUBLIC_OPTIONS if public else {}),
     }
     head = [sys.executable, "-m", "streamlit", "run", str(app_file())]
     return head + [part for key, value in options.items() for part in (f"--{key}", str(value))]

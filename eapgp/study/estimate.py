@@ -14,7 +14,7 @@ from eapgp.attribution.registry import get_method
 from eapgp.graph import Graph
 from eapgp.models.catalogue import DIFFERENCE_BYTES, Shape, default_batch_size, model_shape
 from eapgp.runs.evaluate import Question
-from eapgp.runs.spec import DEFAULT_PAIRS
+from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
 from eapgp.study.plan import Cell
 
 TOKENS = 20
@@ -50,17 +50,15 @@ def estimate(cell: Cell) -> Estimate:
     if shape is None:
         return Estimate(None, None, None)
     pairs = spec.n_pairs or (len(spec.prompts) if spec.prompts else DEFAULT_PAIRS)
-    forward, backward = _method_passes(cell, shape.graph)
+    forward, backward = method_passes(spec, shape.graph)
     evaluated = sum(
         _circuits(entry.question, shape.graph.n_edges) * (entry.pairs or pairs) for entry in cell.evaluations
     )
     return Estimate(pairs * forward + evaluated, pairs * backward, _memory(shape, spec.dtype, pairs, spec.batch_size))
 
 
-def _method_passes(cell: Cell, graph: Graph) -> tuple[float, float]:
+def method_passes(spec: RunSpec, graph: Graph) -> tuple[float, float]:
     """Forward and backward passes per pair, the two reference runs included."""
-
-    spec = cell.spec
     if spec.method == "exact":
         edges = spec.options.get("edges")
         return 2 + EXACT_SHARE * (len(edges) if edges else graph.n_edges), 0.0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import streamlit as st
 
 from eapgp.errors import EapgpError, one_line, readable
+from eapgp.ui.base.policy import policy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,12 @@ def phone() -> bool:
 
 def plain(text: object) -> str:
     """Text that markdown shows literally (tokens, file names, names that users typed)."""
-    return _MARKDOWN.sub(r"\\\1", readable(str(text)))
+    return _MARKDOWN.sub(r"\\\1", readable(policy().plain(str(text))))
+
+
+def code(text: str, language: str, *, wrap_lines: bool = False) -> None:
+    """Lines of a program."""
+    st.code(policy().plain(text), language=language, wrap_lines=wrap_lines)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from eapgp.findings import Finding
 from eapgp.metrics import metric_title
 from eapgp.runs.info import RunInfo
 from eapgp.types import Floats
-from eapgp.ui.base.draw import chart, dark, plain
+from eapgp.ui.base.draw import chart, code, dark, plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.faithfulness.fields import QUANTITIES
 from eapgp.ui.faithfulness.jobs import Evidence
@@ -359,9 +359,9 @@ def made(card: RunInfo, k: int, grid: str) -> None:
     st.markdown("**Measure its circuits again**")
     left, right = st.columns(2, gap="large")
     with left:
-        st.code(python_snippet(card, k, grid), language="python")
+        code(python_snippet(card, k, grid), language="python")
     with right:
-        st.code(shell_snippet(card, k, grid), language="bash", wrap_lines=True)
+        code(shell_snippet(card, k, grid), language="bash", wrap_lines=True)
 
 
 def python_snippet(card: RunInfo, k: int, grid: str) -> str:

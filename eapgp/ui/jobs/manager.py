@@ -14,14 +14,16 @@ Plain Python: no Streamlit here, so that it can be tested and reused without it.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Literal
 
-from eapgp.errors import Cancelled, EapgpError, NotSavedError, one_line
+from eapgp.errors import Cancelled, ComputationError, EapgpError, NotSavedError, one_line
 from eapgp.types import Progress
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -65,6 +67,7 @@ class _Job:
     label: str
     work: Work
     lane: str
+    owner: str = ""
     slots: set[str] = field(default_factory=set)
     state: State = "queued"
     phase: str = ""
@@ -77,21 +80,29 @@ class _Job:
 
 
 class JobManager:
-    """Runs jobs, one at a time in each lane, first come first served.
+    """Runs jobs, one at a time in each lane: owners in turn, the jobs of each first come first served.
 
-    keep: how many finished jobs are remembered (oldest forgotten first).
+    keep: how many finished jobs are remembered (oldest forgotten first). seconds: that a job may run.
     """
 
-    def __init__(self, *, keep: int = 256, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, keep: int = 256, seconds: float = math.inf, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._keep = keep
+        self._seconds = seconds
+        self._turns: dict[str, list[str]] = {}  # lane: owners, the one that was served last at the end
         self._clock = clock
         self._changed = threading.Condition()
         self._jobs: dict[str, _Job] = {}
         self._queues: dict[str, deque[_Job]] = {}
         self._working: dict[str, _Job] = {}
 
-    def submit(self, key: str, label: str, work: Work, *, lane: str = "cpu", slot: str | None = None) -> str:
+    def submit(
+        self, key: str, label: str, work: Work, *, lane: str = "cpu", slot: str | None = None, owner: str = ""
+    ) -> str:
         """Queue the work unless a job of this key lives or is done; returns the job's id (the key).
+
+        owner: whose it is; in a lane, owners take turns.
 
         slot: a place that shows only its newest job (a live readout): another job that was asked
         for by this slot alone is cancelled.
@@ -101,7 +112,7 @@ class JobManager:
                 self._supersede(slot, key)
             job = self._jobs.get(key)
             if job is None or job.state in ("failed", "cancelled"):
-                job = _Job(key, label, work, lane)
+                job = _Job(key, label, work, lane, owner)
                 self._jobs.pop(key, None)
                 self._jobs[key] = job
                 self._enqueue(job)
@@ -160,7 +171,7 @@ class JobManager:
         queue = self._queues.get(job.lane)
         if queue is None:
             queue = self._queues[job.lane] = deque()
-            threading.Thread(target=self._serve, args=(queue,), name=f"eapgp-{job.lane}", daemon=True).start()
+            threading.Thread(target=self._serve, args=(job.lane, queue), name=f"eapgp-{job.lane}", daemon=True).start()
         queue.append(job)
         self._changed.notify_all()
 
@@ -184,7 +195,7 @@ class JobManager:
         now = job.ended or self._clock()
         ahead, stopping = 0, False
         if job.state == "queued":
-            ahead = self._queues[job.lane].index(job)
+            ahead = self._order(job.lane).index(job)
             held = self._working.get(job.lane)
             ahead += held is not None and held.state == "running"
             stopping = held is not None and held.state == "cancelled"
@@ -205,12 +216,25 @@ class JobManager:
             stopping,
         )
 
-    def _serve(self, queue: deque[_Job]) -> None:
+    def _order(self, lane: str) -> list[_Job]:
+        """The waiting jobs of a lane as they will be served: the owner who was served longest ago comes first."""
+        turns = self._turns.get(lane, [])
+        by_owner: dict[str, list[_Job]] = {}
+        for job in self._queues[lane]:
+            by_owner.setdefault(job.owner, []).append(job)
+        first = sorted(by_owner, key=lambda owner: turns.index(owner) if owner in turns else -1)
+        rounds = zip_longest(*(by_owner[owner] for owner in first))
+        return [job for one in rounds for job in one if job is not None]
+
+    def _serve(self, lane: str, queue: deque[_Job]) -> None:
         while True:
             with self._changed:
                 while not queue:
                     self._changed.wait()
-                job = queue.popleft()
+                job = self._order(lane)[0]
+                queue.remove(job)
+                turns = self._turns.setdefault(lane, [])
+                turns[:] = [owner for owner in turns if owner != job.owner] + [job.owner]
                 self._working[job.lane] = job
                 job.state = "running"
                 job.started = job.phase_started = self._clock()
@@ -224,6 +248,10 @@ class JobManager:
             with self._changed:
                 if job.state != "running":
                     raise Cancelled(job.message)
+                if self._clock() - job.started > self._seconds:
+                    raise ComputationError(
+                        f"stopped: this server gives a computation {self._seconds / 60:.0f} minutes; ask for less."
+                    )
                 if phase != job.phase:
                     job.phase, job.phase_started = phase, self._clock()
                 job.fraction = min(max(float(fraction), 0.0), 1.0)

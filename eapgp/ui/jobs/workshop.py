@@ -15,6 +15,7 @@ from functools import cache, partial
 from typing import Any
 
 from eapgp.circuits.circuit import Circuit
+from eapgp.errors import ModelError
 from eapgp.evaluation.runner import Measured
 from eapgp.prompts.prompting import USUAL
 from eapgp.runs.compute import compute_run, folder_stamp, load_for, load_run_model
@@ -23,6 +24,7 @@ from eapgp.runs.measure import Conditions, Measurer
 from eapgp.runs.run import Run
 from eapgp.runs.spec import RunSpec
 from eapgp.types import Progress
+from eapgp.ui.base.policy import policy
 from eapgp.ui.jobs.untrusted import is_trusted, try_model, try_tokenizer
 
 Work = Callable[[Progress], Any]
@@ -69,7 +71,10 @@ class Workshop:
 
         Errors: as `load_model`; ComputationError where loading it died or took more than there is.
         """
-        if is_trusted(name, options.get("tokenizer")) or _state(name, options) in self._tried:
+        if is_trusted(name, tokenizer := options.get("tokenizer")):
+            return
+        _allow(name, tokenizer)
+        if _state(name, options) in self._tried:
             return
         try_model(name, options, progress)
         self._tried.add(_state(name, options))  # as it is now: what was fetched has come
@@ -81,6 +86,8 @@ class Workshop:
 
     def try_tokenizer(self, spec: RunSpec) -> None:
         """As `try_spec`, for the tokenizer alone; nothing but its own files is fetched."""
+        if not is_trusted(spec.model, spec.tokenizer):
+            _allow(spec.model, spec.tokenizer)
         key = "tokenizer", spec.random_weights, *_state(spec.model, {"tokenizer": spec.tokenizer})
         if not is_trusted(spec.model, spec.tokenizer) and key not in self._tried:
             try_tokenizer(spec)
@@ -121,6 +128,12 @@ class Workshop:
                 del store[next(other for other in store if other[0] == key[0])]
         store.move_to_end(key)
         return store[key]
+
+
+def _allow(name: str, tokenizer: object) -> None:
+    """Errors: ModelError where the server's limits refuse a model; runs that were imported name any."""
+    if reason := policy().refuses_model(name, tokenizer):
+        raise ModelError(f"model {name!r}: {reason}.")
 
 
 def _state(name: str, options: dict[str, Any]) -> tuple[Any, ...]:

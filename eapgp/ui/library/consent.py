@@ -10,6 +10,7 @@ from eapgp.models.catalogue import find_model, in_hub_cache, is_here
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
+from eapgp.ui.base.policy import policy
 from eapgp.ui.jobs.server import lane_of
 
 _AGREED = "eapgp-agreed"
@@ -37,6 +38,8 @@ def runs_at_once(model: str) -> bool:
 
 def at_hand(model: str) -> bool:
     """Whether a model can be loaded without the network: bundled, a folder or file, or fetched before."""
+    if policy().refuses_model(model):
+        return False
     entry = find_model(model)
     if entry is not None:
         return is_here(entry)

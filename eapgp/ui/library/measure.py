@@ -11,26 +11,42 @@ import streamlit as st
 
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.ops import remove_edges
+from eapgp.errors import OptionError
 from eapgp.evaluation.runner import Measured
 from eapgp.runs.files import content_key
 from eapgp.runs.info import RunInfo
 from eapgp.runs.measure import Conditions, stored_circuits
 from eapgp.runs.spec import RunSpec
 from eapgp.types import Progress
+from eapgp.ui.base import visitor
+from eapgp.ui.base.policy import policy
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs import workshop as work
 from eapgp.ui.jobs.workshop import with_gradients
 from eapgp.ui.library import results
 from eapgp.ui.library.consent import lane_of_card, runs_at_once
+from eapgp.ui.library.own_prompts import PromptStore
 
 WARM_UP_AFTER = 1.5  # seconds after the first page was made, when its picture is drawn
 
 
 def submit_run(spec: RunSpec, label: str) -> str:
-    """Start (or join) the computation of a run; the job's result is the run's id."""
+    """Start (or join) the computation of a run; the job's result is the run's id.
+
+    Errors: OptionError, RunError, ComputationError where the server's limits refuse it.
+    """
+    if reason := refuses(spec):
+        raise OptionError(f"this run: {reason}.")
+    policy().check_room(visitor.home())
     lane = server.lane_of(spec)
     job = work.attribution_work(server.workshop(), lane, spec, results.shelf().library)
     return server.manager().submit(f"run-{spec.job_key()}", label, job, lane=lane)
+
+
+def refuses(spec: RunSpec) -> str:
+    """Why the server's limits refuse a run, or ""."""
+    own = PromptStore(visitor.home()).at(spec.prompts_file) if spec.prompts_file else None
+    return policy().refuses_run(spec, n_pairs=None if own is None else own.n_pairs)
 
 
 def submit_circuits(
@@ -43,7 +59,7 @@ def submit_circuits(
     key = job_key("circuits", card, circuits, keep=keep)
     stored = known(card, circuits)
     if stored is not None:
-        return server.manager().submit(f"stored-{key}", label, lambda progress: stored, lane="stored")
+        return server.manager().submit(f"stored-{key}", label, lambda progress: stored, lane=server.STORED)
     lane = lane_of_card(card)
     job = work.circuits_work(server.workshop(), lane, card.run, circuits, keep=keep)
     return server.manager().submit(key, label, job, lane=lane, slot=slot)

@@ -17,7 +17,7 @@ from eapgp.errors import FormatError
 from eapgp.prompts.files import read_prompts, write_prompts
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.kept_files import FileStore
-from eapgp.runs.library import default_home
+from eapgp.ui.base.policy import policy
 
 PREFIX = "own-"
 USUAL_NAME = "own-pairs"
@@ -59,8 +59,8 @@ class PromptStore(FileStore[KeptPrompts]):
 
     prefix = PREFIX
 
-    def __init__(self, home: Path | None = None) -> None:
-        super().__init__((home if home is not None else default_home()) / "prompts")
+    def __init__(self, home: Path) -> None:
+        super().__init__(home / "prompts")
 
     def entry(self, path: Path) -> KeptPrompts | None:
         """The set that a path names, or None."""
@@ -76,8 +76,9 @@ class PromptStore(FileStore[KeptPrompts]):
         """Keep a set under a name (the set's task without one); what is there already is not kept twice.
 
         Errors: PromptError if texts and token ids are mixed as answers; FormatError for text that a
-        CSV file cannot hold; RunError where the folder cannot be written.
+        CSV file cannot hold; RunError where the folder cannot be written or is full.
         """
+        policy().check_room(self.folder.parent)
         named = replace(prompts, task=safe_name(name or prompts.task))
 
         def write(path: Path) -> None:

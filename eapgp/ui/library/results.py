@@ -27,6 +27,8 @@ from eapgp.runs.info import USUAL, RunInfo, info_of, usual_task_options
 from eapgp.runs.library import RunLibrary, open_sound
 from eapgp.runs.run import RUN_FILE, open_run
 from eapgp.runs.spec import DEFAULT_PAIRS, LATER_FIELDS, RunSpec
+from eapgp.ui.base import visitor
+from eapgp.ui.base.policy import policy, published
 from eapgp.ui.library.own_prompts import KeptPrompts, PromptStore
 
 
@@ -54,7 +56,7 @@ def question_key(spec: RunSpec, *, metric: str, options: Mapping[str, Any], prom
 
 def _asked_prompts(spec: RunSpec, prompts_hash: str) -> dict[str, Any]:
     if spec.prompts or spec.prompts_file:
-        own = PromptStore().at(spec.prompts_file) if spec.prompts_file and not prompts_hash else None
+        own = PromptStore(visitor.home()).at(spec.prompts_file) if spec.prompts_file and not prompts_hash else None
         with contextlib.suppress(EapgpError):
             prompts_hash = own.read().hash if own is not None else prompts_hash
         if prompts_hash:
@@ -83,9 +85,9 @@ class _Entry:
 class Shelf:
     """Examples first, then the library. A run that cannot be read or was altered is set aside, the others go on."""
 
-    def __init__(self, library: RunLibrary, examples: Path | None) -> None:
+    def __init__(self, library: RunLibrary, *examples: Path | None) -> None:
         self.library = library
-        self._examples = examples
+        self._examples = [folder for folder in examples if folder is not None]
         self._entries: dict[Path, _Entry] = {}
         self._lock = threading.Lock()
 
@@ -136,8 +138,8 @@ class Shelf:
             return entries
 
     def _folders(self) -> Iterator[tuple[Path, bool]]:
-        if self._examples is not None and self._examples.is_dir():
-            yield from ((file.parent, True) for file in self._examples.glob(f"*/{RUN_FILE}"))
+        for examples in self._examples:
+            yield from ((file.parent, True) for file in examples.glob(f"*/{RUN_FILE}"))
         yield from ((folder, False) for folder in self.library.folders())
 
 
@@ -157,10 +159,14 @@ def _question_of(info: RunInfo) -> str:
     return question_key(info.run.spec, metric=info.metric, options=info.options, prompts=prompts)
 
 
-@st.cache_resource(max_entries=1, show_spinner=False)
 def shelf() -> Shelf:
-    """The bundled examples and the user's library."""
-    return Shelf(RunLibrary(), examples_folder())
+    """The bundled examples and the user's library; on a public server the visitor's, and what was published for all."""
+    return _shelf(visitor.home(), policy().public)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _shelf(home: Path, public: bool) -> Shelf:
+    return Shelf(RunLibrary(home), examples_folder(), *((published(),) if public else ()))
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

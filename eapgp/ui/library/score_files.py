@@ -12,6 +12,7 @@ from pathlib import Path
 
 from eapgp.formats import Imported, format_of, read_file
 from eapgp.runs.kept_files import FileStore
+from eapgp.ui.base.policy import policy
 from eapgp.ui.jobs.untrusted import try_scores
 
 PREFIX = "file-"
@@ -55,8 +56,9 @@ class ScoreFiles(FileStore[ScoreFile]):
         """Check a file and keep it; one that is there already is not kept twice.
 
         Errors: FormatError for what cannot be read as edge scores; ComputationError where reading it, in a process of
-        its own, died or took too much; RunError where the folder cannot be written.
+        its own, died or took too much; RunError where the folder cannot be written or is full.
         """
+        policy().check_room(self.folder.parent)
         safe = _UNSAFE.sub("-", Path(name).name).strip("-.") or "scores"
         format_of(safe)
 

@@ -10,13 +10,14 @@ import streamlit as st
 
 from eapgp import places
 from eapgp.errors import FormatError
-from eapgp.models.catalogue import CATALOGUE
+from eapgp.models.catalogue import CATALOGUE, find_model
 from eapgp.study.plan import Study
 from eapgp.study.published import HEADLINE_SIZE, N_EDGES, published_model
 from eapgp.study.reproduce import not_run, protocol
 from eapgp.study.reproduce_result import BUNDLED_FILE, Reproduction, read_reproduction
 from eapgp.study.reproduce_rows import METHODS, Asked
 from eapgp.ui.base.draw import plain
+from eapgp.ui.base.policy import policy
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import poll, progress_text, seconds_text, stop_button
@@ -142,14 +143,15 @@ def _controls(session: Session, asked: Asked, *, answered: bool) -> JobView | No
     if job is None or not job.live:
         study = _study(asked)
         st.caption(_cost(study, asked))
+        refusal = _refusal(study, asked)
         pressed = st.button(
             "Reproduced" if answered else "Run the protocol",
             key="run-button",
             type="primary",
             width="stretch",
             icon=":material/check:" if answered else ":material/play_arrow:",
-            disabled=answered,
-            help="This outcome is stored and on screen. Change a setting to run another."
+            disabled=answered or bool(refusal),
+            help=refusal or "This outcome is stored and on screen. Change a setting to run another."
             if answered
             else "Runs what 'eapgp reproduce' runs, in the background. What is finished stays, also after Cancel.",
         )
@@ -176,6 +178,15 @@ def _cost(study: Study, asked: Asked) -> str:
             f"the whole protocol took {seconds_text(reproduction.made['seconds'])} where the bundled outcome was made"
         )
     return plain("; ".join(parts)) + "."
+
+
+def _refusal(study: Study, asked: Asked) -> str:
+    """Why the server's limits refuse the protocol, or ""."""
+    entry, passes = find_model(asked.model), work.passes(study)
+    reason = policy().refuses_model(asked.model)
+    if not reason and entry is not None and passes is not None:
+        reason = policy().refuses_work(passes, entry.parameters)
+    return f"This server does not run it: {reason}." if reason else ""
 
 
 def _start(asked: Asked, study: Study) -> None:

@@ -19,6 +19,7 @@ from eapgp.prompts.aliases import write_by_hand
 from eapgp.runs.files import plain as plain_values
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
+from eapgp.ui.base.draw import code
 
 _USUAL = RunSpec().to_dict()
 _ALWAYS = ("model", "task", "n_pairs", "seed", "method")
@@ -119,6 +120,6 @@ def reproduce_lines(model: str, question: Mapping[str, Any]) -> tuple[str, str]:
 def draw(python: str, shell: str, *, title: str = "Compute it again in Python") -> None:
     """Both, one below the other."""
     st.markdown(f"**{title}**")
-    st.code(python, language="python")
+    code(python, language="python")
     st.markdown("**… or on the command line**")
-    st.code(shell, language="bash", wrap_lines=True)
+    code(shell, language="bash", wrap_lines=True)

@@ -18,7 +18,8 @@ from eapgp.runs.files import folder_size
 from eapgp.runs.imported import keep_scores
 from eapgp.runs.info import RunInfo, info_of
 from eapgp.runs.run import open_run
-from eapgp.ui.base.draw import plain
+from eapgp.ui.base.draw import code, plain
+from eapgp.ui.base.policy import policy
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs.untrusted import import_runs
@@ -230,7 +231,7 @@ def _file(file: ScoreFile) -> None:
         )
         _delete([], [file])
     _to_explore(file)
-    st.code(
+    code(
         f"from eapgp.formats import read_scores\n\nscores = read_scores({str(file.path)!r})\n"
         'for edge, score in scores.top(20):\n    print(f"{score:+.5f}  {edge}")\n',
         language="python",
@@ -367,6 +368,7 @@ def bring_in() -> None:
 
 def _imported(name: str, data: bytes) -> tuple[bool, str]:
     try:
+        policy().check_room(results.shelf().library.home)
         if Path(name).suffix.lower() == ".zip":
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / (Path(name).name or "runs.zip")
@@ -391,10 +393,13 @@ def disk() -> None:
     library = results.shelf().library
     use = library.disk_use()
     other = sum(folder_size(library.home / name) for name in ("scores", "prompts", "models"))
+    limits = policy()
+    free = f"{use['free_bytes'] / 1e9:.0f} GB free on the disk"
     st.caption(
-        f"Library: {plain(library.home)} · {use['runs']} runs, {use['bytes'] / 1e6:.1f} MB · imported scores, prompts "
-        f"and models {other / 1e6:.1f} MB · trash {use['trash_bytes'] / 1e6:.1f} MB · "
-        f"{use['free_bytes'] / 1e9:.0f} GB free on the disk"
+        f"{'Your library' if limits.public else f'Library: {plain(library.home)}'} · {use['runs']} runs, "
+        f"{use['bytes'] / 1e6:.1f} MB · imported scores, prompts and models {other / 1e6:.1f} MB · trash "
+        f"{use['trash_bytes'] / 1e6:.1f} MB · "
+        + (f"at most {limits.visitor_bytes / 1e6:.0f} MB in all" if limits.public else free)
     )
     deleted = library.deleted()
     if deleted:

@@ -13,6 +13,7 @@ import streamlit as st
 
 from eapgp.runs.info import RunInfo
 from eapgp.runs.run import META_FILE
+from eapgp.ui.base.policy import policy
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import follow, server
 from eapgp.ui.library import results
@@ -101,7 +102,9 @@ def listings(session: Session, cards: Sequence[RunInfo], files: Sequence[ScoreFi
             st.subheader(f"Imported scores · {len(files)}", anchor=False)
             _files(session, files, lists)
     if show != "own":
-        st.subheader(f"Bundled examples · {len(examples)}", anchor=False)
+        st.subheader(
+            f"{'Bundled and published' if policy().public else 'Bundled examples'} · {len(examples)}", anchor=False
+        )
         if examples:
             _runs(session, examples, "examples", lists)
         else:

@@ -21,7 +21,9 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from eapgp.ui.base import visitor
 from eapgp.ui.base.draw import plain
+from eapgp.ui.base.policy import policy
 from eapgp.ui.base.routes import PAGES, page_file
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import progress_text, stop_button, watch
@@ -47,6 +49,8 @@ def run() -> None:
     token = _framed.set(True)
     try:
         _watch_theme()
+        if policy().public:
+            _keep_visitor()
         page.run()
         _jobs_bar()
     finally:
@@ -105,14 +109,29 @@ def _in_words(jobs: list[JobView]) -> str:
 
 THEME_KEY = "theme-watch"
 THEME_SCRIPT = Path(__file__).with_name("theme_watch.js")
-THEME_STYLE = f"<style>[data-testid=stLayoutWrapper]:has(> .st-key-{THEME_KEY}) {{ display: none; }}</style>"
+VISITOR_KEY = "visitor"
+VISITOR_SCRIPT = Path(__file__).with_name("visitor.js")
+THEME_STYLE = "".join(
+    f"<style>[data-testid=stLayoutWrapper]:has(> .st-key-{key}) {{ display: none; }}</style>"
+    for key in (THEME_KEY, VISITOR_KEY)
+)
 
 
 def _watch_theme() -> None:
     """Keep what Python colours in the theme that the browser shows; once per run of the script."""
     st.html(THEME_STYLE)
+    data = {"told": st.context.theme.type}
     with st.container(key=THEME_KEY):
-        _component()(key=f"{THEME_KEY}-script", data={"told": st.context.theme.type}, on_switched_change=_nothing)
+        watcher = _component("eapgp_theme_watch", THEME_SCRIPT)
+        watcher(key=f"{THEME_KEY}-script", data=data, on_switched_change=_nothing)
+
+
+def _keep_visitor() -> None:
+    """Leave the visitor's key in the browser, which brings it along from now on."""
+    with st.container(key=VISITOR_KEY):
+        _component("eapgp_visitor", VISITOR_SCRIPT)(
+            key=f"{VISITOR_KEY}-script", data={"name": visitor.COOKIE, "key": visitor.key()}
+        )
 
 
 def _nothing() -> None:
@@ -120,5 +139,5 @@ def _nothing() -> None:
 
 
 @cache
-def _component() -> Callable[..., Any]:
-    return st.components.v2.component("eapgp_theme_watch", js=THEME_SCRIPT.read_text(encoding="utf-8"))
+def _component(name: str, script: Path) -> Callable[..., Any]:
+    return st.components.v2.component(name, js=script.read_text(encoding="utf-8"))

@@ -19,7 +19,10 @@ from eapgp.models.catalogue import CATALOGUE
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
+from eapgp.ui.base import visitor
+from eapgp.ui.base.draw import guard
 from eapgp.ui.base.fields import Field, text
+from eapgp.ui.base.policy import policy
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
@@ -142,12 +145,17 @@ def spec_to_ask_again(card: RunInfo) -> RunSpec | None:
 
 def _settings(session: Session) -> Mapping[str, Any]:
     titles = {entry.name: entry.title for entry in CATALOGUE} | {"demo": "Demo model (bundled)"}
-    models = [entry.name for entry in CATALOGUE]
+    public = policy().public
+    models = [entry.name for entry in CATALOGUE if not (public and model_problem(entry.name))]
     if session["model"] not in models:
         models.append(session["model"])
     st.subheader("What to compute", anchor=False)
     session.widget(
-        "model", st.selectbox, options=models, format_func=lambda name: titles.get(name, name), accept_new_options=True
+        "model",
+        st.selectbox,
+        options=models,
+        format_func=lambda name: titles.get(name, name),
+        accept_new_options=not public,
     )
     session.widget("task", st.selectbox)
     availability.say(session["model"], session["tokenizer"] or None, session["task"])
@@ -228,7 +236,8 @@ def _prompting_settings(session: Session) -> None:
     )
     session.widget("chat", st.toggle)
     session.widget("answers", st.selectbox)
-    session.widget("tokenizer", st.text_input, placeholder="the model's own")
+    if not policy().public:
+        session.widget("tokenizer", st.text_input, placeholder="the model's own")
     session.widget("skip_unusable", st.toggle)
     session.widget("only_correct", st.toggle)
 
@@ -251,20 +260,25 @@ def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView
             help=hindrance or (_COMPUTED if answered else _RUN),
         )
         if pressed:
-            if session["task"] == OWN:
-                spec = _kept_now(session, spec)
-                job_id = f"run-{spec.job_key()}"
-            label = f"{variant(spec.method, spec.options)} on {spec.task}"
-            job = server.job(measure.submit_run(spec, label))
-            session["job"], session["run"] = job_id, ""  # a run that was opened by its id gives way to the new one
-            st.session_state.pop(_OPENED, None)
-            waiting = True
+            with guard("The run"):
+                job_id = _start(session, spec)
+                job, waiting = server.job(job_id), True
     st.session_state[OWN_JOB] = job_id if waiting else ""
     if waiting:
         poll(job_id, _progress, every=0.5)
     elif session["job"]:
         session["job"] = ""
     return job
+
+
+def _start(session: Session, spec: RunSpec) -> str:
+    """Ask for the run of the settings; the job's id. Errors: those of `submit_run`."""
+    if session["task"] == OWN:
+        spec = _kept_now(session, spec)
+    job_id = measure.submit_run(spec, f"{variant(spec.method, spec.options)} on {spec.task}")
+    session["job"], session["run"] = job_id, ""  # a run that was opened by its id gives way to the new one
+    st.session_state.pop(_OPENED, None)
+    return job_id
 
 
 _COMPUTED = "This result is in the library and on screen. Change a setting to compute another."
@@ -279,6 +293,8 @@ def _hindrance(session: Session, spec: RunSpec) -> str:
         return f"This task cannot be posed to this model: {reason}."
     if session["task"] == OWN and own_pairs_now() is None:
         return "Type, paste or upload pairs on the Prompts page first; Run takes the ones shown there."
+    if reason := measure.refuses(spec):
+        return f"This server does not run it: {reason}."
     return ""
 
 
@@ -286,7 +302,7 @@ def _kept_now(session: Session, spec: RunSpec) -> RunSpec:
     """The spec with the pairs that the Prompts page shows, which are kept and become the task of the settings."""
     pairs = own_pairs_now()
     assert pairs is not None
-    own = PromptStore(results.shelf().library.home).add(pairs)
+    own = PromptStore(visitor.home()).add(pairs)
     session.later(task=own.id, source="task")
     return replace(spec, task=own.name, task_options={}, prompts_file=str(own.path), n_pairs=None, split="all")
 

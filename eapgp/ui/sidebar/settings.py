@@ -27,12 +27,15 @@ from eapgp.prompts.prompting import OWN as OWN_START
 from eapgp.runs.compute import resolve_options
 from eapgp.runs.spec import SELECTION_FIELDS, RunSpec
 from eapgp.tasks import TASKS
-from eapgp.ui.base.fields import Field, choice, flag, integer, text
+from eapgp.ui.base import visitor
+from eapgp.ui.base.fields import Field, choice, flag, integer
+from eapgp.ui.base.policy import policy
 from eapgp.ui.library.own_prompts import KeptPrompts, PromptStore
 from eapgp.ui.library.results import question_key
 from eapgp.ui.sidebar.rows import option_fields, option_settings, option_values
 
 MAX_PAIRS = 5000
+USUAL_MODEL = "demo"
 _PATH_STARTS = ("/", "~", ".")
 _HUB_ID = re.compile(r"[\w.\-]{1,96}/[\w.\-]{1,96}")
 _ONE_LINE = re.compile(r"[^\x00-\x1f]{1,300}")
@@ -50,7 +53,7 @@ def task_names() -> list[str]:
 
 def prompt_names() -> list[str]:
     """What the prompts may come from: the tasks, then the pairs of one's own by their ids, then those being made."""
-    return [*task_names(), *(own.id for own in PromptStore().all()), OWN]
+    return [*task_names(), *(own.id for own in PromptStore(visitor.home()).all()), OWN]
 
 
 def own_pairs_now() -> PromptSet | None:
@@ -68,7 +71,7 @@ def set_own_pairs(pairs: PromptSet | None) -> None:
 
 def own_prompts(task: str) -> KeptPrompts | None:
     """The kept pairs that the setting `task` names, or None where it names a task."""
-    return PromptStore().get(task)
+    return PromptStore(visitor.home()).get(task)
 
 
 def prompts_title(task: str) -> str:
@@ -104,6 +107,8 @@ def model_problem(name: str) -> str:
 
     A folder that is gone is told too, though its runs may still be in the library.
     """
+    if policy().public:
+        return policy().refuses_model(name)
     if find_model(name) is not None or Path(name).expanduser().is_dir() or is_gguf(name):
         return ""
     if name.startswith(_PATH_STARTS):
@@ -119,7 +124,7 @@ def _model(value: str) -> str:
     if not _ONE_LINE.fullmatch(value):
         raise ValueError("expected a model name, Hugging Face id or folder")
     problem = model_problem(value)
-    if problem and not value.startswith(_PATH_STARTS):
+    if problem and (policy().public or not value.startswith(_PATH_STARTS)):
         raise ValueError(problem)
     return value
 
@@ -127,6 +132,14 @@ def _model(value: str) -> str:
 def _start_token(value: str) -> str:
     if not _ONE_LINE.fullmatch(value):
         raise ValueError(f"expected {', '.join(START_TOKENS)} or the text of a token")
+    return value
+
+
+def _tokenizer(value: str) -> str:
+    if not re.fullmatch(r"[^\x00-\x1f]{0,300}", value):
+        raise ValueError("expected a name, Hugging Face id or folder")
+    if value and (problem := policy().refuses_model(USUAL_MODEL, value)):
+        raise ValueError(problem)
     return value
 
 
@@ -161,13 +174,12 @@ PROMPTING: tuple[Field, ...] = (
         "What becomes of an answer of several tokens: pairs that have one are refused, or its first token counts.",
         label="Answers",
     ),
-    text(
+    Field(
         "tokenizer",
         "",
+        _tokenizer,
         "Another tokenizer in place of the model's own: a name, a Hugging Face id or a folder. It must be the one that "
         "the model was trained with, or every token means something else.",
-        pattern=r"[^\x00-\x1f]{0,300}",
-        expected="a name, Hugging Face id or folder",
         label="Tokenizer",
     ),
     flag(
@@ -188,7 +200,7 @@ PROMPTING: tuple[Field, ...] = (
 FIELDS: tuple[Field, ...] = (
     Field(
         "model",
-        "demo",
+        USUAL_MODEL,
         _model,
         "The language model whose edges are scored. “demo” is bundled and runs in seconds on a laptop; the others "
         "are fetched from Hugging Face when you press Run. You can also type any Hugging Face id or a local folder.",
@@ -310,7 +322,7 @@ def spec_of(values: Mapping[str, Any]) -> RunSpec:
 
 def settings_of(spec: RunSpec, *, metric: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Inverse of `spec_of`, for a run whose metric and options are known in full."""
-    own = PromptStore().at(spec.prompts_file) if spec.prompts_file else None
+    own = PromptStore(visitor.home()).at(spec.prompts_file) if spec.prompts_file else None
     usual = own.read().metric if own is not None else TASKS[spec.task].metric if spec.task in TASKS else None
     values: dict[str, Any] = {
         "model": spec.model,
