@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_made import hooks_left, one_thread, random_pairs, relative_error, tiny_model
+from engine_made import hooks_left, one_thread, random_pairs, relative_error, tiny_folder, tiny_model
 
 from eapgp.attribution.api import attribute
 from eapgp.bench import literal, measure
+from eapgp.bench import real as measured_real
 from eapgp.bench.report import ROWS, render, write_report
 from eapgp.bench.setting import Setting
 from eapgp.bench.suite import SECTIONS, run_bench
+from eapgp.engine.passes import capture
 from eapgp.errors import FormatError
 
 one_thread()
@@ -131,3 +133,24 @@ def test_the_page_shows_growth_and_xl() -> None:
     assert "2,235,025 edges" in text and "Swapped meanwhile: 2048 MB" in text
     assert "Not measured" not in text
     assert set(SECTIONS) >= {"growth", "xl", *ROWS}
+
+
+def test_bare_passes_are_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They give the engine's logits at the answers, and every figure of the section is there."""
+    from transformers import AutoModelForCausalLM
+
+    folder = tiny_folder("llama")
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    model = tiny_model("llama", "float32")
+    setting = Setting(model, random_pairs(3, seed=4))
+    with torch.no_grad():
+        _, hidden, logits = measured_real.Bare(network, setting).forward(setting.batch.clean)
+    assert hidden.shape[:2] == setting.batch.clean.ids.shape
+    assert relative_error(logits, capture(model, setting.batch.clean).logits.detach()) < 1e-5
+    monkeypatch.setattr(measured_real, "is_here", lambda name: False)
+    monkeypatch.setattr(measured_real, "load_model", lambda name, **_: model)
+    monkeypatch.setattr(measured_real, "configuration", lambda name: network.config)
+    monkeypatch.setattr(measured_real, "EDITED_EDGES", 5)
+    figures = measured_real.real("cpu", 1, lambda phase: None)
+    assert {key for key, *_ in ROWS["real"]} <= set(figures)
+    assert all(figures[key] > 0 for key, *_ in ROWS["real"]) and figures["real_trained"] is False

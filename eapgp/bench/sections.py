@@ -16,7 +16,7 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.bench import literal
 from eapgp.bench.measure import PeakMemory, Timing, exponent, measure
 from eapgp.bench.passes import forward, unavoidable, unavoidable_activations, unavoidable_gradpath
-from eapgp.bench.setting import STEPS, Setting, Work, random_pairs, ratio, repeat
+from eapgp.bench.setting import CURVE_SHARES, STEPS, Setting, Work, random_pairs, ratio, repeat
 from eapgp.bench.shapes import random_gpt2
 from eapgp.circuits.select import select_many
 from eapgp.engine.differences import gram
@@ -24,9 +24,6 @@ from eapgp.evaluation.runner import CircuitRunner
 from eapgp.evaluation.statistics import mib_sizes
 from eapgp.models import load_model
 from eapgp.tasks import make_prompts
-
-CURVE_SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
-"""Shares of the edges of the timed curve: those of every earlier report."""
 
 Say = Callable[[str], None]
 # method → the bare passes it is held against

@@ -17,6 +17,8 @@ from eapgp.models.model import Model
 from eapgp.prompts.encode import EncodedPairs
 
 STEPS = 5
+CURVE_SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+"""Shares of the edges of the timed curve: those of every earlier report."""
 Work = dict[str, Callable[[], Any]]
 
 
