@@ -144,7 +144,7 @@ def test_the_runs_page_lists_it_and_deletes_it(altered: Run, library: RunLibrary
 
 
 def test_explore_opens_with_the_bundled_run_of_that_id_in_its_place(altered: Run) -> None:
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=90)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=90).switch_page("pages/explore.py")
     app.query_params["run"] = altered.id
     app.run()
     assert not app.exception and app.title

@@ -35,7 +35,15 @@ LIMITS = Limits(MEMORY, 60)
 
 
 def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    """The processes that `in_child` started, and no others: a browser of other tests is no one's to kill."""
+    return [child for child in psutil.Process().children(recursive=True) if _is_ours(child)]
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    try:
+        return "eapgp.ui.jobs.child" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def asked(name: str, limits: Limits = LIMITS, **values: Any) -> Any:

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from eapgp.cli import main
+from eapgp.study.reproduce import GRID
+from eapgp.study.reproduce_rows import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -134,7 +136,7 @@ def test_reproduce_without_weights_exits_with_2_says_why_and_loses_nothing(
     out, err = capsys.readouterr()
     reply = json.loads(out)
     assert err.count("\n") == 1 and err.startswith("eapgp: not run: model 'gpt2' could not be fetched")
-    assert reply["verdicts"]["not run"] == len(reply["rows"]) == 552
+    assert reply["verdicts"]["not run"] == len(reply["rows"]) == 6 * len(METHODS) * len(GRID)
     assert all(row["value"] is None for row in reply["rows"]) and reply["error"]["type"] == "NotRun"
     assert not home.exists(), "no report of nothing"
     assert main(["reproduce", "--model", "gpt2", "--quiet", "--out", "report"]) == 2

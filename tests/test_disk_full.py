@@ -130,7 +130,7 @@ def test_the_page_offers_to_save_and_then_shows_the_run(app_home: Path, monkeypa
         app.query_params["method"], app.query_params["pairs"] = "eap", "3"
         app.run()
         app.button(key="run-button").click().run()
-        (job,) = [job for job in server.manager()._jobs.values() if job.id.startswith("run-")]
+        (job,) = [job for job in server.manager().jobs._jobs.values() if job.id.startswith("run-")]
         server.manager().wait(job.id, 60)
         app.run()
         assert not app.exception and any("could not be stored" in one.value for one in app.error)

@@ -116,7 +116,9 @@ def test_its_link_is_read_like_that_of_every_page(app: AppTest) -> None:
 
 
 def test_the_other_pages_stand_beside_it(app: AppTest) -> None:
-    assert [title.value for title in app.run().title] == ["Indirect object identification"]
+    assert [title.value for title in app.switch_page("pages/explore.py").run().title] == [
+        "Indirect object identification"
+    ]
 
 
 def test_its_folder_imports_what_every_page_folder_may() -> None:

@@ -108,7 +108,7 @@ def test_explore_shows_imported_scores_without_running_anything(
     monkeypatch.setenv("EAPGP_HOME", str(tmp_path))
     st.cache_resource.clear()
     run = keep_scores(RunLibrary(tmp_path), file, task="ioi", model="gpt2")
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).switch_page("pages/explore.py")
     app.query_params["run"] = run.id
     app.query_params["sel"] = selected
     app.run()
@@ -129,7 +129,7 @@ def test_explore_says_why_scores_of_zero_show_no_circuit(tmp_path: Path, monkeyp
     graph = Graph(2, 2)
     write_scores(EdgeScores(graph, np.zeros(graph.mask.shape)), tmp_path / "zero.json")
     run = keep_scores(RunLibrary(tmp_path), tmp_path / "zero.json")
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).switch_page("pages/explore.py")
     app.query_params["run"] = run.id
     app.run()
     assert not app.exception

@@ -117,7 +117,6 @@ def open_page(home: Path) -> Callable[..., AppTest]:
         app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=90)
         for name, value in query.items():
             app.query_params[name] = value
-        app.run()
         return app.switch_page(f"pages/{page}.py").run()
 
     return start

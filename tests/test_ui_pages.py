@@ -38,8 +38,7 @@ def open_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
         app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=90)
         for name, value in query.items():
             app.query_params[name] = value
-        if page:
-            app.switch_page(f"pages/{page}.py")
+        app.switch_page(f"pages/{page or 'explore'}.py")
         return app.run()
 
     yield start

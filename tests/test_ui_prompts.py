@@ -188,7 +188,7 @@ HEADER = "clean,corrupted,correct,incorrect\n"
         (HEADER.encode() + b"a,b, c\n", "row 1 has 3 cells"),
         (b"clean,corrupted,reply\na,b,c\n", "column correct, incorrect is missing"),
         (b"", "is empty"),
-        (HEADER.encode() + b"x" * 200_000, "row 1 is not valid CSV"),
+        (HEADER.encode() + b"x" * 200_000, "row 1 has a cell of more than 131,072 characters"),
         (b"clean,corrupted,group,plural\na,b,c,1\n", "needs its verbs"),
     ],
 )

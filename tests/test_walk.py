@@ -93,7 +93,7 @@ def test_from_the_command_to_the_method(tmp_path: Path, capsys: pytest.CaptureFi
 def test_from_run_to_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EAPGP_HOME", str(tmp_path))
     monkeypatch.setenv("EAPGP_WARM_UP", "0")
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120).switch_page("pages/explore.py")
     app.query_params["pairs"] = "7"
     app.run()
     walk = Walk()

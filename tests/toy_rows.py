@@ -135,7 +135,7 @@ def app_at(**query: str) -> Any:
     """Explore at a link."""
     from streamlit.testing.v1 import AppTest
 
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=90)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=90).switch_page("pages/explore.py")
     for name, value in query.items():
         app.query_params[name] = value
     return app.run()

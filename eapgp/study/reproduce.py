@@ -177,7 +177,9 @@ def compare(asked: Asked, result: SweepResult) -> Reproduction:
             rows += _empty(own, task, method, grid(n_edges or None), n_edges, note)
             continue
         (answer,) = record["evaluations"].values()
-        rows += [_row(own, task, method, entry, n_edges, answer["remark"]) for entry in answer["curve"]]
+        for entry in answer["curve"]:
+            edges = int(entry["edges_selected"])
+            rows.append(_row(own, task, method, edges, n_edges, **_measured(entry, answer["remark"])))
         overlaps += overlaps_of(task, method, answer)
     ran = {(row.task, row.method) for row in rows}
     why = f"exact patching of {n_edges:,} edges is run where it is asked for (--exact)"
@@ -191,54 +193,39 @@ def compare(asked: Asked, result: SweepResult) -> Reproduction:
     return Reproduction(model, n_edges, tuple(rows), tuple(remarks), asked, tuple(overlaps), _made(result))
 
 
-def _row(own: str, task: str, method: str, entry: Mapping[str, Any], n_edges: int, remark: str) -> Row:
-    edges = int(entry["edges_selected"])
-    fact = published(own, task, METHODS[method].method, edges) if own else None
-    low, high = entry["faithfulness_low"], entry["faithfulness_high"]
-    beside = None if own else nearest_share(task, METHODS[method].method, edges, n_edges)
+def _row(own: str, task: str, method: str, edges: int, n_edges: int, **measured: Any) -> Row:
+    """A cell and what is published beside it. measured: the fields of `Row` that were; without, it was not run."""
+    name = METHODS[method].method
+    fact = published(own, task, name, edges) if own else None
+    beside = None if own or not n_edges else nearest_share(task, name, edges, n_edges)
+    value, other = (fact.value, fact.other) if fact else (None, None)
+    fields = {"value": None, "low": None, "high": None, "verdict": NOT_RUN, **measured}
+    if "low" in measured:
+        fields["verdict"] = verdict(fields["low"], fields["high"], value, other)
+        fields["note"] = fields["note"] or ("published at second hand" if fact and fact.second_hand else "")
     return Row(
-        task,
-        method,
-        edges,
-        edges / n_edges,
-        entry["faithfulness"],
-        low,
-        high,
-        fact.value if fact else None,
-        fact.source if fact else "",
-        verdict(low, high, fact.value if fact else None, fact.other if fact else None),
-        remark or ("published at second hand" if fact and fact.second_hand else ""),
-        int(entry["edges_kept"]),
-        beside.value if beside else None,
-        beside.edges if beside else None,
-        fact.other if fact else None,
+        task=task,
+        method=method,
+        edges=edges,
+        share=edges / (n_edges or N_EDGES),
+        published=value,
+        published_other=other,
+        source=fact.source if fact else "",
+        gpt2_small=beside.value if beside else None,
+        gpt2_small_other=beside.other if beside else None,
+        gpt2_small_edges=beside.edges if beside else None,
+        **fields,
     )
 
 
+def _measured(entry: Mapping[str, Any], remark: str) -> dict[str, Any]:
+    """What an evaluation found at one size, as fields of `Row`."""
+    found = {"value": "faithfulness", "low": "faithfulness_low", "high": "faithfulness_high"}
+    return {name: entry[key] for name, key in found.items()} | {"kept": int(entry["edges_kept"]), "note": remark}
+
+
 def _empty(own: str, task: str, method: str, sizes: Sequence[int], n_edges: int, note: str) -> list[Row]:
-    rows = []
-    for edges in sizes:
-        fact = published(own, task, METHODS[method].method, edges) if own else None
-        beside = None if own or not n_edges else nearest_share(task, METHODS[method].method, edges, n_edges)
-        rows.append(
-            Row(
-                task=task,
-                method=method,
-                edges=edges,
-                share=edges / (n_edges or N_EDGES),
-                value=None,
-                low=None,
-                high=None,
-                published=fact.value if fact else None,
-                source=fact.source if fact else "",
-                verdict=NOT_RUN,
-                note=note,
-                gpt2_small=beside.value if beside else None,
-                gpt2_small_edges=beside.edges if beside else None,
-                published_other=fact.other if fact else None,
-            )
-        )
-    return rows
+    return [_row(own, task, method, edges, n_edges, note=note) for edges in sizes]
 
 
 def _edges(model: str) -> int:

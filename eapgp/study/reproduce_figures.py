@@ -45,7 +45,9 @@ def task_figure(
     fig = faithfulness_curves(lines, n_edges=max(n_edges, *(row.edges for row in rows)), title=title, dark=dark)
     _points(fig, own, "published", "Published")
     _points(fig, [row for row in own if row.published_other is not None], "published_other", "Published, other table")
+    both = [row for row in other if row.gpt2_small_other is not None]
     _points(fig, other, "gpt2_small", "GPT-2 small, published")
+    _points(fig, both, "gpt2_small_other", "GPT-2 small, other table")
     read = _READS["published" if not lines else "same" if own else "other" if other else "none"]
     fig.update_layout(meta={"read": read})
     return fig
@@ -83,6 +85,8 @@ def _about(row: Row, field: str) -> str:
     if field == "published_other":
         return HANNA_2024_EXACT
     source = ZHANG_2025 if METHODS[row.method].method == "eap-gp" else HANNA_2024
+    if field == "gpt2_small_other":
+        source = HANNA_2024_EXACT
     return f"{row.gpt2_small_edges:,} edges of GPT-2 small; {source}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from eapgp.study import html
-from eapgp.study.published import ABSTRACT, HANNA_2024, ZHANG_2025
+from eapgp.study.published import ABSTRACT, HANNA_2024, HANNA_2024_EXACT, ZHANG_2025
 from eapgp.study.reproduce_result import OTHER_MODEL, Reproduction
 from eapgp.study.reproduce_rows import TOLERANCE
 
@@ -87,7 +87,7 @@ def _manual(result: Reproduction) -> tuple[list[str], list[list[Any]]]:
 
 def _sources(result: Reproduction) -> list[str]:
     if not result.is_own:
-        return [HANNA_2024, ZHANG_2025]
+        return [HANNA_2024, HANNA_2024_EXACT, ZHANG_2025]
     return sorted({row.source for row in result.rows if row.source})
 
 

@@ -80,7 +80,7 @@ class Reproduction:
         names = ("task", "method", "edges", "share", "value", "low", "high", "published", "verdict")
         as_text = {"share": f"{row.share:.2%}", "published": row.published_text or None}
         values = [as_text[name] if name in as_text else getattr(row, name) for name in names]
-        return values if self.is_own else [*values, row.gpt2_small]
+        return values if self.is_own else [*values, row.gpt2_small_text or None]
 
     def of_task(self, task: str) -> list[Row]:
         """The cells of one task."""

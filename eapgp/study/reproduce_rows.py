@@ -106,8 +106,9 @@ class Row:
 
     edges, share: the size of the circuit; kept: edges left after pruning. value, low, high: normalised
     faithfulness of ours with its 95 % interval over prompts, None where not run. published: of this
-    very model; published_other: in the other table of the same repository. gpt2_small, gpt2_small_edges: on another
-    model, what is published for GPT-2 small at the same share of its edges; it takes no part in the verdict.
+    very model; published_other: in the other table of the same repository. gpt2_small, gpt2_small_other: on another
+    model, what is published for GPT-2 small in both tables at the same share of its edges (gpt2_small_edges); they take
+    no part in the verdict.
     note: why, where a word is needed.
     """
 
@@ -126,16 +127,25 @@ class Row:
     gpt2_small: float | None = None
     gpt2_small_edges: int | None = None
     published_other: float | None = None
+    gpt2_small_other: float | None = None
 
     @property
     def published_text(self) -> str:
         """`0.425 or 0.147`: what is published, in both tables where they differ; empty where nothing is."""
-        values = [one for one in (self.published, self.published_other) if one is not None]
-        return " or ".join(dict.fromkeys(f"{value:.3f}" for value in values))
+        return _either(self.published, self.published_other)
+
+    @property
+    def gpt2_small_text(self) -> str:
+        """The same of GPT-2 small's, beside another model."""
+        return _either(self.gpt2_small, self.gpt2_small_other)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+
+def _either(*values: float | None) -> str:
+    return " or ".join(dict.fromkeys(f"{value:.3f}" for value in values if value is not None))
 
 
 def name_of(spec: Mapping[str, Any]) -> str:

@@ -75,7 +75,7 @@ def settled_width(page: Any) -> int:
 def test_axe_finds_nothing_serious_on_any_page_and_a_phone_need_not_scroll_sideways(
     app: str, open_page: Callable[..., Any], theme: str
 ) -> None:
-    page = open_page(app, theme=theme)
+    page = open_page(app, path="explore", theme=theme)
     problems = []
     for name, address in ADDRESSES.items():
         page.goto(f"{app}/{address}")
@@ -91,7 +91,7 @@ def test_axe_finds_nothing_serious_on_any_page_and_a_phone_need_not_scroll_sidew
 
 
 def test_explore_by_keyboard_alone(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app)
+    page = open_page(app, path="explore")
     page.locator(".st-key-explore-circuit .edges .edge").first.wait_for(state="attached", timeout=LONG)
     settled(page)
     focused = """() => {

@@ -52,15 +52,15 @@ def own_progress(page: Any) -> Any:
 def test_jobs_are_shared_queued_seen_on_every_page_and_cancelled_at_once(
     app: str, open_page: Callable[..., Any]
 ) -> None:
-    first = open_page(app, query=SLOW)
+    first = open_page(app, path="explore", query=SLOW)
     run_button(first).click()
     own_progress(first).wait_for()
     first.wait_for_url("**job=run-*")
     link = first.url.split("?")[1]
 
-    second = open_page(app, query=link)  # the link of the first tab: the same job, no second one
+    second = open_page(app, path="explore", query=link)  # the link of the first tab: the same job, no second one
     own_progress(second).wait_for()
-    third = open_page(app, query=f"{SLOW}&seed=1")
+    third = open_page(app, path="explore", query=f"{SLOW}&seed=1")
     run_button(third).click()
     third.get_by_text(re.compile("Waiting · 1 job ahead")).first.wait_for()
     bar_of(third).get_by_text("2 jobs").wait_for()
@@ -83,7 +83,7 @@ def test_jobs_are_shared_queued_seen_on_every_page_and_cancelled_at_once(
 def test_a_result_survives_a_restart_and_its_link_opens_it(
     app: str, second_server: Callable[[], str], open_page: Callable[..., Any]
 ) -> None:
-    page = open_page(app, query="method=eap&pairs=5&k=40")
+    page = open_page(app, path="explore", query="method=eap&pairs=5&k=40")
     run_button(page).click()
     page.get_by_text("your library").wait_for(timeout=LONG)
     link = page.url.split("?")[1]
@@ -99,7 +99,7 @@ def test_back_and_forward_restore_the_view_and_settings_go_from_page_to_page(
     def by_steps() -> None:
         page.locator(".st-key-field-by").get_by_text("Step settings", exact=True).click()
 
-    page = open_page(app, query="k=30")
+    page = open_page(app, path="explore", query="k=30")
     fill(page, "seed", "3")
     fill(page, "seed", "4")
     page.go_back()
@@ -140,7 +140,7 @@ def test_back_and_forward_restore_the_view_and_settings_go_from_page_to_page(
 
 
 def test_every_control_on_every_page_has_a_tooltip(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app)
+    page = open_page(app, path="explore")
     bare = []
     for place, (name, _, _) in enumerate(PAGES):
         page.goto(f"{app}/{'' if place == 0 else name}")

@@ -28,9 +28,9 @@ def edges_on_screen(page: Any) -> str:
 def test_the_first_picture_is_a_bundled_result_with_its_faithfulness(
     app: str, open_page: Callable[..., Any], record_property: Callable[[str, object], None]
 ) -> None:
-    open_page(app)  # the server's imports are not the page's
+    open_page(app, path="explore")  # the server's imports are not the page's
     start = time.monotonic()
-    page = open_page(app)
+    page = open_page(app, path="explore")
     page.locator(".st-key-explore-circuit .edges .edge").first.wait_for(state="attached")
     first = time.monotonic() - start
     record_property("first_picture_seconds", round(first, 2))
@@ -42,7 +42,7 @@ def test_the_first_picture_is_a_bundled_result_with_its_faithfulness(
 
 
 def test_run_cancel_and_run_again(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app)
+    page = open_page(app, path="explore")
     choose(page, "method", "Exact patching")
     fill(page, "pairs", "400")
     page.get_by_text("has no result yet").wait_for()
@@ -65,7 +65,7 @@ def test_run_cancel_and_run_again(app: str, open_page: Callable[..., Any]) -> No
 def test_the_slider_redraws_in_the_browser_and_the_faithfulness_follows(
     app: str, open_page: Callable[..., Any]
 ) -> None:
-    page = open_page(app)
+    page = open_page(app, path="explore")
     small = faithfulness(page)
     box = page.locator(".st-key-explore-circuit input.number")
     box.fill("10")
@@ -77,7 +77,7 @@ def test_the_slider_redraws_in_the_browser_and_the_faithfulness_follows(
 
 
 def test_an_edge_is_selected_shown_and_really_patched(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app, query="sel=a3.h1->logits")
+    page = open_page(app, path="explore", query="sel=a3.h1->logits")
     page.get_by_text("estimated to lower the metric").wait_for()
     page.locator(".st-key-patch-edge button").first.click()
     page.get_by_text("Real effect of patching").wait_for(timeout=LONG)
@@ -89,7 +89,7 @@ def test_an_edge_is_selected_shown_and_really_patched(app: str, open_page: Calla
 
 
 def test_tabs_show_table_map_curve_and_how_it_was_made(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app)
+    page = open_page(app, path="explore")
     page.locator(".st-key-edge-table").wait_for()
     open_tab(page, "Heat map")
     page.locator(".st-key-heat-map .js-plotly-plot").wait_for()
@@ -106,18 +106,18 @@ def test_tabs_show_table_map_curve_and_how_it_was_made(app: str, open_page: Call
 
 
 def test_a_pasted_link_restores_the_view_and_a_bad_parameter_is_named(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app, query="method=eap&k=20&tab=map&pairs=many&colour=red")
+    page = open_page(app, path="explore", query="method=eap&k=20&tab=map&pairs=many&colour=red")
     page.get_by_text("pairs = 'many'").wait_for()
     assert page.get_by_text("parameter 'colour'").is_visible()
     assert "20 selected" in edges_on_screen(page)
     page.locator(".st-key-heat-map .js-plotly-plot").wait_for()
-    assert page.get_by_text("EAP · demo").is_visible()
-    again = open_page(app, query="method=eap&k=20&tab=map")
+    assert page.get_by_text("demo · Indirect object identification · EAP · ").is_visible()
+    again = open_page(app, path="explore", query="method=eap&k=20&tab=map")
     assert again.get_by_text("The link").count() == 0
 
 
 def test_an_unknown_model_is_one_line_and_the_page_stays(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app, query="model=nobody/no-such-model-at-all&pairs=4")
+    page = open_page(app, path="explore", query="model=nobody/no-such-model-at-all&pairs=4")
     run_button(page).click()
     page.get_by_text("The computation failed").wait_for(timeout=LONG)
     assert page.get_by_text("Traceback").count() == 0
@@ -127,7 +127,7 @@ def test_an_unknown_model_is_one_line_and_the_page_stays(app: str, open_page: Ca
 
 @pytest.mark.parametrize(("size", "theme"), [(PHONE, "light"), (DESKTOP, "dark")])
 def test_phone_width_and_dark_theme(app: str, open_page: Callable[..., Any], size: tuple[int, int], theme: str) -> None:
-    page = open_page(app, size=size, theme=theme, query="sel=a3.h1")
+    page = open_page(app, path="explore", size=size, theme=theme, query="sel=a3.h1")
     page.locator(".st-key-attention-difference .js-plotly-plot").wait_for(timeout=LONG)
     page.locator(".st-key-explore-circuit .edges .edge").first.wait_for(state="attached")
     wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
@@ -136,7 +136,7 @@ def test_phone_width_and_dark_theme(app: str, open_page: Callable[..., Any], siz
 
 def test_a_finger_over_a_figure_scrolls_the_page(app: str, open_page: Callable[..., Any]) -> None:
     agent = "Mozilla/5.0 (Linux; Android 15) Chrome/140.0 Mobile"
-    page = open_page(app, size=PHONE, query="tab=spread", touch=True, is_mobile=True, user_agent=agent)
+    page = open_page(app, path="explore", size=PHONE, query="tab=spread", touch=True, is_mobile=True, user_agent=agent)
     figure = page.locator(".st-key-distribution .js-plotly-plot .main-svg").first
     figure.wait_for(timeout=LONG)
     figure.scroll_into_view_if_needed()
@@ -155,7 +155,7 @@ def test_a_finger_over_a_figure_scrolls_the_page(app: str, open_page: Callable[.
 
 
 def test_a_head_shows_where_it_attends_and_what_it_writes(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app, query="sel=a3.h1")
+    page = open_page(app, path="explore", query="sel=a3.h1")
     for side in ("clean", "corrupted", "difference"):
         page.locator(f".st-key-attention-{side} .js-plotly-plot").wait_for(timeout=LONG)
     page.locator(".st-key-promoted .js-plotly-plot").wait_for(timeout=LONG)
@@ -172,7 +172,7 @@ def test_a_head_shows_where_it_attends_and_what_it_writes(app: str, open_page: C
 
 
 def test_the_logits_show_which_nodes_write_the_difference(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app, query="sel=logits")
+    page = open_page(app, path="explore", query="sel=logits")
     figure = page.locator(".st-key-direct-nodes .js-plotly-plot")
     figure.wait_for(timeout=LONG)
     clean = float(
@@ -183,7 +183,7 @@ def test_the_logits_show_which_nodes_write_the_difference(app: str, open_page: C
 
 
 def test_by_keyboard_alone_to_the_details_of_a_node_and_an_edge(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app)
+    page = open_page(app, path="explore")
     page.locator(".st-key-explore-circuit .edges .edge").first.wait_for(state="attached")
     focused = "document.activeElement.shadowRoot?.activeElement?.getAttribute('aria-label') ?? ''"
     page.get_by_role("button", name="Full screen").focus()
@@ -213,7 +213,7 @@ def click_node(page: Any, name: str) -> None:
 def test_edits_from_the_picture_and_beside_it_change_the_measured_circuit(
     app: str, open_page: Callable[..., Any]
 ) -> None:
-    page = open_page(app, query="edit=1")
+    page = open_page(app, path="explore", query="edit=1")
     whole = faithfulness(page)
     before = edges_on_screen(page)
     page.get_by_role("button", name="Remove", exact=True).click()
@@ -224,7 +224,7 @@ def test_edits_from_the_picture_and_beside_it_change_the_measured_circuit(
     page.locator(".st-key-edit-undo button").first.click()
     until(page, lambda: "edits" not in page.url, what="the edit taken back")
     until(page, lambda: edges_on_screen(page) == before, what="the picture as before")
-    again = open_page(app, query="edit=1&sel=a3.h1->logits&edits=drop_a2.h1")
+    again = open_page(app, path="explore", query="edit=1&sel=a3.h1->logits&edits=drop_a2.h1")
     again.locator(".st-key-edit-edge button").first.click()
     until(again, lambda: "cut_a3.h1" in again.url, what="the removed edge in the URL")
     again.get_by_text("1 edge removed, 1 node excluded").wait_for()
@@ -242,10 +242,10 @@ def test_edits_from_the_picture_and_beside_it_change_the_measured_circuit(
 
 
 def test_an_edit_that_cannot_be_made_is_named(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app, query="edits=cut_a9.h9~logits,cut_a3.h1~logits")
+    page = open_page(app, path="explore", query="edits=cut_a9.h9~logits,cut_a3.h1~logits")
     page.get_by_text("this graph has no edge a9.h9->logits").wait_for()
     page.get_by_text("1 edge removed").wait_for()
-    other = open_page(app, query="edits=cut_everything")
+    other = open_page(app, path="explore", query="edits=cut_everything")
     other.get_by_text("expected an edit such as").wait_for()
     assert edges_on_screen(other).startswith("50 selected")
 
@@ -254,7 +254,7 @@ def test_an_edit_that_cannot_be_made_is_named(app: str, open_page: Callable[...,
 
 
 def test_filter_zoom_group_and_trace_are_in_the_link_and_restored(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app, query="sel=a3.h1&pins=a0.h1,a0.h2")
+    page = open_page(app, path="explore", query="sel=a3.h1&pins=a0.h1,a0.h2")
     page.locator(".st-key-explore-circuit .edges .edge").first.wait_for(state="attached")
     view = page.locator(".st-key-explore-circuit")
     view.get_by_role("button", name="Trace", exact=True).click()
@@ -277,7 +277,7 @@ def test_filter_zoom_group_and_trace_are_in_the_link_and_restored(app: str, open
 
 
 def test_groups_are_exported_and_imported_again(app: str, open_page: Callable[..., Any], tmp_path: Path) -> None:
-    page = open_page(app, query="groups=Movers:a3.h1,m3")
+    page = open_page(app, path="explore", query="groups=Movers:a3.h1,m3")
     page.locator(".st-key-explore-circuit .node.group").wait_for(state="attached")
     page.get_by_role("button", name="Groups").click()
     with page.expect_download() as started:
@@ -296,7 +296,7 @@ def test_groups_are_exported_and_imported_again(app: str, open_page: Callable[..
 
 
 def test_pyvis_draws_the_same_circuit_offline(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app, query="picture=pyvis&k=20")
+    page = open_page(app, path="explore", query="picture=pyvis&k=20")
     frame = page.frame_locator("iframe")
     frame.locator("canvas").wait_for(timeout=LONG)
     assert frame.get_by_text("20 selected").is_visible()
@@ -307,7 +307,7 @@ def test_pyvis_draws_the_same_circuit_offline(app: str, open_page: Callable[...,
 def test_the_readout_is_dimmed_from_the_first_move_of_the_slider_until_it_is_measured_anew(
     app: str, open_page: Callable[..., Any], record_property: Callable[[str, object], None]
 ) -> None:
-    page = open_page(app)
+    page = open_page(app, path="explore")
     old = faithfulness(page)
     slider = page.get_by_role("slider", name="Number of edges, logarithmic")
     opacity = "document.querySelector('.st-key-readout').style.opacity"
@@ -325,7 +325,7 @@ def test_the_readout_is_dimmed_from_the_first_move_of_the_slider_until_it_is_mea
 
 
 def test_a_row_of_the_lists_picks_its_edge(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app)
+    page = open_page(app, path="explore")
     table = page.locator('[class*="st-key-list-"] canvas').first
     table.wait_for()
     table.evaluate("element => element.scrollIntoView({block: 'center'})")

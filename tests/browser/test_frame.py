@@ -35,7 +35,7 @@ def test_a_deep_link_to_a_fresh_server(fresh: str, open_page: Callable[..., Any]
 
 
 def test_figures_follow_a_switch_of_the_theme(fresh: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(fresh, query="tab=spread")
+    page = open_page(fresh, path="explore", query="tab=spread")
     page.locator(".st-key-distribution .js-plotly-plot .main-svg").first.wait_for()
     settled(page)
     reruns, entries, address = len(page.guard.sent), page.evaluate("history.length"), page.url
@@ -78,3 +78,11 @@ def _looks(page: Any) -> dict[str, Any]:
 def _brightness(colour: str) -> float:
     red, green, blue = map(float, re.findall(r"[\d.]+", colour)[:3])
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_the_line_of_settings_opens_them_on_a_phone(fresh: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(fresh, path="explore", size=PHONE, touch=True)
+    page.locator(".eapgp-finding").filter(has_text="47 of 479 edges keep 94 %").wait_for()
+    page.get_by_role("button", name=re.compile("change$")).click()
+    inside = "document.activeElement.closest('[data-testid=stSidebar]') !== null"
+    until(page, lambda: page.evaluate(inside), what="the focus on the first setting")

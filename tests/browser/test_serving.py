@@ -28,7 +28,7 @@ def test_a_visitor_keeps_a_key_and_runs(public: str, open_page: Callable[..., An
     first, other = open_page(public, path="runs"), open_page(public, path="runs")
     key = key_of(first)
     assert len(key) == 32 and key_of(other) != key
-    anna = open_page(public, query="method=eap&pairs=3&task=sva")
+    anna = open_page(public, path="explore", query="method=eap&pairs=3&task=sva")
     anna.get_by_test_id("stSidebar").get_by_role("button", name="Run", exact=True).click()
     anna.get_by_test_id("stSidebar").get_by_role("button", name="Computed").wait_for(timeout=120_000)
     key = key_of(anna)

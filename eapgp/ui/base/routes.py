@@ -4,8 +4,9 @@ from __future__ import annotations
 
 # file under pages/, title, icon; the first is the default page, the others are found at /<file>
 PAGES = (
+    ("start", "Start", ":material/play_circle:"),
     ("explore", "Explore", ":material/hub:"),
-    ("sentence", "Your sentence", ":material/edit:"),
+    ("sentence", "Sentence", ":material/edit:"),
     ("compare", "Compare", ":material/compare_arrows:"),
     ("path", "Path", ":material/timeline:"),
     ("faithfulness", "Faithfulness", ":material/monitoring:"),

@@ -55,6 +55,7 @@ _MEANINGS = {
     UNPUBLISHED: "Computed, but nothing is published for this model, task, method and size.",
 }
 _CHARTS = "paper-curves"
+_TWO = f"Two values: two tables of the same authors, which differ; {HANNA_2024_EXACT}."
 
 
 def finding(result: Reproduction) -> Finding | None:
@@ -172,12 +173,11 @@ def outcome_table(result: Reproduction, rows: list[Row], *, beside: bool) -> pd.
             "verdict": f"{_MARKS[row.verdict]} {row.verdict}",
         }
         if beside and not result.is_published:
-            entry["gpt2_small"] = row.gpt2_small
+            entry["gpt2_small"] = row.gpt2_small_text or None
         values.append({**entry, "remark": row.note})
     table = pd.DataFrame(values)
-    for name in ("ours", "gpt2_small"):
-        if name in table:
-            table[name] = table[name].astype(float)
+    if "ours" in table:
+        table["ours"] = table["ours"].astype(float)
     if len({row.edges for row in rows}) == 1:
         table = table.drop(columns="edges")
     if not result.is_published:
@@ -198,14 +198,12 @@ def _columns(result: Reproduction) -> dict[str, Any]:
         "interval": st.column_config.TextColumn("95 % interval"),
         "published": st.column_config.TextColumn(
             "Published",
-            help=f"{about} Two values: two tables of the same authors, which differ; {HANNA_2024_EXACT}. The verdict "
-            "is against their range.",
+            help=f"{about} {_TWO} The verdict is against their range.",
         ),
         "verdict": st.column_config.TextColumn("Verdict", help=" ".join(_MEANINGS.values())),
-        "gpt2_small": number(
+        "gpt2_small": st.column_config.TextColumn(
             "GPT-2 small, published",
-            format="%.3f",
-            help=f"Another model's, at the same share of its edges; no target for {model}. {about}",
+            help=f"Another model's, at the same share of its edges; no target for {model}. {about} {_TWO}",
         ),
         "remark": st.column_config.TextColumn("Remark"),
     }

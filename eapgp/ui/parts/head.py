@@ -7,7 +7,7 @@ asked for in the background where the model may be run unasked.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -64,7 +64,7 @@ def head(
     card: whose first pair is shown. shows: as in `status.say_problems`.
     """
     with st.container(key=KEY, gap="xsmall"):
-        st.html(_style())
+        st.html(pair_style())
         with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="head-title"):
             st.title(plain(title), anchor=False, width="content")
             if panel is not None:
@@ -84,7 +84,8 @@ def _sentence(finding: Finding | None) -> str:
     return f'<p class="eapgp-finding">{text}{remark}</p>'
 
 
-def _style() -> str:
+def pair_style() -> str:
+    """The style sheet of `pair_html` and of the sentence."""
     return _CSS.format(**(_DARK if dark() else _LIGHT))
 
 
@@ -112,12 +113,14 @@ def words_of(pair: PromptPair) -> tuple[Position, ...]:
     return tuple(rows)
 
 
-def pair_html(tokens: tuple[Position, ...], answers: PairAnswers | None) -> str:
+def pair_html(
+    tokens: tuple[Position, ...], answers: PairAnswers | None, sides: Sequence[str] = ("clean", "corrupted")
+) -> str:
     """The pair as token chips, clean → corrupted where they differ, and the answers on both sides as bars."""
     chips = "".join(_chip(*position) for position in tokens)
     text = f'<p aria-label="First prompt pair: clean, and the corrupted token after the arrow">{chips}</p>'
-    sides = "" if answers is None else "".join(_side(answers, side) for side in ("clean", "corrupted"))
-    return f'<div class="eapgp-pair">{text}{sides}</div>'
+    bars = "" if answers is None else "".join(_side(answers, side) for side in sides)
+    return f'<div class="eapgp-pair">{text}{bars}</div>'
 
 
 def _chip(clean: str, corrupted: str, differs: bool) -> str:

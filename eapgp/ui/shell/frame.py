@@ -42,8 +42,8 @@ def run() -> None:
     st.html(brand.STYLE)
     st.logo(brand.wordmark(dark=dark), size="large", icon_image=brand.mark(dark=dark))
     pages = [
-        st.Page(page_file(name), title=title, icon=icon, default=place == 0, url_path=None if place == 0 else name)
-        for place, (name, title, icon) in enumerate(PAGES)
+        st.Page(page_file(name), title=title, default=place == 0, url_path=None if place == 0 else name)
+        for place, (name, title, _) in enumerate(PAGES)  # without icons, so that all fit beside the sidebar
     ]
     page = st.navigation(pages, position="top")
     token = _framed.set(True)

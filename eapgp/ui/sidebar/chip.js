@@ -13,9 +13,11 @@ export default function draw({ data, parentElement }) {
   const button = parentElement.querySelector("button") ?? parentElement.appendChild(document.createElement("button"));
   button.type = "button";
   button.title = data.text;
+  const text = document.createElement("span");
+  text.textContent = data.text;
   const change = document.createElement("b");
   change.textContent = "change";
-  button.replaceChildren(`${data.text} — `, change);
+  button.replaceChildren(text, change);
   button.onclick = () => {
     const opener = document.querySelector(OPEN);
     if (opener instanceof HTMLElement) opener.click();

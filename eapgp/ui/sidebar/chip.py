@@ -16,8 +16,9 @@ _STYLE = """
 button {
   font: inherit; font-size: 0.86rem; color: var(--st-text-color); background: var(--st-secondary-background-color);
   border: 1px solid var(--st-border-color); border-radius: 999px; padding: 0 0.75rem; height: 28px; max-width: 100%;
-  overflow: hidden; text-overflow: ellipsis; white-space: nowrap; cursor: pointer;
+  display: inline-flex; gap: 0.6rem; align-items: center; white-space: nowrap; cursor: pointer;
 }
+span { overflow: hidden; text-overflow: ellipsis; }
 button:hover, button:focus-visible { border-color: var(--st-primary-color); outline-color: var(--st-primary-color); }
 b { font-weight: 600; color: var(--st-link-color); }
 """

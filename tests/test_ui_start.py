@@ -1,0 +1,70 @@
+"""Start: every number in its sentences is the library's, recomputed here from the bundled runs and the demo model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eapgp import findings, numerals
+from eapgp.circuits import select
+from eapgp.evaluation import CircuitRunner
+from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES
+from eapgp.models import load_model
+from eapgp.runs.bundled import examples_folder
+from eapgp.ui.start import planted, scenes
+
+pytestmark = pytest.mark.skipif(examples_folder() is None, reason="the bundled examples are not there")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import streamlit as st
+
+    monkeypatch.setenv("EAPGP_HOME", str(tmp_path))
+    st.cache_resource.clear()
+
+
+def test_the_circuit_s_sentence_is_what_running_it_gives() -> None:
+    card = scenes.run_of(scenes.TASK, "eap-gp")
+    chosen, head = scenes.circuit_on_screen(card, scenes.USUAL_SIZE, without=False)
+    runner = CircuitRunner(load_model("demo"), card.run.prompts(), metric=card.metric)
+    runs = runner.run([chosen, scenes.circuit_on_screen(card, scenes.USUAL_SIZE, without=True)[0]])
+    kept = scenes._measured(card, chosen)
+    assert kept is not None and kept.faithfulness[0] == pytest.approx(float(runs.faithfulness[0]), abs=1e-4)
+    share = numerals.percent(float(runs.faithfulness[0]))
+    assert share in findings.of_circuit(kept).text
+    assert head == "a3.h1" and float(runs.faithfulness[1]) < 0.5, "without its head the dial drops"
+
+
+def test_the_winner_is_the_one_that_the_measured_metrics_name() -> None:
+    cards = {method: scenes.run_of(scenes.TASK, method) for method in scenes.METHODS}
+    shares = {}
+    for method, card in cards.items():
+        rows = card.run.evaluation()["circuits"]
+        (metric,) = [row["metric"] for row in rows["circuits"] if row["n"] == scenes.JUDGED_AT]
+        low = np.mean(rows["metric_corrupted"])
+        shares[method] = (np.mean(metric) - low) / (np.mean(rows["metric_clean"]) - low)
+    first, second = sorted(shares, key=lambda method: -shares[method])[:2]
+    said = scenes.verdict(cards)
+    assert said.numbers["difference"] == pytest.approx(shares[first] - shares[second], abs=1e-6)
+    assert said.text.startswith(first)
+
+
+def test_the_path_of_the_scene_descends() -> None:
+    record = scenes.results.paths(scenes.run_of(scenes.PATH_TASK, "eap-gp"))["gradpath"]
+    left = record.output_distance[-1].sum() / record.output_distance[0].sum()
+    assert left < 0.5 and numerals.percent(float(left)) in findings.of_path(record).text
+
+
+def test_eap_misses_the_planted_edge_that_exact_patching_finds() -> None:
+    blind, seeing = (planted.planted_scores(method) for method in ("eap", "exact"))
+    assert SATURATED_EDGE in planted.finding(blind, "EAP").text
+    assert set(select(seeing, n=len(TRUE_EDGES), prune=False).edge_names()) == set(TRUE_EDGES)
+    assert planted.finding(seeing, "Exact").text.startswith("Exact finds all 8 planted edges")
+
+
+def test_each_question_has_one_right_answer_among_its_choices() -> None:
+    for _, offers, answer in scenes.QUESTIONS:
+        assert answer in offers and len(offers) == 3
