@@ -151,5 +151,5 @@ def test_a_method_without_a_path_says_what_to_do(app: str, open_page: Callable[.
 def test_settings_follow_from_page_to_page(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="explore", query="task=ioi&method=eap-ig")
     page.get_by_role("link", name="Path").click()
-    page.get_by_text("EAP-IG · indirect object identification").wait_for()
+    page.locator(".st-key-settings-chip").filter(has_text="Indirect object identification · EAP-IG").wait_for()
     until(page, lambda: "method=eap-ig" in page.url and "/path" in page.url, what="the setting in the new page's URL")

@@ -1,14 +1,18 @@
 """`python -m tools.real_model`: run the study of docs/study-real-model.md, and write what came out.
 
-Goes on where it stopped. With `--tables` nothing is run: the tables are made of what is kept.
+It goes on where it stopped, on another machine too: a cell whose record is kept is not computed again. Records are kept
+after every task of a seed, seed after seed, and a part is told of once all its cells are there, so that nobody sees
+numbers before the last one is computed. With `--tables` nothing is run: the tables are made of what is kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +25,17 @@ from eapgp.study.sweep import study_folder, sweep
 from eapgp.study.worker import DONE, Worker, read_record
 from tools import ROOT
 from tools.real_model.protocol import (
+    BOS,
     EXACT_EDGES,
-    EXACT_LABELS,
     EXACT_SEED,
     HEADLINE,
+    MODEL,
     PARTS,
-    SEEDS,
     exact_study,
+    scores_study,
     study,
 )
-from tools.real_model.records import Record, read, reduced, write
+from tools.real_model.records import Record, left_of, read, reduced, write
 from tools.real_model.text import report
 
 log = logging.getLogger(__name__)
@@ -40,47 +45,53 @@ EXACT = "exact"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run parts of the study and write the outcome."""
     parser = argparse.ArgumentParser(prog="python -m tools.real_model", description=__doc__)
-    parser.add_argument("--model", default="smollm2-135m", help="any model that eapgp takes")
-    parser.add_argument("--bos", default="<|endoftext|>", help="start token, as `eapgp --bos` takes it")
+    parser.add_argument("--model", default=MODEL, help="any model that eapgp takes")
+    parser.add_argument("--bos", default=BOS, help="start token, as `eapgp --bos` takes it")
     parser.add_argument("--parts", nargs="+", choices=(*PARTS, EXACT), default=[*PARTS, EXACT], help="parts to run")
     parser.add_argument("--home", type=Path, default=None, help="folder of the run library")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--tables", action="store_true", help="only write the tables, from what is kept")
     parser.add_argument("--kept", type=Path, default=ROOT / "docs" / "study-real-model.jsonl.gz", help="the records")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "real-model.md", help="the outcome")
-    given = parser.parse_args(arguments)
+    asked = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    if not given.tables:
-        torch.set_num_threads(given.threads)
-        library = RunLibrary(given.home)
-        for part in [one for one in (*PARTS, EXACT) if one in given.parts]:
-            new = _run(part, given.model, given.bos, library)
-            write(given.kept, [*(one for one in read(given.kept) if one["part"] != part), *new])
-    given.out.write_text(report(read(given.kept)), encoding="utf-8")
-    log.info("written to %s", given.out)
+    if not asked.tables:
+        torch.set_num_threads(asked.threads)
+        library = RunLibrary(asked.home)
+        for part in [one for one in (*PARTS, EXACT) if one in asked.parts]:
+            if part == EXACT:
+                others = [one for one in read(asked.kept) if one["part"] != EXACT]
+                write(asked.kept, [*others, *_exact(asked.model, asked.bos, library)])
+            else:
+                _run(study(part, asked.model, asked.bos), part, library, asked.kept)
+    asked.out.write_text(report(read(asked.kept), asked.model, asked.bos), encoding="utf-8")
+    log.info("written to %s", asked.out)
     return 0
 
 
-def _run(part: str, model: str, bos: str, library: RunLibrary) -> list[Record]:
-    """The finished cells of a part."""
-    if part == EXACT:
-        return list(_exact(model, bos, library))
-    planned = study(part, model, bos)
-    _sweep(planned, library)
-    return [reduced(record, part) for _, record in _done(planned, library)]
+def _run(planned: Study, part: str, library: RunLibrary, kept: Path) -> None:
+    """Compute the cells of a part that are not kept; keep those of each task and seed once they are there."""
+    worker = Worker(library)
+    missing = left_of(planned.cells, read(kept))
+    log.info("%s: %d of %d cells are left", planned.name, len(missing), len(planned.cells))
+    by_seed = sorted(missing, key=lambda cell: cell.spec.seed)
+    for (seed, task), cells in itertools.groupby(by_seed, key=lambda cell: (cell.spec.seed, cell.spec.task)):
+        some = replace(planned, cells=tuple(cells))
+        _sweep(some, library, worker)
+        write(kept, [*read(kept), *(reduced(record, part) for _, record in _done(some, library))])
+        log.info("%s: seed %d, %s: %d cells", planned.name, seed, task, len(some.cells))
 
 
-def _sweep(planned: Study, library: RunLibrary) -> None:
-    log.info("%s: %d cells", planned.name, len(planned.cells))
+def _sweep(planned: Study, library: RunLibrary, worker: Worker) -> None:
     last = ""
 
     def progress(phase: str, share: float) -> None:
         nonlocal last
-        if (line := f"{share:.1%}") != last:
+        if (line := f"{share:.0%}") != last:
             last = line
             log.info("%s %s %s", planned.name, phase, line)
 
-    sweep(planned, library, progress=progress, worker=Worker(library))
+    sweep(planned, library, progress=progress, worker=worker)
 
 
 def _done(planned: Study, library: RunLibrary) -> Iterable[tuple[Cell, Record]]:
@@ -93,14 +104,13 @@ def _done(planned: Study, library: RunLibrary) -> Iterable[tuple[Cell, Record]]:
 def _exact(model: str, bos: str, library: RunLibrary) -> Iterable[Record]:
     """The scores of a sample of edges by several methods and by exact patching, a record for each task.
 
-    The sample is drawn from the edges that any of the methods has among its 2.5 %.
+    The sample is drawn from the edges that any of the methods has among its 2.5 %. Runs that are in the library, from
+    another part of the study, are taken from there.
     """
-    planned = study("tasks", model, bos)
-    runs = {
-        (cell.spec.task, cell.label): library.open(record["run"])
-        for cell, record in _done(planned, library)
-        if cell.spec.seed == SEEDS[0] and cell.label in EXACT_LABELS
-    }
+    worker = Worker(library)
+    planned = scores_study(model, bos)
+    _sweep(planned, library, worker)
+    runs = {(cell.spec.task, cell.label): library.open(record["run"]) for cell, record in _done(planned, library)}
     for task in dict.fromkeys(task for task, _ in runs):
         scores = {label: run.scores() for (of, label), run in runs.items() if of == task}
         graph = next(iter(scores.values())).graph
@@ -109,7 +119,7 @@ def _exact(model: str, bos: str, library: RunLibrary) -> Iterable[Record]:
         drawn = np.random.default_rng(EXACT_SEED).choice(pool, EXACT_EDGES, replace=False)
         names = [graph.edge_name(source, destination) for source, destination in drawn.tolist()]
         asked = exact_study(model, bos, str(task), names)
-        _sweep(asked, library)
+        _sweep(asked, library, worker)
         for _, record in _done(asked, library):
             scores[EXACT] = library.open(record["run"]).scores()
             values = {label: one.values[drawn[:, 0], drawn[:, 1]].tolist() for label, one in scores.items()}

@@ -11,6 +11,7 @@ from typing import Any
 from eapgp.models.catalogue import model_shape
 from eapgp.study.plan import Study, make_study
 
+MODEL, BOS = "smollm2-135m", "<|endoftext|>"
 TUNING_TASKS, HELD_OUT_TASKS = ("ioi", "greater-than", "sva"), ("gender-bias", "country-capital", "hypernymy")
 TUNING_SEEDS, SEEDS = (1, 2, 3), (11, 12, 13, 14, 15, 16)
 PAIRS = 32  # to score on, and as many others to judge on
@@ -84,20 +85,31 @@ def study(part: str, model: str, bos: str | None) -> Study:
     return make_study(mapping, where=f"the study's part {part}")
 
 
+def scores_study(model: str, bos: str | None) -> Study:
+    """The scores that exact patching is held against: all tasks at the first seed."""
+    methods = [row for row in METHODS if row["label"] in EXACT_LABELS]
+    return _first_seed("scores", model, bos, [*HELD_OUT_TASKS, *TUNING_TASKS], methods)
+
+
 def exact_study(model: str, bos: str | None, task: str, edges: Sequence[str]) -> Study:
     """Exact patching of some edges on one task, at the first seed."""
+    method = {"name": "exact", "label": "exact", "options": {"edges": ",".join(edges)}}
+    return _first_seed(f"exact-{task}", model, bos, [task], [method])
+
+
+def _first_seed(name: str, model: str, bos: str | None, tasks: Sequence[str], methods: Sequence[Row]) -> Study:
     mapping = {
-        "name": f"real-model-exact-{task}",
+        "name": f"real-model-{name}",
         "models": [{"name": model, **({} if bos is None else {"bos": bos})}],
-        "tasks": [task],
-        "methods": [{"name": "exact", "label": "exact", "options": {"edges": ",".join(edges)}}],
+        "tasks": list(tasks),
+        "methods": list(methods),
         "seeds": [SEEDS[0]],
         "pairs": PAIRS,
         "split": "train",
         "evaluations": [],
         "execution": {"executor": "in-process"},
     }
-    return make_study(mapping, where="exact patching")
+    return make_study(mapping, where=name)
 
 
 def _evaluations(model: str, seed: int | None) -> list[dict[str, Any]]:

@@ -1,17 +1,20 @@
 """What is kept of the study's sweeps: per cell and circuit size the metric of every judged pair, and the cost.
 
-docs/study-real-model.json.gz holds it, so that the tables are made again without a model.
+docs/study-real-model.jsonl.gz holds it, so that the tables are made again, and the study goes on elsewhere, without the
+runs.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from eapgp.study.plan import Cell
 
 DIGITS = 6  # significant, of a metric
 COSTS = ("forward_passes", "backward_passes", "reference_passes", "attribution_seconds")
@@ -64,3 +67,9 @@ def read(path: Path) -> list[Record]:
     if not path.is_file():
         return []
     return [json.loads(line) for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
+
+
+def left_of(cells: Iterable[Cell], records: Iterable[Mapping[str, Any]]) -> Sequence[Cell]:
+    """The cells of which no record is kept."""
+    kept = {record.get("cell") for record in records}
+    return [cell for cell in cells if cell.key not in kept]

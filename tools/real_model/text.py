@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,23 +19,36 @@ from tools.real_model.outcome import (
     Measured,
     Outcome,
 )
-from tools.real_model.protocol import COMPARISONS, HELD_OUT_TASKS, SEEDS, SPREAD_PAIRS, TUNING_SEEDS, TUNING_TASKS
+from tools.real_model.protocol import (
+    BOS,
+    COMPARISONS,
+    HELD_OUT_TASKS,
+    MODEL,
+    SEEDS,
+    SPREAD_PAIRS,
+    TUNING_SEEDS,
+    TUNING_TASKS,
+    study,
+)
+from tools.real_model.records import left_of
 
 Records = Sequence[Mapping[str, Any]]
 
 
-def report(records: Records) -> str:
-    """The whole page; what has not been run is said."""
+def report(records: Records, model: str = MODEL, bos: str = BOS) -> str:
+    """The whole page. A part is told of once all its cells are there; of one that is not, how many are."""
     parts = [_HEAD.format(libraries=_libraries(records))]
-    tuning, tasks = Outcome(_whole(records), "tuning"), Outcome(_whole(records), "tasks")
-    parts.append("## Tuning half\n\n" + (_tuning(tuning) if tuning.labels else _NOT_RUN))
-    parts.append("## All six tasks\n\n" + (_tasks(tasks) if tasks.labels else _NOT_RUN))
-    parts.append("## How many pairs a stable circuit needs\n\n" + (_spread(records) or _NOT_RUN))
+    for part, (title, text) in _PARTS.items():
+        planned = study(part, model, bos).cells
+        left = len(left_of(planned, records))
+        unfinished = _UNFINISHED.format(done=len(planned) - left, n=len(planned))
+        parts.append(f"## {title}\n\n" + (unfinished if left else text(records)))
     parts.append("## Agreement with exact patching\n\n" + (_exact(records) or _NOT_RUN))
     return "\n\n".join(parts) + "\n"
 
 
 _NOT_RUN = "Not run yet."
+_UNFINISHED = "{done} of {n} cells are computed. Their numbers are not looked at before all of them are there."
 _HEAD = """# The paper's question on a real language model: what came out
 
 Written by `python -m tools.real_model` from docs/study-real-model.jsonl.gz; the protocol is
@@ -73,13 +86,15 @@ def _means(outcome: Outcome, quantity: str, tasks: Sequence[str]) -> str:
     return _table(("method", "mean", *tasks), rows)
 
 
-def _tuning(outcome: Outcome) -> str:
+def _tuning(records: Records) -> str:
+    outcome = Outcome(_whole(records), "tuning")
     text = f"Tasks {', '.join(TUNING_TASKS)}; seeds {', '.join(map(str, TUNING_SEEDS))}. Nothing is concluded from it."
     shown = [task for task in TUNING_TASKS if task in outcome.tasks]
     return "\n\n".join([text, *(f"**{name}**\n\n{_means(outcome, name, shown)}" for name in (AREA, HEADLINE_CELL))])
 
 
-def _tasks(outcome: Outcome) -> str:
+def _tasks(records: Records) -> str:
+    outcome = Outcome(_whole(records), "tasks")
     blocks = [f"Seeds {', '.join(map(str, SEEDS))}."]
     blocks += [f"### {_LONG[name]}\n\n{_means(outcome, name, outcome.tasks)}" for name in QUANTITIES]
     held = [task for task in HELD_OUT_TASKS if task in outcome.tasks]
@@ -144,8 +159,6 @@ def _spread(records: Records) -> str:
     ):
         cells = {n: one.cells(task, label) for n, one in by_pairs.items() if task in one.tasks and label in one.labels}
         rows.append((task, f"`{label}`", *(_deviation(cells.get(n)) for n in SPREAD_PAIRS)))
-    if not rows:
-        return ""
     text = (
         "Standard deviation of faithfulness over sets to score on, at 2.5 % of the edges (in brackets: mean from "
         "0.2 to 20 %), by the number of pairs in a set. All circuits of a task are judged on the same pairs."
@@ -178,3 +191,10 @@ def _exact(records: Records) -> str:
 
 def _rank_correlation(scores: Sequence[float], exact: Sequence[float]) -> float:
     return float(spearmanr(np.array(scores), np.array(exact)).statistic)
+
+
+_PARTS: Mapping[str, tuple[str, Callable[[Records], str]]] = {
+    "tuning": ("Tuning half", _tuning),
+    "tasks": ("All six tasks", _tasks),
+    "spread": ("How many pairs a stable circuit needs", _spread),
+}

@@ -1,0 +1,81 @@
+"""The study's command: it goes on from the records that are kept, and tells of a part once all of it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_made import one_thread
+
+from eapgp.study.worker import Worker
+from tools.real_model import __main__ as command
+from tools.real_model import protocol
+from tools.real_model.outcome import AREA, HEADLINE_CELL, Outcome
+from tools.real_model.records import read, write
+
+one_thread()
+SMALL = {"tasks": ["ioi", "sva"], "seeds": [1, 2], "methods": [protocol.EAP, protocol.EAP_IG]}
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A study of eight cells on `demo`; which cells were computed."""
+    monkeypatch.setattr(protocol, "PAIRS", 3)
+    monkeypatch.setitem(protocol._PARTS, "tuning", SMALL)
+    titles: list[str] = []
+    compute = Worker.compute
+
+    def counted(self: Worker, cell: Any, progress: Any = None) -> Any:
+        titles.append(cell.title)
+        return compute(self, cell, progress)
+
+    monkeypatch.setattr(Worker, "compute", counted)
+    return titles
+
+
+def run(home: Path, kept: Path, out: Path) -> str:
+    line = ["--model", "demo", "--bos", "own", "--parts", "tuning", "--threads", "1"]
+    assert command.main([*line, "--home", str(home), "--kept", str(kept), "--out", str(out)]) == 0
+    return out.read_text()
+
+
+def test_it_goes_on_elsewhere_and_tells_of_a_part_that_is_whole(computed: list[str], tmp_path: Path) -> None:
+    kept, out = tmp_path / "kept.jsonl.gz", tmp_path / "out.md"
+    text = run(tmp_path / "first", kept, out)
+    records = read(kept)
+    assert len(computed) == len(records) == 8 and [one["part"] for one in records] == ["tuning"] * 8
+    assert "**area**" in text and "0 of 432 cells are computed" in text
+    seeds = [title.rpartition("seed ")[2] for title in computed]
+    assert seeds == sorted(seeds), "seed after seed, so that an interrupted study has the same seeds of every task"
+
+    computed.clear()
+    write(kept, records[:5])
+    assert "5 of 8 cells are computed" in _tables(kept, out) and "**area**" not in out.read_text()
+    again = run(tmp_path / "another machine", kept, out)
+    assert len(computed) == 3 and again == text, "records of two machines give the same tables"
+
+
+def _tables(kept: Path, out: Path) -> str:
+    line = ["--model", "demo", "--bos", "own", "--tables", "--kept", str(kept), "--out", str(out)]
+    assert command.main(line) == 0
+    return out.read_text()
+
+
+def test_quantities_are_those_of_the_protocol(computed: list[str], tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl.gz"
+    run(tmp_path / "home", kept, tmp_path / "out.md")
+    outcome = Outcome(read(kept), "tuning")
+    area, headline = [], []
+    for record in read(kept):
+        if record["asked"]["label"] == "eap" and record["asked"]["spec"]["task"] == "ioi":
+            grid, cells = (record["evaluations"][name]["curve"] for name in ("grid", "cells"))
+            shares = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
+            inside = [one["faithfulness"] for one, share in zip(grid, shares, strict=True) if 0.002 <= share <= 0.2]
+            area.append(np.mean(np.clip(inside, 0, 1)))
+            headline.append(cells[-1]["faithfulness"])
+    assert outcome.mean("eap", AREA, ["ioi"]).value == pytest.approx(np.mean(area), abs=1e-4)
+    assert outcome.mean("eap", HEADLINE_CELL, ["ioi"]).value == pytest.approx(np.mean(headline), abs=1e-4)
+    same = outcome.difference("eap", "eap", AREA)
+    assert (same.value, same.low, same.high, same.verdict) == (0, 0, 0, "tie")
