@@ -19,6 +19,7 @@ from eapgp.bench.setting import Setting
 from eapgp.bench.suite import SECTIONS, run_bench
 from eapgp.engine.passes import capture
 from eapgp.errors import FormatError
+from eapgp.models.packaged import is_here
 
 one_thread()
 
@@ -145,8 +146,11 @@ def test_bare_passes_are_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None
     setting = Setting(model, random_pairs(3, seed=4))
     with torch.no_grad():
         _, hidden, logits = measured_real.Bare(network, setting).forward(setting.batch.clean)
-    assert hidden.shape[:2] == setting.batch.clean.ids.shape
+        entering = network.get_input_embeddings()(setting.batch.clean.ids)
+        onward = measured_real.Bare(network, setting).onward(entering, 0, setting.batch.clean)
     assert relative_error(logits, capture(model, setting.batch.clean).logits.detach()) < 1e-5
+    assert relative_error(onward, logits) < 1e-5
+    assert hidden.shape[:2] == setting.batch.clean.ids.shape
     monkeypatch.setattr(measured_real, "is_here", lambda name: False)
     monkeypatch.setattr(measured_real, "load_model", lambda name, **_: model)
     monkeypatch.setattr(measured_real, "configuration", lambda name: network.config)
@@ -154,3 +158,15 @@ def test_bare_passes_are_the_same_model(monkeypatch: pytest.MonkeyPatch) -> None
     figures = measured_real.real("cpu", 1, lambda phase: None)
     assert {key for key, *_ in ROWS["real"]} <= set(figures)
     assert all(figures[key] > 0 for key, *_ in ROWS["real"]) and figures["real_trained"] is False
+
+
+@pytest.mark.skipif(not is_here("smollm2-135m"), reason="smollm2-135m was not fetched: eapgp models get smollm2-135m")
+def test_starting_holds_a_whole_process_against_transformers_alone() -> None:
+    figures = measured_real.starting("cpu", 1, lambda phase: None)
+    assert figures["start_over_bare"] == pytest.approx(figures["start_seconds"] / figures["start_bare_seconds"])
+    assert figures["start_bare_seconds"] > 1, "the model was really loaded"
+
+
+def test_starting_measures_nothing_without_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured_real, "is_here", lambda name: False)
+    assert measured_real.starting("cpu", 1, lambda phase: None) == {}

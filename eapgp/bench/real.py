@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +25,7 @@ from eapgp.evaluation.statistics import mib_sizes
 from eapgp.models import load_model
 from eapgp.models.configs import configuration
 from eapgp.models.packaged import is_here
+from eapgp.models.store import models_home
 
 NAME = "smollm2-135m"
 MASK_POINTS = 3
@@ -32,6 +37,7 @@ METHODS: dict[str, tuple[str, dict[str, int], str]] = {
     "ceap": ("ceap", {"steps": STEPS}, "bare_k"),
     "mask_ig": ("mask-ig", {"steps": MASK_POINTS}, "bare_mask"),
     "eap_gp": ("eap-gp", {"steps": STEPS}, "bare_gp"),
+    "eap_ig_activations": ("eap-ig-activations", {"steps": 1}, "bare_each"),
 }
 
 
@@ -83,6 +89,28 @@ class Bare:
         with torch.no_grad():
             self.forward(tokens)
 
+    def by_component(self, count: int) -> None:
+        """Clean and corrupted pass, then for the input and each layer's attention and MLP `count` passes from there."""
+        batch = self.setting.batch
+        self.plain(batch.clean)
+        self.plain(batch.corrupted)
+        entering = self.network.get_input_embeddings()(batch.clean.ids).detach()
+        for start in (0, *(layer for layer in range(len(self.network.model.layers)) for _ in range(2))):
+            for _ in range(count):
+                x = entering.clone().requires_grad_(True)
+                torch.autograd.grad(self.setting.metric(self.onward(x, start, batch.clean)).sum(), x)
+
+    def onward(self, x: Tensor, start: int, tokens: Tokens) -> Tensor:
+        """Logits at the answers from what enters a layer, `[pair, pos, d_model]`."""
+        decoder, width = self.network.model, x.shape[1]
+        turns = decoder.rotary_emb(x, torch.arange(width, device=x.device)[None])
+        ahead = torch.full((width, width), float("-inf"), device=x.device).triu(1)[None, None]
+        for layer in decoder.layers[start:]:
+            out = layer(x, attention_mask=ahead, position_embeddings=turns)
+            x = out if isinstance(out, Tensor) else out[0]
+        answers = x[torch.arange(len(x), device=x.device), tokens.last.to(x.device)]
+        return self.network.lm_head(decoder.norm(answers))
+
 
 def real(device: str, repeats: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Methods, a curve and live use on smollm2-135m (weights drawn where it was not fetched): 8 pairs of 17 tokens."""
@@ -101,6 +129,7 @@ def real(device: str, repeats: int, say: Callable[[str], None]) -> dict[str, Any
         "bare_k": partial(bare.passes, STEPS),
         "bare_mask": partial(bare.passes, MASK_POINTS),
         "bare_gp": partial(bare.gradpath, STEPS),
+        "bare_each": partial(bare.by_component, 1),
         "forward": lambda: repeat(bare.plain, len(curve), setting.batch.clean),
         "curve": lambda: runner.run(curve),
         "live": lambda: live.run("eap-gp", steps=STEPS),
@@ -123,3 +152,61 @@ def real(device: str, repeats: int, say: Callable[[str], None]) -> dict[str, Any
         "real_edit_seconds": timings["edit"].median,
         "real_peak_mb": max(timings[figure].peak_mb for figure in METHODS),
     }
+
+
+_BARE = """
+import sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder, text, steps = sys.argv[1], sys.argv[2], int(sys.argv[3])
+network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+ids = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt").input_ids
+def run(leaf):
+    x = network.get_input_embeddings()(ids).detach().requires_grad_(leaf)
+    hidden = network.model(inputs_embeds=x, use_cache=False).last_hidden_state
+    return x, hidden, network.lm_head(hidden[:, -1])
+network.requires_grad_(False)
+run(False)
+for step in range(steps + 1):
+    x, hidden, logits = run(True)
+    if step:
+        torch.autograd.grad(logits[0, :2].sum(), x, retain_graph=step < steps)
+    if step < steps:
+        torch.autograd.grad(hidden.square().sum(), x)
+"""
+_TEXT = "When Mary and John went to the store, John gave a drink to"
+
+
+def starting(device: str, repeats: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """A cold `eapgp attribute` on one pair over a script that loads the same folder and makes the same passes.
+
+    Processor seconds of whole processes, alternated; the smallest of each. Nothing without the fetched model.
+    """
+    if not is_here(NAME) or device != "cpu":
+        return {}
+    command = ["-m", "eapgp", "attribute", "--model", NAME, "--task", "ioi", "--method", "eap-gp", "--pairs", "1"]
+    spent: dict[str, list[float]] = {"bare": [], "eapgp": []}
+    with tempfile.TemporaryDirectory() as home:
+        command += ["--option", f"steps={STEPS}", "--no-cache", "--quiet", "--json", "--home", home]
+        bare = ["-c", _BARE, str(models_home() / NAME), _TEXT, str(STEPS)]
+        for _ in range(max(1, repeats - 1)):
+            say("starting: a process of its own")
+            spent["bare"].append(_processor_seconds(bare))
+            spent["eapgp"].append(_processor_seconds(command))
+    best = {name: min(values) for name, values in spent.items()}
+    return {
+        "start_seconds": best["eapgp"],
+        "start_bare_seconds": best["bare"],
+        "start_over_bare": best["eapgp"] / best["bare"],
+    }
+
+
+def _processor_seconds(arguments: Sequence[str]) -> float:
+    before = _children()
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return _children() - before
+
+
+def _children() -> float:
+    """Processor seconds of the child processes that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system

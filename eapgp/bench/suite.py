@@ -7,7 +7,7 @@ from typing import Any
 
 from eapgp.bench import sections as parts
 from eapgp.bench.measure import machine
-from eapgp.bench.real import real
+from eapgp.bench.real import real, starting
 from eapgp.bench.setting import STEPS, Setting, random_pairs
 from eapgp.models import load_model
 from eapgp.types import Progress
@@ -20,9 +20,15 @@ ON_SHAPE: dict[str, Section] = {
     "exact": parts.exact,
     "activations": parts.activations,
 }
-ON_THEIR_OWN: dict[str, Section] = {"demo": parts.demo, "real": real, "growth": parts.growth, "xl": parts.xl}
+ON_THEIR_OWN: dict[str, Section] = {
+    "demo": parts.demo,
+    "real": real,
+    "starting": starting,
+    "growth": parts.growth,
+    "xl": parts.xl,
+}
 SECTIONS = (*ON_SHAPE, *ON_THEIR_OWN)
-QUICK = (*ON_SHAPE, "demo", "real")
+QUICK = (*ON_SHAPE, "demo", "real", "starting")
 
 
 def run_bench(
