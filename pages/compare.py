@@ -35,10 +35,11 @@ else:
             compare.nothing_to_compare()
         else:
             compare.say_unlike(list(cards.values()))
-            pair = compare_views.choose_pair(session, cards)
+            pair = compare_views.pair_of(session, cards)
             k = size_in(session, context.graph)
             say(sentences.of_pair(pair.names, pair.cards, k))
             compare_views.pictures(session, cards, pair, k)
+            compare_views.choose_pair(session, cards)
             opened, tabs = session.tabs("tab", compare.TABS)
             with tabs[opened], guard(compare.TABS[opened]):
                 if opened == "scatter":

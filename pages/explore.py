@@ -7,9 +7,7 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.explore import fields, views
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import circuit_of
-from eapgp.ui.parts import edge as edge_details
 from eapgp.ui.parts import edit_panel, head, inspector, provenance, sentences
-from eapgp.ui.parts import node as node_details
 from eapgp.ui.parts.bound_view import chosen_in, groups_of, picker, size_in
 from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.parts.exports import downloads
@@ -36,22 +34,20 @@ else:
         edits = edit_panel.current(session, graph)
         unedited = circuit_of(card, result.scores, k)
         circuit = views.circuit_on_screen(card, result.scores, k, edits)
-        with guard("The faithfulness of this circuit"):
+        bar, numbers = st.columns([1.15, 1], gap="small", vertical_alignment="bottom")
+        with bar:
+            views.controls(session, card, graph.n_edges, edits)
+        with numbers, guard("The faithfulness of this circuit"):
             readout(card, circuit, unedited if edits else None)
             say(sentences.of_circuit(card, circuit))
         views.say_empty(circuit)
-        views.controls(session, card, graph.n_edges, edits)
-        left, right = st.columns([2.3, 1], gap="medium")
+        st.html(views.DRAWER)
+        left, right = st.columns([1.95, 1], gap="small")
         with left, guard("The circuit"):
             views.picture(session, card, result.scores, circuit, edits, part)
-            views.estimates_note(session)
-        with right, guard("The details"):
+        with right, st.container(key="drawer", gap="small"), guard("The details"):
             inspector.inspector(session, card, result, circuit, part, pick)
-        with guard("The readings"):
-            if part.node:
-                node_details.section(session, card, part.node, pick)
-            elif part.edge:
-                edge_details.section(card, circuit, part.edge)
+        views.estimates_note(session)
         opened, tabs = session.tabs("tab", fields.TABS)
         with tabs[opened], guard(fields.TABS[opened]):
             if opened == "edges":

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eapgp.ui.base.draw import guard
+from eapgp.ui.base.draw import guard, reserved
 from eapgp.ui.base.session import Session
 from eapgp.ui.faithfulness import controls, fields, measurements, views
 from eapgp.ui.library import results
@@ -31,13 +31,13 @@ else:
             run_choice.offer_more(session, settings.spec, context)
         cards = run_choice.named(runs, context)
         k = controls.controls(session, runs[0].graph.n_edges)
+        picture = reserved("faith-picture", views.HEIGHT)
         closely = controls.look_closely(session, cards, settings.card, __file__)
         with guard("The circuits of this size"):
             controls.readout(cards, k, closely)
         circuit = circuit_of(cards[closely], results.attribution(cards[closely]).scores, k)
         if session["tab"] == "evidence":
             measuring.obtain(measurements.evidence_task(cards[closely], circuit, closely))  # before the random ones
-        picture = st.container()
         curves = measurements.measured_curves(session, cards)
         if closely in curves:
             say(views.finding(cards, curves, closely))

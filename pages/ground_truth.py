@@ -25,24 +25,27 @@ with guard("The comparison"):
             with st.popover("Add scores", icon=":material/upload_file:", help="Import files of edge scores."):
                 offers.importer(session, truth, key="truth-upload")
     compared = candidates.choose(session, truth, scorings) if scorings else []
-    offers.say_missing(session, truth, settings.card, loud=not compared)
     if truth.exact:
         offers.planted_progress(len(scorings))
     if not compared:
-        offers.nothing_to_compare(session, truth)
         with guard("The known circuit"):
-            circuit_view(views.known_payload(session, truth), key=f"truth-known-{truth.name}", height=600)
+            payload = views.known_payload(session, truth)
+            circuit_view(payload, key=f"truth-known-{truth.name}", height=600, above=views.ABOVE)
+        offers.say_missing(session, truth, settings.card, loud=True)
+        offers.nothing_to_compare(session, truth)
         exports.made(truth, None, 1, signed=False, mlps=True)
     else:
         scored, k = candidates.drawn(session, truth, compared)
         how = {"signed": session["signed"], "mlps": session["mlps"]}
         circuit = candidates.circuit_at(scored, k, signed=how["signed"])
         say(views.finding(truth, scored, circuit))
+        with guard("The circuit"):
+            payload = views.payload_of(session, truth, scored, k)
+            bound_view(session, payload, key="truth-circuit", height=640, above=views.ABOVE)
         views.caution(truth, compared)
+        offers.say_missing(session, truth, settings.card, loud=False)
         with guard("The numbers"):
             views.readout(truth, scored, circuit, **how)
-        with guard("The circuit"):
-            bound_view(session, views.payload_of(session, truth, scored, k), key="truth-circuit", height=640)
         opened, tabs = session.tabs("tab", fields.TABS)
         with tabs[opened], guard(fields.TABS[opened]):
             if opened == "roc":

@@ -19,10 +19,10 @@ if result is None:
 else:
     with guard("The outcome"):
         say(views.finding(result))
-        views.whose(result)
-        views.verdicts(result)
         with guard("The curves"):
             views.curves(session, result)
+        views.whose(result)
+        views.verdicts(result)
         with guard("The table of outcomes"):
             views.outcomes(session, result)
         opened, tabs = session.tabs("tab", fields.TABS)

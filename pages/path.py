@@ -6,7 +6,7 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.library import results
 from eapgp.ui.parts import head
 from eapgp.ui.parts.empty import nothing_yet
-from eapgp.ui.path import edge, fields, picture, views
+from eapgp.ui.path import edge, fields, picture, step, views
 from eapgp.ui.shell import frame
 from eapgp.ui.sidebar import panel
 
@@ -25,8 +25,10 @@ else:
     with guard("The path"):
         records = results.paths(card)
         say = head.head(picture.TITLE, session, settings, card=card)
-        pair = picture.choose_pair(session, card, records)
+        pair = picture.controls(session, card, records)
         say(findings.of_path(records["gradpath"] if "gradpath" in records else records["straight"], pair))
+        last = max(record.n_points for record in records.values()) - 1
+        step.step_bar(session, last, picture.readings(records, pair))
         with guard("The picture of the path"):
             picture.picture(session, card, records, pair)
         if "gradpath" in records:

@@ -27,7 +27,6 @@ session.widget(
 selection = None
 with guard("The prompts"):
     if session["source"] == "task":
-        pairs.about(str(session["task"]))
         pairs.kept_sets(session)
         selection = pairs.pairs_on_the_left(session, spec)
     else:
@@ -35,7 +34,6 @@ with guard("The prompts"):
         selection = pairs.own(session, spec, own_pairs) if own_pairs is not None else pairs.no_own_pairs()
 if selection is not None:
     with guard("What the model makes of these prompts"):
-        pairs.metric_line(selection.metric)
         seen = pairs.seen_by_the_model(selection)
         if seen is not None:
             say(pairs.finding(selection, seen))
@@ -56,4 +54,7 @@ if selection is not None:
                 views.problems(session, seen, own=selection.own)
             else:
                 views.made(selection, seen)
+        if session["source"] == "task":
+            pairs.about(str(session["task"]))
+        pairs.metric_line(selection.metric)
 session.write()

@@ -100,7 +100,7 @@ EVERY: dict[str, Callable[[bool], go.Figure]] = {
     "precision_recall": lambda d: curves.precision_recall(
         [PrecisionRecallLine("eap", RATES, 1 - RATES, np.array([1, 2, 3]))], base_rate=0.1, dark=d
     ),
-    "path_projection": lambda d: path.path_projection(records(), current=1, play=True, dark=d),
+    "path_projection": lambda d: path.path_projection(records(), current=1, dark=d),
     "path_projection_mean": lambda d: path.path_projection(records(), pair=None, current=1, dark=d),
     "path_curves": lambda d: path_curves.path_curves(records(), "output_distance", current=1, dark=d),
     "vanished_curve": lambda d: path_curves.vanished_curve(records(), GRAPH, current=1, dark=d),
@@ -392,6 +392,23 @@ def test_background_is_drawn_on_the_plane() -> None:
     assert np.array_equal(fig.data[0].z, z) and fig.layout.xaxis.range == (x[0], x[-1])
 
 
+def test_step_numbers_never_pile_up_and_the_ends_keep_theirs() -> None:
+    many = records(k=40)
+    fig = path.path_projection(many, pair=0)
+    drawn = {trace.name: trace for trace in fig.data if trace.name in ("GradPath", "Straight line")}
+    numbered = []
+    for trace in drawn.values():
+        points = np.stack([trace.x, trace.y], axis=1)
+        assert trace.text[-1] == "40" and len(trace.text) == 41
+        numbered += [points[step] for step, text in enumerate(trace.text) if text]
+        assert all(text in ("", str(step)) for step, text in enumerate(trace.text))
+    assert len(numbered) < 40
+    everything = np.concatenate([np.stack([trace.x, trace.y], axis=1) for trace in drawn.values()])
+    span = float((everything.max(axis=0) - everything.min(axis=0)).max())
+    gaps = [np.linalg.norm(a - b) for i, a in enumerate(numbered) for b in numbered[:i]]
+    assert min(gaps) > 0.02 * span
+
+
 def test_focus_fills_the_panel_with_one_path() -> None:
     given = records()
     points = project_record(given, 0).coordinates["gradpath"]
@@ -408,7 +425,7 @@ def test_on_a_phone_the_panel_takes_the_shape_of_what_it_shows() -> None:
     terrain = Background(x, y, np.zeros((4, 4)), "metric")
     wide = path.path_projection(given, pair=0)
     for options in ({}, {"focus": "gradpath"}, {"background": terrain}, {"pair": None}):
-        fig = path.path_projection(given, **{"pair": 0, "play": True, "width": 360} | options)
+        fig = path.path_projection(given, **{"pair": 0, "width": 360} | options)
         (left, right), (low, high) = fig.layout.xaxis.range, fig.layout.yaxis.range
         panel = fig.layout.height - fig.layout.margin.t - fig.layout.margin.b
         assert panel == pytest.approx(min(max(248 * (high - low) / (right - left), 100), 420), abs=51)
@@ -420,15 +437,15 @@ def test_on_a_phone_the_panel_takes_the_shape_of_what_it_shows() -> None:
     assert bar.orientation == "h" and bar.title.text == "metric"
 
 
-def test_playing_moves_only_the_halo_through_all_steps() -> None:
+def test_the_mark_of_the_step_comes_with_its_places_at_all_steps() -> None:
     given = records()
-    fig = path.path_projection(given, pair=0, play=True)
+    fig = path.path_projection(given, pair=0, current=2)
     plane = project_record(given, 0)
-    halo = next(i for i, trace in enumerate(fig.data) if trace.name == "current step")
-    assert [frame.name for frame in fig.frames] == ["0", "1", "2", "3", "4"]
-    for step, frame in enumerate(fig.frames):
-        assert frame.traces == (halo,)
-        assert np.allclose([frame.data[0].x[0], frame.data[0].y[0]], plane.coordinates["gradpath"][step])
+    ring = next(trace for trace in fig.data if trace.name == "current step")
+    kinds = list(plane.coordinates)
+    for step, places in enumerate(ring.meta["places"]):
+        assert np.allclose(places, [plane.coordinates[kind][step] for kind in kinds])
+    assert np.allclose(np.stack([ring.x, ring.y], axis=1), ring.meta["places"][2])
 
 
 def test_path_curves_show_pairs_mean_and_overshoot() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from eapgp.figures.projection import project_record
+from eapgp.figures.path import path_projection
+from eapgp.figures.projection import mean_projection, project_record
 from eapgp.runs import RunLibrary, RunSpec, compute_run
 from eapgp.runs.run import Run
 from eapgp.ui.jobs.workshop import Workshop
-from eapgp.ui.path.plane import Plane, plane_of, plane_work
+from eapgp.ui.path.plane import PICTURE, Plane, picture_values, plane_of, plane_work, stored_picture
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +52,29 @@ def test_the_plane_of_the_average_is_in_units_of_each_pair(run: Run) -> None:
     expected = [result.metric_clean.mean(), result.metric_corrupted.mean()]
     assert np.allclose(found["metric"].z[0], expected, atol=1e-3)
     assert "mean of 3 pairs" in found["metric"].label
+
+
+def test_a_stored_picture_is_the_picture_of_the_points(run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
+    gradpath = RunSpec(task="ioi", n_pairs=3, method="eap-gp", options={"steps": 4})
+    other = compute_run(gradpath, library=RunLibrary(tmp_path_factory.mktemp("gradpath")))
+    records = {"gradpath": other.attribution().paths["gradpath"], "straight": run.attribution().paths["straight"]}
+    model = Workshop().model_of("live", other, lambda phase, share: None)
+    other.add_evaluation(PICTURE, picture_values(model, other, records, objective="all"))
+    picture = stored_picture(other)
+    assert picture is not None and stored_picture(run) is None
+    averaged = mean_projection([project_record(records, pair) for pair in range(3)])
+    for kind, mean in averaged.mean.items():
+        assert np.allclose(picture.projection.mean[kind], mean, atol=1e-3)
+    for window in ("all", "gradpath"):
+        plane = plane_of(records, None, None if window == "all" else window)
+        found = plane_work(Workshop(), "live", other, plane, objective="all")(lambda phase, share: None)
+        for name, background in found.items():
+            stored = picture.backgrounds[window][name]
+            assert stored.label == background.label
+            assert np.allclose(stored.z, background.z, rtol=1e-2, atol=1e-2 * np.abs(background.z).max())
+    bare = {kind: replace(record, points=None) for kind, record in records.items()}
+    for pair in (None, 1):
+        figure = path_projection(bare, pair=pair, averaged=picture.projection)
+        drawn = next(trace for trace in figure.data if trace.name == "GradPath")
+        points = averaged.mean["gradpath"] if pair is None else averaged.coordinates["gradpath"][pair]
+        assert np.allclose(np.stack([drawn.x, drawn.y], axis=1), points, atol=1e-3)

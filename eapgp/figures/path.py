@@ -14,9 +14,13 @@ from eapgp.figures.projection import MeanProjection, grid_of, mean_projection, p
 from eapgp.figures.style import PATH_NAMES, PATH_STYLES, LineStyle, apply, colour_bar, fade, theme, unescape
 from eapgp.types import Floats
 
+Window = tuple[list[float], list[float]]
 _FALLBACK = LineStyle("#CC79A7", "solid", "star")
 _BESIDE = 112  # px of a figure beside its panel: axis title, tick labels, margin
 _LOWEST, _HIGHEST = 150, 420  # px of a panel whose height follows its window
+_PANEL = 700, 300  # px of a panel, about
+_APART = 22  # px between two numbers of steps
+_MANY = 20  # points from which they are drawn smaller
 _BAR = 46  # px of a lying colour bar with its title
 _TITLE = "The path through input space"
 _IN_TEXT = {"straight": "the straight line"}
@@ -43,39 +47,83 @@ def path_projection(
     pair: int | None = 0,
     background: Background | None = None,
     current: int | None = None,
-    play: bool = False,
     focus: str | None = None,
+    averaged: MeanProjection | None = None,
     width: int | None = None,
     dark: bool = False,
 ) -> go.Figure:
     """Both paths of one pair in their plane, or of all pairs and their mean (`pair=None`).
 
+    averaged: the paths in their planes, where they were projected before: the records then need no points, and one
+    pair is drawn in units of its ‖x − x′‖.
+
     background: the metric or the distance to the corrupted output on the grid of `project_record`'s plane (for
     the mean picture in units of ‖x − x′‖, averaged over pairs).
-    `current` is the step to mark; `play` adds a button that runs through the steps in the browser and
-    comes back to it.
+    `current` is the step to mark; the mark's trace holds its places at all steps (`meta["places"]`).
     `focus` names a path that fills the panel (GradPath can be short beside ‖x − x′‖); a background
     for it is made with `projection.grid(kinds=[focus])`. Markers carry customdata [kind, step, …].
     `width`: px that the figure will get where that is little (a phone); its height then follows what is drawn.
     Errors: OptionError as in `project_record`.
     """
-    if pair is None:
-        fig, mean = _mean_figure(records, background=background, current=current, play=play, dark=dark)
-        window = _window(mean, np.array([1.0, 0.0]), focus, background, filled=width is not None)
-        return _narrowed(_isometric(fig, window), window, width)
-    plane = project_record(records, pair)
+    if pair is None or averaged is not None:
+        averaged = averaged or _averaged(records)
+        coordinates = averaged.mean if pair is None else {k: one[pair] for k, one in averaged.coordinates.items()}
+        corrupted, explained = np.array([1.0, 0.0]), averaged.explained
+        note, unit = _mean_note(averaged, pair), "in ‖x − x′‖"
+    else:
+        plane = project_record(records, pair)
+        coordinates, corrupted, explained = plane.coordinates, plane.corrupted, plane.explained
+        note, unit = f"pair {pair}: {_shares(explained)} lie in this plane", "embedding units"
+    window = _window(coordinates, corrupted, focus, background, filled=width is not None)
     fig = go.Figure()
     if background is not None:
         fig.add_trace(_terrain(background, dark=dark))
-    _current(fig, plane.coordinates, current, play=play, dark=dark)
-    for kind in plane.coordinates:
-        fig.add_trace(_path_trace(kind, plane.coordinates[kind], records.get(kind), pair, dark=dark))
-    _ends(fig, plane.corrupted, dark=dark)
-    note = f"pair {pair}: {_shares(plane.explained)} lie in this plane"
-    x, y = "along x′ − x (embedding units)", "main deviation (embedding units)"
-    _dress(fig, x, y, note, plane.explained, play=play, dark=dark)
-    window = _window(plane.coordinates, plane.corrupted, focus, background, filled=width is not None)
+    if pair is None and averaged is not None:
+        for kind, lines in averaged.coordinates.items():
+            fig.add_trace(_pair_lines(kind, lines))
+    _current(fig, coordinates, current, dark=dark)
+    labels = _labels(coordinates, corrupted, window, width)
+    for kind, points in coordinates.items():
+        fig.add_trace(_path_trace(kind, points, records.get(kind), pair, labels[kind], dark=dark))
+    _ends(fig, corrupted, dark=dark)
+    _dress(fig, f"along x′ − x ({unit})", f"main deviation ({unit})", note, explained, dark=dark)
     return _narrowed(_isometric(fig, window), window, width)
+
+
+def _averaged(records: Mapping[str, PathRecord]) -> MeanProjection:
+    n_pairs = min(record.output_distance.shape[1] for record in records.values())
+    return mean_projection([project_record(records, pair) for pair in range(n_pairs)])
+
+
+def _mean_note(averaged: MeanProjection, pair: int | None) -> str:
+    if pair is not None:
+        return f"pair {pair} in its own plane, in units of its ‖x − x′‖"
+    n = next(iter(averaged.coordinates.values())).shape[0]
+    return f"mean over {n} pairs, each in its own plane (unit: its ‖x − x′‖) with {_shares(averaged.explained)}"
+
+
+def _labels(
+    coordinates: Mapping[str, Floats], corrupted: Floats, window: Window | None, width: int | None
+) -> dict[str, list[str]]:
+    """kind → the number beside each step, or "" where it would lie on another: the ends first, then in order."""
+    drawn = np.concatenate([np.zeros((1, 2)), corrupted[None], *coordinates.values()])
+    (left, right), (low, high) = window or (
+        (float(drawn[:, 0].min()), float(drawn[:, 0].max())),
+        (float(drawn[:, 1].min()), float(drawn[:, 1].max())),
+    )
+    across, up = (width or _PANEL[0]) / max(right - left, 1e-12), _PANEL[1] / max(high - low, 1e-12)
+    apart = _APART / min(across, up)
+    taken: list[Floats] = []
+    labels: dict[str, list[str]] = {}
+    for kind, points in coordinates.items():
+        last = len(points) - 1
+        texts = [""] * len(points)
+        for step in dict.fromkeys((0, last, *range(1, last))):
+            if all(float(np.linalg.norm(points[step] - other)) >= apart for other in taken):
+                taken.append(points[step])
+                texts[step] = str(step)
+        labels[kind] = texts
+    return labels
 
 
 def _shares(explained: Mapping[str, float]) -> str:
@@ -83,40 +131,9 @@ def _shares(explained: Mapping[str, float]) -> str:
     return " and ".join(f"{share:.0%} of {_IN_TEXT.get(kind, name_of(kind))}" for kind, share in explained.items())
 
 
-def _dress(
-    fig: go.Figure, x: str, y: str, note: str, explained: Mapping[str, float], *, play: bool, dark: bool
-) -> None:
+def _dress(fig: go.Figure, x: str, y: str, note: str, explained: Mapping[str, float], *, dark: bool) -> None:
     read = _READ.format(shares=_shares(explained))
-    apply(fig, title=_TITLE, x=x, y=y, note=note, read=read, dark=dark, height=560 if play else 540)
-    if play:
-        fig.update_layout(margin={"b": 120})
-
-
-def _mean_figure(
-    records: Mapping[str, PathRecord],
-    *,
-    background: Background | None,
-    current: int | None,
-    play: bool,
-    dark: bool,
-) -> tuple[go.Figure, Mapping[str, Floats]]:
-    """The picture of all pairs, and the mean paths in it."""
-    n_pairs = min(record.output_distance.shape[1] for record in records.values())
-    averaged: MeanProjection = mean_projection([project_record(records, pair) for pair in range(n_pairs)])
-    fig = go.Figure()
-    if background is not None:
-        fig.add_trace(_terrain(background, dark=dark))
-    for kind, coordinates in averaged.coordinates.items():
-        fig.add_trace(_pair_lines(kind, coordinates))
-    _current(fig, averaged.mean, current, play=play, dark=dark)
-    for kind, mean in averaged.mean.items():
-        fig.add_trace(_path_trace(kind, mean, records.get(kind), None, dark=dark))
-    _ends(fig, np.array([1.0, 0.0]), dark=dark)
-    n = next(iter(averaged.coordinates.values())).shape[0]
-    note = f"mean over {n} pairs, each in its own plane (unit: its ‖x − x′‖) with {_shares(averaged.explained)}"
-    x, y = "along x′ − x (in ‖x − x′‖)", "main deviation (in ‖x − x′‖)"
-    _dress(fig, x, y, note, averaged.explained, play=play, dark=dark)
-    return fig, averaged.mean
+    apply(fig, title=_TITLE, x=x, y=y, note=note, read=read, dark=dark, height=540)
 
 
 def _terrain(background: Background, *, dark: bool) -> go.Contour:
@@ -137,9 +154,9 @@ def _terrain(background: Background, *, dark: bool) -> go.Contour:
 
 
 def _path_trace(
-    kind: str, coordinates: Floats, record: PathRecord | None, pair: int | None, *, dark: bool
+    kind: str, coordinates: Floats, record: PathRecord | None, pair: int | None, labels: list[str], *, dark: bool
 ) -> go.Scatter:
-    """One path with numbered steps; beside each point what was measured there."""
+    """One path with its steps, of which some are numbered; beside each point what was measured there."""
     style, look = style_of(kind), theme(dark)
     steps = list(range(len(coordinates)))
     columns = ["path", "step", "‖G(γ) − G(x′)‖²", "M(γ)", "‖γ − x‖", "‖γ − x′‖"]
@@ -149,15 +166,15 @@ def _path_trace(
         y=coordinates[:, 1],
         mode="lines+markers+text",
         name=name_of(kind),
-        text=[str(step) for step in steps],
+        text=labels,
         textposition=_beside(kind, len(steps)),
         textfont={"size": 13, "color": look.text},
         line={"color": style.colour, "width": 3, "dash": style.dash},
         marker={
             "color": style.colour,
-            "size": 10,
+            "size": 10 if len(steps) <= _MANY else 6,
             "symbol": style.symbol,
-            "line": {"color": look.outline, "width": 1.5},
+            "line": {"color": look.outline, "width": 1.5 if len(steps) <= _MANY else 0.8},
         },
         customdata=rows,
         hovertemplate="step %{customdata[1]}<br>distance to corrupted output %{customdata[2]:.4g}"
@@ -215,12 +232,12 @@ def _ends(fig: go.Figure, corrupted: Floats, *, dark: bool) -> None:
         )
 
 
-def _current(fig: go.Figure, coordinates: Mapping[str, Floats], current: int | None, *, play: bool, dark: bool) -> None:
-    """A halo behind the current step of every path, moved by frames where the figure plays."""
-    if current is None and not play:
+def _current(fig: go.Figure, coordinates: Mapping[str, Floats], current: int | None, *, dark: bool) -> None:
+    """A halo behind the current step of every path, and its places at every step for who moves it."""
+    if current is None:
         return
     n_points = max(len(points) for points in coordinates.values())
-    now = min(max(0, current or 0), n_points - 1)
+    now = min(max(0, current), n_points - 1)
 
     def places(step: int) -> tuple[list[float], list[float]]:
         marks = [points[min(step, len(points) - 1)] for points in coordinates.values()]
@@ -230,33 +247,8 @@ def _current(fig: go.Figure, coordinates: Mapping[str, Floats], current: int | N
     look = theme(dark)
     ring = {"size": 30, "symbol": "circle", "color": look.text, "opacity": 0.28, "line": {"width": 0}}
     fig.add_scatter(x=x, y=y, mode="markers", marker=ring, hoverinfo="skip", name="current step", showlegend=False)
-    fig.data[-1].meta = {"hidden": True}
-    if play:
-        index = len(fig.data) - 1
-        fig.frames = [
-            go.Frame(data=[go.Scatter(x=places(step)[0], y=places(step)[1])], traces=[index], name=str(step))
-            for step in range(n_points)
-        ]
-        _controls(fig, n_points, now, dark=dark)
-
-
-def _controls(fig: go.Figure, n_points: int, current: int, *, dark: bool) -> None:
-    """Play and stop, all within the browser; playing ends at the step that is shown."""
-    look = theme(dark)
-    run: dict[str, Any] = {"frame": {"duration": 800, "redraw": False}, "transition": {"duration": 400}}
-    stop = {"frame": {"duration": 0, "redraw": False}, "mode": "immediate", "transition": {"duration": 0}}
-    steps = [*(str(step) for step in range(n_points)), str(current)]
-    buttons = [
-        {"label": "▶ Play", "method": "animate", "args": [steps, run | {"mode": "immediate"}]},
-        {"label": "■ Stop", "method": "animate", "args": [[str(current)], stop]},
-    ]
-    menu: dict[str, Any] = {"type": "buttons", "direction": "left", "showactive": False, "buttons": buttons}
-    menu |= {"x": 0, "xanchor": "left", "y": 0, "yanchor": "top", "pad": {"t": 52, "r": 8}}
-    menu |= {"bgcolor": look.hover, "bordercolor": look.muted, "font": {"color": look.text, "size": 13}}
-    fig.update_layout(updatemenus=[menu])
-
-
-Window = tuple[list[float], list[float]]
+    every = [list(zip(*places(step), strict=True)) for step in range(n_points)]
+    fig.data[-1].meta = {"hidden": True, "places": every}
 
 
 def _window(

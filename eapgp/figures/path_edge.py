@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from eapgp.figures.path import name_of, style_of
-from eapgp.figures.style import apply, theme
+from eapgp.figures.style import CURRENT, apply, theme
 from eapgp.numerals import number
 from eapgp.types import Floats
 
@@ -56,7 +56,7 @@ def edge_along_path(
     fig.update_xaxes(dtick=1 if max(map(len, values.values()), default=0) <= 21 else None)
     fig.update_xaxes(title_text="step j of the path", row=len(titles), col=1)
     if current is not None:
-        fig.add_vline(x=current, line={"color": theme(dark).text, "width": 1.5, "dash": "dot"})
+        fig.add_vline(x=current, line={"color": theme(dark).text, "width": 1.5, "dash": "dot"}, name=CURRENT)
     return fig
 
 

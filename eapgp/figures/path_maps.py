@@ -13,7 +13,7 @@ from eapgp.attribution.result import PathRecord
 from eapgp.errors import OptionError
 from eapgp.figures.path import name_of
 from eapgp.figures.path_curves import one_pair
-from eapgp.figures.style import apply, colour_bar, escape, theme, token_label
+from eapgp.figures.style import CURRENT, apply, colour_bar, escape, theme, token_label
 from eapgp.graph import Graph
 from eapgp.types import Floats
 
@@ -164,6 +164,7 @@ def _finish(fig: go.Figure, n_panels: int, current: int | None, *, dark: bool) -
                 x1=current + 0.5,
                 line={"color": look.text, "width": 2},
                 fillcolor="rgba(0,0,0,0)",
+                name=CURRENT,
                 row=1,
                 col=column,
             )

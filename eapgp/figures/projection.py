@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -180,6 +181,18 @@ class MeanProjection:
     coordinates: dict[str, Floats]
     mean: dict[str, Floats]
     explained: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, to four decimals."""
+        coordinates = {kind: np.round(values, 4).tolist() for kind, values in self.coordinates.items()}
+        return {"coordinates": coordinates, "explained": self.explained}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MeanProjection:
+        """From `to_dict`."""
+        coordinates: dict[str, Floats] = {kind: np.asarray(one, float) for kind, one in values["coordinates"].items()}
+        mean: dict[str, Floats] = {kind: one.mean(axis=0) for kind, one in coordinates.items()}
+        return cls(coordinates, mean, {kind: float(share) for kind, share in values["explained"].items()})
 
 
 def mean_projection(projections: Sequence[Projection]) -> MeanProjection:

@@ -274,13 +274,17 @@ def colour_bar(
     return bar | extra
 
 
+CURRENT = "current"
+"""Name of shapes and annotations that mark the current step, for a page that moves them itself."""
+
+
 def mark_x(fig: go.Figure, value: float, label: str, *, dark: bool, log: bool = False, inside: bool = False) -> None:
     """A dotted vertical line with a label: the current size or step.
 
     The label stands above the panel, or at its foot where the top holds a second axis (`inside`).
     """
     look = theme(dark)
-    fig.add_vline(x=value, line={"color": look.text, "width": 1.5, "dash": "dot"})
+    fig.add_vline(x=value, line={"color": look.text, "width": 1.5, "dash": "dot"}, name=CURRENT)
     position = math.log10(value) if log else value
     fig.add_annotation(
         x=position,
@@ -290,6 +294,7 @@ def mark_x(fig: go.Figure, value: float, label: str, *, dark: bool, log: bool = 
         xanchor="left",
         xshift=5 if inside else -4,
         text=escape(label),
+        name=CURRENT,
         showarrow=False,
         font={"size": 13, "color": look.text},
         bgcolor=look.hover,

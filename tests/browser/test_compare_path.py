@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.app_helpers import LONG, fill, open_tab, until
+from tests.browser.app_helpers import LONG, choose, fill, open_tab, until
 from tests.browser.conftest import PHONE, wait_ready
 
 
@@ -18,44 +18,66 @@ def app(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> 
     return serve("app.py", env={"EAPGP_HOME": str(tmp_path_factory.mktemp("home"))})
 
 
-def test_compare_opens_on_a_fresh_server_with_linked_panes(app: str, open_page: Callable[..., Any]) -> None:
+def panes_of(page: Any) -> Any:
+    """The circuits beside each other on Compare."""
+    return page.locator(".st-key-compare-panes .row > .circuit-view")
+
+
+def titles_of(page: Any) -> list[str]:
+    return panes_of(page).locator(".name-of").all_inner_texts()
+
+
+def test_compare_opens_on_two_linked_panes_under_one_toolbar(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="compare")
-    panes = [page.locator(f".st-key-compare-{i}") for i in range(4)]
-    for pane in panes:
-        pane.locator(".edges .edge").first.wait_for(state="attached")
-    titles = [pane.locator(".heading").inner_text() for pane in panes]
-    assert titles == ["EAP", "EAP-IG", "EAP-GP · relative", "EAP-GP · unit (our reading of the paper)"]
-    box = panes[0].locator("input.number")
+    panes = panes_of(page)
+    panes.nth(1).locator(".edges .edge").first.wait_for(state="attached")
+    assert titles_of(page) == ["EAP-IG", "EAP-GP · relative"]
+    assert page.locator(".st-key-compare-panes .toolbar").count() == 1
+    notes = panes.locator(".note-of")
+    until(page, lambda: all("keeps" in text for text in notes.all_inner_texts()), what="faithfulness on each pane")
+    sentence = page.locator(".eapgp-finding")
+    until(page, lambda: "EAP-IG keeps more than EAP-GP" in sentence.inner_text(), what="the sentence")
+    before = notes.all_inner_texts()
+    box = page.locator(".st-key-compare-panes input.number")
     box.fill("15")
     box.press("Enter")
-    for pane in panes:
-        until(page, lambda pane=pane: "15 selected" in pane.locator(".counts").inner_text(), what="the linked size")
+    for place in (0, 1):
+        until(
+            page, lambda at=place: int(panes.nth(at).locator(".tally").inner_text().split()[0]) <= 15, what="the size"
+        )
     until(page, lambda: "k=15" in page.url, what="k in the URL")
-    panes[1].get_by_role("button", name="Zoom in").click()
-    until(page, lambda: panes[2].get_by_text("100%").count() == 0, what="the linked zoom")
+    until(page, lambda: all(text and text not in before for text in notes.all_inner_texts()), what="other numbers")
+    assert not panes.locator(".note-of.stale").count()
+    tools = page.locator(".st-key-compare-panes .toolbar")
+    tools.get_by_role("button", name="Zoom in").click()
     until(page, lambda: "zoom=" in page.url, what="the zoom in the URL")
+    scales = panes.locator(".world").evaluate_all("all => all.map((one) => one.getBoundingClientRect().width)")
+    assert scales[0] == pytest.approx(scales[1], rel=0.02)
+    tools.get_by_role("button", name="Filter").click()
+    tools.get_by_role("button", name="− against").click()
+    until(page, lambda: not panes.locator(".edges .edge.plus").count(), what="the filter in both panes")
 
 
 def test_methods_that_were_picked_stay_while_they_are_computed(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="compare", query="seed=31&pairs=8")
     picked = page.locator(".st-key-field-these [data-tag]")
-    for name in ("Mask-IG · k = 3", "EAP-GP · relative"):
+    for name in ("Mask-IG · k = 3", "EAP"):
         page.locator(".st-key-field-these input").first.fill(name)
         page.get_by_role("option", name=name, exact=True).click()
         wait_ready(page)
     page.keyboard.press("Escape")
     wait_ready(page)
     names = picked.all_inner_texts()
-    assert names == ["EAP", "EAP-IG", "Mask-IG · k = 3", "EAP-GP · relative"]
+    assert names == ["EAP-IG", "EAP-GP · relative", "Mask-IG · k = 3", "EAP"]
     page.get_by_role("button", name="Compute 4 missing").click()
-    page.locator(".st-key-compare-3 .edges .edge").first.wait_for(state="attached", timeout=LONG)
+    panes_of(page).nth(3).locator(".edges .edge").first.wait_for(state="attached", timeout=LONG)
     until(page, lambda: page.locator(".st-key-compare-missing").count() == 0, what="nothing missing any more")
     assert picked.all_inner_texts() == names
-    assert [page.locator(f".st-key-compare-{i} .heading").inner_text() for i in range(4)] == names
+    assert titles_of(page) == names
 
 
 def test_compare_any_pair_edge_by_edge_and_by_curve(app: str, open_page: Callable[..., Any]) -> None:
-    page = open_page(app, path="compare", query="b=3&picture=sets")
+    page = open_page(app, path="compare", query="these=eap,eap-ig left,eap-gp relative&b=3&picture=sets")
     page.locator(".st-key-compare-sets .edges .edge").first.wait_for(state="attached")
     page.locator(".st-key-compare-sets").get_by_text("only EAP-GP · relative").first.wait_for()
     plot = page.locator(".st-key-rank-scatter .js-plotly-plot")
@@ -84,14 +106,11 @@ def test_tasks_are_compared_and_missing_seeds_computed_at_a_click(app: str, open
     page = open_page(app, path="compare", query="by=tasks&tab=curves")
     page.get_by_text("These runs differ in task, prompts, metric").wait_for()
     page.get_by_text("No paired difference").wait_for(timeout=LONG)
-    page.locator(".st-key-field-by").get_by_text("Prompt seeds").click()
-    wait_ready(page)
+    choose(page, "by", "Prompt seeds")
     fill(page, "pairs", "4")
     page.get_by_role("button", name="Compute 2 missing").click()
-    for name, place in (("EAP-GP · seed 0", 0), ("EAP-GP · seed 1", 1)):
-        pane = page.locator(f".st-key-compare-{place}")
-        pane.locator(".edges .edge").first.wait_for(state="attached", timeout=LONG)
-        until(page, lambda pane=pane, name=name: pane.locator(".heading").inner_text() == name, what=name)
+    panes_of(page).nth(1).locator(".edges .edge").first.wait_for(state="attached", timeout=LONG)
+    until(page, lambda: titles_of(page) == ["EAP-GP · seed 0", "EAP-GP · seed 1"], what="both seeds")
     page.get_by_text("These runs differ in prompts").wait_for()
 
 
@@ -100,9 +119,11 @@ def test_path_draws_both_paths_and_its_views(app: str, open_page: Callable[..., 
     plot = page.locator(".st-key-projection .js-plotly-plot")
     plot.wait_for()
     assert "GradPath" in plot.inner_text() and "Straight line" in plot.inner_text()
-    plot.get_by_text("Play").click()
+    page.locator(".st-key-path-step").get_by_role("button", name="Play").click()
+    page.locator(".st-key-path-step").get_by_role("button", name="Stop").click()
     for quantity in ("output_distance", "metric", "gradient_norm", "vanished", "to_corrupted", "to_clean"):
         page.locator(f".st-key-path-{quantity} .js-plotly-plot").wait_for()
+    move_step(page, 3)
     assert page.locator(".st-key-path-metric").get_by_text("step 3").count() == 1
     open_tab(page, "Vanished gradients")
     page.locator(".st-key-vanished .js-plotly-plot").wait_for()
@@ -113,6 +134,58 @@ def test_path_draws_both_paths_and_its_views(app: str, open_page: Callable[..., 
     open_tab(page, "Which tokens move")
     page.locator(".st-key-tokens .js-plotly-plot").wait_for(timeout=LONG)
     assert "pair=2" in page.url and "background=slope" in page.url and "at=3" in page.url
+
+
+def move_step(page: Any, step: int) -> float:
+    """Drag the step's slider; the milliseconds that the browser takes to move every mark."""
+    slider = page.locator(".st-key-path-step input")
+    taken = """(slider, step) => {
+      slider.value = String(step);
+      const begin = performance.now();
+      slider.dispatchEvent(new Event("input", { bubbles: true }));
+      return performance.now() - begin;
+    }"""
+    return float(slider.evaluate(taken, step))
+
+
+RING = """() => {
+  const plot = document.querySelector(".st-key-projection .js-plotly-plot");
+  const trace = [...plot.querySelectorAll(".scatterlayer .trace")].find(
+    (one) => one.__data__[0].trace.name === "current step");
+  return trace.querySelector("path.point").getBoundingClientRect().x;
+}"""
+LINE = """() => {
+  const plot = document.querySelector(".st-key-path-metric .js-plotly-plot");
+  const at = plot._fullLayout.shapes.findIndex((one) => one.name === "current");
+  return plot.querySelector(`.shapelayer [data-index="${at}"]`).getBoundingClientRect().x;
+}"""
+
+
+@pytest.mark.parametrize("task", ["ioi", "hypernymy"])
+def test_every_bundled_path_has_its_landscape_and_its_step_moves_in_the_browser(
+    app: str, open_page: Callable[..., Any], task: str, record_property: Callable[..., None]
+) -> None:
+    page = open_page(app, path="path", query=f"task={task}")
+    page.locator(".st-key-projection .contourlayer .contour").first.wait_for(state="attached")
+    page.locator(".st-key-path-metric .js-plotly-plot").wait_for()
+    wait_ready(page)
+    places = [(page.evaluate(RING), page.evaluate(LINE))]
+    sent = len(page.guard.sent)
+    times = []
+    for step in (1, 2, 5):
+        times.append(move_step(page, step))
+        places.append((page.evaluate(RING), page.evaluate(LINE)))
+        assert f"step {step} of 5" in page.locator(".st-key-path-step output").inner_text()
+    assert len(page.guard.sent) == sent, "the server is not asked"
+    assert len(set(places)) == 4 and [line for _, line in places] == sorted(line for _, line in places)
+    record_property("step_ms", round(max(times), 1))
+    assert min(times) <= 50
+    until(page, lambda: "at=5" in page.url, what="the step in the URL")
+    assert page.evaluate(LINE) == places[-1][1]
+    page.reload()
+    wait_ready(page)
+    page.locator(".st-key-path-metric .js-plotly-plot").wait_for()
+    until(page, lambda: "step 5" in page.locator(".st-key-path-step output").inner_text(), what="the step of the link")
 
 
 def test_what_each_point_adds_sums_to_the_edge_s_score(app: str, open_page: Callable[..., Any]) -> None:

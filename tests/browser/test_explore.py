@@ -171,6 +171,22 @@ def test_a_head_shows_where_it_attends_and_what_it_writes(app: str, open_page: C
     assert "sel=" not in page.url
 
 
+def test_a_click_is_answered_on_screen_in_the_drawer_beside_the_graph(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, path="explore", size=(1280, 720))
+    graph = page.locator(".st-key-explore-circuit")
+    graph.locator(".edges .edge").first.wait_for(state="attached")
+    graph.locator("[data-node]").get_by_text("3.1", exact=True).click()
+    clean = page.locator(".st-key-drawer .st-key-attention-clean .js-plotly-plot")
+    clean.wait_for(timeout=LONG)
+    until(page, lambda: "sel=a3.h1" in page.url, what="the node in the URL")
+    shown, beside = clean.bounding_box(), graph.bounding_box()
+    assert shown["y"] < 720 - 100, "the attention map begins on the first screen"
+    assert shown["x"] > beside["x"] + beside["width"] and shown["y"] > beside["y"]
+    drawer = page.locator(".st-key-drawer").bounding_box()
+    assert drawer["y"] + drawer["height"] <= beside["y"] + beside["height"] + 40
+    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop") == 0
+
+
 def test_the_logits_show_which_nodes_write_the_difference(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="explore", query="sel=logits")
     figure = page.locator(".st-key-direct-nodes .js-plotly-plot")

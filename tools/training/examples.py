@@ -6,6 +6,8 @@
    tasks in `WITH_GRADIENTS` alone.
 3. The metric of its circuits at a few sizes is stored beside it, so that the first picture shows a
    faithfulness that was measured; and what the model answers to the first pair, for the head of each page.
+4. GradPath runs hold the picture of the average besides: both paths in their planes, over what the model does there.
+   `python -m tools.training.examples --pictures [NAME …]` adds it to runs that are there.
 
 Writes one run folder per example below `assets/examples` and replaces what lies there.
 """
@@ -31,9 +33,10 @@ from eapgp.evaluation.sizes import curve_sizes
 from eapgp.runs.answers import ANSWERS
 from eapgp.runs.bundled import MEASURED
 from eapgp.runs.compute import load_for, resolve, run_attribution
-from eapgp.runs.run import Run, write_run
+from eapgp.runs.run import Run, open_run, write_run
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
+from eapgp.ui.path.plane import PICTURE, picture_values
 from tools import ROOT
 
 N_PAIRS = 64
@@ -94,8 +97,36 @@ def make_example(spec: RunSpec, folder: Path, model: Any) -> Run:
     run = write_run(folder, bundled, resolved.request(model), resolved.prompts, device=str(model.device), spec=spec)
     run.add_evaluation(MEASURED, _measure(computed, resolved.prompts, resolved.metric, model))
     run.add_evaluation(ANSWERS, pair_answers(model, resolved.prompts).to_dict())
+    add_picture(run, spec, computed, model)
     (folder / ".lock").unlink(missing_ok=True)
     return run
+
+
+def add_picture(run: Run, spec: RunSpec, computed: Attribution, model: Any) -> None:
+    """Store the picture of a GradPath run's average: its path, as computed with its points, and the straight line."""
+    if "gradpath" not in computed.paths:
+        return
+    line = replace(spec, method="eap-ig", options={"steps": spec.options["steps"], "points": "left"})
+    straight = run_attribution(resolve(line).for_model(model), model).paths["straight"]
+    records = {"gradpath": computed.paths["gradpath"], "straight": straight}
+    objective = str(spec.options["objective"])
+    run.add_evaluation(PICTURE, picture_values(model, run, records, objective=objective))
+
+
+def add_pictures(folder: Path, names: Sequence[str] | None = None) -> None:
+    """Add the picture to bundled GradPath runs that are there (all of the demo model's, or those named)."""
+    specs = example_specs() | (example_specs(REAL) if names else {})
+    chosen = [name for name in names or specs if specs[name].method == "eap-gp"]
+    for _, same in itertools.groupby(chosen, key=lambda name: specs[name].model):
+        model = None
+        for name in same:
+            spec, run = specs[name], open_run(folder / name)
+            if run.spec is not None:
+                spec = run.spec
+            model = model or load_for(spec)
+            add_picture(run, spec, run_attribution(resolve(spec).for_model(model), model), model)
+            (folder / name / ".lock").unlink(missing_ok=True)
+            _LOG.info("%s: the picture of its path", name)
 
 
 def _slim(result: Attribution, spec: RunSpec) -> Attribution:
@@ -134,9 +165,12 @@ def _measure(result: Attribution, prompts: Any, metric: str, model: Any) -> dict
 
 
 def main() -> None:
-    """Make the demo model's examples, or those named."""
+    """Make the demo model's examples, or those named; or add pictures to them."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    make_examples(FOLDER, sys.argv[1:] or None)
+    if sys.argv[1:2] == ["--pictures"]:
+        add_pictures(FOLDER, sys.argv[2:] or None)
+    else:
+        make_examples(FOLDER, sys.argv[1:] or None)
 
 
 if __name__ == "__main__":

@@ -194,6 +194,7 @@ Object.assign(CircuitView.prototype, /** @satisfies {Acting & ThisType<CircuitVi
     this.state.filters = { ...this.state.filters, ...changes };
     this.redraw();
     fillLegend(this.legend, this);
+    this.send({ kind: "filters", filters: this.state.filters });
     this.mark("view");
   },
 

@@ -28,6 +28,9 @@ Object.assign(CircuitView.prototype, /** @satisfies {Reporting & ThisType<Circui
       this.state.n = clamp(message.n, 0, this.made.ranked);
       this.toolbar.slider.value = String(countToSlider(this.state.n, this.made.ranked));
       this.preview();
+    } else if (message.kind === "filters") {
+      this.state.filters = message.filters;
+      this.redraw();
     } else if (message.kind === "commit") this.mark("view");
     this.receiving = false;
   },
@@ -114,8 +117,10 @@ Object.assign(CircuitView.prototype, /** @satisfies {Reporting & ThisType<Circui
   /** Height, title and colours. */
   style() {
     const { root, data } = this;
-    root.style.setProperty("--height", `${data.height ?? 640}px`);
-    this.heading.textContent = data.title ?? "";
+    const height = `${data.height ?? 640}px`;
+    root.style.setProperty("--height", data.above ? `max(${LOWEST}px, min(${height}, 100dvh - ${data.above}px))` : height);
+    this.name.textContent = data.title ?? "";
+    this.note.textContent = data.note ?? "";
     this.heading.hidden = !data.title;
     fillLegend(this.legend, this);
     this.retheme();
@@ -137,7 +142,7 @@ Object.assign(CircuitView.prototype, /** @satisfies {Reporting & ThisType<Circui
   },
 }));
 
-/** @type {WeakMap<Component["parentElement"], CircuitView>} */
+/** @type {WeakMap<Component["parentElement"], CircuitView | CircuitPanes>} */
 const VIEWS = new WeakMap();
 
 /**
@@ -146,7 +151,7 @@ const VIEWS = new WeakMap();
  */
 export default function show(component) {
   const { parentElement } = component;
-  const view = VIEWS.get(parentElement) ?? new CircuitView(parentElement);
+  const view = VIEWS.get(parentElement) ?? (component.data?.panes ? new CircuitPanes(parentElement) : new CircuitView(parentElement));
   VIEWS.set(parentElement, view);
   const turn = (view.turn += 1);
   view.update(component);

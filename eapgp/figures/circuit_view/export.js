@@ -21,7 +21,7 @@ function paintedCopy(element) {
   const style = getComputedStyle(element);
   if (style.display === "none" || style.visibility === "hidden") return null;
   const copy = /** @type {Element} */ (element.cloneNode(false));
-  if (element.tagName === "path" && element.parentElement?.matches("g.edge, g.casing")) return copy; // styled by its group
+  if (element.tagName === "path" && element.parentElement?.matches("g.edge")) return copy; // styled by its group
   for (const name of [...copy.getAttributeNames()]) {
     if (/^(class|style|tabindex|role|aria-|data-)/.test(name)) copy.removeAttribute(name);
   }

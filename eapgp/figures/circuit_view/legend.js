@@ -25,7 +25,6 @@ function edgeKinds(data) {
 function sample(className, { width = 2.4, kind = "plain" } = {}) {
   const line = svg("path", { class: `edge ${className} is-${kind}`, d: "M1 7H33", style: `--w:${width}` });
   const picture = svg("svg", { class: "sample", viewBox: "0 0 34 14", width: 34, height: 14, "aria-hidden": "true" });
-  if (kind === "only-b" || kind === "flipped") picture.append(svg("path", { class: "casing", d: "M1 7H33", style: `--w:${width}` }));
   picture.append(line);
   if (GLYPHS[kind]) picture.append(svg("path", { class: `mark ${className} is-${kind}`, d: GLYPHS[kind](17, 7) }));
   return picture;
@@ -52,10 +51,11 @@ function legendEntries(view) {
   const widths = data.compare?.scale
     ? [`width of ${data.compare.a} and of both: ${width}, ${upTo(view.scale)}`, `width of only ${data.compare.b}: ${width}, ${upTo(view.otherScale)} (its own scale: units differ)`]
     : [`width: ${width}, ${upTo(view.scale)}`];
+  const plain = data.compare ? "both" : "plain"; // two circuits in one: colours tell whose, dashes tell the sign
   /** @type {LegendEntry[]} */
   const entries = [
-    [sample("plus"), "supports (+)"],
-    [sample("minus"), "works against (−)"],
+    [sample("plus", { kind: plain }), "supports (+)"],
+    [sample("minus", { kind: plain }), "works against (−)"],
     ...widths.map((text) => /** @type {LegendEntry} */ ([widthSample(), text])),
     [portSample(), "query, key, value input"],
   ];

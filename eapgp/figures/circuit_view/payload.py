@@ -59,9 +59,11 @@ class ViewPayload(TypedDict, total=False):
     depends: str
     link_group: str
     title: str
+    note: str
     caption: str
     filename: str
     height: int
+    above: int
     key: str
 
 
@@ -135,12 +137,14 @@ class Compared:
 class Pane:
     """What surrounds the circuit and how it behaves in its page.
 
-    scale_max: |score| of the widest line; give compared panes one number. depends: a CSS selector of what the page
-    says about the circuit, dimmed from the moment the circuit changes until Python has answered. Panes with one
-    `link_group` follow each other. edit: edges and nodes can be added and taken away by hand.
+    note: what is said of the circuit beside its title. scale_max: |score| of the widest line; give compared panes one
+    number. depends: a CSS selector of what the page says about the circuit, dimmed from the moment the circuit changes
+    until Python has answered. Panes with one `link_group` follow each other. edit: edges and nodes can be added and
+    taken away by hand.
     """
 
     title: str = ""
+    note: str = ""
     caption: str = ""
     filename: str = ""
     legend: bool = True
@@ -152,7 +156,7 @@ class Pane:
 
     def texts(self) -> dict[str, str]:
         """The texts that are not empty."""
-        names = ("depends", "link_group", "title", "caption", "filename", "legend_note")
+        names = ("depends", "link_group", "title", "note", "caption", "filename", "legend_note")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
 

@@ -232,7 +232,6 @@ class Scene {
       const [step, sign, kind] = key.split(" ");
       const paths = () => drawn.map(barePath);
       const style = `--w:${(0.5 + (3.5 * (Number(step) + 0.5)) / WIDTH_STEPS).toFixed(2)}`;
-      if (kind === "only-b" || kind === "flipped") elements.push(svg("g", { class: "casing", style }, ...paths()));
       elements.push(svg("g", { class: `edge ${sign} is-${kind}`, style }, ...paths()));
     }
     for (const [name, parts] of glyphs) {

@@ -24,6 +24,7 @@ MODULES = (
     "highlight.js",
     "actions.js",
     "editing.js",
+    "panes.js",
     "bridge.js",
 )
 

@@ -99,7 +99,7 @@ class Toolbar {
 
   /** Keeps an open panel inside the component. @param {Panel} entry */
   place({ panel, opener }) {
-    const root = this.view.root.getBoundingClientRect();
+    const root = (this.element.closest(".circuit-panes") ?? this.view.root).getBoundingClientRect();
     const at = opener.getBoundingClientRect();
     const width = panel.offsetWidth;
     const left = clamp(at.left, root.left + 8, Math.max(root.left + 8, root.right - width - 8));
@@ -210,13 +210,13 @@ class Toolbar {
 
   savePanel() {
     const { view } = this;
-    /** @type {(text: string, title: string, onclick: () => void) => HTMLElement} */
-    const item = (text, title, onclick) => html("button", { type: "button", class: "menu-item", text, title, onclick: () => { this.close(); onclick(); } });
+    /** @type {(text: string, title: string, save: (view: CircuitView) => void) => HTMLElement} */
+    const item = (text, title, save) => html("button", { type: "button", class: "menu-item", text, title, onclick: () => { this.close(); view.family.forEach(save); } });
     return [
-      item("Picture as SVG", "Vector graphics, with all labels and the legend", () => view.exportSvg()),
-      item("Picture as PNG", "Pixels at twice the size, with all labels and the legend", () => view.exportPng()),
-      item("Edges shown as CSV", "Name, score and rank of every edge shown", () => view.exportCsv()),
-      item("Groups as JSON", "Names and members of the groups", () => view.exportGroups()),
+      item("Picture as SVG", "Vector graphics, with all labels and the legend", (one) => one.exportSvg()),
+      item("Picture as PNG", "Pixels at twice the size, with all labels and the legend", (one) => one.exportPng()),
+      item("Edges shown as CSV", "Name, score and rank of every edge shown", (one) => one.exportCsv()),
+      item("Groups as JSON", "Names and members of the groups", (one) => one === view && one.exportGroups()),
     ];
   }
 
@@ -239,6 +239,8 @@ class Toolbar {
     const filter = this.panels[0].opener;
     filter.classList.toggle("active", active);
     this.counts.textContent = view.summary();
+    view.tally.textContent = `${whole(view.result.kept)} kept`;
+    view.note.classList.toggle("stale", state.n !== Math.min(view.data.view?.n ?? state.n, most));
     this.counts.title = view.summaryNote();
     this.counts.classList.toggle("warn", view.result.drawn.length >= 1000);
   }

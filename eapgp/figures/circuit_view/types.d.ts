@@ -55,10 +55,13 @@ interface Payload {
   depends?: string;
   link_group?: string;
   title?: string;
+  note?: string;
   caption?: string;
   filename?: string;
   height?: number;
+  above?: number;
   key?: string;
+  panes?: Payload[];
 }
 
 /** What Streamlit (or the stand-alone page) calls the view with. */
@@ -289,6 +292,7 @@ type Message =
   | { kind: "trace"; trace: boolean }
   | { kind: "camera"; camera: Zoom | null }
   | { kind: "count"; n: number }
+  | { kind: "filters"; filters: Filters }
   | { kind: "commit" };
 
 type Posted = Message & { group: string; origin: string };

@@ -4,6 +4,7 @@
 const BUS = "eapgp-circuit-view"; // window event by which linked panes follow each other
 const DRAW_LIMIT = 5000;
 const PREVIEW_LIMIT = 1500;
+const LOWEST = 300; // px of a view whose height follows the window's
 const SETTLED = 250; // ms after which a change counts as a single one and not as one of a row
 /** Camera and legend by key, for a view that is mounted again. @type {Map<string, { zoom: Zoom | null, legend: boolean }>} */
 const REMEMBERED = new Map();
@@ -27,6 +28,10 @@ class CircuitView {
   /** @type {HTMLElement} */ status;
   /** @type {HTMLElement} */ legend;
   /** @type {HTMLElement} */ heading;
+  /** @type {HTMLElement} */ name;
+  /** @type {HTMLElement} */ note;
+  /** @type {HTMLElement} */ tally;
+  /** Itself, and the panes whose tools it lends. @type {CircuitView[]} */ family = [this];
   /** @type {HTMLElement} */ help;
   /** @type {ResizeObserver | undefined} */ observer;
 
@@ -128,7 +133,10 @@ class CircuitView {
     this.tip = html("div", { class: "tip", role: "tooltip", hidden: true });
     this.status = html("div", { class: "sr-only", role: "status", "aria-live": "polite" });
     this.legend = html("div", { class: "legend" });
-    this.heading = html("div", { class: "heading" });
+    this.name = html("span", { class: "name-of" });
+    this.note = html("span", { class: "note-of" });
+    this.tally = html("span", { class: "tally" });
+    this.heading = html("div", { class: "heading" }, this.name, this.note, this.tally);
     this.help = html("div", { class: "sr-only", id: `help-${this.id}`, text: "Arrow keys move between nodes of the circuit, Enter selects, Space pins, e steps through the edges of a node, t traces, Escape clears." });
     this.stage.append(this.hint);
     this.camera = new Camera(this.stage, this.scene, this.layout, (final) => this.moved(final));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -57,10 +58,11 @@ def guard(what: str) -> Iterator[None]:
         st.error(plain(text), icon=":material/error:")
 
 
-def chart(fig: go.Figure, key: str, *, select: bool = False) -> Any:
+def chart(fig: go.Figure, key: str, *, select: bool = False, height: int = 0) -> Any:
     """A figure, its sentence on how to read it, and the table behind it.
 
-    select: clicks on markers come back (the widget's state is returned).
+    select: clicks on markers come back (the widget's state is returned). height: px of a page's first figure, which
+    has to fit the window: it goes without a title, which the page has, and its note goes below it.
     """
     options: dict[str, Any] = {
         "displaylogo": False,
@@ -72,12 +74,34 @@ def chart(fig: go.Figure, key: str, *, select: bool = False) -> Any:
         fig.update_layout(dragmode=False)
     extra: dict[str, Any] = {"on_select": "rerun", "selection_mode": "points"} if select else {}
     title = (fig.layout.title.text or key) if fig.layout.title else key
+    note = ""
+    if height:
+        note = _flatten(fig, height)
+        st.html(_room(key, height))
     state = st.plotly_chart(fig, theme=None, key=key, config=options, alt=str(title), **extra)
-    read = (fig.layout.meta or {}).get("read")
+    read = f"{note}{(fig.layout.meta or {}).get('read') or ''}"
     with st.container(horizontal=True, vertical_alignment="top", gap="xsmall", key=f"{key}-foot"):
         st.caption(read or "", width="stretch")
         downloads(lambda: _figure_table(fig), key)
     return state
+
+
+def reserved(key: str, height: int) -> Any:
+    """A container that takes at least so many px from the start: what stands below it does not jump."""
+    st.html(_room(key, height))
+    return st.container(key=key)
+
+
+def _room(key: str, height: int) -> str:
+    return f"<style>.st-key-{key}{{min-height:{height}px}}</style>"
+
+
+def _flatten(fig: go.Figure, height: int) -> str:
+    """Take title and note off a figure and make it so high; returns the note as a sentence."""
+    note = html.unescape((fig.layout.title.subtitle.text or "").replace("<br>", " ")) if fig.layout.title else ""
+    overlaid = any(axis.overlaying for axis in fig.select_xaxes())  # a second scale stands on top
+    fig.update_layout(title=None, height=height, margin={"t": 44 if overlaid else 28})
+    return f"{note[0].upper()}{note[1:]}. " if note else ""
 
 
 def downloads(table: Callable[[], pd.DataFrame], key: str) -> None:

@@ -185,18 +185,26 @@ def base(session: Session, panel: Panel) -> RunSpec:
 
 def choose(session: Session, spec: RunSpec, context: RunInfo) -> dict[str, RunInfo]:
     """What is compared, by name; what is not computed yet is offered, and its progress drawn."""
-    session.widget("by", st.segmented_control)
     axis = str(session["by"])
+    offered: dict[str, Proposal] = {}
     if axis == "runs":
         session["runs"] = session["runs"] or st.session_state.get(SHOWN, ())
         run_choice.say_lost(session, context)
-        with st.container(horizontal=True, vertical_alignment="bottom", key="compare-choice"):
+    else:
+        session["runs"] = ()
+        offered = {one.key: one for one in proposals(axis, spec, context)}
+        keys = tuple(key for key in session["these"] if key in offered)
+        session.settle("these", keys, f"some of {', '.join(list(offered)[:12])}")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="compare-choice"):
+        session.widget("by", st.selectbox, width=160)
+        if axis == "runs":
             cards = run_choice.choose(session, context)
             run_choice.offer_more(session, spec, context)
+        else:
+            picked = _pick(session, axis, offered)
+        session.widget("picture", st.segmented_control, width="content")
+    if axis == "runs":
         return run_choice.named(cards, context)
-    session["runs"] = ()
-    offered = {one.key: one for one in proposals(axis, spec, context)}
-    picked = _pick(session, axis, offered)
     _compute([offered[key] for key in picked if offered[key].card is None])
     cards_by_label: dict[str, RunInfo] = {}
     for key in picked:
@@ -209,18 +217,21 @@ def choose(session: Session, spec: RunSpec, context: RunInfo) -> dict[str, RunIn
 
 
 def usual(offered: Sequence[Proposal]) -> tuple[str, ...]:
-    """What is shown before a choice: those that have a result, filled up with others to at least two."""
-    computed = [one.key for one in offered if one.card is not None and one.card.method not in ("exact", "random")]
-    others = [one.key for one in offered if one.key not in computed]
-    first = (computed + others)[: max(2, min(len(computed), run_choice.MOST_RUNS))]
-    return tuple(first)
+    """The two that are shown before a choice: EAP-IG and EAP-GP, else others that estimate something; with results."""
+
+    def place(one: Proposal) -> tuple[bool, bool, int]:
+        method = one.spec.method
+        first = _FIRST.index(method) if method in _FIRST else len(_FIRST)
+        return method in ("exact", "random"), one.card is None, first
+
+    return tuple(one.key for one in sorted(offered, key=place)[:2])
+
+
+_FIRST = ("eap-ig", "eap-gp")
 
 
 def _pick(session: Session, axis: str, offered: dict[str, Proposal]) -> tuple[str, ...]:
-    keys = tuple(key for key in session["these"] if key in offered)
-    session.settle("these", keys, f"some of {', '.join(list(offered)[:12])}")
     session.usual("these", usual(list(offered.values())))
-
     keys_picked = session.widget(
         "these",
         st.multiselect,

@@ -10,14 +10,20 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from eapgp import findings
 from eapgp.attribution.result import EdgeScores
+from eapgp.circuits.circuit import Circuit
 from eapgp.figures.circuit_view import Compared, Pane, build_payload, largest
 from eapgp.figures.numbers import edge_values
+from eapgp.numerals import percent_with
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, downloads, plain, points_clicked, table_to_pick
 from eapgp.ui.base.session import Session
-from eapgp.ui.library import results
-from eapgp.ui.parts import run_choice
+from eapgp.ui.jobs.follow import seconds_text
+from eapgp.ui.library import measure, results
+from eapgp.ui.library.circuits import circuit_of
+from eapgp.ui.library.consent import agree, agreed
+from eapgp.ui.parts import run_choice, sentences
 from eapgp.ui.parts.bound_view import bound_view, chosen_in, whole_view
 
 Pick = Callable[[str], None]
@@ -47,36 +53,26 @@ def _place(session: Session, letter: str, count: int) -> int:
     return int(session[letter])
 
 
-def choose_pair(session: Session, cards: Mapping[str, RunInfo]) -> Pair:
-    """Which two of the runs are A and B, and how the circuits are drawn."""
+def pair_of(session: Session, cards: Mapping[str, RunInfo]) -> Pair:
+    """Which two of the runs are A and B."""
     names = list(cards)
     a, b = (_place(session, letter, len(names)) for letter in ("a", "b"))
     if a == b:
         b = 1 if a != 1 else 2
     session["a"], session["b"] = a, b
+    chosen = names[a - 1], names[b - 1]
+    return Pair(chosen, (cards[chosen[0]], cards[chosen[1]]))
+
+
+def choose_pair(session: Session, cards: Mapping[str, RunInfo]) -> None:
+    """The choice of A and B, where there is one."""
+    if len(cards) < 3:
+        return
+    names = list(cards)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="compare-pair"):
-        session.widget("picture", st.segmented_control, width="content")
         for letter in ("a", "b"):
-            session.widget(
-                letter,
-                st.selectbox,
-                letter.upper(),
-                options=list(range(1, len(names) + 1)),
-                format_func=lambda place: names[place - 1],
-                width=260,
-            )
-        st.button(
-            "Swap",
-            key="swap-pair",
-            icon=":material/swap_horiz:",
-            on_click=lambda: session.later(a=session["b"], b=session["a"]),
-            help="Makes A to B and B to A.",
-        )
-    a, b = session["a"], session["b"]
-    if a == b:
-        b = 1 if a != 1 else 2
-    pair_names = names[a - 1], names[b - 1]
-    return Pair(pair_names, (cards[pair_names[0]], cards[pair_names[1]]))
+            places = list(range(1, len(names) + 1))
+            session.widget(letter, st.selectbox, options=places, format_func=lambda place: names[place - 1], width=260)
 
 
 def pictures(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int) -> None:
@@ -85,45 +81,66 @@ def pictures(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int)
     view = whole_view(session, chosen_in(session, graph), graph.n_layers)
     if session["picture"] == "sets":
         first, second = pair.scores
-        payload = build_payload(
-            first,
-            n=k,
-            against=Compared(second, pair.names, own_scales=not pair.same_units),
-            view=view,
-            pane=Pane(filename="compare"),
-        )
-        bound_view(session, payload, key="compare-sets", height=640)
-        st.caption(
-            f"Which of the two circuits takes an edge: only A ({plain(pair.names[0])}), both, only "
-            f"B ({plain(pair.names[1])}), or both with opposite sign. Click an edge to see it below."
-            + ("" if pair.same_units else _OWN_SCALES)
-        )
+        against = Compared(second, pair.names, own_scales=not pair.same_units)
+        payload = build_payload(first, n=k, against=against, view=view, pane=Pane(filename="compare"))
+        bound_view(session, payload, key="compare-sets", height=HEIGHT + _BAR, above=_ABOVE)
         return
-    names = list(cards)
     scores = {name: results.attribution(card).scores for name, card in cards.items()}
     one_scale = len({card.metric for card in cards.values()}) == 1
     scale = largest(*scores.values()) if one_scale else None
-    for start in range(0, len(names), 2):
-        for column, name in zip(st.columns(2, gap="small"), names[start : start + 2], strict=False):
-            with column:
-                payload = build_payload(
-                    scores[name],
-                    n=k,
-                    view=view,
-                    pane=Pane(title=name, filename=name, legend=False, scale_max=scale, link_group="compare"),
-                )
-                bound_view(session, payload, key=f"compare-{names.index(name)}", height=520)
-    shared = "positions, scale, size" if one_scale else "positions and size (not scale: units differ)"
-    st.caption(
-        f"The panes share {shared}, hover, selection, filters and zoom. Blue supports the behaviour, dashed vermillion "
-        "works against it."
-    )
+    notes = {name: _note(card, circuit_of(card, scores[name], k), name) for name, card in cards.items()}
+    panes = [
+        build_payload(
+            scores[name],
+            n=k,
+            view=view,
+            pane=Pane(
+                title=name,
+                note=notes[name],
+                filename=f"compare-{name}",
+                scale_max=scale,
+                link_group="compare",
+                legend_note="" if one_scale else "each pane by its own largest score: their metrics differ",
+            ),
+        )
+        for name in cards
+    ]
+    bound_view(session, panes, key="compare-panes", height=HEIGHT, above=_ABOVE + _BAR)
+    _offer(cards, k)
 
 
-_OWN_SCALES = (
-    " A and B use different metrics, so their widths cannot be compared: an edge that only B takes is as wide as its "
-    "share of B's largest score, every other edge as its share of A's."
-)
+HEIGHT = 470
+_ABOVE, _BAR = 322, 76
+"""px above the figure in the window; and of the toolbar and the legend that panes share."""
+
+
+def _note(card: RunInfo, circuit: Circuit, name: str) -> str:
+    """What a pane says beside its title: the faithfulness of its circuit."""
+    measured = sentences.measured_now(card, circuit, name)
+    if measured is None:
+        return "measuring …" if card.n_pairs and agreed(card) else ""
+    numbers = findings.of_circuit(measured).numbers
+    return f"keeps {percent_with(numbers['faithfulness'], numbers['low'], numbers['high'])}"
+
+
+def _offer(cards: Mapping[str, RunInfo], k: int) -> None:
+    """A button that measures the panes' circuits, where the model is not run unasked; it says what that costs."""
+    waiting = []
+    for card in cards.values():
+        circuit = circuit_of(card, results.attribution(card).scores, k)
+        if card.n_pairs and not agreed(card) and measure.known(card, [circuit]) is None:
+            waiting.append(card)
+    if waiting:
+        seconds = seconds_text(sum(measure.cost(card) for card in waiting))
+        st.button(
+            f"Measure what {'this circuit keeps' if len(waiting) == 1 else 'these circuits keep'} · about {seconds}",
+            key="compare-measure",
+            icon=":material/play_arrow:",
+            on_click=agree,
+            args=(waiting,),
+            help="Runs the model on these circuits in the background; the time is taken from that of the runs, without "
+            "loading the model. After this click, what this page shows of them is measured as it changes.",
+        )
 
 
 def scatter(session: Session, pair: Pair, k: int, pick: Pick) -> None:

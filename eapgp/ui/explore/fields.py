@@ -18,7 +18,7 @@ TABS = {
     "made": "How it was made",
     "files": "Download",
 }
-PICTURES = {"view": "Circuit", "pyvis": "Network (pyvis)"}
+PICTURES = {"view": "Circuit", "pyvis": "Network"}
 FIELDS = (
     *FIELDS_OF_RUN,
     integer("k", DEFAULT_EDGES, 1, 10_000_000, "How many of the strongest edges the circuit takes.", label="Edges"),

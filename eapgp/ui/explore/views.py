@@ -94,7 +94,7 @@ def controls(session: Session, card: RunInfo, n_edges: int, edits: Edits) -> Non
     """The row above the picture: which picture, the edit mode, and what it all means."""
     network = session["picture"] == "pyvis"
     alignment: Any = "bottom" if network else "center"
-    with st.container(horizontal=True, vertical_alignment=alignment, gap="medium", key="view-controls"):
+    with st.container(horizontal=True, vertical_alignment=alignment, gap="small", key="view-controls"):
         session.widget("picture", st.segmented_control, label_visibility="collapsed", width="content")
         if session["picture"] == "pyvis":
             session.widget("k", st.number_input, max_value=n_edges, width=140)
@@ -125,7 +125,17 @@ def picture(
             edit=session["edit"],
         ),
     )
-    bound_view(session, payload, key="explore-circuit", height=660, on_edit=edit_panel.on_edit(session))
+    on_edit = edit_panel.on_edit(session)
+    bound_view(session, payload, key="explore-circuit", height=HEIGHT, above=ABOVE, on_edit=on_edit)
+
+
+HEIGHT, ABOVE = 700, 288
+"""px of the picture at most, and what stands above it in the window: it and the drawer beside it fit."""
+DRAWER = f"""<style>@media (min-width: 641px) {{
+.st-key-drawer {{ max-height: max(300px, min({HEIGHT}px, 100dvh - {ABOVE}px)); overflow-y: auto; flex-wrap: nowrap; }}
+.st-key-drawer > * {{ flex-shrink: 0; }}
+.st-key-explore-circuit {{ min-height: max(300px, min({HEIGHT}px, 100dvh - {ABOVE}px)); }}
+}}</style>"""
 
 
 def _pyvis(card: RunInfo, scores: EdgeScores, circuit: Circuit) -> None:

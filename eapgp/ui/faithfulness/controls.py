@@ -35,10 +35,10 @@ def follow_context(session: Session, context: RunInfo) -> None:
 def controls(session: Session, n_edges: int) -> int:
     """The row of settings above the curves; returns the chosen size."""
     session.settle("k", min(session["k"], n_edges), f"at most {n_edges:,}, the edges of this model")
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="faith-controls"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="faith-controls"):
         session.widget("measure", st.segmented_control, width="content")
         session.widget("grid", st.segmented_control, width="content")
-        k = session.widget("k", st.number_input, max_value=n_edges, width=150)
+        k = session.widget("k", st.number_input, max_value=n_edges, width=112)
         session.widget("base", st.toggle, width="content")
     return int(k)
 

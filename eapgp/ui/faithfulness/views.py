@@ -45,6 +45,9 @@ _READS = {
 }
 
 
+HEIGHT = 348  # px of the curves: below the two rows of settings they fit a low window
+
+
 def curves_figure(session: Session, cards: Cards, curves: Curves, base: RandomBaseline | None, k: int) -> None:
     """The curves with bands; a click on a point sets the size."""
     from eapgp.figures.adapt import band_line
@@ -78,7 +81,7 @@ def curves_figure(session: Session, cards: Cards, curves: Curves, base: RandomBa
     )
     if show in _READS:
         figure.update_layout(meta={"read": _READS[show]})
-    _take_size(session, chart(figure, "faith-curves", select=True))
+    _take_size(session, chart(figure, "faith-curves", select=True, height=HEIGHT))
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)

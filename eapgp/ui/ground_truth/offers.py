@@ -151,10 +151,10 @@ def _read(truth: KnownCircuit, name: str, data: bytes) -> tuple[Scored | None, s
 def nothing_to_compare(session: Session, truth: KnownCircuit) -> None:
     """What to do while there are no scores for a known circuit."""
     if truth.exact:
-        st.caption("Below is the planted circuit itself. Scores appear here as they are done.")
+        st.caption("Above is the planted circuit itself. Scores appear here as they are done.")
         return
     st.markdown(
-        "**No scores of GPT-2 small are here yet.** Below is the circuit that people found; to compare with it:"
+        "**No scores of GPT-2 small are here yet.** Above is the circuit that people found; to compare with it:"
     )
     left, right = st.columns([1.4, 1], gap="large")
     with left:

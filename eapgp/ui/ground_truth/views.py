@@ -24,6 +24,9 @@ from eapgp.ui.ground_truth.candidates import KnownCircuit, Scored, circuit_at, r
 from eapgp.ui.parts.bound_view import chosen_in, selection_view
 from eapgp.ui.parts.inspector import Pick
 
+ABOVE = 262
+"""px that stand above the circuit in the window."""
+
 
 def payload_of(session: Session, truth: KnownCircuit, scored: Scored, k: int) -> ViewPayload:
     """The circuit of the k best edges over the known one: found, missed, extra, with role labels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -67,6 +68,11 @@ def may_run(card: RunInfo, what: str, *, key: str) -> bool:
         "or not on this machine; after this click, what this page shows of the run is measured as it changes.",
     )
     if pressed:
-        st.session_state.setdefault(_AGREED, set()).add(card.id)
+        agree([card])
         st.rerun()
     return False
+
+
+def agree(cards: Sequence[RunInfo]) -> None:
+    """Let the models of some runs be run without asking again."""
+    st.session_state.setdefault(_AGREED, set()).update(card.id for card in cards)

@@ -79,6 +79,16 @@ def known(card: RunInfo, circuits: Sequence[Circuit], *, whole: bool = False) ->
     return rows.measured(circuits) if all(rows.has(circuit, whole=whole) for circuit in circuits) else None
 
 
+def cost(card: RunInfo) -> float:
+    """Seconds that running one circuit of a run takes, about, from the time of the run itself.
+
+    A backward pass counts as two forward ones, and a circuit as two.
+    """
+    record = card.record
+    passes = float(record["forward_passes"]) + 2 * float(record["backward_passes"])
+    return 2 * float(record["seconds"]) / max(1.0, passes)
+
+
 def warm_up(card: RunInfo) -> None:
     """Make a small model ready to run circuits of a run, soon after the first picture: the first change of size waits
     for seconds otherwise. `EAPGP_WARM_UP=0` leaves it to the first change.

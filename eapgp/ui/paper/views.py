@@ -212,11 +212,14 @@ def _columns(result: Reproduction) -> dict[str, Any]:
 # -- curves ------------------------------------------------------------------------------------
 
 
+HEIGHT = 420  # px of the curves: they fit a low window
+
+
 def curves(session: Session, result: Reproduction) -> None:
     """Faithfulness by size on one task."""
     tasks = list(result.tasks)
-    task = session.widget("on", st.segmented_control, options=tasks, format_func=_task_title)
-    _curve(session, result, str(task), _CHARTS)
+    task = session.widget("on", st.selectbox, options=tasks, format_func=_task_title, width=300)
+    _curve(session, result, str(task), _CHARTS, first=HEIGHT)
 
 
 def all_curves(session: Session, result: Reproduction) -> None:
@@ -227,7 +230,7 @@ def all_curves(session: Session, result: Reproduction) -> None:
                 _curve(session, result, task, f"paper-{task}", height=400)
 
 
-def _curve(session: Session, result: Reproduction, task: str, key: str, *, height: int | None = None) -> None:
+def _curve(session: Session, result: Reproduction, task: str, key: str, *, height: int = 0, first: int = 0) -> None:
     figure = task_figure(
         result.of_task(task), n_edges=result.n_edges, title=_task_title(task), dark=dark(), beside=bool(session["gpt2"])
     )
@@ -236,7 +239,7 @@ def _curve(session: Session, result: Reproduction, task: str, key: str, *, heigh
         return
     if height:
         figure.update_layout(height=height)
-    chart(figure, key)
+    chart(figure, key, height=first)
 
 
 def _task_title(task: str) -> str:

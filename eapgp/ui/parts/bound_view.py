@@ -155,17 +155,20 @@ def view_values(state: ViewState, n_layers: int) -> dict[str, Any]:
 
 def bound_view(
     session: Session,
-    payload: ViewPayload,
+    payload: ViewPayload | Sequence[ViewPayload],
     *,
     key: str,
     height: int,
+    above: int = 0,
     on_edit: Callable[[ViewState], None] | None = None,
 ) -> ViewState:
     """Draw the component; what is done in it becomes fields of the session, as far as the page has them.
 
+    Several payloads are panes beside each other; height, above: as in `circuit_view`.
     on_edit: called before the next run of the page when an edge or node was edited.
     """
-    n_layers = int(payload["graph"]["n_layers"])
+    first = payload if isinstance(payload, Mapping) else payload[0]
+    n_layers = int(first["graph"]["n_layers"])
 
     def state() -> ViewState:
         return ViewState.of(st.session_state.get(key) or {})
@@ -186,7 +189,13 @@ def bound_view(
             on_edit(state())
 
     return circuit_view(
-        payload, key=key, height=height, on_select_change=selected, on_view_change=moved, on_edit_change=edited
+        payload,
+        key=key,
+        height=height,
+        above=above,
+        on_select_change=selected,
+        on_view_change=moved,
+        on_edit_change=edited,
     )
 
 

@@ -1,4 +1,4 @@
-"""What an edge does, below the picture: its gradient along the path, and what it adds to the circuit."""
+"""What an edge does, in the drawer beside the picture: its gradient along the path, and what it adds to the circuit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.graph import Graph
 from eapgp.numerals import signed
 from eapgp.runs.info import RunInfo
-from eapgp.ui.base.draw import chart, dark, plain
+from eapgp.ui.base.draw import chart, dark
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
@@ -26,17 +26,13 @@ def section(card: RunInfo, circuit: Circuit, edge: str) -> None:
     records = results.paths(card)
     if not records and not card.n_pairs:
         return
-    with st.container(border=True, key="readings"):
-        st.subheader(f"What {plain(edge)} does", anchor=False)
-        left, right = st.columns([1.4, 1], gap="large")
-        with left:
-            records = {kind: record for kind, record in records.items() if record.has_gradients}
-            if records:
-                _gradient_along_path(records, card.graph, edge)
-            else:
-                st.caption("No run on these prompts kept the gradients along a path, so there are none to show.")
-        with right:
-            _in_circuit(card, circuit, edge)
+    with st.container(key="readings", gap="small"):
+        _in_circuit(card, circuit, edge)
+        records = {kind: record for kind, record in records.items() if record.has_gradients}
+        if records:
+            _gradient_along_path(records, card.graph, edge)
+        else:
+            st.caption("No run on these prompts kept the gradients along a path, so there are none to show.")
 
 
 def _in_circuit(card: RunInfo, circuit: Circuit, edge: str) -> None:

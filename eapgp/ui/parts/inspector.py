@@ -17,6 +17,7 @@ from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure
 from eapgp.ui.library.circuits import Selected, four_lists, known_role, rank_of, score_of
+from eapgp.ui.parts import edge as edge_details
 from eapgp.ui.parts import edit_panel
 from eapgp.ui.parts import node as node_details
 from eapgp.ui.parts.method_tables import edge_across_methods
@@ -53,6 +54,7 @@ def _node(session: Session, card: RunInfo, scores: EdgeScores, circuit: Circuit,
         edit_panel.at_node(session, scores, circuit, node)
     if node != "logits":
         node_details.direct_summary(card, node)
+    node_details.section(session, card, node, pick)
     _show_lists(four_lists(scores, node, n=5), node, node, pick)
 
 
@@ -146,6 +148,7 @@ def _edge(session: Session, card: RunInfo, result: Attribution, circuit: Circuit
         edit_panel.at_edge(session, circuit, edge)
     if card.n_pairs:
         _real_effect(card, edge, value)
+    edge_details.section(card, circuit, edge)
     edge_across_methods(card, edge)
 
 

@@ -1,4 +1,4 @@
-"""What a node does on the prompts, below the picture: where it attends, what it writes.
+"""What a node does on the prompts, in the drawer beside the picture: where it attends, what it writes.
 
 Everything here is read off the model in background jobs (`node_details_work`).
 """
@@ -38,17 +38,18 @@ FIELD = integer(
 
 def section(session: Session, card: RunInfo, node: str, pick: Pick) -> None:
     """The readings of one node. What needs a large model waits for a click."""
-    with st.container(border=True, key="readings"):
-        title = "What writes the logit difference" if node == "logits" else f"What {plain(node)} does on the prompts"
-        st.subheader(title, anchor=False)
+    with st.container(key="readings", gap="small"):
+        if node == "logits":
+            st.markdown("**What writes the logit difference**")
         if not _wanted(card):
             return
         if node == "logits":
             _all_nodes(card, pick)
             return
-        pair = _choose_pair(session, card)
+        pair = min(session["prompt"], card.n_pairs) - 1
         if node.startswith("a"):
             _attention(card, node, pair)
+        _choose_pair(session, card)
         _written(session, card, node, pair)
 
 
@@ -69,7 +70,7 @@ def direct_summary(card: RunInfo, node: str) -> None:
             delta_arrow="off",
             help="Logits that this node's own output adds to the logit difference (correct minus incorrect answer), "
             f"mean over pairs, through the final norm as it was. All nodes and biases together give {total:+.3f}. What "
-            "other nodes make of the output is not in it. Details are below the picture.",
+            "other nodes make of the output is not in it. Details are below.",
         )
 
     follow(work.submit_direct(card), show, waiting="Reading what it writes ·")
@@ -83,15 +84,12 @@ def _wanted(card: RunInfo) -> bool:
     return may_run(card, "Read it off the model", key="read-model")
 
 
-def _choose_pair(session: Session, card: RunInfo) -> int:
-    """The pair that is looked at, from 0, with its two prompts."""
+def _choose_pair(session: Session, card: RunInfo) -> None:
+    """The pair that is looked at, with its two prompts."""
     session.settle("prompt", min(session["prompt"], card.n_pairs), f"a pair from 1 to {card.n_pairs}")
-    left, right = st.columns([1, 4], vertical_alignment="center", gap="medium")
-    with left:
-        session.widget("prompt", st.number_input, max_value=card.n_pairs)
+    session.widget("prompt", st.number_input, max_value=card.n_pairs)
     pair = card.run.prompts().pairs[session["prompt"] - 1]
-    right.markdown(f"**Clean** {plain(pair.clean)}  \n**Corrupted** {plain(pair.corrupted)}")
-    return int(session["prompt"]) - 1
+    st.markdown(f"**Clean** {plain(pair.clean)}  \n**Corrupted** {plain(pair.corrupted)}")
 
 
 def _attention(card: RunInfo, node: str, pair: int) -> None:
@@ -108,31 +106,25 @@ def _attention(card: RunInfo, node: str, pair: int) -> None:
             ("corrupted", pattern.corrupted, pattern.corrupted_tokens),
             ("difference", pattern.difference, both),
         )
-        st.markdown(f"**Where it attends**, pair {pair + 1}")
-        for place, (side, values, tokens) in zip(st.columns(3), patterns, strict=True):
-            with place:
-                figure = attention_map(values, tokens, side=side, changed=changed, dark=dark())
-                chart(figure, f"attention-{side}")
+        for side, values, tokens in patterns:
+            figure = attention_map(values, tokens, side=side, changed=changed, dark=dark())
+            chart(figure, f"attention-{side}")
 
     follow(work.submit_pattern(card, node, pair), show, waiting="Reading the attention ·")
 
 
 def _written(session: Session, card: RunInfo, node: str, pair: int) -> None:
-    left, middle, right = st.columns([1.2, 1.1, 1.05], gap="medium")
-    with left:
-        follow(
-            work.submit_direct(card),
-            lambda job: _by_pair(session, job.result, node, pair),
-            waiting="Reading direct contributions ·",
-        )
-    with middle:
-        follow(
-            work.submit_promoted(card, node, pair),
-            lambda job: _tokens(job.result),
-            waiting="Reading promoted tokens ·",
-        )
-    with right:
-        node_across_methods(card, node)
+    follow(
+        work.submit_direct(card),
+        lambda job: _by_pair(session, job.result, node, pair),
+        waiting="Reading direct contributions ·",
+    )
+    follow(
+        work.submit_promoted(card, node, pair),
+        lambda job: _tokens(job.result),
+        waiting="Reading promoted tokens ·",
+    )
+    node_across_methods(card, node)
 
 
 def _by_pair(session: Session, contributions: DirectContributions, node: str, pair: int) -> None:

@@ -27,6 +27,12 @@ from eapgp.ui.library.consent import may_run
 KEY = "readout"
 SELECTOR = f".st-key-{KEY}"
 _LAST = "eapgp-readout"
+_SMALL = f"""<style>
+{SELECTOR} [data-testid="stMetricLabel"] {{ font-size: 0.78rem; min-height: 0; }}
+{SELECTOR} [data-testid="stMetricLabel"] p {{ font-size: 0.78rem; }}
+{SELECTOR} [data-testid="stMetricValue"] {{ font-size: 1.05rem; line-height: 1.3; padding: 0; }}
+{SELECTOR} [data-testid="stMetricDelta"] {{ font-size: 0.76rem; }}
+</style>"""
 PATIENCE = 0.4  # seconds that the page waits for the number: a quick one comes with this run, not with another
 
 
@@ -85,13 +91,14 @@ def _wait(job: JobView, card: RunInfo, circuit: Circuit) -> None:
 
 
 def _row(reading: Reading) -> None:
-    card, circuit, measured = reading.card, reading.circuit, reading.measured
-    with st.container(horizontal=True, gap="medium", key=KEY):
+    card, measured = reading.card, reading.measured
+    st.html(_SMALL)
+    with st.container(horizontal=True, gap="small", key=KEY):
         _faithfulness(reading)
         st.metric(
-            "Metric of the circuit",
+            "Metric",
             "…" if measured is None else f"{measured.metric[0]:.3f}",
-            help=f"{metric_title(card.metric)}, mean over {card.n_pairs} pairs, with only this circuit's edges "
+            help=f"{metric_title(card.metric)} of the circuit, mean over {card.n_pairs} pairs, with only its edges "
             "carrying the clean run.",
             width="content",
         )
@@ -103,17 +110,11 @@ def _row(reading: Reading) -> None:
         )
         patched = card.intervention == PATCHING
         st.metric(
-            "Corrupted" if patched else "Every edge cut",
+            "Corrupted" if patched else "All cut",
             "…" if measured is None else f"{measured.corrupted:.3f}",
             help="The same on the corrupted prompts."
             if patched
             else f"The same with every edge carrying {carried(card.intervention)}: the lower end of the scale.",
-            width="content",
-        )
-        st.metric(
-            "Edges kept",
-            f"{circuit.n_kept:,} of {card.graph.n_edges:,}",
-            help=f"{circuit.n_selected:,} edges were selected; those on no path from input to logits were pruned.",
             width="content",
         )
 

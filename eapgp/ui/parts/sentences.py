@@ -27,7 +27,7 @@ def of_circuit(card: RunInfo, circuit: Circuit) -> Finding | None:
 def of_pair(names: tuple[str, str], cards: tuple[RunInfo, RunInfo], k: int) -> Finding | None:
     """Which of two runs' circuits of k edges keeps more; of runs of other prompts, what each keeps."""
     first, second = (
-        _now(card, circuit_of(card, results.attribution(card).scores, k), name)
+        measured_now(card, circuit_of(card, results.attribution(card).scores, k), name)
         for name, card in zip(names, cards, strict=True)
     )
     if first is None or second is None:
@@ -47,10 +47,10 @@ def _measured(card: RunInfo, circuit: Circuit) -> Measured | None:
     return job.result if job is not None and job.state == "done" else None
 
 
-def _now(card: RunInfo, circuit: Circuit, name: str) -> Measured | None:
+def measured_now(card: RunInfo, circuit: Circuit, name: str) -> Measured | None:
     """The measurement; where the model may be run unasked, it is started, and the page runs again once it is there."""
     measured = _measured(card, circuit)
-    if measured is not None or not agreed(card):
+    if measured is not None or not card.n_pairs or not agreed(card):
         return measured
     slot = server.session_slot(f"sentence-{card.id}")
     job = server.manager().wait(measure.submit_circuits(card, [circuit], f"{name}, one circuit", slot=slot), QUICK)

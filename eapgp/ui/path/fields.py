@@ -29,12 +29,12 @@ FIELDS = (
         0,
         0,
         1000,
-        "The step that is ringed in the picture and marked in the views below. Play runs through all steps.",
+        "The step that is ringed in the picture and marked in the views below.",
         label="Step",
     ),
     choice(
         "background",
-        "none",
+        "metric",
         BACKGROUNDS,
         "Colour the plane by what the model does there: its metric, how steep the metric is (pale = saturated, "
         "gradients say little), or how far its output is from the corrupted one. Computed by running the model on a "

@@ -9,15 +9,16 @@ import streamlit as st
 
 from eapgp.attribution.registry import variant
 from eapgp.attribution.result import PathRecord
+from eapgp.numerals import number, percent
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import PHONE, chart, dark, phone, plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import follow
-from eapgp.ui.jobs.manager import JobView
+from eapgp.ui.jobs.follow import QUICK, follow
 from eapgp.ui.library import consent, measure, results
 from eapgp.ui.path import jobs
 from eapgp.ui.path.fields import KINDS
+from eapgp.ui.path.plane import stored_picture
 from eapgp.ui.sidebar import settings
 from eapgp.ui.sidebar.settings import NAMES
 
@@ -75,89 +76,77 @@ def _follow_anew(session: Session, **changes: Any) -> None:
             measure.submit_run(spec, f"{variant(spec.method, spec.options)} on {spec.task}")
 
 
-def choose_pair(session: Session, card: RunInfo, records: Records) -> int | None:
-    """The pair that is drawn (from 0), or None for the average."""
+def controls(session: Session, card: RunInfo, records: Records) -> int | None:
+    """The row above the picture; returns the pair that is drawn (from 0), or None for the average."""
     n_pairs = min(record.output_distance.shape[1] for record in records.values())
     session.settle("pair", min(session["pair"], n_pairs), f"a pair from 1 to {n_pairs}, or 0 for their mean")
-    left, right = st.columns([1, 3], vertical_alignment="bottom")
-    with left:
-        session.widget("pair", st.number_input, max_value=n_pairs)
-    with right:
-        if session["pair"] == 0:
-            st.caption(f"Averaged over all {n_pairs} pairs. Type 1 to {n_pairs} to see a single pair and its prompts.")
-            return None
-        pair = card.run.prompts().pairs[session["pair"] - 1]
-        st.markdown(f"**Clean** {plain(pair.clean)}  \n**Corrupted** {plain(pair.corrupted)}")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="path-view"):
+        session.widget("pair", st.number_input, max_value=n_pairs, width=120)
+        session.widget("background", st.segmented_control, width="content")
+        if "gradpath" in records:
+            session.widget("window", st.segmented_control, width="content")
+    if session["pair"] == 0:
+        return None
+    pair = card.run.prompts().pairs[session["pair"] - 1]
+    st.markdown(f"**Clean** {plain(pair.clean)}  \n**Corrupted** {plain(pair.corrupted)}")
     return int(session["pair"]) - 1
 
 
 def picture(session: Session, card: RunInfo, records: Records, pair: int | None) -> None:
-    """Both paths in one plane, over what the model does there; a step slider marks a step everywhere."""
+    """Both paths in one plane, over what the model does there."""
     from eapgp.figures.path import path_projection
 
     missing = [kind for kind in KINDS if kind not in records or records[kind].points is None]
-    if missing:
+    gradpath = results.path_sources(card).get("gradpath")
+    kept = stored_picture(gradpath.run) if gradpath is not None and (missing or pair is None) else None
+    if missing and kept is None:
         _offer_points(card, missing, left_out=any(kind in records for kind in missing))
-    if "straight" in missing or len(missing) == 2:
-        _step(session, records)
-        return
-    drawn = {kind: record for kind, record in records.items() if kind not in missing}
-    focus = _choose_view(session, drawn)
-    _step(session, records)
-    background = _background(session, card, drawn, pair, focus)
+        if "straight" in missing or len(missing) == 2:
+            return
+    drawn = records if kept is not None else {kind: one for kind, one in records.items() if kind not in missing}
+    focus = None if session["window"] == "all" or "gradpath" not in drawn else str(session["window"])
+    if kept is None:
+        background = _background(session, card, drawn, pair, focus)
+    else:
+        background = None if pair is not None else kept.backgrounds[session["window"]].get(session["background"])
     figure = path_projection(
         drawn,
         pair=pair,
         background=background,
         current=session["at"],
-        play=True,
         focus=focus,
+        averaged=None if kept is None else kept.projection,
         width=PHONE if phone() else None,
         dark=dark(),
     )
     if pair is not None:  # the library counts pairs from 0, the page from 1
         title = figure.layout.title.subtitle
-        title.text = title.text.replace(f"pair {pair}:", f"pair {pair + 1}:")
-    chart(figure, "projection")
-    _reading(records, int(session["at"]), pair)
+        title.text = title.text.replace(f"pair {pair}", f"pair {pair + 1}")
+    chart(figure, "projection", height=HEIGHT)
+    if kept is not None and pair is not None and session["background"] != "none":
+        _offer_points(card, missing, left_out=True)
 
 
-def _choose_view(session: Session, records: Records) -> str | None:
-    with st.container(horizontal=True, gap="medium", key="path-view"):
-        session.widget("background", st.segmented_control, width="content")
-        if "gradpath" not in records:
-            return None
-        session.widget("window", st.segmented_control, width="content")
-    return None if session["window"] == "all" else str(session["window"])
+HEIGHT = 364  # px of the picture: it and the step below the row of settings fit a low window
 
 
-def _step(session: Session, records: Records) -> None:
-    last = max(record.n_points for record in records.values()) - 1
-    session.settle("at", min(session["at"], last), f"a step from 0 to {last}")
-    session.widget("at", st.slider, max_value=last)
+def readings(records: Records, pair: int | None) -> list[str]:
+    """What was measured at every step, as a line per path."""
+    n_steps = max(record.n_points for record in records.values())
+    return [" · ".join(_reading(kind, one, at, pair) for kind, one in records.items()) for at in range(n_steps)]
 
 
-def _reading(records: Records, at: int, pair: int | None) -> None:
-    """What was measured at the chosen step."""
-    lines = []
-    for kind, record in records.items():
-        step = min(at, record.n_points - 1)
+def _reading(kind: str, record: PathRecord, at: int, pair: int | None) -> str:
+    step = min(at, record.n_points - 1)
 
-        def of(values: Any, step: int = step) -> float:
-            return float(values[step].mean() if pair is None else values[step, pair])
+    def of(values: Any, step: int = step) -> float:
+        return float(values[step].mean() if pair is None else values[step, pair])
 
-        times = of(record.output_distance) / max(of(record.output_distance, 0), 1e-12)
-        lines.append(
-            f"**{KINDS.get(kind, kind)}** at step {step}: distance to the corrupted output "
-            f"{_large(of(record.output_distance))} ({times:.2g} times the start), metric {of(record.metric):.3g}, "
-            f"‖γ − x‖ {of(record.to_clean):.3g}, ‖γ − x′‖ {of(record.to_corrupted):.3g}."
-        )
-    st.caption("  \n".join(lines))
-
-
-def _large(value: float) -> str:
-    """Squared distances of logits reach tens of thousands: never as 1.082e+04."""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+    share = of(record.output_distance) / max(of(record.output_distance, 0), 1e-12)
+    return (
+        f"{KINDS.get(kind, kind)}: {percent(share)} of the distance to the corrupted output left, "
+        f"metric {number(of(record.metric))}"
+    )
 
 
 def _offer_points(card: RunInfo, missing: list[str], *, left_out: bool) -> None:
@@ -207,16 +196,16 @@ def _offer_points(card: RunInfo, missing: list[str], *, left_out: bool) -> None:
 
 
 def _background(session: Session, card: RunInfo, records: Records, pair: int | None, focus: str | None) -> Any:
+    """What the model does behind the picture: at once where it is there, later where it has to run."""
     if session["background"] == "none":
         return None
-    job_id = jobs.submit_plane(card, records, pair, focus=focus)
-    colours: list[Any] = []
-
-    def show(job: JobView) -> None:
-        colours.append(job.result[session["background"]])
-
-    follow(job_id, show, waiting="The model on a grid of this plane ·", cancel=True)
-    return colours[0] if colours else None
+    if not consent.may_run(card, "Draw what the model does behind the picture", key="ask-plane"):
+        return None
+    job = server.manager().wait(jobs.submit_plane(card, records, pair, focus=focus), QUICK)
+    if job is None or job.state == "done":
+        return None if job is None else job.result[session["background"]]
+    follow(job.id, lambda _: None, waiting="The model on a grid of this plane ·", cancel=True)
+    return None
 
 
 def no_path(session: Session, card: RunInfo) -> None:

@@ -19,8 +19,16 @@ import numpy as np
 
 from eapgp.attribution.result import PathRecord
 from eapgp.figures.inputs import Background
-from eapgp.figures.projection import WIDE, Projection, grid_of, mean_projection, project_record
+from eapgp.figures.projection import (
+    WIDE,
+    MeanProjection,
+    Projection,
+    grid_of,
+    mean_projection,
+    project_record,
+)
 from eapgp.prompts.encode import encode
+from eapgp.runs.measure import stored_evaluation
 from eapgp.runs.run import Run
 from eapgp.types import Floats
 from eapgp.ui.jobs.manager import Progress
@@ -75,33 +83,86 @@ def plane_work(
     def work(progress: Progress) -> dict[str, Background]:
         progress("loading the model", 0.0)
         model = shop.model_of(lane, run, progress)
-        grid = np.stack(np.meshgrid(plane.x, plane.y), axis=-1).reshape(-1, 2)
-        shape = (len(plane.y), len(plane.x))
-        metric, distance = np.zeros(shape), np.zeros(shape)
-        for done, (pair, projection, unit) in enumerate(plane.parts):
-
-            def inside(phase: str, fraction: float, done: int = done) -> None:
-                progress(phase, (done + fraction) / len(plane.parts))
-
-            points = projection.to_space(grid * unit).astype(np.float32)
-            values = _evaluate(model, run, pair, points, objective, inside)
-            metric += values[0].reshape(shape) / len(plane.parts)
-            distance += values[1].reshape(shape) / len(plane.parts)
-        return _backgrounds(plane, metric, distance)
+        values = evaluate_plane(model, run, plane, objective=objective, progress=progress)
+        single = len(plane.parts) == 1 and plane.parts[0][2] == 1.0
+        return backgrounds(plane.x, plane.y, *values, n_pairs=0 if single else len(plane.parts))
 
     return with_gradients(work)
 
 
-def _backgrounds(plane: Plane, metric: Floats, distance: Floats) -> dict[str, Background]:
-    down, across = np.gradient(metric, plane.y, plane.x)
-    single = len(plane.parts) == 1 and plane.parts[0][2] == 1.0
-    unit = "embedding unit" if single else "‖x − x′‖"
-    over = "" if single else f", mean of {len(plane.parts)} pairs"
+def evaluate_plane(
+    model: Any, run: Run, plane: Plane, *, objective: str, progress: Progress | None = None
+) -> tuple[Floats, Floats]:
+    """`[y, x]` the metric and the distance to the corrupted output on a grid, mean over the plane's pairs."""
+    grid = np.stack(np.meshgrid(plane.x, plane.y), axis=-1).reshape(-1, 2)
+    shape = (len(plane.y), len(plane.x))
+    metric, distance = np.zeros(shape), np.zeros(shape)
+    for done, (pair, projection, unit) in enumerate(plane.parts):
+
+        def inside(phase: str, fraction: float, done: int = done) -> None:
+            if progress is not None:
+                progress(phase, (done + fraction) / len(plane.parts))
+
+        points = projection.to_space(grid * unit).astype(np.float32)
+        values = _evaluate(model, run, pair, points, objective, inside)
+        metric += values[0].reshape(shape) / len(plane.parts)
+        distance += values[1].reshape(shape) / len(plane.parts)
+    return metric, distance
+
+
+def backgrounds(x: Floats, y: Floats, metric: Floats, distance: Floats, *, n_pairs: int) -> dict[str, Background]:
+    """What can be drawn behind a path; n_pairs: of how many pairs it is the mean, 0 for a pair in its own plane."""
+    down, across = np.gradient(metric, y, x)
+    unit = f"‖x − x′‖), mean of {n_pairs} pairs" if n_pairs else "embedding unit)"
+    over = f", mean of {n_pairs} pairs" if n_pairs else ""
     return {
-        "metric": Background(plane.x, plane.y, metric, f"metric M{over}"),
-        "distance": Background(plane.x, plane.y, distance, f"‖G − G(x′)‖² (logits²){over}"),
-        "slope": Background(plane.x, plane.y, np.hypot(across, down), f"slope of M (per {unit}){over}"),
+        "metric": Background(x, y, metric, f"metric M{over}"),
+        "distance": Background(x, y, distance, f"‖G − G(x′)‖² (logits²){over}"),
+        "slope": Background(x, y, np.hypot(across, down), f"slope of M (per {unit}"),
     }
+
+
+PICTURE = "path-picture"
+"""Where evaluation.json of a bundled GradPath run holds the picture of the average, since the points are left out."""
+_WINDOWS = {"all": None, "gradpath": "gradpath"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The paths of all pairs in their planes, and by window what the model does there."""
+
+    projection: MeanProjection
+    backgrounds: dict[str, dict[str, Background]]
+
+
+def picture_values(model: Any, run: Run, records: Mapping[str, PathRecord], *, objective: str) -> dict[str, Any]:
+    """A run's picture as plain values: what `stored_picture` reads. records: of both paths, with their points."""
+    n_pairs = min(record.output_distance.shape[1] for record in records.values())
+    averaged = mean_projection([project_record(records, pair) for pair in range(n_pairs)])
+    windows = {}
+    for name, focus in _WINDOWS.items():
+        plane = plane_of(records, None, focus)
+        metric, distance = evaluate_plane(model, run, plane, objective=objective)
+        grid = {"x": plane.x, "y": plane.y, "metric": metric, "distance": distance}
+        windows[name] = {key: np.vectorize(_short)(values).tolist() for key, values in grid.items()}
+        windows[name]["pairs"] = len(plane.parts)
+    return {**averaged.to_dict(), "windows": windows}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def stored_picture(run: Run) -> Picture | None:
+    """The picture that came with a bundled run, or None."""
+    values = stored_evaluation(run).get(PICTURE)
+    if values is None:
+        return None
+    drawn = {}
+    for name, one in values["windows"].items():
+        grid = (np.asarray(one[key], dtype=np.float64) for key in ("x", "y", "metric", "distance"))
+        drawn[name] = backgrounds(*grid, n_pairs=one["pairs"])
+    return Picture(MeanProjection.from_dict(values), drawn)
 
 
 def _evaluate(

@@ -60,7 +60,7 @@ def _list(session: Session, prompts: PromptSet, seen: Seen | None) -> None:
         table,
         "pair-table",
         lambda place: session.later(row=used[place] + 1),
-        height=min(40 + 36 * max(2, len(table)), 470),
+        height=min(40 + 36 * max(2, len(table)), 330),
         column_config={
             "pair": st.column_config.NumberColumn("Pair", width=50),
             "clean": st.column_config.TextColumn("Clean", width=290),

@@ -153,7 +153,7 @@ def _runs(session: Session, cards: Sequence[RunInfo], kind: str, lists: Sequence
         frame,
         key=list_key(kind, [card.id for card in cards]),
         hide_index=True,
-        height=min(40 + 36 * len(cards), 330),
+        height=min(40 + 36 * len(cards), 290),
         on_select=_picked(session, kind, lists),
         selection_mode="multi-row",
         selection_default=_preset(session, [card.id for card in cards]),

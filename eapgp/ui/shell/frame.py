@@ -48,11 +48,11 @@ def run() -> None:
     page = st.navigation(pages, position="top")
     token = _framed.set(True)
     try:
-        _watch_theme()
-        if policy().public:
-            _keep_visitor()
         page.run()
         _jobs_bar()
+        _watch_theme()  # last: until the browser has what hides it, it takes a line of the page
+        if policy().public:
+            _keep_visitor()
     finally:
         _framed.reset(token)
 

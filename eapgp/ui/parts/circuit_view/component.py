@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
@@ -69,21 +69,29 @@ class ViewState:
 
 
 def circuit_view(
-    payload: ViewPayload | dict[str, Any],
+    payload: ViewPayload | Sequence[ViewPayload],
     *,
     key: str,
     height: int = DEFAULT_HEIGHT,
+    above: int = 0,
     on_select_change: Callable[[], None] | None = None,
     on_view_change: Callable[[], None] | None = None,
     on_edit_change: Callable[[], None] | None = None,
 ) -> ViewState:
     """Draw a circuit and return what the user has done in it.
 
-    payload: from `build_payload`. height: px of the whole component. The callbacks run before the
+    payload: from `build_payload`; several are drawn beside each other, under one toolbar. height: px of the component
+    (of each of several, without the toolbar); above: px that stand above it in the window, so that it is as much lower
+    where the window is. The callbacks run before the
     page when, respectively, the selection or pins, the slider, filters, groups or zoom, or an edit
     has changed; `st.session_state[key]` then holds the new state.
     """
-    data = {**payload, "key": key, "height": int(height)}
+    size = {"height": int(height), "above": int(above)}
+    data: dict[str, Any]
+    if isinstance(payload, Mapping):
+        data = {**payload, **size, "key": key}
+    else:
+        data = {"panes": [{**pane, **size, "key": f"{key}-{place}"} for place, pane in enumerate(payload)]}
     result = _component()(
         key=key,
         data=data,

@@ -1,0 +1,50 @@
+"""The step that is marked in the page's pictures: a small component, since the mark moves in the browser.
+
+The server hears of a step a moment after it rests, within a fragment: the link follows, and no figure is sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from eapgp.ui.base.session import Session
+
+KEY = "path-step"
+HEIGHT = 54  # px; given beforehand, so that the page does not move when it is drawn
+_SCRIPT = Path(__file__).with_suffix(".js")
+_HELP = "The step that is ringed in the picture and marked in the views below."
+_STYLE = """
+.row { display: flex; align-items: center; gap: 12px; font-size: 0.9rem; }
+input { flex: 1; min-width: 80px; margin: 0; height: 24px; accent-color: var(--st-primary-color); cursor: pointer; }
+output { min-width: 6.5em; text-align: right; font-variant-numeric: tabular-nums; }
+button { font: inherit; color: var(--st-text-color); background: var(--st-secondary-background-color); cursor: pointer;
+  border: 1px solid var(--st-border-color); border-radius: 6px; height: 28px; min-width: 76px; }
+:is(button, input):focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px; }
+p { margin: 2px 0 0; font-size: 0.82rem; line-height: 1.3; opacity: 0.75; min-height: 1.3em; }
+"""
+
+
+def step_bar(session: Session, last: int, readings: Sequence[str]) -> None:
+    """Draw the slider. readings: what was measured at each step, shown below it."""
+    session.settle("at", min(session["at"], last), f"a step from 0 to {last}")
+
+    @st.fragment
+    def bar() -> None:
+        def moved() -> None:
+            session["at"] = min(max(int(st.session_state[KEY]["at"]), 0), last)
+
+        data = {"at": session["at"], "last": last, "readings": list(readings), "help": _HELP}
+        _component()(key=KEY, data=data, on_at_change=moved, height=HEIGHT)
+        session.write()
+
+    bar()
+
+
+@cache
+def _component() -> Callable[..., Any]:
+    return st.components.v2.component("eapgp_path_step", css=_STYLE, js=_SCRIPT.read_text(encoding="utf-8"))
