@@ -9,8 +9,8 @@ Without --base the app is started on a free port with an empty library. Each pag
   figure is the first chart, circuit, table of results or row of bars in the main part; figures that stand beside each
   other in a row are one.
 - shift: cumulative layout shift as browsers count it: the largest sum of shifts within a window of at most five
-  seconds, without gaps of a second, without what follows a key or a click, and without what happens while the main
-  part has no text yet (Streamlit then makes room for its sidebar, by 0.22 to 0.24).
+  seconds, without gaps of a second, without what follows a key or a click, and without the one shift of the still empty
+  main part by which Streamlit makes room for its sidebar (0.22 to 0.24).
 - controls: everything on the page, above and below the fold, that a mouse or a key can work: buttons, links, inputs,
   lists, tabs, sliders, and every option of a row of choices for itself. Left out are the sidebar, the navigation, the
   bars of plotly and of tables, the boxes and lines of a circuit, and help marks, which are counted apart; onScreen:
@@ -48,8 +48,8 @@ new PerformanceObserver((list) => {
   for (const one of list.getEntries()) {
     const what = one.sources.map((s) => { const n = s.node; const e = n?.nodeType === 1 ? n : n?.parentElement;
       return e ? `${e.tagName}.${e.closest('[class*=st-key]')?.className ?? e.className}` : '' });
-    const drawn = document.querySelector('[data-testid="stMain"]')?.innerText.trim();
-    if (!one.hadRecentInput && drawn) window.shifts.push({ at: one.startTime, value: one.value, what });
+    const whole = one.sources.some(({ node }) => node?.querySelector?.('[data-testid="stMain"]'));
+    if (!one.hadRecentInput && !whole) window.shifts.push({ at: one.startTime, value: one.value, what });
   }
 }).observe({ type: "layout-shift", buffered: true });
 """
