@@ -65,6 +65,7 @@ class ViewPayload(TypedDict, total=False):
     height: int
     above: int
     key: str
+    panes: list[Any]
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def picture(session: Session, card: RunInfo, records: Records, pair: int | None)
         _offer_points(card, missing, left_out=True)
 
 
-HEIGHT = 364  # px of the picture: it and the step below the row of settings fit a low window
+HEIGHT = 332  # px of the picture: it and the step below the row of settings fit a low window
 
 
 def readings(records: Records, pair: int | None) -> list[str]:
@@ -143,10 +143,7 @@ def _reading(kind: str, record: PathRecord, at: int, pair: int | None) -> str:
         return float(values[step].mean() if pair is None else values[step, pair])
 
     share = of(record.output_distance) / max(of(record.output_distance, 0), 1e-12)
-    return (
-        f"{KINDS.get(kind, kind)}: {percent(share)} of the distance to the corrupted output left, "
-        f"metric {number(of(record.metric))}"
-    )
+    return f"{KINDS.get(kind, kind)}: {percent(share)} of the output distance left, metric {number(of(record.metric))}"
 
 
 def _offer_points(card: RunInfo, missing: list[str], *, left_out: bool) -> None:
