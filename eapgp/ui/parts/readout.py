@@ -110,7 +110,7 @@ def _row(reading: Reading) -> None:
         )
         patched = card.intervention == PATCHING
         st.metric(
-            "Corrupted" if patched else "All cut",
+            "Corrupted" if patched else "Every edge cut",
             "…" if measured is None else f"{measured.corrupted:.3f}",
             help="The same on the corrupted prompts."
             if patched
