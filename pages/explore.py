@@ -8,7 +8,7 @@ from eapgp.ui.explore import fields, views
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import circuit_of
 from eapgp.ui.parts import edit_panel, head, inspector, provenance, sentences
-from eapgp.ui.parts.bound_view import chosen_in, groups_of, picker, size_in
+from eapgp.ui.parts.bound_view import chosen_in, groups_of, open_usual, picker, rule_in, size_in
 from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.parts.exports import downloads
 from eapgp.ui.parts.readout import readout
@@ -27,13 +27,16 @@ else:
     with guard("This run"):
         result = results.attribution(card)
         graph = result.graph
+        open_usual(session, card, result.scores)
+        rule = rule_in(session)
         k, part, pick = size_in(session, graph), chosen_in(session, graph), picker(session)
 
         say = head.head(views.title_of(card), session, settings, card=card)
         views.remarks(card)
         edits = edit_panel.current(session, graph)
-        unedited = circuit_of(card, result.scores, k)
-        circuit = views.circuit_on_screen(card, result.scores, k, edits)
+        unedited = circuit_of(card, result.scores, k, rule)
+        circuit = views.circuit_on_screen(card, result.scores, k, edits, rule)
+        by_hand = bool(edits) or rule != "top-n"  # no circuit that its size alone names
         bar, numbers = st.columns([1.15, 1], gap="small", vertical_alignment="bottom")
         with bar:
             views.controls(session, card, graph.n_edges, edits)
@@ -57,11 +60,11 @@ else:
             elif opened == "spread":
                 views.spread(result.scores, k)
             elif opened == "curve":
-                views.curve(card, result.scores, k, circuit if edits else None)
+                views.curve(card, result.scores, k, circuit if by_hand else None)
             elif opened == "check":
                 views.check(card, result.scores)
             elif opened == "made":
                 provenance.block(card)
             else:
-                downloads(card, result, circuit, edited=bool(edits), groups=groups_of(session))
+                downloads(card, result, circuit, edited=by_hand, groups=groups_of(session))
 session.write()

@@ -341,11 +341,11 @@ def test_zoom_survives_a_rerun_and_the_plain_wheel_scrolls_the_page(open_view: A
     said(page, "groups:", "zoom: None")
 
 
-def test_names_and_ports_appear_with_zoom(open_view: Any) -> None:
+def test_a_node_has_one_name_at_every_zoom_and_its_ports_appear_near(open_view: Any) -> None:
     page = open_view("n=60")
     name = used_heads(page)[0]
     label = node(page, name).locator(".name")
-    assert label.text_content() == re.sub(r"a(\d+)\.h(\d+)", r"\1.\2", name)
+    assert label.text_content() == name
     assert not node(page, name).locator(".glyph").first.is_visible()
     for _ in range(5):
         page.get_by_role("button", name="Zoom in").click()
@@ -353,6 +353,104 @@ def test_names_and_ports_appear_with_zoom(open_view: Any) -> None:
     assert label.text_content() == name
     letters = node(page, name).locator(".glyph").evaluate_all("texts => texts.map((text) => text.textContent).join('')")
     assert letters == "qkv"
+
+
+SIZES = """() => {
+  const root = document.querySelector("[data-testid=stBidiComponentIsolated]").shadowRoot;
+  const layer = root.querySelector(".layer.nodes");
+  const scale = layer.getBoundingClientRect().width / layer.viewBox.baseVal.width;
+  const names = [...root.querySelectorAll(".node:not(.folded) .name")].filter((name) => name.checkVisibility());
+  const boxes = [...root.querySelectorAll(".node:not(.folded) .box")].map((box) => box.getBoundingClientRect());
+  const width = (name) => name.getBoundingClientRect().width;
+  return {
+    font: Math.min(...names.map((name) => parseFloat(getComputedStyle(name).fontSize) * scale)),
+    box: Math.min(...boxes.flatMap((box) => [box.width, box.height])),
+    wider: names.filter((name) => width(name) > width(name.parentElement.querySelector(".box"))).length,
+    shown: names.map((name) => name.textContent),
+  };
+}"""
+"""What is drawn without a gesture: the smallest name and box in px, and how many names are wider than their box."""
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (900, 700), PHONE])
+@pytest.mark.parametrize("graph", ["layers=30&heads=9&n=75", "layers=48&heads=25&n=150"])
+def test_a_deep_graph_opens_with_names_that_can_be_read(open_view: Any, graph: str, size: tuple[int, int]) -> None:
+    page = open_view(graph, size=size, theme="dark" if size == PHONE else "light")
+    page.wait_for_timeout(500)
+    for rows in ("folded", "all"):
+        if rows == "all":
+            page.get_by_role("button", name="Fold empty rows").click()
+            page.locator(".node.folded").first.wait_for(state="detached")
+        drawn = page.evaluate(SIZES)
+        assert drawn["font"] >= 10.95, rows  # 11 px, but for the rounding of places
+        assert drawn["box"] >= 11, rows
+        assert drawn["wider"] == 0, rows
+        assert set(used_heads(page)) <= set(drawn["shown"]), rows
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= size[0]
+
+
+def test_rows_without_a_node_of_the_circuit_are_folded_at_a_switch(open_view: Any) -> None:
+    page = open_view("layers=30&heads=9&n=75")
+    layers = {int(name[1:].split(".")[0]) for name in select(made(30, 9), n=75).node_names() if name[0] in "am"}
+    labels = page.locator(".band-label").all_text_contents()
+    single = {int(label[1:]) for label in labels if "–" not in label and label[1:].isdigit()}
+    assert layers <= single
+    covered = set(single)
+    for first, last in (label.split("–") for label in labels if "–" in label):
+        span = set(range(int(first[1:]), int(last[1:]) + 1))
+        assert not span & layers
+        covered |= span
+    assert covered == set(range(30)), "every layer has a row or stands in a fold"
+    folded = page.locator(".layer.nodes").bounding_box()["height"]
+    switch = page.get_by_role("button", name="Fold empty rows")
+    switch.click()
+    said(page, "rows:", "all")
+    assert switch.get_attribute("aria-pressed") == "false"
+    assert not page.locator(".fold").count()
+    assert page.locator(".layer.nodes").bounding_box()["height"] > folded + 300
+    page.locator(".node.used.head").first.focus()
+    page.keyboard.press("r")
+    said(page, "rows:", "used")
+    page.locator(".fold").first.wait_for(state="attached")
+
+
+def test_a_shallow_graph_is_drawn_whole_and_has_nothing_to_fold(open_view: Any) -> None:
+    page = open_view()
+    assert not page.get_by_role("button", name="Fold empty rows").is_visible()
+    assert not page.get_by_role("scrollbar").is_visible()
+    stage, whole = page.locator(".stage").bounding_box(), page.locator(".layer.nodes").bounding_box()
+    assert whole["height"] <= stage["height"]
+
+
+def test_a_deep_graph_scrolls_by_wheel_map_and_keys(open_view: Any) -> None:
+    page = open_view("layers=30&heads=9&n=200&height=600", size=(1200, 500))
+    bar = page.get_by_role("scrollbar")
+    stage = page.locator(".stage").bounding_box()
+    place = "document.querySelector('[data-testid=stBidiComponentIsolated]').shadowRoot.querySelector('.world').style"
+
+    def top() -> float:
+        page.wait_for_timeout(250)
+        return -float(page.evaluate(f"{place}.transform.match(/, (-?[\\d.]+)px/)[1]"))
+
+    assert bar.get_attribute("aria-valuenow") == "0"
+    page.mouse.move(stage["x"] + 300, stage["y"] + 100)
+    page.mouse.wheel(0, 150)
+    assert top() == pytest.approx(150, abs=2), "the wheel moves the drawing, not the page"
+    assert page.locator(".stage").bounding_box()["y"] == stage["y"]
+    said(page, "groups:", r"zoom: \{'k': 1")
+    bar.focus()
+    page.keyboard.press("End")
+    assert bar.get_attribute("aria-valuenow") == "100"
+    end = top()
+    assert end == pytest.approx(page.locator(".layer.nodes").bounding_box()["height"] - stage["height"], abs=3)
+    box = bar.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 4)
+    assert top() < end / 3
+    page.get_by_role("button", name="Fit").click()
+    said(page, "groups:", "zoom: None")
+    page.get_by_role("button", name="Fit").click()
+    bar.wait_for(state="hidden")
+    assert page.locator(".layer.nodes").bounding_box()["height"] <= stage["height"]
 
 
 def test_full_screen_and_back(open_view: Any) -> None:

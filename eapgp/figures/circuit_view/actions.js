@@ -147,6 +147,15 @@ Object.assign(CircuitView.prototype, /** @satisfies {Acting & ThisType<CircuitVi
     this.mark("view");
   },
 
+  /** Folds the rows and columns without a node of the circuit, or shows all. */
+  toggleRows() {
+    if (!this.foldable) return;
+    this.state.rows = this.folds ? "all" : "used";
+    this.status.textContent = this.folds ? "rows and columns without a node of the circuit are folded away" : "all rows and columns are shown";
+    this.redraw();
+    this.mark("view");
+  },
+
   setRoving(node) {
     this.scene.elements[this.roving].setAttribute("tabindex", "-1");
     this.roving = node;
@@ -199,8 +208,9 @@ Object.assign(CircuitView.prototype, /** @satisfies {Acting & ThisType<CircuitVi
   },
 
   fit() {
-    this.camera.fit();
-    this.send({ kind: "camera", camera: null });
+    if (this.camera.scrolls && !this.camera.moved) this.camera.fitAll();
+    else this.camera.fit();
+    this.send({ kind: "camera", camera: this.camera.state });
     this.mark("view", "later");
   },
 
@@ -215,6 +225,7 @@ Object.assign(CircuitView.prototype, /** @satisfies {Acting & ThisType<CircuitVi
   /** The camera moved. Marks drawn at a fixed size on the screen follow once it rests. */
   moved(final) {
     this.toolbar?.syncZoom();
+    this.map?.sync();
     if (final) this.applyScale(this.camera.k);
     if (this.quiet || !this.live) return;
     if (this.camera.moved && !final) this.send({ kind: "camera", camera: this.camera.state });
@@ -226,22 +237,24 @@ Object.assign(CircuitView.prototype, /** @satisfies {Acting & ThisType<CircuitVi
 
   /** Line widths and labels for a zoom factor. */
   applyScale(k) {
-    const { stage, layout, scene } = this;
-    const font = Math.min(11 * clamp(0.95 / k, 1, 1.8), layout.boxHeight * 0.7, layout.boxWidth / 2.9);
+    const { stage, layout } = this;
+    const wide = layout.boxWidth / (0.56 * lengthOfName(this.graph)); // the largest font in which every name fits
+    const font = Math.min(LABEL * clamp(1 / k, 1, 1.8), layout.boxHeight * 0.8, wide);
     const exporting = stage.classList.contains("exporting");
     const zoom = k >= ZOOM_NEAR || exporting ? "near" : font * k >= 5 ? "mid" : "far";
     stage.style.setProperty("--ks", String(Math.round(Math.pow(k, -0.6) * 100) / 100));
-    stage.style.setProperty("--font", `${Math.round((zoom === "near" ? Math.min(11, 17 / k, layout.boxHeight * 0.5, layout.boxWidth / 4.1) : font) * 10) / 10}px`);
-    stage.style.setProperty("--far-font", `${Math.round(90 / k) / 10}px`);
-    stage.style.touchAction = this.camera.k > this.camera.fitScale * 1.04 || this.isFull() ? "none" : "pan-y";
-    if (zoom === this.zoomLevel) return;
-    this.zoomLevel = stage.dataset.zoom = zoom;
-    scene.setLabels(zoom === "near");
+    stage.style.setProperty("--font", `${Math.round((zoom === "near" ? Math.min(LABEL, 17 / k, wide) : font) * 10) / 10}px`);
+    stage.style.setProperty("--far-font", `${Math.round((10 * LABEL) / k) / 10}px`);
+    stage.style.touchAction = this.camera.k > this.camera.restScale * 1.04 || this.isFull() ? "none" : "pan-y";
+    stage.dataset.zoom = zoom;
   },
 
   resized() {
     if (!this.live) return;
     this.quiet = true;
+    this.stretch();
+    this.camera.room = null;
+    if (this.layout.deep) this.redraw(); // its columns use the width
     if (this.camera.moved) this.camera.apply(true);
     else this.camera.fit();
     this.cameraText = JSON.stringify(this.camera.state);

@@ -62,7 +62,7 @@ Object.assign(CircuitView.prototype, /** @satisfies {Reporting & ThisType<Circui
       view: {
         n: state.n, selected: this.result.selected, kept: this.result.kept, shown: this.result.visible.length,
         zoom: this.camera.state, filters: { ...state.filters, types: EDGE_TYPES.filter((_, i) => state.filters.types[i]) },
-        groups: state.groups, trace: state.trace,
+        groups: state.groups, trace: state.trace, rows: state.rows,
       },
       edit: { added: state.added, removed: state.removed, excluded: state.excluded, last: this.lastEdit },
     };

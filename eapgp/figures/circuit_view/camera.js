@@ -6,6 +6,8 @@
 const ZOOM_NEAR = 1.2;
 
 class Camera {
+  /** @type {{ width: number, height: number } | null} */ room = null;
+
   /**
    * onChange(final): the view moved; `moved` tells whether it still shows everything.
    * @param {HTMLElement} stage
@@ -27,8 +29,10 @@ class Camera {
     this.settle = debounce(() => this.settled(), 140);
   }
 
+  /** Size of the stage, measured once until it changes: asking the page in every frame makes it lay out everything. */
   get size() {
-    return { width: this.stage.clientWidth || 1, height: this.stage.clientHeight || 1 };
+    this.room ??= { width: this.stage.clientWidth || 1, height: this.stage.clientHeight || 1 };
+    return this.room;
   }
 
   get fitScale() {
@@ -36,13 +40,68 @@ class Camera {
     return clamp(Math.min((width - 12) / this.layout.width, (height - 12) / this.layout.height), 0.03, 1.5);
   }
 
+  /** Scale of the view that the graph opens with: all of it, or as wide as fits and no smaller than can be read. */
+  get restScale() {
+    const { readable, width } = this.layout;
+    return this.fitScale >= readable ? this.fitScale : Math.max(readable, Math.min(1, (this.size.width - 12 - MAP_WIDTH) / width));
+  }
+
+  /** Whether the view that the graph opens with is a part of it. */
+  get scrolls() {
+    return this.restScale > this.fitScale;
+  }
+
+  /** The view that the graph opens with: its middle, or its upper end where not all of it fits. */
   fit() {
-    const { width, height } = this.size;
-    this.k = this.fitScale;
-    this.x = (width - this.layout.width * this.k) / 2;
-    this.y = (height - this.layout.height * this.k) / 2;
+    this.k = this.restScale;
+    this.middle();
     this.moved = false;
     this.apply(true);
+  }
+
+  /** Everything, however small. */
+  fitAll() {
+    this.k = this.fitScale;
+    this.middle();
+    this.moved = true;
+    this.apply(true);
+  }
+
+  middle() {
+    const { width, height } = this.size;
+    const [w, h] = [this.layout.width * this.k, this.layout.height * this.k];
+    this.x = w > width ? 0 : Math.max(0, ((h > height ? width - MAP_WIDTH : width) - w) / 2);
+    this.y = Math.max(0, (height - h) / 2);
+  }
+
+  /** Takes another layout of the same graph, at the same scale. @param {Layout} layout */
+  place(layout) {
+    this.layout = layout;
+    if (this.moved) {
+      this.bound();
+      this.apply(true);
+    } else this.fit();
+  }
+
+  /** Moves as a scroll bar does, up to the ends of the drawing; whether there was room to. @param {number} dx @param {number} dy */
+  scrollBy(dx, dy) {
+    const { width, height } = this.size;
+    const { x, y } = this;
+    const within = (/** @type {number} */ at, /** @type {number} */ by, /** @type {number} */ room, /** @type {number} */ all) =>
+      (all <= room ? at : clamp(at + by, Math.min(at, room - all), Math.max(at, 0)));
+    this.x = within(x, dx, width - MAP_WIDTH, this.layout.width * this.k);
+    this.y = within(y, dy, height, this.layout.height * this.k);
+    if (x === this.x && y === this.y) return false;
+    this.moved = true;
+    this.apply();
+    return true;
+  }
+
+  /** Brings a point of the drawing (as shares of it) to the middle, as far as the drawing reaches. @param {number} fx @param {number} fy */
+  centre(fx, fy) {
+    const { width, height } = this.size;
+    const { layout, k } = this;
+    this.scrollBy(width / 2 - fx * layout.width * k - this.x, height / 2 - fy * layout.height * k - this.y);
   }
 
   /** Keeps part of the drawing on the stage. */
@@ -113,7 +172,7 @@ class Camera {
   }
 
   /**
-   * Zoom relative to the fitted view, and which point (as shares of the drawing) is in the middle; null while all is shown.
+   * Zoom relative to the view that the graph opens with, and which point (as shares of the drawing) is in the middle; null while all is shown.
    * @returns {Zoom | null}
    */
   get state() {
@@ -121,7 +180,7 @@ class Camera {
     const { width, height } = this.size;
     const round = (/** @type {number} */ value) => Math.round(value * 1000) / 1000;
     const { layout, k } = this;
-    return { k: round(k / this.fitScale), x: round((width / 2 - this.x) / k / layout.width), y: round((height / 2 - this.y) / k / layout.height) };
+    return { k: round(k / this.restScale), x: round((width / 2 - this.x) / k / layout.width), y: round((height / 2 - this.y) / k / layout.height) };
   }
 
   /** @param {Zoom | null} value */
@@ -131,7 +190,7 @@ class Camera {
       return;
     }
     const { width, height } = this.size;
-    this.k = clamp(value.k, 0.6, 60) * this.fitScale;
+    this.k = Math.max(0.6 * this.fitScale, Math.min(value.k, 60) * this.restScale);
     const share = (/** @type {number} */ part) => (Number.isFinite(part) ? clamp(part, 0, 1) : 0.5);
     this.x = width / 2 - share(value.x) * this.layout.width * this.k;
     this.y = height / 2 - share(value.y) * this.layout.height * this.k;
@@ -141,11 +200,20 @@ class Camera {
   }
 }
 
+/** By how much a turn of the wheel moves the drawing. @type {(event: WheelEvent, unit: number) => Point} */
+function turned({ deltaX, deltaY, shiftKey }, unit) {
+  return shiftKey && !deltaX ? [-deltaY * unit, 0] : [-deltaX * unit, -deltaY * unit];
+}
+
 /**
  * Drag, pinch and wheel. `tap(event)` is called for a press that did not drag.
  * @type {(stage: HTMLElement, camera: Camera, gestures: Gestures) => void}
  */
 function attachGestures(stage, camera, { tap, wheelAllowed, hint, signal }) {
+  const scrolled = { page: -Infinity, stage: -Infinity }; // when the wheel last moved each
+  document.addEventListener("wheel", (event) => {
+    if (!event.composedPath().includes(stage)) scrolled.page = event.timeStamp;
+  }, { signal, passive: true });
   /** @type {Map<number, { x: number, y: number }>} */
   const pointers = new Map();
   let travelled = 0;
@@ -192,13 +260,23 @@ function attachGestures(stage, camera, { tap, wheelAllowed, hint, signal }) {
   stage.addEventListener("pointerup", release, options);
   stage.addEventListener("pointercancel", release, options);
   stage.addEventListener("wheel", (event) => {
+    const unit = event.deltaMode === 1 ? 16 : 1;
+    if (!event.ctrlKey && !event.metaKey && camera.scrolls) {
+      const { timeStamp: now } = event;
+      if (now - scrolled.page < 250) scrolled.page = now; // the page is being scrolled, and goes on
+      else if (camera.scrollBy(...turned(event, unit)) || now - scrolled.stage < 250) {
+        scrolled.stage = now;
+        event.preventDefault();
+      } else scrolled.page = now;
+      return;
+    }
     if (!event.ctrlKey && !event.metaKey && !wheelAllowed()) {
       hint();
       return;
     }
     event.preventDefault();
     const box = stage.getBoundingClientRect();
-    const step = clamp(-event.deltaY * (event.deltaMode === 1 ? 16 : 1), -120, 120);
+    const step = clamp(-event.deltaY * unit, -120, 120);
     camera.zoomBy(Math.exp(step * 0.0025), event.clientX - box.left, event.clientY - box.top);
   }, { signal, passive: false });
 }

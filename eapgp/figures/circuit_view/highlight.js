@@ -56,9 +56,10 @@ Object.assign(CircuitView.prototype, /** @satisfies {Highlighting & ThisType<Cir
 
   light() {
     this.relight.cancel();
-    const { scene, made, stage, state, result, graph } = this;
+    const { scene, made, stage, state, result, graph, layout } = this;
     const { nodes, edges, mode } = this.focusSet();
     stage.classList.toggle("crowded", result.used.length > 400 && countOnes(result.used) > 90);
+    stage.classList.toggle("dense", graph.nodes.length > 160);
     stage.classList.toggle("fade-hover", mode === "hover");
     stage.classList.toggle("fade-select", mode === "select");
     const lit = result.visible.filter((i) => edges.has(i));
@@ -70,6 +71,7 @@ Object.assign(CircuitView.prototype, /** @satisfies {Highlighting & ThisType<Cir
       if (i === selected) parts.push("selected");
       if (state.pins.includes(graph.nodes[i])) parts.push("pinned");
       if (scene.groupOf?.[i]) parts.push("inside");
+      if (layout.hidden[i]) parts.push("folded");
       if (this.roles.has(i)) parts.push("has-role");
       const role = this.roles.get(i);
       const counts = result.used[i] ? `${result.incoming[i]} in, ${result.outgoing[i]} out` : "not in the circuit";

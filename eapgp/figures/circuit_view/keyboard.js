@@ -71,7 +71,7 @@ function handleKey(view, event) {
   /** @type {Record<string, () => unknown>} */
   const keys = {
     "+": () => view.camera.zoomBy(1.35), "=": () => view.camera.zoomBy(1.35), "-": () => view.camera.zoomBy(1 / 1.35),
-    0: () => view.fit(), t: () => view.toggleTrace(), f: () => view.toggleFullscreen(),
+    0: () => view.fit(), t: () => view.toggleTrace(), r: () => view.toggleRows(), f: () => view.toggleFullscreen(),
     e: () => node >= 0 && stepEdge(view, node, 1), E: () => node >= 0 && stepEdge(view, node, -1),
     Delete: () => view.data.edit && view.removeAt(node),
   };

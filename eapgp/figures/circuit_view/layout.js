@@ -1,53 +1,118 @@
 // @ts-check
-// Where everything stands. Positions depend on the graph's dimensions alone: no node ever moves.
+// Where everything stands. Positions depend on the graph's dimensions and, of many layers, on the width there is and on
+// which rows are folded away; never on scores.
 
 /** @type {(value: number, low: number, high: number) => number} */
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
+const LABEL = 11; // px on the screen that names have at least in the view that deep graphs open with
+const DEEP = 16; // layers, or heads of one, beyond which a drawing scrolls instead of shrinking to what cannot be read
+const FOLD = 18; // room of a line that stands for folded rows or columns
+
+/** Whether a graph has too many layers or heads to be drawn whole. @type {(graph: Graph) => boolean} */
+const isDeep = ({ layers, heads }) => layers > DEEP || heads > DEEP;
+
+/** Letters of the longest name. @type {(graph: Graph) => number} */
+const lengthOfName = ({ layers, heads }) => `a${layers - 1}.h${heads - 1}`.length;
+
 /**
- * Fixed positions: `input` at the bottom, `logits` on top, heads in columns, MLPs in their own.
- *
- * `narrow` is the variant for phones, about as wide as high; otherwise the drawing is wider.
- * @type {(graph: Graph, narrow?: boolean) => Layout}
+ * Sizes of rows, columns and boxes of a graph that is drawn whole; on phones about as wide as high, else wider.
+ * @type {(graph: Graph, narrow: boolean) => Measures}
  */
-function makeLayout(graph, narrow = false) {
-  const { layers, heads, nodes } = graph;
+function shallowMeasures({ layers, heads }, narrow) {
   const row = clamp(Math.round((narrow ? 760 : 680) / layers), 46, 112);
   const aspect = narrow ? 0.78 : 1.55;
   const column = clamp(Math.round((aspect * (row * (layers + 2) + 40) - 110) / (heads + 1.4)), 46, 136);
-  const boxWidth = clamp(column - 14, 36, 84);
-  const boxHeight = clamp(Math.round(row * 0.39), 20, 34);
-  const left = (layers > 16 ? 60 : 0) + (narrow ? 40 : 52); // room for the layers' names, also from afar
-  const mlpX = left + column * (heads + 0.9);
-  const arcs = narrow ? 30 : 24 + Math.min(72, 9 * layers);
+  return {
+    row, column, boxWidth: clamp(column - 14, 36, 84), boxHeight: clamp(Math.round(row * 0.39), 20, 34),
+    left: narrow ? 40 : 52, arcs: narrow ? 30 : 24 + Math.min(72, 9 * layers), readable: 0,
+  };
+}
+
+/**
+ * The same for many layers or heads: names fit at `LABEL` px, and the drawing is as wide as the stage where they do.
+ * @type {(graph: Graph, width: number, folded: Folded | null) => Measures}
+ */
+function deepMeasures(graph, width, folded) {
+  const name = Math.ceil(0.54 * LABEL * lengthOfName(graph)) + 5;
+  const left = 54; // the layers' names
+  const arcs = clamp(width * 0.07, 30, 90);
+  const lines = folded ? runsOf(folded.heads).length : 0;
+  const columns = graph.heads - (folded ? countOnes(folded.heads) : 0) + 0.9;
+  const column = clamp(Math.floor((width - left - arcs - name / 2 - lines * FOLD) / columns), name + 5, 150);
+  return { row: 42, column, boxWidth: clamp(column - 10, name, 84), boxHeight: 20, left, arcs, readable: 1 };
+}
+
+/** Runs of raised flags, each as its first and last place. @type {(flags: Flags) => Point[]} */
+function runsOf(flags) {
+  /** @type {Point[]} */
+  const runs = [];
+  flags.forEach((flag, i) => {
+    const last = runs.at(-1);
+    if (flag && last?.[1] === i - 1) last[1] = i;
+    else if (flag) runs.push([i, i]);
+  });
+  return runs;
+}
+
+/**
+ * Where lines of some size begin, one after the other; a run of folded ones shares the place of one thin line.
+ * @type {(count: number, size: number, start: number, flags: Flags | undefined) => { at: Float32Array, folds: Span[], end: number }}
+ */
+function stack(count, size, start, flags) {
+  const at = new Float32Array(count);
+  const folds = (flags ? runsOf(flags) : []).map(([from, to]) => ({ from, to, at: 0 }));
+  let end = start;
+  for (let i = 0, run = 0; i < count; i += 1) {
+    at[i] = end;
+    if (!flags?.[i]) end += size;
+    else if (folds[run].to === i) {
+      folds[run].at = end;
+      run += 1;
+      end += FOLD;
+    }
+  }
+  return { at, folds, end };
+}
+
+/**
+ * Fixed positions: `input` at the bottom, `logits` on top, heads in columns, MLPs in their own.
+ *
+ * `width` is that of the stage, of which graphs of many layers make use; `folded` flags what has no row or column.
+ * @type {(graph: Graph, room: { narrow: boolean, width: number, folded: Folded | null }) => Layout}
+ */
+function makeLayout(graph, { narrow, width: stage, folded }) {
+  const { layers, heads, nodes, parallel } = graph;
+  const deep = isDeep(graph);
+  const measures = deep ? deepMeasures(graph, stage, folded) : shallowMeasures(graph, narrow);
+  const { row, column, boxWidth, boxHeight, left, arcs } = measures;
+  const columns = stack(heads, column, left, folded?.heads);
+  const mlpX = columns.end + column * 0.9;
   const width = mlpX + boxWidth / 2 + arcs;
   const logitsY = 16 + boxHeight / 2;
-  const top = logitsY + Math.max(row * 0.9, boxHeight + 24);
-  const headY = (/** @type {number} */ layer) => top + (graph.parallel ? 0 : row / 2) + (layers - 1 - layer) * row;
-  const mlpY = (/** @type {number} */ layer) => headY(layer) - (graph.parallel ? 0 : row / 2);
-  const inputY = headY(0) + Math.max(row * 0.95, boxHeight + 28);
+  const above = parallel ? row / 2 : row / 4; // from the top of a layer's row to its first box's middle
+  const rows = stack(layers, row, logitsY + Math.max(row * 0.9, boxHeight + 24) - above, folded?.layers.slice().reverse());
+  const top = (/** @type {number} */ layer) => rows.at[layers - 1 - layer];
+  const mlpY = (/** @type {number} */ layer) => top(layer) + above;
+  const headY = (/** @type {number} */ layer) => mlpY(layer) + (parallel ? 0 : row / 2);
+  const inputY = rows.end - row + above + (parallel ? 0 : row / 2) + Math.max(row * 0.95, boxHeight + 28);
   const wide = clamp(column * 2.2, 120, 220);
   const middle = (left + mlpX) / 2;
-  const x = new Float32Array(nodes.length);
-  const y = new Float32Array(nodes.length);
-  const w = new Float32Array(nodes.length).fill(boxWidth);
+  const places = { x: new Float32Array(nodes.length), y: new Float32Array(nodes.length), w: new Float32Array(nodes.length).fill(boxWidth) };
   nodes.forEach((_, i) => {
     const kind = graph.kindOf[i];
     const layer = graph.layerOf[i];
-    x[i] = kind === "head" ? left + column * (graph.headOf[i] + 0.5) : kind === "mlp" ? mlpX : middle;
-    y[i] = kind === "head" ? headY(layer) : kind === "mlp" ? mlpY(layer) : kind === "input" ? inputY : logitsY;
-    if (kind === "input" || kind === "logits") w[i] = wide;
+    places.x[i] = kind === "head" ? columns.at[graph.headOf[i]] + column / 2 : kind === "mlp" ? mlpX : middle;
+    places.y[i] = kind === "head" ? headY(layer) : kind === "mlp" ? mlpY(layer) : kind === "input" ? inputY : logitsY;
+    if (kind === "input" || kind === "logits") places.w[i] = wide;
   });
-  const bands = Array.from({ length: layers }, (_, layer) => ({
-    layer,
-    y: graph.parallel ? headY(layer) - row / 2 : mlpY(layer) - row / 4,
-    height: row,
-  }));
-  const port = Math.min(17, boxWidth * 0.28);
+  const hidden = Uint8Array.from(nodes, (_, i) => Number(Boolean(folded?.layers[graph.layerOf[i]] || folded?.heads[graph.headOf[i]])));
   return {
-    x, y, w, row, column, boxWidth, boxHeight, left, width, bands, port, arcs, mlpX,
-    height: inputY + boxHeight / 2 + 16,
-    tab: clamp(Math.round(boxHeight * 0.3), 6, 9),
+    ...places, ...measures, width, deep, hidden, mlpX,
+    bands: [...Array(layers).keys()].filter((layer) => !folded?.layers[layer]).map((layer) => ({ layer, y: top(layer), height: row })),
+    rowFolds: rows.folds.map(({ from, to, at }) => ({ from: layers - 1 - to, to: layers - 1 - from, at: at + FOLD / 2 })),
+    columnFolds: columns.folds.map(({ from, to, at }) => ({ from, to, at: at + FOLD / 2 })),
+    port: Math.min(17, boxWidth * 0.28), height: inputY + boxHeight / 2 + 16, tab: clamp(Math.round(boxHeight * 0.3), 6, 9),
   };
 }
 

@@ -72,49 +72,59 @@ class Scene {
     }
   }
 
+  /** Rows, and what stands for folded ones. */
   drawBands() {
     const { layout } = this;
     const step = layout.bands.length > 60 ? 8 : layout.bands.length > 16 ? 4 : 1;
-    for (const band of layout.bands) {
-      this.bands.append(
+    this.bands.replaceChildren(
+      ...layout.bands.flatMap((band) => [
         svg("rect", { class: `band ${band.layer % 2 ? "odd" : "even"}`, x: 0, y: band.y, width: layout.width, height: band.height }),
-        svg("text", { class: `band-label ${band.layer % step ? "between" : ""}`, x: 14, y: band.y + band.height / 2, text: `L${band.layer}` }),
-      );
-    }
+        svg("text", { class: `band-label ${band.layer % step ? "between" : ""}`, x: layout.deep ? 8 : 14, y: band.y + band.height / 2, text: `L${band.layer}` }),
+      ]),
+      ...layout.rowFolds.flatMap(({ from, to, at }) => [
+        svg("path", { class: "fold", d: `M${layout.left + 24} ${at}H${layout.width - 8}` }),
+        svg("text", { class: "band-label", x: 8, y: at, text: from === to ? `L${from}` : `L${from}–L${to}` }),
+      ]),
+      ...layout.columnFolds.map(({ at }) => svg("path", { class: "fold", d: `M${at} ${layout.boxHeight + 40}V${layout.height - layout.boxHeight - 40}` })),
+    );
   }
 
   drawNodes() {
-    const { graph, layout } = this;
-    this.parts = [];
-    this.elements = graph.nodes.map((_, i) => {
-      const kind = graph.kindOf[i];
-      const w = layout.w[i];
-      const h = layout.boxHeight;
-      const radius = kind === "head" ? 5 : h / 2;
-      const label = svg("text", { class: "name", y: 0 });
-      const element = svg(
-        "g",
-        { class: `node ${kind} unused`, transform: `translate(${layout.x[i]} ${layout.y[i]})`, tabindex: -1, role: "button", "data-node": i },
-        svg("rect", { class: "box", x: -w / 2, y: -h / 2, width: w, height: h, rx: radius }),
-        label,
-      );
-      this.parts.push({ label });
-      return element;
-    });
+    const { graph } = this;
+    this.elements = graph.nodes.map((name, i) =>
+      svg("g", { class: `node ${graph.kindOf[i]} unused`, tabindex: -1, role: "button", "data-node": i }, svg("rect", { class: "box" }), svg("text", { class: "name", y: 0, text: name })));
+    this.parts = this.elements.map(() => ({}));
     this.nodes.append(...this.elements);
     this.classes = this.elements.map((element) => element.getAttribute("class") ?? "");
     this.labels = [];
     this.groupLayer = svg("g", { class: "groups" });
     this.nodes.append(this.groupLayer);
+    this.placeNodes();
   }
 
-  /** Short names (`9.9`) while far away, full names (`a9.h9`) when near. @param {boolean} full */
-  setLabels(full) {
-    const { graph } = this;
-    graph.nodes.forEach((_, i) => {
-      const short = graph.kindOf[i] === "head" ? `${graph.layerOf[i]}.${graph.headOf[i]}` : graph.nodes[i];
-      this.parts[i].label.textContent = full ? graph.nodes[i] : short;
+  placeNodes() {
+    const { graph, layout } = this;
+    const h = layout.boxHeight;
+    this.elements.forEach((element, i) => {
+      const w = layout.w[i];
+      const box = /** @type {Element} */ (element.querySelector(".box"));
+      fill(element, { transform: `translate(${layout.x[i]} ${layout.y[i]})` }, []);
+      fill(box, { x: -w / 2, y: -h / 2, width: w, height: h, rx: graph.kindOf[i] === "head" ? 5 : h / 2 }, []);
+      if (this.parts[i].bits) this.parts[i].bits = -1; // drawn anew with the next light
     });
+  }
+
+  /** Takes another layout of the same graph; the caller draws edges, groups, roles and lights again. @param {Layout} layout */
+  place(layout) {
+    const { scale = 1 } = this;
+    this.layout = layout;
+    this.curves = [];
+    this.paths = [];
+    for (const layer of [this.bands, this.edges, this.lit, this.nodes]) layer.setAttribute("viewBox", `0 0 ${layout.width} ${layout.height}`);
+    this.scale = undefined;
+    this.resize(scale);
+    this.drawBands();
+    this.placeNodes();
   }
 
   /** @param {number} i @param {string} className @param {string} label */
@@ -273,6 +283,7 @@ class Scene {
     let bestDistance = reach;
     for (let i = 0; i < graph.nodes.length; i += 1) {
       if (this.groupOf?.[i] || !eligible(i)) continue;
+      if (layout.hidden[i]) continue;
       const dx = Math.max(0, Math.abs(px - layout.x[i]) - layout.w[i] / 2);
       const dy = Math.max(0, Math.abs(py - layout.y[i]) - layout.boxHeight / 2);
       const distance = Math.hypot(dx, dy);

@@ -14,6 +14,7 @@ MODULES = (
     "dom.js",
     "scene.js",
     "camera.js",
+    "minimap.js",
     "groups.js",
     "tooltip.js",
     "legend.js",

@@ -49,11 +49,14 @@ class Toolbar {
       this.menu("save", "Save", "Download the picture, the groups or the edges shown", () => this.savePanel()),
       this.legend = button({ name: "legend", label: "Legend", pressed: true, title: "Show or hide the legend", onclick: () => view.toggleLegend() }),
     );
+    this.rows = button({ name: "fold", label: "Fold empty rows", pressed: false, title: "Fold layers and columns without a node of the circuit into thin lines, or show them all (R)", onclick: () => view.toggleRows() });
+    this.fit = act("fit", "Fit", "", () => view.fit());
     this.camera = html("div", { class: "tools camera" },
+      this.rows,
       act("minus", "Zoom out", "Zoom out (−)", () => view.camera.zoomBy(1 / 1.35)),
       this.zoom,
       act("plus", "Zoom in", "Zoom in (+); Ctrl and wheel zoom too", () => view.camera.zoomBy(1.35)),
-      act("fit", "Fit", "Show everything (0)", () => view.fit()),
+      this.fit,
       this.full,
     );
     this.more = button({ name: "more", label: "More tools", className: "more", title: "More tools", pressed: false, onclick: () => this.toggleMore() });
@@ -235,6 +238,8 @@ class Toolbar {
     for (const [id, tool] of Object.entries(this.tools)) tool.setAttribute("aria-pressed", String(id === state.tool));
     this.trace.setAttribute("aria-pressed", String(state.trace));
     this.trace.disabled = !state.selection && !state.trace;
+    this.rows.hidden = !view.foldable;
+    this.rows.setAttribute("aria-pressed", String(view.folds));
     const active = view.filtersActive();
     const filter = this.panels[0].opener;
     filter.classList.toggle("active", active);
@@ -246,6 +251,7 @@ class Toolbar {
   }
 
   syncZoom() {
-    this.zoom.textContent = `${Math.round((this.view.camera.k / this.view.camera.fitScale) * 100)}%`;
+    this.zoom.textContent = `${Math.round((this.view.camera.k / this.view.camera.restScale) * 100)}%`;
+    this.fit.title = this.view.camera.scrolls ? "Back to names that can be read; once more: the whole graph (0)" : "Show everything (0)";
   }
 }

@@ -30,6 +30,7 @@ interface WantedView {
   removed?: string[];
   excluded?: string[];
   trace?: boolean;
+  rows?: Rows;
   zoom?: Zoom | null;
 }
 
@@ -126,20 +127,44 @@ interface Box {
   h: number;
 }
 
-interface Layout {
-  x: Float32Array;
-  y: Float32Array;
-  w: Float32Array;
+/** Sizes that rows, columns and boxes of a graph have; `readable`: the least scale of the view it opens with, 0 for none. */
+interface Measures {
   row: number;
   column: number;
   boxWidth: number;
   boxHeight: number;
   left: number;
+  arcs: number;
+  readable: number;
+}
+
+/** Flags of layers without a row and of heads without a column. */
+interface Folded {
+  layers: Flags;
+  heads: Flags;
+}
+
+interface Span {
+  from: number;
+  to: number;
+  at: number;
+}
+
+interface Layout extends Measures {
+  x: Float32Array;
+  y: Float32Array;
+  w: Float32Array;
   width: number;
   height: number;
   bands: { layer: number; y: number; height: number }[];
+  /** Runs of layers without a row and of heads without a column, and where the line stands that they share. */
+  rowFolds: Span[];
+  columnFolds: Span[];
+  /** Flags of the nodes in them. */
+  hidden: Flags;
+  /** Too many layers or heads to be drawn whole. */
+  deep: boolean;
   port: number;
-  arcs: number;
   mlpX: number;
   tab: number;
 }
@@ -211,7 +236,6 @@ interface Panel {
 
 /** What is drawn inside a node's element. */
 interface NodeParts {
-  label: SVGTextElement;
   chip?: SVGRectElement | null;
   role?: SVGTextElement | null;
   ports?: SVGGElement | null;
@@ -246,6 +270,9 @@ interface Filters {
 
 type Tool = "select" | "add" | "remove";
 
+/** Rows of layers without a node of the circuit: as the graph's depth asks for, drawn, or folded away. */
+type Rows = "usual" | "all" | "used";
+
 interface ViewState {
   n: number;
   selection: Target | null;
@@ -253,6 +280,7 @@ interface ViewState {
   filters: Filters;
   groups: Group[];
   trace: boolean;
+  rows: Rows;
   tool: Tool;
   added: string[];
   removed: string[];
@@ -324,6 +352,7 @@ interface Acting {
   togglePin(name: string, fromLink?: boolean): void;
   escape(): boolean;
   toggleTrace(): void;
+  toggleRows(): void;
   setRoving(node: number): void;
   focusNode(node: number): void;
   focused(event: FocusEvent): void;

@@ -21,8 +21,10 @@ class CircuitView {
   /** @type {Layout} */ layout;
   /** @type {Scene} */ scene;
   /** @type {Camera} */ camera;
+  /** @type {MiniMap} */ map;
   /** @type {Toolbar} */ toolbar;
   /** @type {HTMLElement} */ stage;
+  /** @type {HTMLElement} */ canvas;
   /** @type {HTMLElement} */ hint;
   /** @type {HTMLElement} */ tip;
   /** @type {HTMLElement} */ status;
@@ -57,7 +59,6 @@ class CircuitView {
   roving = 0; // the node in the tab order
   groupNote = ""; // what the last import of groups came to
   /** @type {string | undefined} */ said;
-  /** @type {string | null} */ zoomLevel = null;
   cameraText = "";
   quiet = false; // the camera is moved from here, not by the user
   fallbackFull = false; // fills the page where the browser refuses its full screen
@@ -124,10 +125,10 @@ class CircuitView {
     this.abort = new AbortController();
     this.observer?.disconnect();
     this.graph = makeGraph(data.graph);
-    this.layout = makeLayout(this.graph, window.innerWidth < 640);
+    this.layout = this.layoutFor(null);
     this.scene = new Scene(this.graph, this.layout);
     const { layers } = this.graph;
-    this.state = { n: 0, selection: null, pins: [], filters: this.noFilters(layers), groups: [], trace: false, tool: "select", added: [], removed: [], excluded: [], from: -1 };
+    this.state = { n: 0, selection: null, pins: [], filters: this.noFilters(layers), groups: [], trace: false, rows: "usual", tool: "select", added: [], removed: [], excluded: [], from: -1 };
     this.stage = html("div", { class: "stage", role: "group", tabindex: -1, "data-zoom": "mid" }, this.scene.world);
     this.hint = html("div", { class: "hint", text: "Hold Ctrl and turn the wheel to zoom; drag to move" });
     this.tip = html("div", { class: "tip", role: "tooltip", hidden: true });
@@ -138,15 +139,69 @@ class CircuitView {
     this.tally = html("span", { class: "tally" });
     this.heading = html("div", { class: "heading" }, this.name, this.note, this.tally);
     this.help = html("div", { class: "sr-only", id: `help-${this.id}`, text: "Arrow keys move between nodes of the circuit, Enter selects, Space pins, e steps through the edges of a node, t traces, Escape clears." });
-    this.stage.append(this.hint);
     this.camera = new Camera(this.stage, this.scene, this.layout, (final) => this.moved(final));
+    this.map = new MiniMap(this.camera);
+    this.stage.append(this.hint);
+    this.canvas = html("div", { class: "canvas" }, this.stage, this.map.element);
     this.toolbar = new Toolbar(this);
-    this.root.replaceChildren(this.heading, this.toolbar.element, this.stage, this.legend, this.tip, this.status, this.help);
+    this.root.replaceChildren(this.heading, this.toolbar.element, this.canvas, this.legend, this.tip, this.status, this.help);
     this.stage.setAttribute("aria-describedby", this.help.id);
     this.roving = this.graph.nodes.length - 1;
     this.scene.elements[this.roving].setAttribute("tabindex", "0");
-    this.zoomLevel = null;
     this.listen();
+  }
+
+  /** @param {Folded | null} folded */
+  layoutFor(folded) {
+    return makeLayout(this.graph, { narrow: window.innerWidth < 640, width: (this.root.clientWidth || 900) - MAP_WIDTH - 12, folded });
+  }
+
+  /** Whether rows and columns without a node of the circuit are folded away: of deep graphs, unless someone wants all. */
+  get folds() {
+    return this.foldable && this.state.rows !== "all" && this.state.tool !== "add";
+  }
+
+  /** Linked panes keep their rows alike. */
+  get foldable() {
+    return isDeep(this.graph) && !this.data.link_group;
+  }
+
+  /** Layers and heads without a node that is drawn, selected or pinned; null where none is folded away. @returns {Folded | null} */
+  empty() {
+    if (!this.folds) return null;
+    const { graph, result, state } = this;
+    const layers = new Uint8Array(graph.layers).fill(1);
+    const heads = new Uint8Array(graph.heads).fill(1);
+    const keep = (/** @type {number} */ node) => {
+      if (node >= 0) layers[graph.layerOf[node]] = heads[graph.headOf[node]] = 0; // −1, of input and MLPs, is no place
+    };
+    result.used.forEach((used, node) => used && keep(node));
+    for (const name of [...state.pins, ...(state.selection?.name ?? "").split("->")]) keep(nodeAt(graph, name.replace(/<.>$/, "")));
+    return layers.includes(1) || heads.includes(1) ? { layers, heads } : null;
+  }
+
+  /** Folds and unfolds rows as the circuit, the selection and the width of the stage ask for. */
+  fold() {
+    if (!this.layout.deep) return;
+    const next = this.layoutFor(this.empty());
+    const key = (/** @type {Layout} */ { hidden, width }) => `${width} ${hidden.join("")}`;
+    if (key(next) === key(this.layout)) return;
+    this.layout = next;
+    this.scene.place(next);
+    for (const [node, role] of this.roles) this.scene.setRole(node, role);
+    this.setGroups(this.state.groups, false);
+    this.stretch();
+    this.quiet = true;
+    this.camera.room = null;
+    this.camera.place(next);
+    this.cameraText = JSON.stringify(this.camera.state);
+    this.quiet = false;
+  }
+
+  /** On phones the stage is as tall as the drawing: the page scrolls, not a box within it. */
+  stretch() {
+    const tall = this.layout.deep && window.innerWidth < 640;
+    this.root.style.setProperty("--stage-height", tall ? `${Math.ceil(this.layout.height * this.layout.readable) + 8}px` : "");
   }
 
   setCandidates() {
@@ -216,6 +271,7 @@ class CircuitView {
     if (changed("removed")) state.removed = this.readEdges(wanted.removed);
     if (changed("excluded")) state.excluded = (wanted.excluded ?? []).filter((name) => graph.index.has(name));
     if (changed("trace")) state.trace = Boolean(wanted.trace);
+    if (changed("rows")) state.rows = wanted.rows === "all" || wanted.rows === "used" ? wanted.rows : "usual";
     if (changed("zoom")) {
       if (first) this.wanted = wanted.zoom;
       else this.showCamera(wanted.zoom ?? null);
@@ -371,6 +427,7 @@ class CircuitView {
   render({ preview = false } = {}) {
     for (const task of [this.redraw, this.preview, this.complete]) task.cancel();
     this.compute();
+    this.fold();
     const { scene, made, result, stage } = this;
     const partly = preview && result.drawn.length > PREVIEW_LIMIT;
     const count = result.drawn.length;
@@ -379,6 +436,7 @@ class CircuitView {
     scene.drawEdges(scene.edges, made, partly ? result.drawn.slice(-PREVIEW_LIMIT) : result.drawn, (i) => this.look(i));
     if (partly) this.complete();
     this.light();
+    this.map.draw(result.used);
     this.toolbar.sync();
     const text = this.summary();
     if (text !== this.said) {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from eapgp.ui.base.fields import choice, integer, text
-from eapgp.ui.library.circuits import DEFAULT_EDGES
+from eapgp.ui.base.fields import choice, text
 from eapgp.ui.parts import edit_panel
 from eapgp.ui.parts import node as node_details
-from eapgp.ui.parts.bound_view import SELECTED, VIEW_FIELDS
+from eapgp.ui.parts.bound_view import RULE, SELECTED, SIZE, VIEW_FIELDS
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
 
 TABS = {
@@ -21,7 +20,8 @@ TABS = {
 PICTURES = {"view": "Circuit", "pyvis": "Network"}
 FIELDS = (
     *FIELDS_OF_RUN,
-    integer("k", DEFAULT_EDGES, 1, 10_000_000, "How many of the strongest edges the circuit takes.", label="Edges"),
+    SIZE,
+    RULE,
     SELECTED,
     text(
         "edge",

@@ -15,7 +15,7 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.evaluation.runner import Measured
 from eapgp.evaluation.sizes import curve_sizes
 from eapgp.figures.adapt import band_line
-from eapgp.figures.circuit_view import Pane, build_payload
+from eapgp.figures.circuit_view import Pane, Ranking, build_payload
 from eapgp.figures.circuit_view.payload import largest
 from eapgp.figures.curves import faithfulness_curves
 from eapgp.figures.heatmap import score_heatmap
@@ -30,10 +30,10 @@ from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK, follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure
-from eapgp.ui.library.circuits import Selected, circuit_of, known_roles, score_of
+from eapgp.ui.library.circuits import LARGE, Rule, Selected, circuit_of, known_roles, score_of
 from eapgp.ui.library.consent import may_run
 from eapgp.ui.parts import edit_panel, primer
-from eapgp.ui.parts.bound_view import bound_view, whole_view
+from eapgp.ui.parts.bound_view import bound_view, rule_in, whole_view
 from eapgp.ui.parts.edge_table import edge_page
 from eapgp.ui.parts.edit import Edits, edited
 from eapgp.ui.parts.readout import SELECTOR
@@ -85,9 +85,9 @@ def say_empty(circuit: Circuit) -> None:
         )
 
 
-def circuit_on_screen(card: RunInfo, scores: EdgeScores, n: int, edits: Edits) -> Circuit:
-    """The n strongest edges with the user's edits, pruned."""
-    return edited(scores, n, edits) if edits else circuit_of(card, scores, n)
+def circuit_on_screen(card: RunInfo, scores: EdgeScores, n: int, edits: Edits, rule: Rule) -> Circuit:
+    """The n edges that the rule selects with the user's edits, pruned."""
+    return edited(scores, n, edits, rule) if edits else circuit_of(card, scores, n, rule)
 
 
 def controls(session: Session, card: RunInfo, n_edges: int, edits: Edits) -> None:
@@ -100,6 +100,8 @@ def controls(session: Session, card: RunInfo, n_edges: int, edits: Edits) -> Non
             session.widget("k", st.number_input, max_value=n_edges, width=140)
         else:
             session.widget("edit", st.toggle, width="content")
+        if n_edges > LARGE:
+            session.widget("rule", st.segmented_control, label_visibility="collapsed", width="content")
         edit_panel.controls(session, edits)
         if not network:
             primer.primer(card)
@@ -116,6 +118,7 @@ def picture(
     payload = build_payload(
         scores,
         n=min(session["k"], scores.graph.n_edges),
+        ranking=Ranking(rule=rule_in(session)),
         view={**whole_view(session, selected, scores.graph.n_layers), **lists},
         roles=known_roles(card),
         pane=Pane(
@@ -221,8 +224,11 @@ def spread(scores: EdgeScores, n: int) -> None:
     chart(cumulative_share({"all edges": scores}, current=n, dark=dark()), "cumulative")
 
 
-def curve(card: RunInfo, scores: EdgeScores, n: int, edited_circuit: Circuit | None = None) -> None:
-    """Faithfulness over circuit sizes, computed when the tab is opened; an edited circuit is marked on it."""
+def curve(card: RunInfo, scores: EdgeScores, n: int, marked: Circuit | None = None) -> None:
+    """Faithfulness over sizes of circuits of the strongest edges, computed when the tab is opened.
+
+    marked: the circuit on screen, where it is none of these (edited, or grown).
+    """
     sizes = curve_sizes(card.graph.n_edges)
     circuits = [circuit_of(card, scores, size) for size in sizes]
     if measure.known(card, circuits) is None and not may_run(card, "Measure the curve", key="curve-run"):
@@ -233,25 +239,25 @@ def curve(card: RunInfo, scores: EdgeScores, n: int, edited_circuit: Circuit | N
         measured: Measured = job.result
         line = band_line(variant(card.method, card.options), measured.selected, measured.band(), measured.kept)
         figure = faithfulness_curves([line], n_edges=card.graph.n_edges, current=n, dark=dark())
-        if edited_circuit is not None:
-            _mark_edited(figure, card, edited_circuit)
+        if marked is not None:
+            _mark(figure, card, marked)
         chart(figure, "curve")
 
     follow(job_id, show, waiting="Running circuits of every size ·", cancel=True)
 
 
-def _mark_edited(figure: Any, card: RunInfo, circuit: Circuit) -> None:
-    """The edited circuit as a star, where it has been measured (the readout asks for it)."""
-    job = server.manager().wait(measure.submit_circuits(card, [circuit], "the edited circuit"), QUICK)
+def _mark(figure: Any, card: RunInfo, circuit: Circuit) -> None:
+    """The circuit on screen as a star, where it has been measured (the readout asks for it)."""
+    job = server.manager().wait(measure.submit_circuits(card, [circuit], "the circuit on screen"), QUICK)
     if job is None or job.state != "done":
         return
     figure.add_scatter(
         x=[circuit.n_selected],
         y=[job.result.faithfulness[0]],
         mode="markers",
-        name="your edited circuit",
+        name="the circuit on screen",
         marker={"symbol": "star", "size": 16, "color": theme(dark()).text},
-        hovertemplate="edited circuit<br>%{x} edges, faithfulness %{y:.3f}<extra></extra>",
+        hovertemplate="the circuit on screen<br>%{x} edges, faithfulness %{y:.3f}<extra></extra>",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import streamlit as st
 
 from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.circuits.circuit import Circuit
-from eapgp.circuits.select import select
+from eapgp.circuits.select import select, select_many
 from eapgp.graph import Graph
 from eapgp.ground_truth import GPT2_SMALL, GROUND_TRUTHS, roles
 from eapgp.runs.info import RunInfo
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
     from eapgp.ground_truth import Role
 
 DEFAULT_EDGES = 50
+LARGE = 5_000
+"""Edges of a graph above which its 50 strongest mostly lead nowhere."""
+USUAL_SIZES = (50, 75, 100, 150, 200, 300, 500)
+KEPT_SHARE = 0.75
+Rule = Literal["top-n", "greedy"]
+RULE_TITLES = {"top-n": "Strongest", "greedy": "Grown"}
+USUAL_TEXT = (
+    "Strongest: the edges of largest |score|. Grown: from the logits, always the strongest edge into a node that is "
+    f"connected already, so that fewer lead nowhere. Graphs of more than {LARGE:,} edges open grown, with the first of "
+    f"{', '.join(map(str, USUAL_SIZES[:-1]))} and {USUAL_SIZES[-1]} edges of which three quarters are kept; smaller "
+    f"ones with the {DEFAULT_EDGES} strongest."
+)
 
 
 @dataclass(frozen=True)
@@ -50,14 +62,38 @@ def selected(graph: Graph, name: str) -> Selected:
     return Selected(node=name) if name in graph.nodes else Selected()
 
 
+def usual_rule(graph: Graph) -> Rule:
+    """The rule by which a page selects edges where nobody has chosen one (`USUAL_TEXT`)."""
+    return "greedy" if graph.n_edges > LARGE else "top-n"
+
+
+def usual_size(scores: EdgeScores) -> int:
+    """The size of the circuit that a page opens with (`USUAL_TEXT`)."""
+    if usual_rule(scores.graph) == "top-n" or not np.nan_to_num(scores.values[scores.graph.mask]).any():
+        return DEFAULT_EDGES
+    circuits = select_many(scores, USUAL_SIZES, rule="greedy")
+    fitting = [size for size, one in zip(USUAL_SIZES, circuits, strict=True) if one.n_kept >= KEPT_SHARE * size]
+    return fitting[0] if fitting else USUAL_SIZES[-1]
+
+
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _circuit(run_id: str, n: int, _scores: EdgeScores) -> Circuit:
-    return select(_scores, n=n)
+def _usual_size(run_id: str, _scores: EdgeScores) -> int:
+    return usual_size(_scores)
 
 
-def circuit_of(card: RunInfo, scores: EdgeScores, n: int) -> Circuit:
-    """The n strongest edges of a run, pruned to input→logits paths."""
-    return _circuit(card.id, min(n, scores.graph.n_edges), scores)
+def usual_size_of(card: RunInfo, scores: EdgeScores) -> int:
+    """`usual_size` of a run, remembered."""
+    return _usual_size(card.id, scores)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _circuit(run_id: str, n: int, rule: Rule, _scores: EdgeScores) -> Circuit:
+    return select(_scores, n=n, rule=rule)
+
+
+def circuit_of(card: RunInfo, scores: EdgeScores, n: int, rule: Rule = "top-n") -> Circuit:
+    """The n strongest edges of a run (or those grown from the logits), pruned to input→logits paths."""
+    return _circuit(card.id, min(n, scores.graph.n_edges), rule, scores)
 
 
 def known_roles(card: RunInfo) -> dict[str, str]:

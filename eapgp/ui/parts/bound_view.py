@@ -14,12 +14,22 @@ from urllib.parse import quote, unquote
 
 import streamlit as st
 
+from eapgp.attribution.result import EdgeScores
 from eapgp.figures.circuit_view import ViewPayload
 from eapgp.graph import EDGE_TYPES, Graph
-from eapgp.ui.base.fields import Field, choice, flag, names, number, text
+from eapgp.runs.info import RunInfo
+from eapgp.ui.base.fields import Field, choice, flag, integer, names, number, text
 from eapgp.ui.base.session import Session
-from eapgp.ui.library.circuits import Selected, selected
-from eapgp.ui.parts.circuit_view import ViewState, circuit_view
+from eapgp.ui.library.circuits import (
+    RULE_TITLES,
+    USUAL_TEXT,
+    Rule,
+    Selected,
+    selected,
+    usual_rule,
+    usual_size_of,
+)
+from eapgp.ui.parts.circuit_view import ROWS, ViewState, circuit_view
 
 Group = tuple[str, tuple[str, ...], bool]
 MOST_GROUPS = 40
@@ -67,6 +77,9 @@ VIEW_FIELDS = (
     number("least", 0.0, 0.0, 1e12, "Smallest |score| shown."),
     choice("width", "sqrt", ("sqrt", "log"), "Whether line width grows with √|score| or its logarithm."),
     flag("trace", False, "Show every path through the selection."),
+    choice(
+        "rows", "usual", ROWS, "Rows of layers without a node of the circuit: usual (folded in deep models), all, used."
+    ),
     text(
         "zoom",
         "",
@@ -84,6 +97,22 @@ def chosen_in(session: Session, graph: Graph) -> Selected:
     session.settle("sel", session["sel"] if selected(graph, session["sel"]) else "", node)
     session.settle("pins", tuple(name for name in session["pins"] if selected(graph, name)), node)
     return selected(graph, session["sel"])
+
+
+SIZE = integer("k", 0, 1, 10_000_000, f"How many edges the circuit takes. {USUAL_TEXT}", label="Edges")
+"""0: as many as the page opens with; `open_usual` replaces it."""
+RULE = choice("rule", None, RULE_TITLES, USUAL_TEXT, label="Edges are selected by")
+
+
+def open_usual(session: Session, card: RunInfo, scores: EdgeScores) -> None:
+    """Give the fields `SIZE` and `RULE`, where nobody has chosen, what suits the graph."""
+    session.usual("k", usual_size_of(card, scores))
+    session.usual("rule", usual_rule(scores.graph))
+
+
+def rule_in(session: Session) -> Rule:
+    """The rule by which edges are selected."""
+    return "greedy" if session["rule"] == "greedy" else "top-n"
 
 
 def size_in(session: Session, graph: Graph) -> int:
@@ -117,6 +146,7 @@ def whole_view(session: Session, selection: Selected, n_layers: int) -> dict[str
         "zoom": _zoom(session["zoom"]),
         "groups": groups_of(session),
         "trace": session["trace"],
+        "rows": session["rows"],
     }
 
 
@@ -145,6 +175,7 @@ def view_values(state: ViewState, n_layers: int) -> dict[str, Any]:
         "least": float(filters.get("least", 0.0)),
         "width": filters.get("width", "sqrt"),
         "trace": state.trace,
+        "rows": state.rows,
         "zoom": f"{zoom['k']:g},{zoom['x']:g},{zoom['y']:g}" if zoom else "",
         "groups": tuple(
             (str(group["name"])[:60], tuple(map(str, group["nodes"])), bool(group.get("collapsed", True)))

@@ -141,9 +141,9 @@ def followed(history: History, now: Edits) -> History:
     return (*history, *edits)[-MOST:]
 
 
-def edited(scores: EdgeScores, n: int, edits: Edits) -> Circuit:
-    """The n strongest edges with the edits applied, pruned to input→logits paths."""
-    circuit = select(scores, n=min(n, scores.graph.n_edges), prune=False)
+def edited(scores: EdgeScores, n: int, edits: Edits, rule: Literal["top-n", "greedy"] = "top-n") -> Circuit:
+    """The n edges that the rule selects with the edits applied, pruned to input→logits paths."""
+    circuit = select(scores, n=min(n, scores.graph.n_edges), rule=rule, prune=False)
     changed = exclude_nodes(remove_edges(add_edges(circuit, edits.added), edits.removed), edits.excluded)
     selected = changed.n_kept
-    return Circuit(scores.graph, prune(changed).edges, selected, f"top {n}, edited")
+    return Circuit(scores.graph, prune(changed).edges, selected, f"{'top' if rule == 'top-n' else rule} {n}, edited")

@@ -32,7 +32,7 @@ def downloads(
 ) -> None:
     """One button per format, made when it is pressed.
 
-    edited: the circuit was changed by hand, so files show exactly its edges. groups: named groups of nodes.
+    edited: the circuit is not that of the strongest edges: files show exactly its edges. groups: named groups of nodes.
     which: what to call the circuit.
     """
     st.caption(
@@ -79,7 +79,7 @@ def _html(
 ) -> bytes:
     provenance = dict(facts(card))
     options: dict[str, Any] = {"roles": known_roles(card), "view": {"groups": [dict(group) for group in groups]}}
-    title = _title(card) + (", edited by hand" if edited else "")
+    title = _title(card) + (f", {circuit.name}" if edited else "")
     exact = circuit if edited else None
     return circuit_html(
         result.scores, exact, n=circuit.n_selected, title=title, provenance=provenance, **options

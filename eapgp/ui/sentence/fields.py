@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from eapgp.tasks import TASKS
 from eapgp.ui.base.fields import integer, text
-from eapgp.ui.library.circuits import DEFAULT_EDGES
-from eapgp.ui.parts.bound_view import PINS, SELECTED
+from eapgp.ui.parts.bound_view import PINS, RULE, SELECTED, SIZE
 from eapgp.ui.sidebar.settings import FIELDS as SETTINGS
 
 EXAMPLE = TASKS["ioi"].example
@@ -56,7 +55,8 @@ FIELDS = (
         expected="a sentence of at most 300 characters",
         label="Or type the corrupted sentence",
     ),
-    integer("k", DEFAULT_EDGES, 1, 10_000_000, "How many of the strongest edges the circuit takes.", label="Edges"),
+    SIZE,
+    RULE,
     SELECTED,
     PINS,
 )

@@ -7,7 +7,7 @@ import html
 import streamlit as st
 
 from eapgp import findings
-from eapgp.figures.circuit_view import Pane, build_payload
+from eapgp.figures.circuit_view import Pane, Ranking, build_payload
 from eapgp.metrics import DEFAULT_METRIC
 from eapgp.models.catalogue import CATALOGUE, is_here
 from eapgp.numerals import percent
@@ -22,16 +22,15 @@ from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK, follow, poll, progress_row
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure, results
-from eapgp.ui.library.circuits import DEFAULT_EDGES, circuit_of
+from eapgp.ui.library.circuits import circuit_of
 from eapgp.ui.library.own_prompts import PromptStore
 from eapgp.ui.parts import head
-from eapgp.ui.parts.bound_view import bound_view, chosen_in, selection_view, size_in
+from eapgp.ui.parts.bound_view import bound_view, chosen_in, open_usual, rule_in, selection_view, size_in
 from eapgp.ui.sentence import jobs
 from eapgp.ui.sentence.jobs import Asked, Reading
 from eapgp.ui.sidebar import settings
 
 LONG = 0.6  # seconds that the page waits for an answer: a quick one comes with this run
-SHARE = 40  # a circuit takes one of so many edges, where that is more than the usual number
 _LAST = "eapgp-sentence-last"
 _EXCHANGED = "eapgp-sentence-exchanged"  # the word that was chosen, to let go of it with its sentence
 
@@ -181,9 +180,9 @@ def run(session: Session, asked: Asked, one: PromptPair) -> RunInfo | None:
 def circuit(session: Session, card: RunInfo) -> findings.Finding | None:
     """The circuit, what it keeps and where its path went; returns the sentence on it."""
     result = results.attribution(card)
-    session.usual("k", max(DEFAULT_EDGES, card.graph.n_edges // SHARE))
-    k = size_in(session, card.graph)
-    chosen = circuit_of(card, result.scores, k)
+    open_usual(session, card, result.scores)
+    k, rule = size_in(session, card.graph), rule_in(session)
+    chosen = circuit_of(card, result.scores, k, rule)
     job_id = measure.submit_circuits(
         card, [chosen], "the circuit of your sentence", slot=server.session_slot("sentence-k")
     )
@@ -191,13 +190,19 @@ def circuit(session: Session, card: RunInfo) -> findings.Finding | None:
     if "gradpath" in result.paths:
         st.markdown(plain(findings.of_path(result.paths["gradpath"]).text))
     view = selection_view(chosen_in(session, card.graph), session["pins"])
-    payload = build_payload(result.scores, n=k, view=view, pane=Pane(filename="sentence", caption="your sentence"))
+    payload = build_payload(
+        result.scores,
+        n=k,
+        ranking=Ranking(rule=rule),
+        view=view,
+        pane=Pane(filename="sentence", caption="your sentence"),
+    )
     with guard("The circuit"):
         bound_view(session, payload, key="sentence-circuit", height=460)
     with st.container(horizontal=True, gap="medium"):
         for name, label, icon in (("explore", "Explore", ":material/hub:"), ("path", "Path", ":material/timeline:")):
             if st.button(f"Open this in {label}", key=f"sentence-{name}", icon=icon, help=_OPEN):
-                Session.hand_over(run=card.id, k=k)
+                Session.hand_over(run=card.id, k=k, rule=rule)
                 st.switch_page(page_file(name))
     if job is not None and job.live:
         poll(job.id, lambda _: st.caption("Running this circuit on the model …"))

@@ -70,3 +70,4 @@ st.text(f"n: {state.n}; selected: {state.selected}; kept: {state.kept}; shown: {
 st.text(f"edits: added {list(state.added)}, removed {list(state.removed)}, excluded {list(state.excluded)}")
 st.text(f"groups: {[group['name'] for group in state.groups]}; zoom: {state.zoom}")
 st.text(f"drawn at {time.time():.3f}")
+st.text(f"rows: {state.rows}")

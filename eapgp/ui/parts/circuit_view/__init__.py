@@ -7,6 +7,6 @@
 The drawing itself and its payload live in `eapgp.figures.circuit_view`.
 """
 
-from eapgp.ui.parts.circuit_view.component import DEFAULT_HEIGHT, Selection, ViewState, circuit_view
+from eapgp.ui.parts.circuit_view.component import DEFAULT_HEIGHT, ROWS, Selection, ViewState, circuit_view
 
-__all__ = ["DEFAULT_HEIGHT", "Selection", "ViewState", "circuit_view"]
+__all__ = ["DEFAULT_HEIGHT", "ROWS", "Selection", "ViewState", "circuit_view"]

@@ -11,6 +11,8 @@ from eapgp.figures.circuit_view import ViewPayload, view_css, view_js
 
 DEFAULT_HEIGHT = 640
 NAME = "eapgp_circuit_view"
+ROWS = ("usual", "all", "used")
+"""Rows of layers without a node of the circuit: as the graph's depth asks for, drawn, or folded away."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class ViewState:
 
     n: committed slider value. selected, kept, shown: edges selected, left after pruning, and left
     after the filters. zoom: `{k, x, y}`, or None while everything is shown. stamp: milliseconds at
-    which the selection was made, to tell which of several linked panes was used last. added,
-    removed, excluded: edits, as names.
+    which the selection was made, to tell which of several linked panes was used last. rows: one of
+    `ROWS`. added, removed, excluded: edits, as names.
     """
 
     selection: Selection | None = None
@@ -42,6 +44,7 @@ class ViewState:
     filters: dict[str, Any] = field(default_factory=dict)
     groups: tuple[dict[str, Any], ...] = ()
     trace: bool = False
+    rows: str = "usual"
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
@@ -62,6 +65,7 @@ class ViewState:
             filters=dict(_mapping(view.get("filters"))),
             groups=tuple(dict(group) for group in _items(view.get("groups")) if isinstance(group, Mapping)),
             trace=view.get("trace") is True,
+            rows=view["rows"] if view.get("rows") in ROWS else "usual",
             added=_names(edit.get("added")),
             removed=_names(edit.get("removed")),
             excluded=_names(edit.get("excluded")),
