@@ -70,9 +70,12 @@ def test_all_edges_equal_the_literal_implementation(method: str, options: dict[s
 @pytest.mark.parametrize(
     "options",
     [
-        {"steps": 2, "step": "descend", "points": "0..k-1"},
-        {"steps": 2, "step": "unit", "norm": "batch", "direction": "random", "seed": 1},
-        {"steps": 1, "step": "unit", "direction": "reversed"},
+        {"steps": 2, "step": "descend"},
+        {"steps": 2, "norm": "batch"},
+        {"steps": 2, "points": "0..k-1"},
+        {"steps": 2, "objective": "last"},
+        {"steps": 2, "step": "unit", "direction": "random", "seed": 1},
+        {"steps": 2, "step": "unit", "direction": "reversed"},
     ],
     ids=str,
 )

@@ -91,7 +91,8 @@ def test_search_and_filter(home: Path) -> None:
     assert [card.example for card in lists.matching(cards, "", "own")] == [False]
     assert all(card.example for card in lists.matching(cards, "", "examples"))
     found = lists.matching(cards, "sva method=eap", "all")
-    assert len(found) == 2 and {card.task for card in found} == {"sva"}
+    assert len(found) == 3 and {card.task for card in found} == {"sva"}
+    assert {card.model for card in found} == {"demo", "smollm2-135m"}
     table = lists.table(found)
     assert "name" not in table.columns and table["id"].tolist() == [card.id[:8] for card in found]
     results.shelf().library.rename(mine()[0], "First try")

@@ -295,3 +295,11 @@ def _by_nodes(
     nodes = np.append(inner, True)
     nodes[0] = True
     return scored & nodes[:-1, None] & nodes[graph.destination_nodes][None, :], name
+
+
+def strongest_head(scores: EdgeScores) -> str:
+    """The head whose own edge to the logits has the largest score in absolute value, such as `a3.h1`."""
+    graph = scores.graph
+    at_logits = np.abs(scores.values[:, graph.destinations.index("logits")])
+    heads = [place for place, name in enumerate(graph.sources) if name.startswith("a")]
+    return graph.sources[max(heads, key=lambda place: at_logits[place])]

@@ -7,14 +7,25 @@ from typing import Any
 
 import pytest
 
+from eapgp.models.packaged import is_here
 from eapgp.ui.start.fields import SCENES
+from eapgp.ui.start.scenes import REAL
 from tests.browser.app_helpers import LONG, settled, until
 from tests.browser.conftest import PHONE
 
 
 @pytest.fixture(scope="module")
 def app(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
-    return serve("app.py", env={"EAPGP_HOME": str(tmp_path_factory.mktemp("home"))})
+    """Where the real model was not fetched."""
+    home, models = (str(tmp_path_factory.mktemp(name)) for name in ("home", "models"))
+    return serve("app.py", env={"EAPGP_HOME": home, "EAPGP_MODELS": models})
+
+
+@pytest.fixture(scope="module")
+def real_app(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    if not is_here(REAL.model):
+        pytest.skip("smollm2-135m was not fetched: eapgp models get smollm2-135m")
+    return serve("app.py", env={"EAPGP_HOME": str(tmp_path_factory.mktemp("home")), "EAPGP_WARM_UP": "0"})
 
 
 def said(page: Any) -> Any:
@@ -67,3 +78,17 @@ def test_an_old_link_to_explore_still_leads_there(app: str, open_page: Callable[
     page.wait_for_url("**/explore?**")
     assert "k=30" in page.url and "sel=a3.h1" in page.url
     page.locator(".st-key-readout").wait_for()
+
+
+def test_the_story_is_the_real_model_s_where_it_is_at_hand(real_app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(real_app)
+    said(page).filter(has_text="Ireland").wait_for(timeout=LONG)
+    page.locator(".eapgp-pair .differs").filter(has_text="Dublin").wait_for()
+    for scene, words in ((2, "123,211 edges"), (3, "of 123,211 edges keep"), (5, "nearer"), (6, "at this size")):
+        page.goto(f"{real_app}/?scene={scene}")
+        said(page).filter(has_text=words).wait_for(timeout=LONG)
+    page.goto(f"{real_app}/?scene=3")
+    said(page).filter(has_text="keep").wait_for(timeout=LONG)
+    before = page.locator(".eapgp-dial b").inner_text()
+    page.get_by_text("Remove head").click()
+    until(page, lambda: page.locator(".eapgp-dial b").inner_text() != before, what="the dial without the head")

@@ -2,12 +2,12 @@
 
 1. Each example is an ordinary run of the demo model or of smollm2-135m, asked for by a `RunSpec`.
 2. Path points are kept for the tasks in `WITH_POINTS` only, in half precision: they are most of
-   the bytes and are used for drawing. Of smollm2-135m none are, and the gradients by destination for the
-   tasks in `WITH_GRADIENTS` alone.
+   the bytes and are used for drawing. Of smollm2-135m none are, nor the gradients by destination.
 3. The metric of its circuits at a few sizes is stored beside it, so that the first picture shows a
    faithfulness that was measured; and what the model answers to the first pair, for the head of each page.
-4. GradPath runs hold the picture of the average besides: both paths in their planes, over what the model does there.
-   `python -m tools.training.examples --pictures [NAME …]` adds it to runs that are there.
+   Circuits that a page of the real model opens with are measured besides, and those of Start without their head.
+4. GradPath runs of the demo model hold the picture of the average besides: both paths in their planes, over what the
+   model does there. `python -m tools.training.examples --pictures [NAME …]` adds it to runs that are there.
 
 Writes one run folder per example below `assets/examples` and replaces what lies there.
 """
@@ -26,34 +26,39 @@ import numpy as np
 
 from eapgp.attribution.result import Attribution, PathRecord
 from eapgp.attribution.usual import USUAL, Variant
-from eapgp.circuits.select import select_many
+from eapgp.circuits import exclude_nodes
+from eapgp.circuits.select import select_many, strongest_head
 from eapgp.evaluation.answers import pair_answers
 from eapgp.evaluation.runner import CircuitRunner
 from eapgp.evaluation.sizes import curve_sizes
 from eapgp.runs.answers import ANSWERS
 from eapgp.runs.bundled import MEASURED
 from eapgp.runs.compute import load_for, resolve, run_attribution
+from eapgp.runs.measure import Conditions, Rows
 from eapgp.runs.run import Run, open_run, write_run
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
+from eapgp.ui.library.circuits import LARGE, USUAL_SIZES
 from eapgp.ui.path.plane import PICTURE, picture_values
 from tools import ROOT
 
 N_PAIRS = 64
-REAL = "smollm2-135m"
+DEMO, REAL = "demo", "smollm2-135m"
 REAL_METHODS = (
     Variant("eap", "eap"),
     Variant("eap-ig", "eap-ig", {"steps": 5, "points": "left"}),
     Variant("eap-gp-relative", "eap-gp", {"steps": 5, "step": "relative", "objective": "all"}),
     Variant("mask-ig", "mask-ig", {"steps": 3}),
 )
+DESCENDS = Variant("eap-gp-descend", "eap-gp", {"steps": 10, "step": "descend", "objective": "all"})
+"""Of the real model's GradPaths the one that comes nearer to the corrupted output, on the task of `STORIES`."""
+STORIES = {DEMO: "ioi-eap-gp-relative", REAL: f"{REAL}-country-capital-eap-gp-relative"}
+"""The runs that Start shows: their circuits are measured without their strongest head too."""
 WITH_POINTS = ("ioi",)
-WITH_GRADIENTS = ("ioi", "sva")
 FIRST_SIZE = 50
 REAL_SIZES = (200, 500, 1000, 2000, 5000)
 FOLDER = ROOT / "assets" / "examples"
 _LOG = logging.getLogger("tools.training.examples")
-DEMO = "demo"
 METHODS = {DEMO: ("", USUAL), REAL: (f"{REAL}-", REAL_METHODS)}
 """Model → what its folders' names begin with, and its methods."""
 
@@ -61,6 +66,9 @@ METHODS = {DEMO: ("", USUAL), REAL: (f"{REAL}-", REAL_METHODS)}
 def example_specs(model: str = DEMO) -> dict[str, RunSpec]:
     """Folder name → what is computed."""
     prefix, methods = METHODS[model]
+    cells = [(task, one) for task in TASKS.values() for one in methods]
+    if model == REAL:
+        cells.append((TASKS["country-capital"], DESCENDS))
     return {
         f"{prefix}{task.name}-{one.label}": RunSpec(
             model=model,
@@ -70,8 +78,7 @@ def example_specs(model: str = DEMO) -> dict[str, RunSpec]:
             method=one.method,
             options=one.options,
         )
-        for task in TASKS.values()
-        for one in methods
+        for task, one in cells
     }
 
 
@@ -97,9 +104,26 @@ def make_example(spec: RunSpec, folder: Path, model: Any) -> Run:
     run = write_run(folder, bundled, resolved.request(model), resolved.prompts, device=str(model.device), spec=spec)
     run.add_evaluation(MEASURED, _measure(computed, resolved.prompts, resolved.metric, model))
     run.add_evaluation(ANSWERS, pair_answers(model, resolved.prompts).to_dict())
-    add_picture(run, spec, computed, model)
+    if spec.model != REAL:
+        add_picture(run, spec, computed, model)
+    add_circuits(run, model)
     (folder / ".lock").unlink(missing_ok=True)
     return run
+
+
+def add_circuits(run: Run, model: Any) -> None:
+    """Store what further circuits do that a page opens with: grown ones of a large graph, and those of Start."""
+    scores = run.scores()
+    grown = scores.graph.n_edges > LARGE
+    circuits = select_many(scores, USUAL_SIZES, rule="greedy") if grown else []
+    if run.path.name in STORIES.values():
+        sizes = [int(row["n"]) for row in run.evaluation()[MEASURED]["circuits"]]
+        head = strongest_head(scores)
+        circuits += [exclude_nodes(one, [head]) for one in circuits or select_many(scores, sizes)]
+    if circuits:
+        runner = CircuitRunner(model, run.prompts(), metric=run.request["metric"])
+        rows = Rows.of(circuits, runner.run(circuits), runner.messages)
+        run.add_evaluation(Conditions.of(run).name("circuits"), vars(rows))
 
 
 def add_picture(run: Run, spec: RunSpec, computed: Attribution, model: Any) -> None:
@@ -131,17 +155,12 @@ def add_pictures(folder: Path, names: Sequence[str] | None = None) -> None:
 
 def _slim(result: Attribution, spec: RunSpec) -> Attribution:
     points = spec.model != REAL and spec.task in WITH_POINTS
-    gradients = spec.model != REAL or (spec.method == "eap-gp" and spec.task in WITH_GRADIENTS)
-    half = np.float16
 
     def record(one: PathRecord) -> PathRecord:
-        norms = one.destination_gradient
-        if norms is not None and spec.model == REAL:
-            norms = norms.astype(half) if gradients else None
         return replace(
             one,
-            points=one.points.astype(half) if points and one.points is not None else None,
-            destination_gradient=norms,
+            points=one.points.astype(np.float16) if points and one.points is not None else None,
+            destination_gradient=None if spec.model == REAL else one.destination_gradient,
         )
 
     return replace(result, paths={kind: record(one) for kind, one in result.paths.items()})

@@ -105,7 +105,7 @@ def _last_shown(values: Mapping[str, Any]) -> RunInfo | None:
 def nearness(card: RunInfo, values: Mapping[str, Any]) -> tuple[bool, ...]:
     """How much of the settings a run shares, what matters most first; to be compared."""
     shared = [str(getattr(card, name)) == str(values[name]) for name in ("task", "model", "method")]
-    return (*shared, card.method == "eap-gp" and card.options.get("step") == "relative")
+    return (*shared, card.method == "eap-gp" and card.options.get("step") == "relative", card.model == "demo")
 
 
 def _adopt_run(session: Session) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from eapgp import findings
 from eapgp.attribution.registry import short_name
 from eapgp.circuits import exclude_nodes
 from eapgp.circuits.circuit import Circuit
+from eapgp.circuits.select import strongest_head
 from eapgp.evaluation.runner import Measured
 from eapgp.figures.adapt import band_line
 from eapgp.figures.circuit_view import Pane, build_payload
@@ -29,16 +31,35 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import follow, poll
 from eapgp.ui.library import measure, results
-from eapgp.ui.library.circuits import circuit_of
+from eapgp.ui.library.circuits import USUAL_SIZES, circuit_of, usual_rule
+from eapgp.ui.library.consent import at_hand
 from eapgp.ui.parts import head
 from eapgp.ui.parts.circuit_view import circuit_view
 from eapgp.ui.start import planted
 from eapgp.ui.start.fields import PLANTED_METHODS, SCENES
 
-MODEL, TASK, PATH_TASK = "demo", "ioi", "sva"  # the path of subject–verb agreement descends on the demo model
 METHODS = ("eap", "eap-ig", "eap-gp")
-USUAL_SIZE, JUDGED_AT = 50, 23
 PATIENCE = 0.6
+MOST_DRAWN = 2_000  # edges of the whole graph's picture
+
+
+@dataclass(frozen=True)
+class Story:
+    """Whose bundled runs the scenes show.
+
+    size: edges of the circuit that is shown first. judged: edges at which methods are compared. path: the task and the
+    step of a GradPath that comes nearer to the corrupted output, as its scene says.
+    """
+
+    model: str
+    task: str
+    size: int
+    judged: int
+    path: tuple[str, str]
+
+
+REAL = Story("smollm2-135m", "country-capital", 200, 1000, ("country-capital", "descend"))
+DEMO = Story("demo", "ioi", 50, 23, ("sva", "relative"))
 _DEEPER = "The page on which all of this can be changed."
 _TRY = "Type a sentence of yours and see which edges its answer rests on."
 _KEYS = Path(__file__).with_name("keys.js")
@@ -48,9 +69,18 @@ _STYLE = """<style>
 .eapgp-dial i{display:block;height:18px;border:1px solid light-dark(#d5dcdf,#354148);border-radius:4px;overflow:hidden}
 .eapgp-dial i::before{content:"";display:block;height:100%;width:var(--p);background:light-dark(#2b5a68,#7fb9c9);
 transition:width .4s}
-@media (prefers-reduced-motion:reduce){.eapgp-dial i::before{transition:none}}
-.st-key-scene-pair .eapgp-pair p{font-size:1.5rem}
-.st-key-scene-pair .eapgp-side{font-size:1.15rem}
+@media (prefers-reduced-motion:reduce){.eapgp-dial i::before,.eapgp-side i::before{transition:none!important}}
+.st-key-scene-pair .eapgp-pair{grid-template-columns:minmax(0,1fr);row-gap:28px}
+.st-key-scene-pair .eapgp-pair p{font-size:1.9rem}
+.st-key-scene-pair .eapgp-side{font-size:1.45rem;line-height:1.6;max-width:44rem}
+.st-key-scene-pair .eapgp-side b{font-size:1rem}
+.st-key-scene-pair .eapgp-side div{grid-template-columns:minmax(5em,auto) 1fr 3.4em;gap:16px}
+.st-key-scene-pair .eapgp-side i{height:24px}
+.st-key-scene-pair .eapgp-side i::before{transition:width .4s}
+[data-testid=stMainBlockContainer]>[data-testid=stVerticalBlock]{min-height:calc(100dvh - 9.5rem)}
+.st-key-start-foot{margin-top:auto}
+@media (max-width:640px){.st-key-scene-pair .eapgp-pair p{font-size:1.4rem}
+.st-key-scene-pair .eapgp-side{font-size:1.1rem}.eapgp-scene{font-size:1.5rem}}
 </style>"""
 
 
@@ -69,11 +99,22 @@ def _keys() -> Callable[..., Any]:
     return st.components.v2.component("eapgp_start_keys", js=_KEYS.read_text(encoding="utf-8"))
 
 
-def run_of(task: str, method: str, *, step: str = "relative") -> RunInfo:
+def story() -> Story:
+    """The real model's where it is at hand, so that what is not stored can be run; the demo model's elsewhere."""
+    bundled = any(card.example and card.model == REAL.model for card in results.shelf().cards())
+    return REAL if bundled and at_hand(REAL.model) else DEMO
+
+
+def run_of(model: str, task: str, method: str, *, step: str = "relative") -> RunInfo:
     """The bundled run of a task by a method; of EAP-GP the one by that step."""
-    cards = [card for card in results.shelf().cards() if card.example and card.model == MODEL]
+    cards = [card for card in results.shelf().cards() if card.example and card.model == model]
     fitting = [card for card in cards if (card.task, card.method) == (task, method)]
     return next(card for card in fitting if card.options.get("step", step) == step)
+
+
+def _usual_run() -> RunInfo:
+    one = story()
+    return run_of(one.model, one.task, "eap-gp")
 
 
 def draw(session: Session) -> None:
@@ -99,7 +140,7 @@ def _say(text: str) -> None:
 
 def behaviour(session: Session) -> None:
     """1: the pair, and what becomes of the answer when one word is exchanged."""
-    card = run_of(TASK, "eap-gp")
+    card = _usual_run()
     answers = stored_answers(card.run)
     assert answers is not None, "bundled runs come with their answers"
     side = "corrupted" if session["swapped"] else "clean"
@@ -108,24 +149,27 @@ def behaviour(session: Session) -> None:
     session.widget("swapped", st.toggle)
     with st.container(key="scene-pair"):
         st.html(head.pair_style() + head.pair_html(answers.tokens, answers, sides=(side,)))
-    _open(card, "prompts", "Prompts", task=TASK)
+    _open(card, "prompts", "Prompts", model=card.model, task=card.task)
 
 
 def graph(session: Session) -> None:
     """2: every edge of the model."""
-    card = run_of(TASK, "eap-gp")
+    card = _usual_run()
     _say(f"The model is a graph of {count(card.graph.n_edges)} edges. Which of these matter for that answer?")
     scores = results.attribution(card).scores
-    payload = build_payload(scores, n=card.graph.n_edges, pane=Pane(filename="all-edges", legend=False))
+    drawn = circuit_of(card, scores, MOST_DRAWN)
+    payload = build_payload(scores, circuit=drawn, pane=Pane(filename="all-edges", legend=False))
     circuit_view(payload, key="start-graph", height=430)
+    if drawn.n_selected < card.graph.n_edges:
+        st.caption(f"Drawn are the {count(drawn.n_selected)} strongest.")
 
 
 def circuit(session: Session) -> None:
     """3: the strongest edges alone, what they keep, and what a removed head costs."""
-    card = run_of(TASK, "eap-gp")
+    card = _usual_run()
     scores = results.attribution(card).scores
-    sizes = measured_sizes(card)
-    session.usual("size", USUAL_SIZE)
+    sizes = circuit_sizes(card)
+    session.usual("size", story().size)
     size = min(sizes, key=lambda one: abs(one - session["size"]))
     chosen, head_name = circuit_on_screen(card, size, without=session["without"])
     measured = _measured(card, chosen)
@@ -134,7 +178,7 @@ def circuit(session: Session) -> None:
     with left:
         session["size"] = size
         session.widget("size", st.select_slider, options=sizes)
-        session.widget("without", st.toggle, f"Remove {head_name}, the head it leans on most")
+        session.widget("without", st.toggle, f"Remove head {head_name}")
         if measured is not None:
             st.html(_dial(measured.faithfulness[0]))
     with right:
@@ -153,19 +197,20 @@ def _dial(value: float) -> str:
 
 
 def measured_sizes(card: RunInfo) -> list[int]:
-    """The sizes at which a bundled run's circuits were measured."""
+    """The sizes at which a bundled run's strongest edges were measured."""
     return [int(row["n"]) for row in card.run.evaluation()["circuits"]["circuits"]]
+
+
+def circuit_sizes(card: RunInfo) -> list[int]:
+    """The sizes of the circuits that the scene shows."""
+    return list(USUAL_SIZES) if usual_rule(card.graph) == "greedy" else measured_sizes(card)
 
 
 def circuit_on_screen(card: RunInfo, size: int, *, without: bool) -> tuple[Circuit, str]:
     """The circuit of a size, perhaps without the head whose edge to the logits is the strongest; that head."""
     scores = results.attribution(card).scores
-    full = circuit_of(card, scores, size)
-    strongest = next(
-        name for name, _ in scores.top(scores.graph.n_edges) if name.startswith("a") and "->logits" in name
-    )
-    node = strongest.partition("->")[0]
-    return (exclude_nodes(full, [node]) if without else full), node
+    full, head_name = circuit_of(card, scores, size, usual_rule(card.graph)), strongest_head(scores)
+    return (exclude_nodes(full, [head_name]) if without else full), head_name
 
 
 def _measured(card: RunInfo, chosen: Circuit) -> Measured | None:
@@ -203,7 +248,8 @@ def gradients(session: Session) -> None:
 
 def path(session: Session) -> None:
     """5: walking towards the corrupted output, where the gradient comes back."""
-    card = run_of(PATH_TASK, "eap-gp")
+    task, step = story().path
+    card = run_of(story().model, task, "eap-gp", step=step)
     records = results.paths(card)
     _say(findings.of_path(records["gradpath"]).text)
     last = records["gradpath"].n_points - 1
@@ -217,8 +263,9 @@ def path(session: Session) -> None:
 
 def methods(session: Session) -> None:
     """6: which method's small circuits keep more."""
-    cards = {short_name(method): run_of(TASK, method) for method in METHODS}
-    _say(verdict(cards).text)
+    one = story()
+    cards = {short_name(method): run_of(one.model, one.task, method) for method in METHODS}
+    _say(verdict(cards, one.judged).text)
     lines = []
     for name, card in cards.items():
         scores = results.attribution(card).scores
@@ -226,19 +273,19 @@ def methods(session: Session) -> None:
         assert measured is not None, "bundled runs come with their circuits measured"
         lines.append(band_line(name, measured.selected, measured.band(), measured.kept))
     card = next(iter(cards.values()))
-    figure = faithfulness_curves(lines, n_edges=card.graph.n_edges, current=JUDGED_AT, dark=dark())
+    figure = faithfulness_curves(lines, n_edges=card.graph.n_edges, current=one.judged, dark=dark())
     figure.update_layout(height=420)
     chart(figure, "start-methods")
     if st.button("Try your own sentence", key="start-sentence", type="primary", icon=":material/edit:", help=_TRY):
         st.switch_page(page_file("sentence"))
-    _open(None, "compare", "Compare")
+    _open(None, "compare", "Compare", model=one.model, task=one.task)
 
 
-def verdict(cards: dict[str, RunInfo]) -> findings.Finding:
-    """The best of the methods against the next one, on circuits of one small size."""
+def verdict(cards: dict[str, RunInfo], size: int) -> findings.Finding:
+    """The best of the methods against the next one, on circuits of one size."""
     each = {}
     for name, card in cards.items():
-        measured = measure.known(card, [circuit_of(card, results.attribution(card).scores, JUDGED_AT)])
+        measured = measure.known(card, [circuit_of(card, results.attribution(card).scores, size)])
         assert measured is not None, "bundled runs come with their circuits measured"
         each[name] = measured
     first, second = sorted(each, key=lambda name: -each[name].faithfulness[0])[:2]
