@@ -3,6 +3,7 @@
 import streamlit as st
 
 from eapgp.ui.base.draw import guard
+from eapgp.ui.base.fields import ON_EVERY_PAGE
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.shell import frame
@@ -10,7 +11,9 @@ from eapgp.ui.start import fields, scenes
 
 frame.ensure()
 
-if set(st.query_params) - {field.name for field in fields.FIELDS}:  # Explore was at this address before Start
+if set(st.query_params) - {
+    field.name for field in (*fields.FIELDS, *ON_EVERY_PAGE)
+}:  # Explore was at this address before Start
     st.switch_page(page_file("explore"), query_params=dict(st.query_params))
 session = Session("start", fields.FIELDS)
 session.tell()

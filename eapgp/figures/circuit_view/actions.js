@@ -43,7 +43,11 @@ Object.assign(CircuitView.prototype, /** @satisfies {Acting & ThisType<CircuitVi
       if (!inMenu) this.toolbar.panels.forEach((entry) => !entry.panel.hidden && this.toolbar.open(entry, false));
     };
     document.addEventListener("pointerdown", outside, { signal });
-    document.addEventListener("fullscreenchange", () => this.toolbar.full.setAttribute("aria-pressed", String(this.isFull())), { signal });
+    document.addEventListener("fullscreenchange", () => this.filled(), { signal });
+    window.addEventListener("resize", () => { // presenter mode came or went
+      this.about.sync();
+      this.applyScale(this.camera.k);
+    }, { signal });
     window.addEventListener(BUS, (event) => this.receive(event.detail), { signal });
     this.observer = new ResizeObserver(() => this.resized());
     this.observer.observe(stage);
@@ -239,11 +243,12 @@ Object.assign(CircuitView.prototype, /** @satisfies {Acting & ThisType<CircuitVi
   applyScale(k) {
     const { stage, layout } = this;
     const wide = layout.boxWidth / (0.56 * lengthOfName(this.graph)); // the largest font in which every name fits
-    const font = Math.min(LABEL * clamp(1 / k, 1, 1.8), layout.boxHeight * 0.8, wide);
+    const text = Number(getComputedStyle(this.root).getPropertyValue("--eapgp-text")) || 1; // presenter mode asks for more
+    const font = Math.min(LABEL * text * clamp(1 / k, 1, 1.8), layout.boxHeight * 0.8, wide);
     const exporting = stage.classList.contains("exporting");
     const zoom = k >= ZOOM_NEAR || exporting ? "near" : font * k >= 5 ? "mid" : "far";
     stage.style.setProperty("--ks", String(Math.round(Math.pow(k, -0.6) * 100) / 100));
-    stage.style.setProperty("--font", `${Math.round((zoom === "near" ? Math.min(LABEL, 17 / k, wide) : font) * 10) / 10}px`);
+    stage.style.setProperty("--font", `${Math.round((zoom === "near" ? Math.min(LABEL * text, (17 * text) / k, layout.boxHeight * 0.8, wide) : font) * 10) / 10}px`);
     stage.style.setProperty("--far-font", `${Math.round((10 * LABEL) / k) / 10}px`);
     stage.style.touchAction = this.camera.k > this.camera.restScale * 1.04 || this.isFull() ? "none" : "pan-y";
     stage.dataset.zoom = zoom;
@@ -286,7 +291,13 @@ Object.assign(CircuitView.prototype, /** @satisfies {Acting & ThisType<CircuitVi
         this.root.classList.add("full");
       }
     }
+    this.filled();
+  },
+
+  /** The view fills the screen, or does no more. */
+  filled() {
     this.toolbar.full.setAttribute("aria-pressed", String(this.isFull()));
+    this.about.sync();
   },
 
   toggleLegend() {

@@ -135,6 +135,7 @@ Object.assign(CircuitView.prototype, /** @satisfies {Reporting & ThisType<Circui
   destroy() {
     this.abort.abort();
     this.observer?.disconnect();
+    this.about?.stop();
     clearTimeout(this.hintTimer);
     for (const task of [this.flush, this.flushLater, this.preview, this.complete, this.redraw, this.relight, this.camera?.settle]) task?.cancel();
     this.root.remove();

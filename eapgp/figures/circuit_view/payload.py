@@ -62,6 +62,7 @@ class ViewPayload(TypedDict, total=False):
     note: str
     caption: str
     filename: str
+    about: dict[str, str]
     height: int
     above: int
     key: str

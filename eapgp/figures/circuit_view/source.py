@@ -15,6 +15,7 @@ MODULES = (
     "scene.js",
     "camera.js",
     "minimap.js",
+    "about.js",
     "groups.js",
     "tooltip.js",
     "legend.js",

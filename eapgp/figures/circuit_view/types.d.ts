@@ -59,6 +59,8 @@ interface Payload {
   note?: string;
   caption?: string;
   filename?: string;
+  /** Selectors of what the page says about the circuit. */
+  about?: { title: string; value: string; style: string; parts: string };
   height?: number;
   above?: number;
   key?: string;
@@ -366,6 +368,7 @@ interface Acting {
   resized(): void;
   isFull(): boolean;
   toggleFullscreen(): Promise<void>;
+  filled(): void;
   toggleLegend(): void;
   showHint(): void;
 }

@@ -35,6 +35,7 @@ class CircuitView {
   /** @type {HTMLElement} */ tally;
   /** Itself, and the panes whose tools it lends. @type {CircuitView[]} */ family = [this];
   /** @type {HTMLElement} */ help;
+  /** @type {About} */ about;
   /** @type {ResizeObserver | undefined} */ observer;
 
   // What the payload says of its edges.
@@ -144,7 +145,9 @@ class CircuitView {
     this.stage.append(this.hint);
     this.canvas = html("div", { class: "canvas" }, this.stage, this.map.element);
     this.toolbar = new Toolbar(this);
-    this.root.replaceChildren(this.heading, this.toolbar.element, this.canvas, this.legend, this.tip, this.status, this.help);
+    this.about?.stop();
+    this.about = new About(this);
+    this.root.replaceChildren(this.heading, this.about.element, this.toolbar.element, this.canvas, this.legend, this.tip, this.status, this.help);
     this.stage.setAttribute("aria-describedby", this.help.id);
     this.roving = this.graph.nodes.length - 1;
     this.scene.elements[this.roving].setAttribute("tabindex", "0");

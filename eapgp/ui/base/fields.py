@@ -146,6 +146,12 @@ def names(name: str, default: tuple[str, ...], help: str, *, most: int, label: s
     return Field(name, default, parse, help, ",".join, label)
 
 
+PRESENT = (
+    "Presenter mode (P): no sidebar and larger text; a graph that fills the screen (F) holds title, prompt and result."
+)
+ON_EVERY_PAGE = (flag("present", False, PRESENT),)
+
+
 def read_url(params: Mapping[str, str], fields: Sequence[Field]) -> tuple[dict[str, Any], list[str]]:
     """Values of the fields that the URL gives, and one message per parameter that cannot be used."""
     by_name = {field.name: field for field in fields}

@@ -16,7 +16,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from eapgp.ui.base.draw import plain
-from eapgp.ui.base.fields import Field, read_url, refusal, write_url
+from eapgp.ui.base.fields import ON_EVERY_PAGE, Field, read_url, refusal, write_url
 
 _STORE = "eapgp-values"
 _PAGE = "eapgp-page"
@@ -35,8 +35,8 @@ class Session:
 
     def __init__(self, page: str, fields: Sequence[Field]) -> None:
         self.page = page
-        self._fields = tuple(fields)
-        self._by_name = {field.name: field for field in fields}
+        self._fields = (*fields, *ON_EVERY_PAGE)
+        self._by_name = {field.name: field for field in self._fields}
         assert len(self._by_name) == len(self._fields), f"two fields of one name on {page}"
         self._values: dict[str, Any] = st.session_state.setdefault(_STORE, {})
         self._drawn: set[str] = set()  # keys of this run's widgets

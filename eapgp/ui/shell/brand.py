@@ -34,6 +34,16 @@ button[kind="primary"]:not(:disabled) :is(p, span), [data-tag], [data-tag] * {
 @media (max-width: 640px) {
   .stHorizontalBlock { row-gap: 0.75rem; }
 }
+[data-testid="stLayoutWrapper"]:has(> .st-key-presenter) {
+  position: fixed; top: 0.8rem; right: 3.6rem; width: auto; z-index: 999991;
+}
+.st-key-presenter, .st-key-presenter * { width: auto !important; min-height: 0; }
+@media (max-width: 640px) { html[data-presenter] .eapgp-pair { grid-template-columns: 1fr; } }
+/* 1.5 times the theme's 15 px */
+html[data-presenter] { font-size: 22.5px !important; --eapgp-text: 1.5; }
+html[data-presenter] :is([data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], .st-key-settings-chip) {
+  display: none !important;
+}
 @media (hover: none) {
   [data-testid="stElementContainer"]:has(> div > [data-testid="stPlotlyChart"]) {
     margin-top: 1.75rem; overflow: visible;

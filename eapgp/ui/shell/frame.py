@@ -23,8 +23,10 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from eapgp.ui.base import visitor
 from eapgp.ui.base.draw import plain
+from eapgp.ui.base.fields import PRESENT
 from eapgp.ui.base.policy import policy
 from eapgp.ui.base.routes import PAGES, page_file
+from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import progress_text, stop_button, watch
 from eapgp.ui.jobs.manager import JobView
@@ -32,13 +34,20 @@ from eapgp.ui.shell import brand
 from eapgp.ui.sidebar.panel import OWN_JOB
 
 ENTRY = "app.py"
+ABOUT = "Finds circuits in language models with EAP, EAP-IG and EAP-GP.\n\n**P** turns presenter mode on and off."
 _framed: ContextVar[bool] = ContextVar("eapgp-framed", default=False)
 
 
 def run() -> None:
     """Draw the frame and the page that the address names."""
     dark = st.context.theme.type == "dark"
-    st.set_page_config(page_title="eapgp", page_icon=brand.mark(dark=dark), layout="wide", initial_sidebar_state=310)
+    st.set_page_config(
+        page_title="eapgp",
+        page_icon=brand.mark(dark=dark),
+        layout="wide",
+        initial_sidebar_state=310,
+        menu_items={"About": ABOUT},
+    )
     st.html(brand.STYLE)
     st.logo(brand.wordmark(dark=dark), size="large", icon_image=brand.mark(dark=dark))
     pages = [
@@ -50,6 +59,7 @@ def run() -> None:
     try:
         page.run()
         _jobs_bar()
+        _presenter()
         _watch_theme()  # last: until the browser has what hides it, it takes a line of the page
         if policy().public:
             _keep_visitor()
@@ -109,6 +119,13 @@ def _in_words(jobs: list[JobView]) -> str:
 
 THEME_KEY = "theme-watch"
 THEME_SCRIPT = Path(__file__).with_name("theme_watch.js")
+PRESENTER_KEY = "presenter-script"
+PRESENTER_SCRIPT = Path(__file__).with_name("presenter.js")
+PRESENTER_STYLE = """button { padding: 3px 10px; font: inherit; font-size: 0.82rem; white-space: nowrap;
+cursor: pointer; color: var(--st-text-color); background: var(--st-background-color); border-radius: 999px;
+border: 1px solid color-mix(in srgb, var(--st-text-color) 22%, var(--st-background-color)); }
+button:hover, button[aria-pressed="true"] { border-color: var(--st-primary-color); }
+button:focus-visible { outline: 2px solid var(--st-primary-color); }"""
 VISITOR_KEY = "visitor"
 VISITOR_SCRIPT = Path(__file__).with_name("visitor.js")
 THEME_STYLE = "".join(
@@ -126,6 +143,21 @@ def _watch_theme() -> None:
         watcher(key=f"{THEME_KEY}-script", data=data, on_switched_change=_nothing)
 
 
+def _presenter() -> None:
+    """The button and the key of presenter mode."""
+
+    def turned() -> None:
+        Session.hand_over(present=bool(st.session_state[PRESENTER_KEY]["turned"]))
+
+    with st.container(key="presenter"):
+        button = _component("eapgp_presenter", PRESENTER_SCRIPT, PRESENTER_STYLE)
+        button(
+            key=PRESENTER_KEY,
+            data={"on": bool(Session.stored("present", False)), "help": f"{PRESENT} Esc or P leaves."},
+            on_turned_change=turned,
+        )
+
+
 def _keep_visitor() -> None:
     """Leave the visitor's key in the browser, which brings it along from now on."""
     with st.container(key=VISITOR_KEY):
@@ -139,5 +171,5 @@ def _nothing() -> None:
 
 
 @cache
-def _component(name: str, script: Path) -> Callable[..., Any]:
-    return st.components.v2.component(name, js=script.read_text(encoding="utf-8"))
+def _component(name: str, script: Path, style: str = "") -> Callable[..., Any]:
+    return st.components.v2.component(name, css=style or None, js=script.read_text(encoding="utf-8"))

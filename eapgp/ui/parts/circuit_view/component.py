@@ -11,6 +11,13 @@ from eapgp.figures.circuit_view import ViewPayload, view_css, view_js
 
 DEFAULT_HEIGHT = 640
 NAME = "eapgp_circuit_view"
+ABOUT = {
+    "title": ".st-key-page-head h1",
+    "value": ".st-key-readout [data-testid=stMetric]",
+    "style": ".eapgp-pair{",
+    "parts": ".st-key-page-head .eapgp-pair, .st-key-page-head .eapgp-finding",
+}
+"""Where the page says what it is about: shown inside a graph that fills the screen in presenter mode."""
 ROWS = ("usual", "all", "used")
 """Rows of layers without a node of the circuit: as the graph's depth asks for, drawn, or folded away."""
 
@@ -90,7 +97,7 @@ def circuit_view(
     page when, respectively, the selection or pins, the slider, filters, groups or zoom, or an edit
     has changed; `st.session_state[key]` then holds the new state.
     """
-    size = {"height": int(height), "above": int(above)}
+    size: dict[str, Any] = {"height": int(height), "above": int(above), "about": ABOUT}
     data: dict[str, Any]
     if isinstance(payload, Mapping):
         data = {**payload, **size, "key": key}

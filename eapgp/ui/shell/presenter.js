@@ -1,0 +1,57 @@
+// @ts-check
+// Presenter mode: P, or the button that this draws, turns it on and off; Esc leaves it. The look is in the style sheet
+// (`[data-presenter]` on the page's root); Python hears of it, so that the link says so.
+
+const TYPING = 'input:not([type="range"], [type="checkbox"], [type="radio"], [type="button"]), textarea, select, [contenteditable="true"], [role="textbox"], [role="combobox"]';
+const OPEN = '[role="dialog"], [data-testid="stMainMenuPopover"], [data-baseweb="popover"]'; // what Esc closes first
+const ANSWER = 5000; // ms in which Python's answer to the last change may still tell of the one before
+
+// What the user asked for last and when, until Python says the same.
+/** @type {{ on: boolean, at: number } | null} */
+let asked = null;
+
+const isOn = () => document.documentElement.dataset.presenter === "1";
+
+/** @param {boolean} on */
+function turn(on) {
+  if (on === isOn()) return;
+  if (on) document.documentElement.dataset.presenter = "1";
+  else delete document.documentElement.dataset.presenter;
+  window.dispatchEvent(new Event("resize")); // figures take the width that the sidebar leaves
+}
+
+/**
+ * Streamlit calls it when the component is mounted and after a run that was told another state.
+ * @param {{ data: { on: boolean, help: string }, parentElement: HTMLElement | ShadowRoot, setTriggerValue: (name: string, value: boolean) => void }} component
+ */
+export default function present({ data, parentElement, setTriggerValue }) {
+  const button = parentElement.querySelector("button") ?? document.createElement("button");
+  const show = () => button.setAttribute("aria-pressed", String(isOn()));
+  /** @param {boolean} on */
+  const ask = (on) => {
+    asked = { on, at: Date.now() };
+    turn(on);
+    show();
+    setTriggerValue("turned", on);
+  };
+  if (!button.isConnected) {
+    button.type = "button";
+    button.textContent = "Present";
+    parentElement.append(button);
+  }
+  button.title = data.help;
+  button.onclick = () => ask(!isOn());
+  if (asked?.on === data.on || (asked && Date.now() - asked.at > ANSWER)) asked = null;
+  if (!asked) turn(data.on);
+  show();
+  /** @param {KeyboardEvent} event */
+  const press = (event) => {
+    const [target] = event.composedPath();
+    if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented || event.repeat) return;
+    if (event.key === "Escape") {
+      if (isOn() && !document.fullscreenElement && !document.querySelector(OPEN)) ask(false);
+    } else if (event.key.toLowerCase() === "p" && !(target instanceof Element && target.closest(TYPING))) ask(!isOn());
+  };
+  document.addEventListener("keydown", press);
+  return () => document.removeEventListener("keydown", press);
+}
