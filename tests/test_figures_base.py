@@ -13,17 +13,36 @@ from hypothesis import strategies as st
 
 from eapgp.attribution.result import EdgeScores, PathRecord
 from eapgp.errors import OptionError
+from eapgp.figures import style
 from eapgp.figures.data import figure_data
 from eapgp.figures.numbers import block_matrix, correlations, jaccard_at, order_by_size
 from eapgp.figures.projection import mean_projection, path_ends, project_paths, project_record
 from eapgp.figures.scale import SignedLog
-from eapgp.figures.style import METHOD_STYLES, apply, escape, line_styles, token_label, unescape
+from eapgp.figures.style import METHOD_STYLES, apply, escape, line_styles, set_layout, token_label, unescape
 from eapgp.graph import Graph
 
 HOSTILE = "<script>alert(1)</script><a href='javascript:x'>&amp; $x$ %{y} </b>"
 
 
 # style
+
+
+def test_a_layout_and_a_line_are_those_that_plotly_would_set() -> None:
+    values = {"title": {"text": "T"}, "xaxis": {"range": [0, 1], "title": {"font": {"size": 9}}}, "height": 300}
+    values |= {"xaxis2": {"overlaying": "x", "side": "top"}}
+    ours, theirs = (
+        go.Figure(go.Scatter(x=[1, 2], y=[3, 4]), layout={"xaxis": {"title": {"text": "kept"}, "dtick": 1}})
+        for _ in range(2)
+    )
+    set_layout(ours, **values)
+    theirs.update_layout(values)
+    look = {"line": {"color": "#123456", "dash": "dot"}, "layer": "below"}
+    style.rule(ours, "x", 1.5, **look)
+    style.rule(ours, "y", 3.5, **look)
+    theirs.add_vline(x=1.5, **look)
+    theirs.add_hline(y=3.5, **look)
+    assert ours.to_plotly_json() == theirs.to_plotly_json()
+    assert ours.layout.xaxis.title.text == "kept"
 
 
 @given(st.text(max_size=60))

@@ -82,6 +82,13 @@ def test_weights_are_resamples() -> None:
     assert (weights != resample_weights(7, 500, seed=1)).any()
 
 
+def test_weights_are_drawn_once_and_cannot_be_written_to() -> None:
+    weights = Resampling(seed=3).weights(20)
+    assert weights is Resampling(seed=3, level=0.9).weights(20) and not weights.flags.writeable
+    np.testing.assert_array_equal(weights, resample_weights(20, Resampling().resamples, 3))
+    assert not np.array_equal(weights, Resampling(seed=4).weights(20))
+
+
 def test_grouped_weights_draw_groups_first() -> None:
     groups = np.repeat(["a", "b", "c", "d"], 5)
     weights = resample_weights(20, 2000, seed=0, groups=groups)

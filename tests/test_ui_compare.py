@@ -115,8 +115,9 @@ def test_a_stored_run_answers_exactly_one_proposal(axis: str, other: dict[str, A
 
 def test_a_random_twin_is_not_taken_for_the_trained_model(save: Save) -> None:
     trained, twin = save(spec_of()), save(spec_of(random_weights=True))
-    assert compare_choice.answer(spec_of(), trained).id == trained.id  # type: ignore[union-attr]
-    assert compare_choice.answer(spec_of(random_weights=True), trained).id == twin.id  # type: ignore[union-attr]
+    answers = results.shelf().answers()
+    assert compare_choice.answer(spec_of(), trained, answers).id == trained.id  # type: ignore[union-attr]
+    assert compare_choice.answer(spec_of(random_weights=True), trained, answers).id == twin.id  # type: ignore[union-attr]
     assert [card.id for card in results.comparable(trained)] == [trained.id]
     assert run_choice.differences([trained, twin]) == ["model"]
     assert run_choice.label_of(twin, trained).endswith("untrained")

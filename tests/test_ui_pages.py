@@ -81,6 +81,7 @@ def test_other_readings_of_gradpath_are_settings_of_the_sidebar_and_the_link(ope
         box.proto.expanded for one in (app, plain_app) for box in one.sidebar.expander if box.label == "More settings"
     ]
     assert opened == [True, False], "at their defaults they are out of the way"
+    assert [any(one.key == "field-dtype" for one in some.selectbox) for some in (app, plain_app)] == [True, False]
     assert "unknown" not in said(plain_app)
 
 

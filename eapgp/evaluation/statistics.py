@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -136,8 +137,17 @@ class Resampling:
     groups: ArrayLike | None = None
 
     def weights(self, n_pairs: int) -> Floats:
-        """`[resample, pair]` as `resample_weights` draws them."""
+        """`[resample, pair]` as `resample_weights` draws them, to be read alone: without groups they are drawn once."""
+        if self.groups is None:
+            return _weights(n_pairs, self.resamples, self.seed)
         return resample_weights(n_pairs, self.resamples, self.seed, self.groups)
+
+
+@lru_cache(maxsize=4)
+def _weights(n_pairs: int, resamples: int, seed: int) -> Floats:
+    weights = resample_weights(n_pairs, resamples, seed)
+    weights.setflags(write=False)
+    return weights
 
 
 USUAL = Resampling()

@@ -13,7 +13,7 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.errors import OptionError
 from eapgp.figures.numbers import correlations, edge_values, jaccard_at, same_graph, size_grid
 from eapgp.figures.scale import SignedLog
-from eapgp.figures.style import SET_COLOURS, SET_SYMBOLS, apply, escape, line_styles, mark_x, theme
+from eapgp.figures.style import SET_COLOURS, SET_SYMBOLS, apply, escape, line_styles, mark_x, set_layout, theme
 from eapgp.numerals import count, number
 from eapgp.types import Floats
 
@@ -127,8 +127,11 @@ def _score_axes(fig: go.Figure, scale: SignedLog, names: tuple[str, str]) -> Non
     places, labels = scale.ticks()
     span = [-scale.end * 1.06, scale.end * 1.06]
     axis = {"tickvals": places, "ticktext": labels, "range": span, "zeroline": True}
-    fig.update_xaxes(title_text=_axis_title(names[0], "score A (units of the metric, log)"), **axis)
-    fig.update_yaxes(title_text=_axis_title(names[1], "score B (units of the metric, log)"), **axis)
+    set_layout(
+        fig,
+        xaxis={**axis, "title": {"text": _axis_title(names[0], "score A (units of the metric, log)")}},
+        yaxis={**axis, "title": {"text": _axis_title(names[1], "score B (units of the metric, log)")}},
+    )
 
 
 def _axis_title(name: str, what: str) -> str:
@@ -138,11 +141,13 @@ def _axis_title(name: str, what: str) -> str:
 
 def _rank_axes(fig: go.Figure, names: tuple[str, str]) -> None:
     axis = {"type": "log", "autorange": "reversed", "dtick": 1, "tickformat": ","}
-    fig.update_xaxes(title_text=_axis_title(names[0], "rank A (1 = strongest, log)"), **axis)
-    fig.update_yaxes(title_text=_axis_title(names[1], "rank B (1 = strongest, log)"), **axis)
-
+    set_layout(
+        fig,
+        xaxis={**axis, "title": {"text": _axis_title(names[0], "rank A (1 = strongest, log)")}},
+        yaxis={**axis, "title": {"text": _axis_title(names[1], "rank B (1 = strongest, log)")}},
+    )
     read = "The strongest edges stand at the top right; points far from the diagonal matter to one method only."
-    fig.update_layout(meta={"read": read})
+    fig.layout.meta = {"read": read}
 
 
 def jaccard_curve(

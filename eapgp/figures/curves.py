@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from eapgp.figures.inputs import CurveLine, PrecisionRecallLine, RocLine
-from eapgp.figures.style import LineStyle, apply, escape, fade, line_styles, mark_x, theme
+from eapgp.figures.style import LineStyle, apply, escape, fade, line_styles, mark_x, rule, set_layout, theme
 from eapgp.numerals import count
 from eapgp.types import Floats
 
@@ -107,9 +107,10 @@ def _size_axes(fig: go.Figure, n_edges: int, *, dark: bool) -> None:
     """Edges below, and the same axis read in percent above."""
     look = theme(dark)
     marks = [p for p in _PERCENT if p * n_edges / 100 >= 1]
-    fig.update_xaxes(type="log", dtick=1, tickformat=",")
     fig.add_scatter(x=[n_edges], y=[np.nan], xaxis="x2", hoverinfo="skip", showlegend=False, meta={"hidden": True})
-    fig.update_layout(
+    set_layout(
+        fig,
+        xaxis={"type": "log", "dtick": 1, "tickformat": ","},
         xaxis2={
             "type": "log",
             "overlaying": "x",
@@ -130,7 +131,7 @@ def _size_axes(fig: go.Figure, n_edges: int, *, dark: bool) -> None:
 def _references(fig: go.Figure, curves: Sequence[CurveLine], *, dark: bool) -> None:
     look = theme(dark)
     for level, label in ((1.0, "full model"), (0.0, "corrupted run")):
-        fig.add_hline(y=level, line={"color": look.muted, "width": 1.3, "dash": "dash"}, layer="below")
+        rule(fig, "y", level, line={"color": look.muted, "width": 1.3, "dash": "dash"}, layer="below")
         fig.add_annotation(
             x=0,
             xref="paper",
@@ -148,7 +149,7 @@ def _references(fig: go.Figure, curves: Sequence[CurveLine], *, dark: bool) -> N
     low = min(0.0, float(lines.min(initial=0.0)), max(_LOW_END, float(values.min(initial=0.0))))
     high = max(1.0, float(lines.max(initial=1.0)), min(_HIGH_END, float(values.max(initial=1.0))))
     pad = 0.07 * (high - low)
-    fig.update_yaxes(range=[low - pad, high + pad])
+    set_layout(fig, yaxis={"range": [low - pad, high + pad]})
 
 
 def faithfulness_difference(
@@ -174,7 +175,7 @@ def faithfulness_difference(
     heading = title or f"{names[0]} minus {names[1]}"
     apply(fig, title=heading, x="edges selected (log)", y="difference in faithfulness", read=read, dark=dark)
     _size_axes(fig, n_edges, dark=dark)
-    fig.add_hline(y=0, line={"color": theme(dark).text, "width": 1.5})
+    rule(fig, "y", 0, line={"color": theme(dark).text, "width": 1.5})
     fig.update_layout(showlegend=False)
     if current:
         mark_x(fig, current, f"{count(current)} edges shown", dark=dark, log=True, inside=True)
@@ -238,7 +239,7 @@ def precision_recall(
             meta={} if curve.sizes is None else {"columns": ["selected"]},
         )
     look = theme(dark)
-    fig.add_hline(y=base_rate, line={"color": look.muted, "dash": "dot", "width": 1.5})
+    rule(fig, "y", base_rate, line={"color": look.muted, "dash": "dot", "width": 1.5})
     read = (
         "High and far to the right is good: much of the reference is found with few extras; the dotted line is chance."
     )

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from eapgp.attribution.result import PathRecord
 from eapgp.figures.inputs import Background
 from eapgp.figures.projection import MeanProjection, grid_of, mean_projection, project_record
-from eapgp.figures.style import PATH_NAMES, PATH_STYLES, LineStyle, apply, colour_bar, fade, theme, unescape
+from eapgp.figures.style import PATH_NAMES, PATH_STYLES, LineStyle, apply, colour_bar, fade, set_layout, theme, unescape
 from eapgp.types import Floats
 
 Window = tuple[list[float], list[float]]
@@ -274,12 +274,9 @@ def _window(
 
 def _isometric(fig: go.Figure, window: Window | None) -> go.Figure:
     """One unit is as long across as it is up, in a panel of any shape."""
-    fig.update_xaxes(zeroline=False)
-    fig.update_yaxes(zeroline=False, scaleanchor="x", scaleratio=1)
-    if window is not None:
-        fig.update_xaxes(range=window[0])
-        fig.update_yaxes(range=window[1])
-    return fig
+    x, y = ({} if window is None else {"range": ends} for ends in window or (None, None))
+    equal = {"scaleanchor": "x", "scaleratio": 1}
+    return set_layout(fig, xaxis={"zeroline": False, **x}, yaxis={"zeroline": False, **equal, **y})
 
 
 def _narrowed(fig: go.Figure, window: Window | None, width: int | None) -> go.Figure:

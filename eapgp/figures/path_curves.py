@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from eapgp.attribution.result import PathRecord
 from eapgp.errors import OptionError
 from eapgp.figures.path import name_of, style_of
-from eapgp.figures.style import apply, fade, mark_x
+from eapgp.figures.style import apply, fade, mark_x, set_layout
 from eapgp.graph import Graph
 from eapgp.types import Floats
 
@@ -84,8 +84,7 @@ def path_curves(
             notes.append(f"{name_of(kind)}: the distance rose in some step for {raised} of {values.shape[1]} pairs")
     y = f"{label.split(' (')[0]} (relative to γ₀)" if normalised else label
     apply(fig, title=title or heading, x="step j of the path", y=y, note="; ".join(notes), read=read, dark=dark)
-    fig.update_xaxes(dtick=1 if max((r.n_points for r in records.values()), default=0) <= 21 else None)
-    fig.update_yaxes(rangemode="normal" if quantity == "metric" else "tozero")
+    set_layout(fig, xaxis=_steps(records), yaxis={"rangemode": "normal" if quantity == "metric" else "tozero"})
     if current is not None:
         mark_x(fig, current, f"step {current}", dark=dark, inside=True)
     return fig
@@ -111,6 +110,11 @@ def _rose(record: PathRecord, pair: int | None) -> NDArray[np.bool_]:
     """`[point]` true where the step into this point raised the distance (its mean over pairs, or one pair's)."""
     distance = record.output_distance.mean(axis=1) if pair is None else record.output_distance[:, pair]
     return np.concatenate([[False], np.diff(distance) > 0])
+
+
+def _steps(records: Mapping[str, PathRecord]) -> dict[str, int]:
+    """The axis of the steps: each is named where there are few."""
+    return {"dtick": 1} if max((record.n_points for record in records.values()), default=0) <= 21 else {}
 
 
 def _single_pairs(kind: str, values: Floats) -> go.Scatter:
@@ -203,8 +207,7 @@ def vanished_curve(
     note = f"gradient below {threshold:.0%} of the edge's largest along the path"
     y = "share of edges near zero"
     apply(fig, title=title, x="step j of the path", y=y, note=note, read=read, dark=dark)
-    fig.update_xaxes(dtick=1 if max((r.n_points for r in records.values()), default=0) <= 21 else None)
-    fig.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
+    set_layout(fig, xaxis=_steps(records), yaxis={"range": [-0.03, 1.03], "tickformat": ".0%"})
     if current is not None:
         mark_x(fig, current, f"step {current}", dark=dark, inside=True)
     return fig

@@ -10,9 +10,9 @@ from __future__ import annotations
 import html
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 
@@ -237,29 +237,47 @@ def apply(
         heading["subtitle"] = {"text": _wrapped(note, _NOTE_WIDTH), "font": {"size": 13, "color": look.muted}}
     top = 40 + 22 * (text.count("<br>") + 1)
     top += 18 * (_wrapped(note, _NOTE_WIDTH).count("<br>") + 1) if note else 0
-    fig.update_layout(
-        title=heading,
-        meta={"read": read},
-        height=height,
-        font={"family": FONT, "size": 14, "color": look.text},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 64, "r": 24, "t": top, "b": 56},
-        hoverlabel={"bgcolor": look.hover, "font": {"family": FONT, "size": 14, "color": look.text}},
-        legend=dict(_LEGEND),
-        hovermode="closest",
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": look.muted, "activecolor": look.text},
-    )
+    values: dict[str, Any] = {
+        "title": heading,
+        "meta": {"read": read},
+        "height": height,
+        "font": {"family": FONT, "size": 14, "color": look.text},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 64, "r": 24, "t": top, "b": 56},
+        "hoverlabel": {"bgcolor": look.hover, "font": {"family": FONT, "size": 14, "color": look.text}},
+        "legend": dict(_LEGEND),
+        "hovermode": "closest",
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": look.muted, "activecolor": look.text},
+    }
     shared: dict[str, Any] = {"gridcolor": look.grid, "linecolor": look.muted, "tickcolor": look.muted}
-    shared |= {"zerolinecolor": look.grid, "zerolinewidth": 1.5, "automargin": True, "title_standoff": 10}
-    shared |= {"title_font": {"size": 15}, "tickfont": {"size": 13}}
-    fig.update_xaxes(**shared)
-    fig.update_yaxes(**shared)
-    if x:
-        fig.update_xaxes(title_text=escape(x), selector={"overlaying": None})
-    if y:
-        fig.update_yaxes(title_text=escape(y), selector={"overlaying": None})
+    shared |= {"zerolinecolor": look.grid, "zerolinewidth": 1.5, "automargin": True, "tickfont": {"size": 13}}
+    for axes, label in ((fig.select_xaxes(), x), (fig.select_yaxes(), y)):
+        for axis in axes:
+            words = {"text": escape(label)} if label and axis.overlaying is None else {}
+            values[axis.plotly_name] = {**shared, "title": {"standoff": 10, "font": {"size": 15}, **words}}
+    return set_layout(fig, **values)
+
+
+def set_layout(fig: go.Figure, **values: Any) -> go.Figure:
+    """`fig.update_layout(**values)` for nested plain values, in a fraction of its time; returns the same figure.
+
+    Plotly walks to every leaf of an update by its path and sends each one off; here each value is set once, whole.
+    """
+    for name, value in values.items():
+        before = fig.layout[name] if isinstance(value, Mapping) and name in fig.layout else None
+        merge = hasattr(before, "to_plotly_json")
+        fig.layout[name] = _merged(before.to_plotly_json(), value) if merge else value  # type: ignore[union-attr]
     return fig
+
+
+def _merged(before: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands, with the new values over it, at every depth."""
+    both = dict(before)
+    for name, value in values.items():
+        nested = isinstance(value, Mapping) and isinstance(both.get(name), dict)
+        both[name] = _merged(both[name], value) if nested else value
+    return both
 
 
 def colour_bar(
@@ -278,13 +296,20 @@ CURRENT = "current"
 """Name of shapes and annotations that mark the current step, for a page that moves them itself."""
 
 
+def rule(fig: go.Figure, axis: Literal["x", "y"], value: float, **looks: Any) -> None:
+    """A line across the only panel at a value of an axis: `fig.add_vline` or `add_hline` in a fraction of the time."""
+    other = "y" if axis == "x" else "x"
+    ends = {f"{axis}0": value, f"{axis}1": value, f"{other}0": 0, f"{other}1": 1}
+    fig.add_shape(type="line", **ends, **{f"{axis}ref": axis, f"{other}ref": f"{other} domain"}, **looks)
+
+
 def mark_x(fig: go.Figure, value: float, label: str, *, dark: bool, log: bool = False, inside: bool = False) -> None:
     """A dotted vertical line with a label: the current size or step.
 
     The label stands above the panel, or at its foot where the top holds a second axis (`inside`).
     """
     look = theme(dark)
-    fig.add_vline(x=value, line={"color": look.text, "width": 1.5, "dash": "dot"}, name=CURRENT)
+    rule(fig, "x", value, line={"color": look.text, "width": 1.5, "dash": "dot"}, name=CURRENT)
     position = math.log10(value) if log else value
     fig.add_annotation(
         x=position,

@@ -170,10 +170,10 @@ def known_hash(path: Path) -> str:
     return _hash_once(path, *file_stamp(path))
 
 
-def file_stamp(path: Path) -> tuple[int, ...]:
+def file_stamp(path: str | Path) -> tuple[int, ...]:
     """What changes when a file does: inode, size and times; empty where there is none."""
     try:
-        about = path.stat()
+        about = os.stat(path)  # noqa: PTH116 - pages ask it of every run, and a Path takes as long as the system
     except OSError:
         return ()
     return about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
@@ -187,10 +187,13 @@ def _hash_once(path: Path, *stamp: int) -> str:
 def folder_size(folder: Path) -> int:
     """Bytes of all files below a folder; what vanishes meanwhile counts nothing."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            if path.is_file() and not path.is_symlink():
-                total += path.stat().st_size
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            with contextlib.suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    total += folder_size(Path(entry.path))
+                elif entry.is_file(follow_symlinks=False):
+                    total += entry.stat(follow_symlinks=False).st_size
     return total
 
 

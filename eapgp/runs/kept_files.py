@@ -57,6 +57,8 @@ class FileStore(Generic[F]):
 
     def get(self, file_id: str) -> F | None:
         """The file of this id, or None."""
+        if not file_id.startswith(self.prefix):
+            return None
         return next((file for file in self.all() if file.id == file_id), None)
 
     def at(self, path: str | Path) -> F | None:

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class Run:
         """All of run.json."""
         return dict(self.record)
 
-    @property
+    @cached_property
     def spec(self) -> RunSpec | None:
         """What was asked for, where it is known: enough to ask again."""
         return RunSpec.from_dict(self.record["spec"]) if self.record.get("spec") else None

@@ -49,7 +49,7 @@ def task_figure(
     _points(fig, other, "gpt2_small", "GPT-2 small, published")
     _points(fig, both, "gpt2_small_other", "GPT-2 small, other table")
     read = _READS["published" if not lines else "same" if own else "other" if other else "none"]
-    fig.update_layout(meta={"read": read})
+    fig.layout.meta = {"read": read}
     return fig
 
 

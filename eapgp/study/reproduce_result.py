@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ class Reproduction:
         """Whether any cell was computed."""
         return any(row.value is not None for row in self.rows)
 
-    @property
+    @cached_property
     def is_published(self) -> bool:
         """Whether anything is published for this model."""
         return any(row.published is not None for row in self.rows)
@@ -65,7 +66,7 @@ class Reproduction:
         """The tasks, in the paper's order."""
         return tuple(dict.fromkeys(row.task for row in self.rows))
 
-    @property
+    @cached_property
     def is_own(self) -> bool:
         """Whether the published numbers are this model's, so that none of another stands beside them."""
         return all(row.gpt2_small is None for row in self.rows)

@@ -12,7 +12,7 @@ def counted(n: int, noun: str) -> str:
 
 def visible(text: str) -> str:
     """Text in which control characters and marks that turn the writing direction can be seen."""
-    return "".join(_shown(char) for char in text)
+    return text if text.isprintable() else "".join(_shown(char) for char in text)
 
 
 def _shown(char: str) -> str:

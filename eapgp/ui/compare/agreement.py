@@ -54,7 +54,7 @@ def _reference(session: Session, cards: Mapping[str, RunInfo], pair: Pair) -> tu
     asked = settings.with_method(spec, "exact", {}) if spec is not None else None
     stored = next((card for card in results.comparable(first) if every_edge(card.method, card.options)), None)
     if stored is None and asked is not None:
-        stored = answer(asked, first)
+        stored = answer(asked, first, results.shelf().answers())
     everything = dict(cards)
     with st.container(horizontal=True, vertical_alignment="bottom", key="compare-reference"):
         session.widget("reference", st.segmented_control, width="content")

@@ -57,13 +57,14 @@ def proposals(axis: str, spec: RunSpec, context: RunInfo) -> list[Proposal]:
     questions = {"methods": _methods, "steps": _steps, "tasks": _tasks, "seeds": _seeds, "models": _models}[axis](
         spec, context
     )
-    rows = [Proposal(key, label, asked, answer(asked, context)) for key, label, asked in questions]
+    answers = results.shelf().answers()
+    rows = [Proposal(key, label, asked, answer(asked, context, answers)) for key, label, asked in questions]
     same = [one for one in rows if one.card is None or one.card.graph == context.graph]
     return list({one.key: one for one in same}.values())
 
 
-def answer(spec: RunSpec, context: RunInfo) -> RunInfo | None:
-    """The run that answers a spec, or None. Errors in the spec mean that there is none."""
+def answer(spec: RunSpec, context: RunInfo, answers: Mapping[str, RunInfo]) -> RunInfo | None:
+    """The run that answers a spec, of the shelf's `answers`, or None. Errors in the spec mean that there is none."""
     try:
         options = resolve_options(spec)
     except EapgpError:
@@ -72,7 +73,7 @@ def answer(spec: RunSpec, context: RunInfo) -> RunInfo | None:
     same = custom and own is not None and (spec.prompts, spec.prompts_file) == (own.prompts, own.prompts_file)
     metric = spec.metric or (context.metric if custom or spec.task not in TASKS else TASKS[spec.task].metric)
     prompts_hash = context.prompts_hash if same else ""
-    return results.shelf().find(question_key(spec, metric=metric, options=options, prompts=prompts_hash))
+    return answers.get(question_key(spec, metric=metric, options=options, prompts=prompts_hash))
 
 
 Offered = list[tuple[str, str, RunSpec]]

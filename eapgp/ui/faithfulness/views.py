@@ -80,7 +80,7 @@ def curves_figure(session: Session, cards: Cards, curves: Curves, base: RandomBa
         dark=dark(),
     )
     if show in _READS:
-        figure.update_layout(meta={"read": _READS[show]})
+        figure.layout.meta = {"read": _READS[show]}
     _take_size(session, chart(figure, "faith-curves", select=True, height=HEIGHT))
 
 

@@ -116,10 +116,18 @@ class Shelf:
                 self._entries[card.run.path] = replace(entry, card=None, problem=problem)
 
     def find(self, key: str) -> RunInfo | None:
-        """The run that answers a question (see `question_key`), the user's own before an example, or None."""
-        entries = list(self._refreshed().values())
-        cards = [entry.card for entry in entries if entry.card is not None and entry.question == key]
-        return min(cards, key=lambda card: card.example, default=None)
+        """The run that answers a question (see `question_key`), or None."""
+        return self.answers().get(key)
+
+    def answers(self) -> dict[str, RunInfo]:
+        """The runs by the questions that they answer (see `question_key`), the user's own before an example."""
+        answers: dict[str, RunInfo] = {}
+        for entry in self._refreshed().values():
+            if entry.card is not None and entry.question:
+                answer = answers.setdefault(entry.question, entry.card)
+                if answer.example and not entry.card.example:
+                    answers[entry.question] = entry.card
+        return answers
 
     def get(self, run_id: str) -> RunInfo | None:
         """The run of this id, or of the only id that starts so, the user's own before an example; else None."""
@@ -131,15 +139,17 @@ class Shelf:
         with self._lock:
             entries = {}
             for folder, example in self._folders():
-                stamp = file_stamp(folder / RUN_FILE), file_stamp(folder / SCORES_FILE)
+                stamp = file_stamp(f"{folder}/{RUN_FILE}"), file_stamp(f"{folder}/{SCORES_FILE}")
                 entry = self._entries.get(folder)
-                entries[folder] = entry if entry and entry.stamp == stamp else _read(folder, example, stamp)
+                if stamp[0] or not example:
+                    entries[folder] = entry if entry and entry.stamp == stamp else _read(folder, example, stamp)
             self._entries = entries
             return entries
 
     def _folders(self) -> Iterator[tuple[Path, bool]]:
         for examples in self._examples:
-            yield from ((file.parent, True) for file in examples.glob(f"*/{RUN_FILE}"))
+            with contextlib.suppress(FileNotFoundError):
+                yield from ((folder, True) for folder in examples.iterdir())
         yield from ((folder, False) for folder in self.library.folders())
 
 
@@ -161,12 +171,12 @@ def _question_of(info: RunInfo) -> str:
 
 def shelf() -> Shelf:
     """The bundled examples and the user's library; on a public server the visitor's, and what was published for all."""
-    return _shelf(visitor.home(), policy().public)
+    return _shelf(str(visitor.home()), policy().public)
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def _shelf(home: Path, public: bool) -> Shelf:
-    return Shelf(RunLibrary(home), examples_folder(), *((published(),) if public else ()))
+def _shelf(home: str, public: bool) -> Shelf:
+    return Shelf(RunLibrary(Path(home)), examples_folder(), *((published(),) if public else ()))
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

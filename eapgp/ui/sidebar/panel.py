@@ -203,14 +203,18 @@ def _own_options(session: Session) -> dict[str, Any]:
 
 
 def _more_settings(session: Session) -> None:
-    """What is seldom changed; open where something of it is not usual."""
+    """What is seldom changed; open where something of it is not usual, and drawn only while it is open."""
     interventions = intervention_names(session["method"])
     unusual = (session["dtype"], session["weights"]) != ("float32", "trained")
     unusual = unusual or any(session[field.name] != field.default for field in PROMPTING)
     unusual = unusual or (len(interventions) > 1 and session["intervention"] != "patching")
     seldom = [row for row in METHODS[session["method"]].own_options if row.seldom]
     unusual = unusual or any(session[row.field] != entered(row, row.default) for row in seldom)
-    with st.expander("More settings", expanded=unusual):
+    key = f"more-settings-{'unusual' if unusual else 'usual'}"
+    more = st.expander("More settings", expanded=unusual, key=key, on_change="rerun")
+    if not more.open:
+        return
+    with more:
         draw_options(session, seldom)
         if len(interventions) > 1:
             session.widget(
