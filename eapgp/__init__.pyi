@@ -15,6 +15,8 @@ from .evaluation.curves import mib_curve as mib_curve
 from .evaluation.runner import CircuitRunner as CircuitRunner
 from .figures.notebook import faithfulness_figure as faithfulness_figure
 from .figures.notebook import show as show
+from .figures.print import save_figure as save_figure
+from .figures.print_circuit import circuit_figure as circuit_figure
 from .formats import read_scores as read_scores
 from .formats import write_scores as write_scores
 from .graph import Graph as Graph

@@ -7,10 +7,9 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.explore import fields, views
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import circuit_of
-from eapgp.ui.parts import edit_panel, head, inspector, provenance, sentences
-from eapgp.ui.parts.bound_view import chosen_in, groups_of, open_usual, picker, rule_in, size_in
+from eapgp.ui.parts import edit_panel, exports, head, inspector, provenance, sentences
+from eapgp.ui.parts.bound_view import chosen_in, open_usual, picker, rule_in, size_in
 from eapgp.ui.parts.empty import nothing_yet
-from eapgp.ui.parts.exports import downloads
 from eapgp.ui.parts.readout import readout
 from eapgp.ui.shell import frame
 from eapgp.ui.sidebar import panel
@@ -39,7 +38,7 @@ else:
         by_hand = bool(edits) or rule != "top-n"  # no circuit that its size alone names
         bar, numbers = st.columns([1.15, 1], gap="small", vertical_alignment="bottom")
         with bar:
-            views.controls(session, card, graph.n_edges, edits)
+            views.controls(session, card, result, circuit, edits)
         with numbers, guard("The faithfulness of this circuit"):
             readout(card, circuit, unedited if edits else None)
             say(sentences.of_circuit(card, circuit))
@@ -63,8 +62,7 @@ else:
                 views.curve(card, result.scores, k, circuit if by_hand else None)
             elif opened == "check":
                 views.check(card, result.scores)
-            elif opened == "made":
-                provenance.block(card)
             else:
-                downloads(card, result, circuit, edited=by_hand, groups=groups_of(session))
+                exports.circuit_code(card, circuit, edited=by_hand)
+                provenance.block(card)
 session.write()

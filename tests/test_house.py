@@ -23,6 +23,7 @@ TYPING, VERSION = "TYPE_CHECKING", "eapgp.__version__"
 HEAVY = frozenset({"torch", "transformer_lens", "transformers", "tokenizers", "accelerate", "submitit", "psutil"})
 HEAVY |= {
     "plotly",
+    "matplotlib",
     "pandas",
     "pyarrow",
     "streamlit",

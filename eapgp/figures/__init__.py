@@ -15,6 +15,8 @@ direct         `contribution_by_pair`, `contributions_by_node`, `token_bars`
 evidence       `complement_bars`, `minimality`, `confusion`
 adapt          from evaluation results: `band_line`, `curve_line`, `roc_line`, `agreement_bars` …
 data           `figure_data`: the table behind any of them
+print          `save_figure`: any of them, or a circuit, as SVG, PDF or PNG
+print_circuit  `circuit_figure`: a circuit as a matplotlib figure
 
 Every figure says how to read it in `fig.layout.meta["read"]`, takes `dark=` for its page, and
 carries names for click-through in its markers' `customdata`.

@@ -586,7 +586,8 @@ def test_pictures_are_saved_with_labels_and_legend(open_view: Any) -> None:
     page.get_by_role("button", name="Save").click()
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Picture as SVG").click()
-    assert waiting.value.suggested_filename == "My-circuit.svg"
+    kept = page.locator(".counts").inner_text().split()[3]
+    assert waiting.value.suggested_filename == f"My-circuit-{kept}-edges.svg"
     text = Path(waiting.value.path()).read_text()
     for name in used_heads(page):
         assert f">{name}<" in text

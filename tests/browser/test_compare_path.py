@@ -206,7 +206,7 @@ def test_what_each_point_adds_sums_to_the_edge_s_score(app: str, open_page: Call
     wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
     assert wide <= PHONE[0] + 1
     clipped = "e => e.scrollWidth > e.clientWidth + 1"
-    assert not page.locator(".st-key-edge-path-csv button >> visible=true").first.evaluate(clipped)
+    assert not page.locator(".st-key-edge-path-menu button >> visible=true").first.evaluate(clipped)
 
 
 def test_the_unit_step_is_told_to_move_away_and_the_relative_step_is_one_click_away(

@@ -98,11 +98,35 @@ def test_tabs_show_table_map_curve_and_how_it_was_made(app: str, open_page: Call
     open_tab(page, "How it was made")
     page.get_by_text("compute_run(spec, library=RunLibrary())").wait_for()
     assert "tab=made" in page.url
-    open_tab(page, "Download")
+    page.locator(".st-key-download-menu button").first.click()
     with page.expect_download() as started:
         page.locator(".st-key-download-mib-json button").first.click()
+    assert started.value.suggested_filename == f"ioi-eap-gp-{edges_on_screen(page).split()[3]}-edges.json"
     text = Path(started.value.path()).read_text()
     assert '"input->a0.h0<q>"' in text and '"in_graph"' in text
+
+
+def test_the_figure_for_a_paper_comes_in_three_formats(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, path="explore", query="k=50&method=eap&tab=curve", theme="dark")
+    kept = edges_on_screen(page).split()[3]
+    page.locator(".st-key-download-menu button").first.click()
+    files = {}
+    for kind in ("svg", "pdf", "png"):
+        with page.expect_download(timeout=LONG) as started:
+            page.locator(f".st-key-download-{kind} button").first.click()
+        assert started.value.suggested_filename == f"ioi-eap-{kept}-edges.{kind}"
+        files[kind] = Path(started.value.path()).read_bytes()
+    text = files["svg"].decode()
+    assert ">a3.h1<" in text and f"{kept} of 479 edges keep" in text and "fill: #ffffff" in text
+    assert files["pdf"].startswith(b"%PDF") and files["png"].startswith(b"\x89PNG")
+    page.keyboard.press("Escape")
+    page.locator(".st-key-curve-menu button").first.click()
+    with page.expect_download(timeout=LONG) as started:
+        page.locator(".st-key-curve-pdf button").first.click()
+    assert started.value.suggested_filename == "ioi-eap-faithfulness.pdf"
+    with page.expect_download() as started:
+        page.locator(".st-key-curve-csv button").first.click()
+    assert started.value.suggested_filename == "ioi-eap-faithfulness.csv"
 
 
 def test_a_pasted_link_restores_the_view_and_a_bad_parameter_is_named(app: str, open_page: Callable[..., Any]) -> None:
@@ -247,7 +271,7 @@ def test_edits_from_the_picture_and_beside_it_change_the_measured_circuit(
     again.get_by_text("1 edge removed, 1 node excluded").wait_for()
     until(again, lambda: faithfulness(again) < 0.1, seconds=120, what="the faithfulness without the name mover")
     assert whole > 0.5
-    open_tab(again, "Download")
+    again.locator(".st-key-download-menu button").first.click()
     with again.expect_download() as started:
         again.locator(".st-key-download-mib-json button").first.click()
     edges = json.loads(Path(started.value.path()).read_text())["edges"]

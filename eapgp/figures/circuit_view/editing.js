@@ -58,7 +58,7 @@ Object.assign(CircuitView.prototype, /** @satisfies {Editing & ThisType<CircuitV
 
   exportGroups() {
     const content = { graph: this.data.graph, groups: this.state.groups };
-    download(fileName(this, "groups.json"), `${JSON.stringify(content, null, 2)}\n`, "application/json");
+    download(fileName(this, ".groups.json"), `${JSON.stringify(content, null, 2)}\n`, "application/json");
   },
 
   /** Groups from a file that `exportGroups` wrote take the place of those there are; says how that went. */

@@ -109,7 +109,9 @@ function legendPicture(view, sampled, x, y) {
 }
 
 /** @type {(view: CircuitView, ending: string) => string} */
-const fileName = (view, ending) => `${(view.data.filename || view.data.title || "circuit").replace(/[^\w.-]+/g, "-").slice(0, 80)}.${ending}`;
+const fileName = (view, ending) => `${(view.data.filename || view.data.title || "circuit").replace(/[^\w.-]+/g, "-").slice(0, 80)}${ending}`;
+/** What is saved of a circuit names its size: `-47-edges.svg`. @type {(view: CircuitView, kind: string) => string} */
+const sized = (view, kind) => `-${view.result.kept}-edges.${kind}`;
 
 /** @type {(view: CircuitView) => string} */
 function svgText(view) {
@@ -118,7 +120,7 @@ function svgText(view) {
 
 /** @type {(view: CircuitView) => void} */
 function saveSvg(view) {
-  download(fileName(view, "svg"), svgText(view), "image/svg+xml");
+  download(fileName(view, sized(view, "svg")), svgText(view), "image/svg+xml");
 }
 
 /** @type {(view: CircuitView) => Promise<void>} */
@@ -127,12 +129,12 @@ async function savePng(view) {
   const image = new Image();
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(new XMLSerializer().serializeToString(picture))}`;
   await image.decode();
-  const factor = Math.min(2, 12000 / Math.max(width, height));
+  const factor = Math.min(3, 12000 / Math.max(width, height));
   const canvas = html("canvas", { width: Math.round(width * factor), height: Math.round(height * factor) });
   canvas.getContext("2d")?.drawImage(image, 0, 0, canvas.width, canvas.height);
   /** @type {Blob | null} */
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  if (blob) download(fileName(view, "png"), blob, "image/png");
+  if (blob) download(fileName(view, sized(view, "png")), blob, "image/png");
 }
 
 /** @type {(view: CircuitView) => void} */
@@ -146,5 +148,5 @@ function saveCsv(view) {
     const own = cells(made.score, made.rank, i);
     lines.push(`${view.nameOf(i)},${data.compare ? `${view.kindOf(i)},${own},${cells(made.otherScore, made.otherRank, i)}` : own}`);
   }
-  download(fileName(view, "csv"), `${lines.join("\n")}\n`, "text/csv");
+  download(fileName(view, sized(view, "csv")), `${lines.join("\n")}\n`, "text/csv");
 }

@@ -54,6 +54,7 @@ class ViewPayload(TypedDict, total=False):
     prune: bool
     fixed: bool
     edit: bool
+    pictures: bool
     legend: bool
     legend_note: str
     depends: str
@@ -142,7 +143,8 @@ class Pane:
     note: what is said of the circuit beside its title. scale_max: |score| of the widest line; give compared panes one
     number. depends: a CSS selector of what the page says about the circuit, dimmed from the moment the circuit changes
     until Python has answered. Panes with one `link_group` follow each other. edit: edges and nodes can be added and
-    taken away by hand.
+    taken away by hand. pictures: the Save menu offers pictures; a page that has its own for print
+    leaves them out.
     """
 
     title: str = ""
@@ -155,6 +157,7 @@ class Pane:
     depends: str = ""
     link_group: str = ""
     edit: bool = False
+    pictures: bool = True
 
     def texts(self) -> dict[str, str]:
         """The texts that are not empty."""
@@ -206,6 +209,7 @@ def build_payload(
         "prune": ranking.prune,
         "fixed": circuit is not None,
         "edit": pane.edit,
+        "pictures": pane.pictures,
         "legend": pane.legend,
         **pane.texts(),  # type: ignore[typeddict-item]
     }

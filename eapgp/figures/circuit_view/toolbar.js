@@ -46,7 +46,7 @@ class Toolbar {
     this.menus = html("div", { class: "tools" }, this.editing, this.trace,
       this.menu("filter", "Filter", "Show only some edges: by sign, type, layer or score", () => this.filterPanel()),
       this.menu("group", "Groups", "Name groups of nodes and collapse them into one box", () => this.groupPanel()),
-      this.menu("save", "Save", "Download the picture, the groups or the edges shown", () => this.savePanel()),
+      this.menu("save", "Save", view.data.pictures === false ? "Download the edges shown or the groups" : "Download the picture, the groups or the edges shown", () => this.savePanel()),
       this.legend = button({ name: "legend", label: "Legend", pressed: true, title: "Show or hide the legend", onclick: () => view.toggleLegend() }),
     );
     this.rows = button({ name: "fold", label: "Fold empty rows", pressed: false, title: "Fold layers and columns without a node of the circuit into thin lines, or show them all (R)", onclick: () => view.toggleRows() });
@@ -215,9 +215,12 @@ class Toolbar {
     const { view } = this;
     /** @type {(text: string, title: string, save: (view: CircuitView) => void) => HTMLElement} */
     const item = (text, title, save) => html("button", { type: "button", class: "menu-item", text, title, onclick: () => { this.close(); view.family.forEach(save); } });
-    return [
+    const pictures = view.data.pictures === false ? [] : [
       item("Picture as SVG", "Vector graphics, with all labels and the legend", (one) => one.exportSvg()),
-      item("Picture as PNG", "Pixels at twice the size, with all labels and the legend", (one) => one.exportPng()),
+      item("Picture as PNG", "Pixels at three times the size, with all labels and the legend", (one) => one.exportPng()),
+    ];
+    return [
+      ...pictures,
       item("Edges shown as CSV", "Name, score and rank of every edge shown", (one) => one.exportCsv()),
       item("Groups as JSON", "Names and members of the groups", (one) => one === view && one.exportGroups()),
     ];

@@ -51,6 +51,7 @@ interface Payload {
   prune?: boolean;
   fixed?: boolean;
   edit?: boolean;
+  pictures?: boolean;
   legend?: boolean;
   legend_note?: string;
   depends?: string;

@@ -7,11 +7,13 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
 from eapgp.errors import EapgpError, one_line, readable
+from eapgp.figures.print import figure_bytes
 from eapgp.ui.base.policy import policy
 
 if TYPE_CHECKING:
@@ -58,16 +60,16 @@ def guard(what: str) -> Iterator[None]:
         st.error(plain(text), icon=":material/error:")
 
 
-def chart(fig: go.Figure, key: str, *, select: bool = False, height: int = 0) -> Any:
-    """A figure, its sentence on how to read it, and the table behind it.
+def chart(fig: go.Figure, key: str, *, select: bool = False, height: int = 0, stem: str = "") -> Any:
+    """A figure, its sentence on how to read it, and a menu that downloads it and the table behind it.
 
     select: clicks on markers come back (the widget's state is returned). height: px of a page's first figure, which
-    has to fit the window: it goes without a title, which the page has, and its note goes below it.
+    has to fit the window: it goes without a title, which the page has, and its note goes below it. stem: what its
+    files are called.
     """
     options: dict[str, Any] = {
         "displaylogo": False,
-        "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
-        "toImageButtonOptions": {"format": "svg", "filename": f"eapgp-{key}"},
+        "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "toImage"],
         "scrollZoom": False,
     }
     if phone():  # a finger that moves over a figure scrolls the page; the tools above it zoom
@@ -82,7 +84,7 @@ def chart(fig: go.Figure, key: str, *, select: bool = False, height: int = 0) ->
     read = f"{note}{(fig.layout.meta or {}).get('read') or ''}"
     with st.container(horizontal=True, vertical_alignment="top", gap="xsmall", key=f"{key}-foot"):
         st.caption(read or "", width="stretch")
-        downloads(lambda: _figure_table(fig), key)
+        _menu(fig, key, stem or f"eapgp-{key}")
     return state
 
 
@@ -104,7 +106,40 @@ def _flatten(fig: go.Figure, height: int) -> str:
     return f"{note[0].upper()}{note[1:]}. " if note else ""
 
 
-def downloads(table: Callable[[], pd.DataFrame], key: str) -> None:
+def _menu(fig: go.Figure, key: str, stem: str) -> None:
+    """One button that opens all files of a figure: the picture for print, and its numbers."""
+    about = "Download this figure as SVG, PDF or PNG, or its numbers as CSV or JSON"
+    with st.popover("Download", icon=":material/download:", type="tertiary", help=about, key=f"{key}-menu"):
+        picture_buttons(partial(figure_bytes, fig), stem, key)
+        st.caption("The same picture in all three, on white. The numbers behind it:")
+        downloads(lambda: _figure_table(fig), key, stem)
+
+
+PICTURES = {
+    "svg": ("image/svg+xml", "Vector graphics whose text stays text."),
+    "pdf": ("application/pdf", "Vector graphics with fonts embedded and text to select."),
+    "png": ("image/png", "Pixels, 300 to an inch."),
+}
+
+
+def picture_buttons(make: Callable[[str], bytes], stem: str, key: str) -> None:
+    """SVG, PDF and PNG of one picture; make: kind → bytes, called when a button is pressed."""
+    with st.container(horizontal=True, gap="small", key=f"{key}-pictures"):
+        for kind, (mime, about) in PICTURES.items():
+            st.download_button(
+                kind.upper(),
+                partial(make, kind),
+                file_name=f"{stem}.{kind}",
+                mime=mime,
+                key=f"{key}-{kind}",
+                icon=":material/image:",
+                width="content",
+                on_click="ignore",
+                help=f"{about} The file is {stem}.{kind}.",
+            )
+
+
+def downloads(table: Callable[[], pd.DataFrame], key: str, stem: str = "") -> None:
     """Two small buttons that download a table as CSV and JSON; it is made when one of them is pressed.
 
     Put them into a horizontal container: they keep their width however narrow the place is.
@@ -118,14 +153,14 @@ def downloads(table: Callable[[], pd.DataFrame], key: str) -> None:
             st.download_button(
                 kind.upper(),
                 data,
-                file_name=f"eapgp-{key}.{kind}",
+                file_name=f"{stem or f'eapgp-{key}'}.{kind}",
                 mime=mime,
                 key=f"{key}-{kind}",
                 icon=":material/download:",
                 type="tertiary",
                 width="content",
                 on_click="ignore",
-                help=f"Download these numbers as {kind.upper()}. The camera above a figure saves its picture (SVG).",
+                help=f"Download these numbers as {kind.upper()}.",
             )
 
 

@@ -15,7 +15,6 @@ TABS = {
     "curve": "Faithfulness by size",
     "check": "Check by patching",
     "made": "How it was made",
-    "files": "Download",
 }
 PICTURES = {"view": "Circuit", "pyvis": "Network"}
 FIELDS = (

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from eapgp.attribution.registry import variant
-from eapgp.attribution.result import EdgeScores
+from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.evaluation.runner import Measured
 from eapgp.evaluation.sizes import curve_sizes
@@ -32,8 +32,8 @@ from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure
 from eapgp.ui.library.circuits import LARGE, Rule, Selected, circuit_of, known_roles, score_of
 from eapgp.ui.library.consent import may_run
-from eapgp.ui.parts import edit_panel, primer
-from eapgp.ui.parts.bound_view import bound_view, rule_in, whole_view
+from eapgp.ui.parts import edit_panel, exports, primer, sentences
+from eapgp.ui.parts.bound_view import bound_view, groups_of, rule_in, shown_edges, whole_view
 from eapgp.ui.parts.edge_table import edge_page
 from eapgp.ui.parts.edit import Edits, edited
 from eapgp.ui.parts.readout import SELECTOR
@@ -90,21 +90,45 @@ def circuit_on_screen(card: RunInfo, scores: EdgeScores, n: int, edits: Edits, r
     return edited(scores, n, edits, rule) if edits else circuit_of(card, scores, n, rule)
 
 
-def controls(session: Session, card: RunInfo, n_edges: int, edits: Edits) -> None:
-    """The row above the picture: which picture, the edit mode, and what it all means."""
+def controls(session: Session, card: RunInfo, result: Attribution, circuit: Circuit, edits: Edits) -> None:
+    """The row above the picture: which picture, the edit mode, what it all means, and its files."""
     network = session["picture"] == "pyvis"
     alignment: Any = "bottom" if network else "center"
     with st.container(horizontal=True, vertical_alignment=alignment, gap="small", key="view-controls"):
         session.widget("picture", st.segmented_control, label_visibility="collapsed", width="content")
         if session["picture"] == "pyvis":
-            session.widget("k", st.number_input, max_value=n_edges, width=140)
+            session.widget("k", st.number_input, max_value=card.graph.n_edges, width=140)
         else:
             session.widget("edit", st.toggle, width="content")
-        if n_edges > LARGE:
+        if card.graph.n_edges > LARGE:
             session.widget("rule", st.segmented_control, label_visibility="collapsed", width="content")
         edit_panel.controls(session, edits)
         if not network:
             primer.primer(card)
+        about = "The figure for a paper (SVG, PDF, PNG), the circuit and the scores in many formats, and the run."
+        menu: dict[str, Any] = {
+            "icon": ":material/download:",
+            "type": "tertiary",
+            "key": "download-menu",
+            "on_change": "rerun",
+        }
+        with st.popover("Download", help=about, **menu) as box:
+            if box.open:
+                _files(session, card, result, circuit, edits)
+
+
+def _files(session: Session, card: RunInfo, result: Attribution, circuit: Circuit, edits: Edits) -> None:
+    """The menu's content; the figure shows what the filters leave, and says what the circuit keeps."""
+    finding = sentences.of_circuit(card, circuit)
+    exports.downloads(
+        card,
+        result,
+        circuit,
+        edited=bool(edits) or rule_in(session) != "top-n",
+        groups=groups_of(session),
+        shown=shown_edges(session, result.scores),
+        caption="" if finding is None else finding.text,
+    )
 
 
 def picture(
@@ -124,6 +148,7 @@ def picture(
         pane=Pane(
             caption=f"{card.title} · {card.task} · {card.model_title}",
             filename=f"{card.task}-{card.method}",
+            pictures=False,
             depends=SELECTOR,
             edit=session["edit"],
         ),
@@ -241,7 +266,7 @@ def curve(card: RunInfo, scores: EdgeScores, n: int, marked: Circuit | None = No
         figure = faithfulness_curves([line], n_edges=card.graph.n_edges, current=n, dark=dark())
         if marked is not None:
             _mark(figure, card, marked)
-        chart(figure, "curve")
+        chart(figure, "curve", stem=f"{card.task}-{card.method}-faithfulness")
 
     follow(job_id, show, waiting="Running circuits of every size ·", cancel=True)
 

@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote
 
+import numpy as np
 import streamlit as st
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.figures.circuit_view import ViewPayload
 from eapgp.graph import EDGE_TYPES, Graph
 from eapgp.runs.info import RunInfo
+from eapgp.types import Bools
 from eapgp.ui.base.fields import Field, choice, flag, integer, names, number, text
 from eapgp.ui.base.session import Session
 from eapgp.ui.library.circuits import (
@@ -148,6 +150,22 @@ def whole_view(session: Session, selection: Selected, n_layers: int) -> dict[str
         "trace": session["trace"],
         "rows": session["rows"],
     }
+
+
+def shown_edges(session: Session, scores: EdgeScores) -> Bools:
+    """`[src, dst]`: the edges that the filters leave in the picture, as the component itself says it."""
+    graph, values = scores.graph, np.nan_to_num(scores.values)
+    kinds = np.isin(graph.destination_types, session["into"])
+    shown = graph.mask & (np.abs(values) >= session["least"]) & kinds[None, :]
+    if session["sign"] != "all":
+        shown &= values > 0 if session["sign"] == "plus" else values < 0
+    if session["layers"]:
+        first, last = map(int, session["layers"].split("-"))
+        rows, columns = graph.source_layers, graph.destination_layers
+        inner_rows = (rows < 0) | ((rows >= first) & (rows <= last))
+        inner_columns = (columns == graph.n_layers) | ((columns >= first) & (columns <= last))
+        shown &= inner_rows[:, None] & inner_columns[None, :]
+    return shown
 
 
 def groups_of(session: Session) -> list[dict[str, Any]]:

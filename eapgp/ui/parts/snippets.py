@@ -14,10 +14,12 @@ from typing import Any
 import streamlit as st
 
 from eapgp.attribution.registry import METHODS
+from eapgp.circuits.circuit import Circuit
+from eapgp.models.catalogue import BUNDLED, find_model
 from eapgp.options import Option
 from eapgp.prompts.aliases import write_by_hand
 from eapgp.runs.files import plain as plain_values
-from eapgp.runs.spec import RunSpec
+from eapgp.runs.spec import DEFAULT_PAIRS, PATCHING, RunSpec
 from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import code
 
@@ -64,6 +66,60 @@ def run_python(spec: RunSpec) -> str:
         "run = compute_run(spec, library=RunLibrary())\n"
         "for edge, score in run.scores().top(20):\n"
         '    print(f"{score:+.5f}  {edge}")\n'
+    )
+
+
+def circuit_python(spec: RunSpec, circuit: Circuit, title: str, stem: str, *, edited: bool) -> str:
+    """Python that makes the circuit on screen, its faithfulness and its figure, in the words of the README.
+
+    What `load_model`, `make_prompts` and `attribute` cannot be asked for goes by way of the run's request. edited: the
+    circuit is not that of the strongest edges, so its edges are named.
+    """
+    extra = arguments({} if spec.metric is None else {"metric": spec.metric})
+    extra += arguments({} if spec.intervention == PATCHING else {"intervention": spec.intervention})
+    chosen = f"circuit = eapgp.select(result.scores, n={circuit.n_selected})\n"
+    if edited:
+        names = "".join(f"    {name!r},\n" for name in circuit.edge_names())
+        chosen = f"edges = [\n{names}]\ncircuit = eapgp.Circuit.of_names(result.scores.graph, edges)\n"
+    return (
+        f"import eapgp\n{_plain_start(spec, extra) or _request_start(spec)}"
+        f"{chosen}"
+        f"runner = eapgp.CircuitRunner(model, prompts{extra})\n"
+        "print(circuit.n_kept, runner.faithfulness(circuit))\n"
+        f"figure = eapgp.circuit_figure(result.scores, circuit, title={title!r})\n"
+        f'eapgp.save_figure(figure, "{stem}.pdf")\n'
+    )
+
+
+def _plain_start(spec: RunSpec, extra: str) -> str:
+    """Model, prompts and scores by the three functions of the README; empty where they are not enough."""
+    usual = RunSpec(task=spec.task, seed=spec.seed)
+    names = ("prompts", "prompts_file", "random_weights", "tokenizer", "device", "batch_size")
+    if any(getattr(spec, name) != getattr(usual, name) for name in names) or spec.selection or spec.task not in TASKS:
+        return ""
+    if spec.prompting != usual.prompting:
+        return ""
+    entry = find_model(spec.model)
+    bundled = entry is not None and entry.source == BUNDLED
+    task: dict[str, Any] = {} if spec.seed == 0 else {"seed": spec.seed}
+    task |= {} if spec.split == usual.split else {"split": spec.split}
+    dtype = {} if spec.dtype == usual.dtype else {"dtype": spec.dtype}
+    words = "" if bundled else ", tokenizer=model.tokenizer"
+    pairs = spec.n_pairs or DEFAULT_PAIRS
+    return (
+        f"\nmodel = eapgp.load_model({spec.model!r}{arguments(dtype)})\n"
+        f"prompts = eapgp.make_prompts({spec.task!r}, {pairs}{words}{arguments({**task, **spec.task_options})})\n"
+        f"result = eapgp.attribute(model, prompts, method={spec.method!r}{extra}{arguments(spec.options)})\n"
+    )
+
+
+def _request_start(spec: RunSpec) -> str:
+    lines = "".join(f"    {name}={value!r},\n" for name, value in asked(spec).items())
+    return (
+        "from eapgp.runs.compute import load_run_model\n\n"
+        f"spec = eapgp.RunSpec(\n{lines})\n"
+        "run = eapgp.compute_run(spec, library=eapgp.RunLibrary())\n"
+        "model, prompts, result = load_run_model(run), run.prompts(), run.attribution()\n"
     )
 
 

@@ -117,7 +117,8 @@ def _details(session: Session, card: RunInfo) -> None:
         else:
             result, k = results.attribution(card), int(Session.stored("k", DEFAULT_EDGES))
             circuit = circuit_of(card, result.scores, k)
-            downloads(card, result, circuit, which=f"The circuit of the {circuit.n_selected:,} strongest edges")
+            st.caption(f"The circuit of the {circuit.n_selected:,} strongest edges, and the run.")
+            downloads(card, result, circuit)
 
 
 def _open(card: RunInfo) -> None:
