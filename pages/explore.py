@@ -38,7 +38,7 @@ else:
         by_hand = bool(edits) or rule != "top-n"  # no circuit that its size alone names
         bar, numbers = st.columns([1.15, 1], gap="small", vertical_alignment="bottom")
         with bar:
-            views.controls(session, card, result, circuit, edits)
+            views.controls(session, card, edits)
         with numbers, guard("The faithfulness of this circuit"):
             readout(card, circuit, unedited if edits else None)
             say(sentences.of_circuit(card, circuit))
@@ -49,7 +49,7 @@ else:
             views.picture(session, card, result.scores, circuit, edits, part)
         with right, st.container(key="drawer", gap="small"), guard("The details"):
             inspector.inspector(session, card, result, circuit, part, pick)
-        views.estimates_note(session)
+        views.below_picture(session, card, result, circuit, edits)
         opened, tabs = session.tabs("tab", fields.TABS)
         with tabs[opened], guard(fields.TABS[opened]):
             if opened == "edges":

@@ -42,15 +42,15 @@ Pick = Callable[[str], None]
 CHECKED_EDGES = 20
 
 
-def estimates_note(session: Session) -> None:
-    """What scores are, for those who see the page for the first time, and the way to check them."""
-    left, right = st.columns([2.6, 1], vertical_alignment="center")
+def below_picture(session: Session, card: RunInfo, result: Attribution, circuit: Circuit, edits: Edits) -> None:
+    """What scores are, for those who see the page for the first time, the way to check them, and the files."""
+    left, right = st.columns([1.7, 1], vertical_alignment="center")
     with left:
         st.caption(
             "Scores are first-order estimates of what each edge does; the faithfulness above is measured by running "
             "the circuit."
         )
-    with right:
+    with right, st.container(horizontal=True, horizontal_alignment="right", gap="small", key="below-picture"):
         st.button(
             "Check the estimates",
             key="to-check",
@@ -59,6 +59,11 @@ def estimates_note(session: Session) -> None:
             on_click=lambda: session.later(tab="check"),
             help="Opens “Check by patching” below: the strongest edges, each patched for real.",
         )
+        about = "The figure for a paper (SVG, PDF, PNG), the circuit and the scores in many formats, and the run."
+        menu: dict[str, Any] = {"icon": ":material/download:", "type": "tertiary", "key": "download-menu"}
+        with st.popover("Download", help=about, on_change="rerun", **menu) as box:
+            if box.open:
+                _files(session, card, result, circuit, edits)
 
 
 def title_of(card: RunInfo) -> str:
@@ -90,8 +95,8 @@ def circuit_on_screen(card: RunInfo, scores: EdgeScores, n: int, edits: Edits, r
     return edited(scores, n, edits, rule) if edits else circuit_of(card, scores, n, rule)
 
 
-def controls(session: Session, card: RunInfo, result: Attribution, circuit: Circuit, edits: Edits) -> None:
-    """The row above the picture: which picture, the edit mode, what it all means, and its files."""
+def controls(session: Session, card: RunInfo, edits: Edits) -> None:
+    """The row above the picture: which picture, the edit mode, and what it all means."""
     network = session["picture"] == "pyvis"
     alignment: Any = "bottom" if network else "center"
     with st.container(horizontal=True, vertical_alignment=alignment, gap="small", key="view-controls"):
@@ -105,16 +110,6 @@ def controls(session: Session, card: RunInfo, result: Attribution, circuit: Circ
         edit_panel.controls(session, edits)
         if not network:
             primer.primer(card)
-        about = "The figure for a paper (SVG, PDF, PNG), the circuit and the scores in many formats, and the run."
-        menu: dict[str, Any] = {
-            "icon": ":material/download:",
-            "type": "tertiary",
-            "key": "download-menu",
-            "on_change": "rerun",
-        }
-        with st.popover("Download", help=about, **menu) as box:
-            if box.open:
-                _files(session, card, result, circuit, edits)
 
 
 def _files(session: Session, card: RunInfo, result: Attribution, circuit: Circuit, edits: Edits) -> None:
