@@ -199,7 +199,7 @@ def test_a_click_is_answered_on_screen_in_the_drawer_beside_the_graph(app: str, 
     page = open_page(app, path="explore", size=(1280, 720))
     graph = page.locator(".st-key-explore-circuit")
     graph.locator(".edges .edge").first.wait_for(state="attached")
-    head = graph.get_by_text("3.1", exact=True).first.bounding_box()
+    head = graph.locator(".node .name", has_text="a3.h1").first.bounding_box()
     page.mouse.click(head["x"] + head["width"] / 2, head["y"] + head["height"] / 2)
     clean = page.locator(".st-key-drawer .st-key-attention-clean .js-plotly-plot")
     clean.wait_for(timeout=LONG)
