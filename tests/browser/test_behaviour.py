@@ -97,7 +97,8 @@ def test_back_and_forward_restore_the_view_and_settings_go_from_page_to_page(
     app: str, open_page: Callable[..., Any]
 ) -> None:
     def by_steps() -> None:
-        page.locator(".st-key-field-by").get_by_text("Step settings", exact=True).click()
+        page.locator(".st-key-field-by").get_by_role("combobox").click()
+        page.get_by_role("option", name="Step settings", exact=True).click()
 
     page = open_page(app, path="explore", query="k=30")
     fill(page, "seed", "3")

@@ -313,7 +313,8 @@ def test_filter_zoom_group_and_trace_are_in_the_link_and_restored(app: str, open
     again = open_page(page.url)
     again.locator(".st-key-explore-circuit .node.group").wait_for(state="attached")
     assert edges_on_screen(again) == shown and "shown" in shown
-    assert again.locator(".st-key-explore-circuit .zoom").text_content() == "135%"
+    zoom = again.locator(".st-key-explore-circuit .zoom")
+    until(again, lambda: zoom.text_content() == "135%", what="the zoom of the link")
     assert again.get_by_text("The link").count() == 0
 
 

@@ -29,8 +29,8 @@ def upload(page: Any, folder: Path, name: str, text: str) -> None:
 
 def test_a_task_s_pairs_are_aligned_answered_and_looked_up_by_keyboard(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="prompts", query="pairs=8&split=test")
-    page.get_by_text("8 of 8").wait_for(timeout=LONG)
-    assert "100.0%" in page.locator(".st-key-prompts-readout").inner_text()
+    page.get_by_text("8 of 8", exact=True).wait_for(timeout=LONG)
+    page.locator(".st-key-prompts-readout").filter(has_text="100.0%").wait_for(timeout=LONG)
     page.locator("ol.eapgp-align").wait_for()
     first = page.locator("ol.eapgp-align").inner_text()
     assert page.locator("ol.eapgp-align li.differs").count() == 1
@@ -101,6 +101,6 @@ def test_a_table_of_any_columns_is_read_by_naming_them(app: str, open_page: Call
         box.press("Enter")
     page.get_by_role("button", name="Read the file so").click()
     page.get_by_text("Read so: clean = Question, corrupted = Twin, correct = Reply").wait_for(timeout=LONG)
-    page.get_by_text("2 of 2").wait_for(timeout=LONG)
+    page.get_by_text("2 of 2", exact=True).wait_for(timeout=LONG)
     page.get_by_role("button", name="Columns", exact=True).click()
     page.get_by_text("Which column is which?").wait_for()

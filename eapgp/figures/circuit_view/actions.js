@@ -257,11 +257,11 @@ Object.assign(CircuitView.prototype, /** @satisfies {Acting & ThisType<CircuitVi
   resized() {
     if (!this.live) return;
     this.quiet = true;
+    const zoom = this.camera.state; // of the stage as it was: a link's zoom holds however the stage settles
     this.stretch();
     this.camera.room = null;
     if (this.layout.deep) this.redraw(); // its columns use the width
-    if (this.camera.moved) this.camera.apply(true);
-    else this.camera.fit();
+    this.camera.state = zoom;
     this.cameraText = JSON.stringify(this.camera.state);
     this.quiet = false;
   },

@@ -38,6 +38,7 @@ button[kind="primary"]:not(:disabled) :is(p, span), [data-tag], [data-tag] * {
   position: fixed; top: 0.8rem; right: 3.6rem; width: auto; z-index: 999991;
 }
 .st-key-presenter, .st-key-presenter * { width: auto !important; min-height: 0; }
+@media (max-width: 640px) { .st-key-compare-choice > .st-key-field-these { flex: 1 1 100%; min-width: 100%; } }
 @media (max-width: 640px) { html[data-presenter] .eapgp-pair { grid-template-columns: 1fr; } }
 /* 1.5 times the theme's 15 px */
 html[data-presenter] { font-size: 22.5px !important; --eapgp-text: 1.5; }
