@@ -221,9 +221,7 @@ Object.assign(CircuitView.prototype, /** @satisfies {Acting & ThisType<CircuitVi
   /** Moves the camera without telling anyone. */
   showCamera(zoom) {
     this.quiet = true;
-    if (!this.camera.moved) this.camera.fit();
-    else if (this.data.link_group) this.camera.apply(true); // panes that follow each other keep one scale
-    else this.camera.state = zoom;
+    this.camera.state = zoom;
     this.cameraText = JSON.stringify(this.camera.state);
     this.quiet = false;
   },
@@ -263,9 +261,7 @@ Object.assign(CircuitView.prototype, /** @satisfies {Acting & ThisType<CircuitVi
     this.stretch();
     this.camera.room = null;
     if (this.layout.deep) this.redraw(); // its columns use the width
-    if (!this.camera.moved) this.camera.fit();
-    else if (this.data.link_group) this.camera.apply(true); // panes that follow each other keep one scale
-    else this.camera.state = zoom;
+    this.camera.state = zoom;
     this.cameraText = JSON.stringify(this.camera.state);
     this.quiet = false;
   },
