@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -25,7 +26,7 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Option:
+class Option(ABC):
     """A setting of a method or a task; the subclasses say what it may be.
 
     help: sentences for the reader; the first alone stands beside a flag. label: of the control.
@@ -67,18 +68,18 @@ class Option:
         return self.help.split(". ")[0].rstrip(".") + "."
 
     @property
+    @abstractmethod
     def expected(self) -> str:
         """What its value may be, in words."""
-        raise NotImplementedError
 
     @property
     def values(self) -> tuple[str, ...]:
         """The names it chooses among; none where it takes other values."""
         return ()
 
+    @abstractmethod
     def check(self, value: Any) -> Any:
         """A Python value, as methods and tasks take it. Errors: OptionError, UnknownNameError."""
-        raise NotImplementedError
 
     def parse(self, text: str) -> Any:
         """The value that a text means. Errors: OptionError, UnknownNameError."""

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import re
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -33,7 +34,7 @@ class KeptFile(Protocol):
 F = TypeVar("F", bound=KeptFile)
 
 
-class FileStore(Generic[F]):
+class FileStore(ABC, Generic[F]):
     """The files below one folder; a subclass says how a path is read (`entry`) and what its ids begin with."""
 
     prefix = ""
@@ -41,9 +42,9 @@ class FileStore(Generic[F]):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @abstractmethod
     def entry(self, path: Path) -> F | None:
         """The file that a path names, or None."""
-        raise NotImplementedError
 
     def all(self) -> list[F]:
         """Every kept file, newest first."""

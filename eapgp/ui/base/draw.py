@@ -126,17 +126,8 @@ def picture_buttons(make: Callable[[str], bytes], stem: str, key: str) -> None:
     """SVG, PDF and PNG of one picture; make: kind → bytes, called when a button is pressed."""
     with st.container(horizontal=True, gap="small", key=f"{key}-pictures"):
         for kind, (mime, about) in PICTURES.items():
-            st.download_button(
-                kind.upper(),
-                partial(make, kind),
-                file_name=f"{stem}.{kind}",
-                mime=mime,
-                key=f"{key}-{kind}",
-                icon=":material/image:",
-                width="content",
-                on_click="ignore",
-                help=f"{about} The file is {stem}.{kind}.",
-            )
+            file = f"{stem}.{kind}"
+            _file_button(file, partial(make, kind), mime, key, icon="image", help=f"{about} The file is {file}.")
 
 
 def downloads(table: Callable[[], pd.DataFrame], key: str, stem: str = "") -> None:
@@ -150,18 +141,25 @@ def downloads(table: Callable[[], pd.DataFrame], key: str, stem: str = "") -> No
     }
     with st.container(horizontal=True, gap="small", width="content", key=f"{key}-files"):
         for kind, (mime, data) in kinds.items():
-            st.download_button(
-                kind.upper(),
-                data,
-                file_name=f"{stem or f'eapgp-{key}'}.{kind}",
-                mime=mime,
-                key=f"{key}-{kind}",
-                icon=":material/download:",
-                type="tertiary",
-                width="content",
-                on_click="ignore",
-                help=f"Download these numbers as {kind.upper()}.",
-            )
+            file, about = f"{stem or f'eapgp-{key}'}.{kind}", f"Download these numbers as {kind.upper()}."
+            _file_button(file, data, mime, key, icon="download", help=about, type="tertiary")
+
+
+def _file_button(file: str, data: Callable[[], bytes], mime: str, key: str, *, icon: str, **look: Any) -> None:
+    """A button called after the kind of its file, whose bytes are made when it is pressed."""
+    kind = file.rpartition(".")[2]
+    icon = f":material/{icon}:"
+    st.download_button(
+        kind.upper(),
+        data,
+        file_name=file,
+        mime=mime,
+        key=f"{key}-{kind}",
+        icon=icon,
+        width="content",
+        on_click="ignore",
+        **look,
+    )
 
 
 def _figure_table(fig: go.Figure) -> pd.DataFrame:

@@ -57,12 +57,16 @@ def asked(spec: RunSpec) -> dict[str, Any]:
     return {name: value for name, value in spec.to_dict().items() if name in _ALWAYS or value != _USUAL.get(name)}
 
 
+def _fields(spec: RunSpec) -> str:
+    """A line for each field that was asked for, as they stand in a call."""
+    return "".join(f"    {name}={value!r},\n" for name, value in asked(spec).items())
+
+
 def run_python(spec: RunSpec) -> str:
     """Python that computes a run again."""
-    lines = "".join(f"    {name}={value!r},\n" for name, value in asked(spec).items())
     return (
         "from eapgp.runs import RunLibrary, RunSpec, compute_run\n\n"
-        f"spec = RunSpec(\n{lines})\n"
+        f"spec = RunSpec(\n{_fields(spec)})\n"
         "run = compute_run(spec, library=RunLibrary())\n"
         "for edge, score in run.scores().top(20):\n"
         '    print(f"{score:+.5f}  {edge}")\n'
@@ -114,10 +118,9 @@ def _plain_start(spec: RunSpec, extra: str) -> str:
 
 
 def _request_start(spec: RunSpec) -> str:
-    lines = "".join(f"    {name}={value!r},\n" for name, value in asked(spec).items())
     return (
         "from eapgp.runs.compute import load_run_model\n\n"
-        f"spec = eapgp.RunSpec(\n{lines})\n"
+        f"spec = eapgp.RunSpec(\n{_fields(spec)})\n"
         "run = eapgp.compute_run(spec, library=eapgp.RunLibrary())\n"
         "model, prompts, result = load_run_model(run), run.prompts(), run.attribution()\n"
     )
