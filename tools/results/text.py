@@ -48,7 +48,7 @@ def report(results: Results, *, threads: int = 1) -> str:
         "# Results",
         "Measured by one command; every number and every sentence about numbers below is written by it. "
         "Square brackets are 95 % bootstrap intervals over prompt seeds and pairs. A difference whose interval "
-        "includes 0 is a tie.",
+        "includes 0 is a tie. `eap-gp (unit)` takes the paper's step as we read it: of length 1, for each pair.",
         _how(results, threads),
     ]
     if results.planted:

@@ -40,7 +40,7 @@ def facts(card: RunInfo) -> list[tuple[str, str]]:
         ("Computed", f"{record['created']} on {record.get('device') or 'cpu'} in {record['seconds']:.2f} s"),
         ("Versions", versions(libraries)),
         ("Platform", str(libraries.get("platform", ""))),
-        *(("Remark", str(message)) for message in record.get("messages", ())),
+        *(("Remark", remark) for remark in card.remarks),
     ]
 
 
