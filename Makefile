@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE := node_modules
 
-.PHONY: setup model app test e2e check js npm bench load shots demo examples reproduction results tokenizers format clean
+.PHONY: setup model app test e2e check js npm torture bench load shots demo examples reproduction results tokenizers format clean
 
 setup: $(STAMP) model
 
@@ -59,6 +59,10 @@ shots: setup
 
 load: setup
 	$(BIN)/python tests/load_sessions.py
+
+# What strangers, a bad machine and a full class could do; within half an hour. `make torture ARGS='--part inputs'`: a part.
+torture: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.torture --report docs/reliability.md $(ARGS)
 
 # `make bench ARGS=--full` measures growth and GPT-2 XL's shape too.
 bench: setup
