@@ -236,6 +236,45 @@ def test_other_prompts_can_be_evaluated_on(worker: Worker) -> None:
     assert set(table.loc[table["evaluation"] == "held out", "eval_pairs"]) == {3}
 
 
+def test_what_is_judged_alike_shares_the_clean_and_corrupted_runs(
+    worker: Worker, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two methods, two questions on the same held-out pairs and one on others: two runners, and the numbers of five."""
+    from eapgp.evaluation.runner import CircuitRunner
+
+    held = {"split": "test", "pairs": 3, "resamples": 20, "metric": "logit-diff"}
+    questions = [
+        {"name": "top", "sizes": [50, 100], **held},
+        {"name": "grown", "sizes": [100], "rule": "greedy", **held},
+        {"name": "other metric", "sizes": [100], **held, "metric": "prob-diff"},
+    ]
+    prompts: list[str] = []
+    init = CircuitRunner.__init__
+
+    def counted(self: CircuitRunner, model: Any, pairs: Any, **how: Any) -> None:
+        prompts.append(pairs.hash)
+        init(self, model, pairs, **how)
+
+    monkeypatch.setattr(CircuitRunner, "__init__", counted)
+    some = [{"name": "demo", "bos": "none"}]
+    study = make_study(with_(models=some, methods=["eap", "random"], evaluations=questions[:2]))
+    table = sweep(study, worker.library, worker=worker).table
+    assert len(prompts) == 1
+    prompts.clear()
+    whole = sweep(make_study(with_(models=some, methods=["eap"], evaluations=questions)), worker.library, worker=worker)
+    assert len(prompts) == 1 and set(whole.table["evaluation"]) == {"top", "grown", "other metric"}
+    alone = [
+        sweep(
+            make_study(with_(models=some, methods=[method], evaluations=[question])),
+            RunLibrary(home / method / question["name"]),
+            worker=Worker(RunLibrary(home / method / question["name"]), model_loader=worker.load),
+        ).table
+        for method in ("eap", "random")
+        for question in questions[:2]
+    ]
+    assert list(table["faithfulness"]) == [value for one in alone for value in one["faithfulness"]]
+
+
 def test_a_cell_that_fails_is_told_and_the_others_go_on(home: Path, model: Any) -> None:
     calls: list[str] = []
 
@@ -404,7 +443,7 @@ def test_a_report_calls_an_area_cpr_only_on_mib_s_grid(home: Path, worker: Worke
     assert "<th>CPR" not in text and "sizes of the study" in text and "MIB&#x27;s grid" in text
 
 
-def test_slurm_gets_its_parameters_and_says_where_it_is_absent(tmp_path: Path) -> None:
+def test_slurm_gets_its_parameters_and_says_where_it_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slurm = {"partition": "gpu", "gpus_per_node": 1, "mem_gb": 40, "timeout_min": 90, "cpus_per_task": 6}
     how = make_study(with_(execution={"executor": "slurm", "workers": 8, "slurm": slurm})).execution
     assert executor_parameters(how, "x") == {
@@ -416,6 +455,7 @@ def test_slurm_gets_its_parameters_and_says_where_it_is_absent(tmp_path: Path) -
         "slurm_partition": "gpu",
         "slurm_array_parallelism": 8,
     }
+    monkeypatch.setenv("PATH", str(tmp_path))  # also on a machine that has it
     with pytest.raises(OptionError, match=r"executor 'slurm'.*Use --executor local"):
         make_executor(tmp_path, how, "x")
 

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -106,12 +106,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Running:
-    """How circuits are run; nothing of it changes what comes out. model_loader: as for `compute_run`."""
+    """How circuits are run; nothing of it changes what comes out.
+
+    model_loader: as for `compute_run`. make_runner: called as `CircuitRunner` is, by whoever keeps runners from one
+    question to the next (None: `CircuitRunner` itself).
+    """
 
     device: str = "auto"
     batch_size: int | None = None
     progress: Progress | None = None
     model_loader: ModelLoader | None = None
+    make_runner: Callable[..., CircuitRunner] | None = None
 
 
 USUAL_WAY = Running()
@@ -178,7 +183,8 @@ def evaluate_circuits(
 
 def _runner(model: Any, prompts: PromptSet, conditions: Conditions, how: Running) -> Any:
     asked = {"metric": conditions.metric, "intervention": conditions.intervention}
-    return CircuitRunner(model, prompts, **asked, batch_size=how.batch_size, progress=how.progress)
+    make_runner = how.make_runner or CircuitRunner
+    return make_runner(model, prompts, **asked, batch_size=how.batch_size, progress=how.progress)
 
 
 def _conditions(question: Question, prompts: PromptSet) -> Conditions:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from eapgp.errors import Cancelled, EapgpError, RunError
+from eapgp.evaluation.runner import CircuitRunner
 from eapgp.ground_truth import GROUND_TRUTHS
 from eapgp.ground_truth.compare import precision_recall_at
 from eapgp.models import load_model
@@ -68,19 +69,21 @@ def is_done(record: Record | None, library: RunLibrary) -> bool:
 
 
 class Worker:
-    """Computes cells into a library. Keeps the last model, and the prompts it has made."""
+    """Computes cells into a library. Keeps the last model, the last circuit runner, and the prompts it has made."""
 
     def __init__(self, library: RunLibrary, *, model_loader: Callable[..., Any] | None = None) -> None:
         self.library = library
         self._load: Callable[..., Any] = model_loader or load_model
         self._models: dict[str, Any] = {}
         self._prompts: dict[str, PromptSet] = {}
+        self._runners: dict[Any, CircuitRunner] = {}
 
     def load(self, name: str, *, progress: Progress | None = None, **how: Any) -> Any:
         """The model of that name; only the last one is kept, for models can be large."""
         key = json.dumps([name, how], sort_keys=True)
         if key not in self._models:
             self._models.clear()
+            self._runners.clear()
             self._models[key] = self._load(name, progress=progress, **how)
         return self._models[key]
 
@@ -91,6 +94,18 @@ class Worker:
         if key not in self._prompts:
             self._prompts[key] = make_prompt_set(spec, self.load)
         return self._prompts[key]
+
+    def runner(self, model: Any, prompts: PromptSet, **how: Any) -> CircuitRunner:
+        """The circuit runner for these prompts: methods and questions that are judged alike share its two runs.
+
+        Only the last one is kept, for it holds every source's activations.
+        """
+        asked = (how.get(name) for name in ("metric", "intervention", "batch_size"))
+        key = (model.weights_hash, model.tokenizer_hash, model.prompting, prompts.hash, *asked)
+        if key not in self._runners:
+            self._runners.clear()
+            self._runners[key] = CircuitRunner(model, prompts, **how)
+        return self._runners[key]
 
     def compute(self, cell: Cell, progress: Progress | None = None) -> Record:
         """The record of a cell: its run, evaluations and times. Errors go into the record.
@@ -135,7 +150,7 @@ class Worker:
             run,
             entry.question,
             prompts=self._others(cell.spec, entry, progress),
-            how=Running(cell.spec.device, cell.spec.batch_size, progress, self.load),
+            how=Running(cell.spec.device, cell.spec.batch_size, progress, self.load, self.runner),
             pairs=True,
         )
         prompts = answer["asked"]["prompts"]

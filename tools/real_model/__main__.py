@@ -2,7 +2,8 @@
 
 It goes on where it stopped, on another machine too: a cell whose record is kept is not computed again. Records are kept
 after every task of a seed, seed after seed, and a part is told of once all its cells are there, so that nobody sees
-numbers before the last one is computed. With `--tables` nothing is run: the tables are made of what is kept.
+numbers before the last one is computed. Two processes may compute two parts at once, with one `--home` and one thread
+each. With `--tables` nothing is run: the tables are made of what is kept.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 
 from eapgp.circuits.select import select
+from eapgp.runs.files import locked
 from eapgp.runs.library import RunLibrary
 from eapgp.study.plan import Cell, Study
 from eapgp.study.sweep import study_folder, sweep
@@ -60,8 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         library = RunLibrary(asked.home)
         for part in [one for one in (*PARTS, EXACT) if one in asked.parts]:
             if part == EXACT:
-                others = [one for one in read(asked.kept) if one["part"] != EXACT]
-                write(asked.kept, [*others, *_exact(asked.model, asked.bos, library)])
+                exact = list(_exact(asked.model, asked.bos, library))
+                with locked(library.home):
+                    write(asked.kept, [*(one for one in read(asked.kept) if one["part"] != EXACT), *exact])
             else:
                 _run(study(part, asked.model, asked.bos), part, library, asked.kept)
     asked.out.write_text(report(read(asked.kept), asked.model, asked.bos), encoding="utf-8")
@@ -78,7 +81,8 @@ def _run(planned: Study, part: str, library: RunLibrary, kept: Path) -> None:
     for (seed, task), cells in itertools.groupby(by_seed, key=lambda cell: (cell.spec.seed, cell.spec.task)):
         some = replace(planned, cells=tuple(cells))
         _sweep(some, library, worker)
-        write(kept, [*read(kept), *(reduced(record, part) for _, record in _done(some, library))])
+        with locked(library.home):
+            write(kept, [*read(kept), *(reduced(record, part) for _, record in _done(some, library))])
         log.info("%s: seed %d, %s: %d cells", planned.name, seed, task, len(some.cells))
 
 

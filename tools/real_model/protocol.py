@@ -13,12 +13,12 @@ from eapgp.study.plan import Study, make_study
 
 MODEL, BOS = "smollm2-135m", "<|endoftext|>"
 TUNING_TASKS, HELD_OUT_TASKS = ("ioi", "greater-than", "sva"), ("gender-bias", "country-capital", "hypernymy")
-TUNING_SEEDS, SEEDS = (1, 2, 3), (11, 12, 13, 14, 15, 16)
+TUNING_SEEDS, SEEDS = (1, 2), (11, 12, 13, 14, 15, 16)
 PAIRS = 32  # to score on, and as many others to judge on
 HEADLINE, SMALL = 0.025, 0.006
 """Shares of edges: 97.5 % is the paper's sparsity on ioi."""
 
-SPREAD_PAIRS, SPREAD_TASKS, SPREAD_SEEDS = (8, 16, 32, 64, 128), ("ioi", "sva"), (21, 22, 23, 24)
+SPREAD_PAIRS, SPREAD_TASKS, SPREAD_SEEDS = (8, 32, 128), ("ioi", "sva"), (21, 22, 23, 24)
 JUDGED_SEED = 99  # one set of judged pairs for all scoring sets, so that only these differ
 EXACT_EDGES, EXACT_SEED = 120, 11
 EXACT_LABELS = ("eap", "eap-ig", "eap-gp relative", "eap-gp unit", "mask-ig")
@@ -57,6 +57,11 @@ METHODS: tuple[Row, ...] = (
 """What all tasks are judged with."""
 
 READINGS: tuple[Row, ...] = (
+    EAP_IG,
+    RELATIVE,
+    UNIT,
+    DESCEND,
+    MASK_IG,
     _gradpath("eap-gp unit, one norm", step="unit", norm="batch"),
     _gradpath("eap-gp unit, points 0…k−1", step="unit", points="0..k-1"),
     _gradpath("eap-gp unit, answer only", step="unit", objective="last"),
@@ -67,7 +72,7 @@ READINGS: tuple[Row, ...] = (
     {"name": "eap-ig", "label": "eap-ig k=10", "options": {"steps": 10}},
     {"name": "mask-ig", "label": "mask-ig calibrated", "options": {"steps": 3, "nodes": "calibrated"}},
 )
-"""What is looked at on the tuning half only."""
+"""What is looked at on the tuning half: what may become a default, and what it is held against."""
 
 
 def study(part: str, model: str, bos: str | None) -> Study:
@@ -135,7 +140,7 @@ def cell_sizes(model: str) -> tuple[int, int]:
 
 
 _PARTS: dict[str, dict[str, Any]] = {
-    "tuning": {"tasks": list(TUNING_TASKS), "seeds": list(TUNING_SEEDS), "methods": [*METHODS, *READINGS]},
+    "tuning": {"tasks": list(TUNING_TASKS), "seeds": list(TUNING_SEEDS), "methods": list(READINGS)},
     "tasks": {"tasks": [*HELD_OUT_TASKS, *TUNING_TASKS], "seeds": list(SEEDS), "methods": list(METHODS)},
     "spread": {
         "tasks": [{"name": name, "pairs": n} for name in SPREAD_TASKS for n in SPREAD_PAIRS],
