@@ -27,6 +27,8 @@ from .prompts import PromptPair as PromptPair
 from .prompts import PromptSet as PromptSet
 from .prompts import fit as fit
 from .prompts import read_prompts as read_prompts
+from .readings import check_role as check_role
+from .readings import head_roles as head_roles
 from .runs import RunLibrary as RunLibrary
 from .runs import RunSpec as RunSpec
 from .runs import compute_run as compute_run

@@ -221,6 +221,13 @@ class Model:
         return int(self.bridge.cfg.n_ctx)
 
     @property
+    def qkv_bound(self) -> float | None:
+        """Size at which attention cuts raw queries, keys and values (OLMo, MPT), or None."""
+        config = self.bridge.original_model.config
+        bound = getattr(config, "clip_qkv", None) or getattr(getattr(config, "attn_config", None), "clip_qkv", None)
+        return None if bound is None else float(bound)
+
+    @property
     def architecture(self) -> str:
         """Name of the Transformers class."""
         return type(self.bridge.original_model).__name__

@@ -1,18 +1,25 @@
-"""What single nodes do on prompts: where heads attend, and what nodes write towards the answer.
+"""What single nodes do on prompts: where heads attend, the roles that they have, what nodes write towards the answer.
 
-Unlike edge scores these need no gradient and no intervention: they are read off the clean and the
-corrupted run.
+Unlike edge scores these need no gradient and no intervention (but to check a role): they are read off plain runs.
 """
 
 from eapgp.readings.attention import HeadPattern, head_pattern
 from eapgp.readings.direct import DirectContributions, direct_contributions
 from eapgp.readings.promoted import PromotedTokens, promoted_tokens
+from eapgp.readings.role_check import RoleCheck, check_role
+from eapgp.readings.role_table import ROLES
+from eapgp.readings.roles import HeadRoles, head_roles
 
 __all__ = [
+    "ROLES",
     "DirectContributions",
     "HeadPattern",
+    "HeadRoles",
     "PromotedTokens",
+    "RoleCheck",
+    "check_role",
     "direct_contributions",
     "head_pattern",
+    "head_roles",
     "promoted_tokens",
 ]

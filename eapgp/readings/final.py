@@ -11,6 +11,7 @@ itself had it the norm is linear, and so every source adds its own part to every
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eapgp.engine.differences import head_outputs
-from eapgp.engine.passes import Keep, Tokens, at_positions, capture
+from eapgp.engine.passes import Hook, Keep, Tokens, at_positions, capture
 from eapgp.models.model import Model, widen
 
 
@@ -35,9 +36,9 @@ class FinalStream:
     residual: Float[Tensor, "pair d_model"]
 
 
-def final_stream(model: Model, tokens: Tokens) -> FinalStream:
-    """Run the prompts and take the final residual stream apart."""
-    run = capture(model, tokens, keep=Keep.SOURCES | Keep.RESIDUALS)
+def final_stream(model: Model, tokens: Tokens, *, extra: Sequence[Hook] = ()) -> FinalStream:
+    """Run the prompts and take the final residual stream apart. extra: what else is to be seen of that run."""
+    run = capture(model, tokens, keep=Keep.SOURCES | Keep.RESIDUALS, extra=extra)
     last = tokens.last
     residual = widen(at_positions(run.final_residual, last))[:, 0]
     parts = [widen(at_positions(run.input, last))[:, 0]]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eapgp.errors import OptionError
+from eapgp.prompts.align import display_tokens
 from eapgp.prompts.encode import EncodedPairs, encoded_for
 
 if TYPE_CHECKING:
@@ -25,3 +27,10 @@ def one_pair(encoded: EncodedPairs, pair: int) -> NDArray[np.int64]:
     if not 0 <= pair < encoded.n:
         raise OptionError(f"expected a pair from 0 to {encoded.n - 1}; got {pair}.")
     return np.array([pair], dtype=np.int64)
+
+
+def token_names(model: Model, ids: Sequence[int]) -> list[str]:
+    """Readable tokens; a row of the unembedding without a token keeps its number."""
+    n_tokens = len(model.tokenizer)
+    texts = iter(display_tokens(model.tokenizer, [i for i in ids if i < n_tokens]))
+    return [next(texts) if i < n_tokens else f"[{i}]" for i in ids]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eapgp.models.model import widen
-from eapgp.prompts.align import display_tokens
-from eapgp.readings.pairs import encoded_pairs, one_pair
+from eapgp.readings.pairs import encoded_pairs, one_pair, token_names
 from eapgp.types import Progress
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def promoted_tokens(
         logits = logits - logits.mean()
     n = min(n, len(logits))
     top, bottom = torch.topk(logits, n), torch.topk(-logits, n)
-    named = _names(model, [*top.indices.tolist(), *bottom.indices.tolist()])
+    named = token_names(model, [*top.indices.tolist(), *bottom.indices.tolist()])
     values = [*top.values.tolist(), *(-bottom.values).tolist()]
     rows = list(zip(named, values, strict=True))
     answers = () if pair is None else _of_answers(model, encoded, pair, logits)
@@ -97,11 +96,5 @@ def _written(model: Model, encoded: EncodedPairs, row: int, side: str, progress:
 def _of_answers(model: Model, encoded: EncodedPairs, pair: int, logits: Tensor) -> tuple[tuple[str, float, bool], ...]:
     rows = []
     for ids, right in ((encoded.correct[pair][:3], True), (encoded.incorrect[pair][:3], False)):
-        rows += [(name, float(logits[i]), right) for name, i in zip(_names(model, list(ids)), ids, strict=True)]
+        rows += [(name, float(logits[i]), right) for name, i in zip(token_names(model, list(ids)), ids, strict=True)]
     return tuple(rows)
-
-
-def _names(model: Model, ids: list[int]) -> list[str]:
-    """Readable tokens; a row of the unembedding without a token keeps its number."""
-    n_tokens = len(model.tokenizer)
-    return [display_tokens(model.tokenizer, [i])[0] if i < n_tokens else f"[{i}]" for i in ids]
