@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE := node_modules
 
-.PHONY: setup model app test e2e check js npm torture bench load shots demo examples reproduction results tokenizers format clean
+.PHONY: setup model app test e2e check js npm torture cluster bench load shots demo examples reproduction results tokenizers format clean
 
 setup: $(STAMP) model
 
@@ -63,6 +63,10 @@ load: setup
 # What strangers, a bad machine and a full class could do; within half an hour. `make torture ARGS='--part inputs'`: a part.
 torture: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.torture --report docs/reliability.md $(ARGS)
+
+# A sweep on a SLURM of one node and torchrun over two hosts, made on this machine; a part of `make torture` too.
+cluster: setup
+	EAPGP_CLUSTER=1 $(BIN)/python -m pytest -n 0 -rs tests/test_slurm.py
 
 # `make bench ARGS=--full` measures growth and GPT-2 XL's shape too.
 bench: setup

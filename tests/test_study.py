@@ -413,6 +413,17 @@ def test_ctrl_c_in_the_terminal_stops_the_workers_without_a_traceback(tmp_path: 
             time.sleep(0.1)
 
 
+def test_a_worker_ends_with_its_sweep_however_that_ends(tmp_path: Path) -> None:
+    code = "import sys, time; from eapgp.study.worker import end_with; end_with(int(sys.argv[1])); time.sleep(60)"
+    sweep = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    worker = subprocess.Popen([sys.executable, "-c", code, str(sweep.pid)], cwd=ROOT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        worker.wait(4)
+    sweep.kill()  # and not waited for: it stays a zombie
+    assert worker.wait(20) == 1
+    sweep.wait()
+
+
 def test_local_processes_through_submitit(tmp_path: Path, home: Path, worker: Worker) -> None:
     study = make_study(with_(execution={"executor": "local", "workers": 1, "threads": 1}))
     seen: list[float] = []

@@ -208,7 +208,7 @@ def is_left_over(folder: Path, *, older_than: float) -> bool:
     """True if the process that was making this folder is dead, or unknown and `older_than` s ago."""
     parts = folder.name.split("--")
     if len(parts) >= 4 and parts[-3] == _host() and parts[-2].isdigit():
-        return not _is_alive(int(parts[-2]))
+        return not is_alive(int(parts[-2]))
     try:
         return time.time() - folder.stat().st_mtime > older_than
     except OSError:
@@ -219,7 +219,8 @@ def _host() -> str:
     return socket.gethostname().replace("--", "-").replace("/", "-")[:60]
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs; one that nobody can look at does."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

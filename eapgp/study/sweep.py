@@ -163,11 +163,13 @@ def _elsewhere(
     for index, part in enumerate(split(cells, parts)):
         path = folder / "jobs" / f"cells-{os.getpid()}-{time.time_ns()}-{index}.json"
         values = {"home": str(library.home.absolute()), "folder": str(folder.absolute()), "threads": threads(how)}
-        write_json(path, {**values, "cells": [cell.to_dict() for cell in part]})
+        ends = {"sweep": os.getpid()} if how.executor == "local" else {}  # a cluster's tasks outlive who asked for them
+        write_json(path, {**values, **ends, "cells": [cell.to_dict() for cell in part]})
         tasks.append(str(path.absolute()))
-    with _standard_error_in(folder / "jobs" / "controllers.log"):
-        jobs = executor.map_array(run_chunk, tasks)
+    jobs: list[Any] = []
     try:
+        with _standard_error_in(folder / "jobs" / "controllers.log"):
+            jobs += _submit(executor, how, tasks)
         _wait(jobs, cells, folder, library, progress)
     except BaseException:
         for job in jobs:
@@ -176,7 +178,15 @@ def _elsewhere(
     finally:
         for task in tasks:
             Path(task).unlink(missing_ok=True)
-    _check_jobs(jobs, cells, folder)
+    _check_jobs(jobs, cells, folder, how)
+
+
+def _submit(executor: Any, how: Execution, tasks: list[str]) -> list[Any]:
+    if how.executor == "slurm":
+        from eapgp.study.slurm import submit  # brings submitit
+
+        return submit(executor, run_chunk, tasks)
+    return list(executor.map_array(run_chunk, tasks))
 
 
 @contextlib.contextmanager
@@ -212,13 +222,18 @@ def _wait(
             time.sleep(POLL_SECONDS)
 
 
-def _check_jobs(jobs: Sequence[Any], cells: Sequence[Cell], folder: Path) -> None:
+def _check_jobs(jobs: Sequence[Any], cells: Sequence[Cell], folder: Path, how: Execution) -> None:
     """Raise if a worker died and left cells without any record."""
     without = [cell for cell in cells if read_record(folder, cell) is None]
     if not without:
         return
-    failures = [error for job in jobs if (error := job.exception()) is not None]
-    detail = " ".join(str(failures[0]).split())[-200:] if failures else "no message"
+    if how.executor == "slurm":
+        from eapgp.study.slurm import early_ends  # brings submitit
+
+        detail = early_ends(jobs)
+    else:
+        failures = [error for job in jobs if (error := job.exception()) is not None]
+        detail = " ".join(str(failures[0]).split())[-200:] if failures else "no message"
     raise ComputationError(
         f"{len(without)} of {len(cells)} cells have no result, since their worker ended early ({detail}); "
         f"see {folder / 'jobs'}. Run the same command again to go on."

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,7 +34,7 @@ from eapgp.runs.compute import (
     run_attribution,
 )
 from eapgp.runs.evaluate import Running, evaluate_run
-from eapgp.runs.files import content_key, locked, read_json, write_json
+from eapgp.runs.files import content_key, is_alive, locked, read_json, write_json
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import RUN_FILE, Run
 from eapgp.runs.spec import PROMPT_FIELDS, RunSpec
@@ -42,6 +44,7 @@ from eapgp.types import Progress
 Record = dict[str, Any]
 RECORD_FILE, DONE, FAILED = "cell.json", "done", "failed"
 WAIT_SECONDS = 0.2
+LOOK_SECONDS = 1.0
 NOT_OF_A_CELL = ("asked", "cached", "kept")
 
 
@@ -252,9 +255,22 @@ def _claimed(cell: Cell, folder: Path, worker: Worker, progress: Progress | None
         lock.__exit__(None, None, None)
 
 
+def end_with(sweep: int) -> None:
+    """End this process soon after another one of this machine, however that ends: nobody else would end it."""
+
+    def look() -> None:
+        while is_alive(sweep):
+            time.sleep(LOOK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
+
+
 def run_chunk(task_file: str) -> int:
     """Entry point of a worker process: the cells of a JSON file, in order; how many failed."""
     chunk: Mapping[str, Any] = read_json(Path(task_file))
+    if chunk.get("sweep"):
+        end_with(int(chunk["sweep"]))
     if chunk.get("threads"):
         import torch
 
