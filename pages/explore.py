@@ -7,7 +7,7 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.explore import fields, views
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import circuit_of
-from eapgp.ui.parts import edit_panel, exports, head, inspector, provenance, sentences
+from eapgp.ui.parts import edit_panel, exports, head, inspector, provenance, roles, sentences
 from eapgp.ui.parts.bound_view import chosen_in, open_usual, picker, rule_in, size_in
 from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.parts.readout import readout
@@ -54,6 +54,8 @@ else:
         with tabs[opened], guard(fields.TABS[opened]):
             if opened == "edges":
                 views.edges_table(session, card, result.scores, circuit, pick)
+            elif opened == "roles":
+                roles.tab(session, card, circuit, pick)
             elif opened == "map":
                 views.heat_map(card, result.scores, pick)
             elif opened == "spread":

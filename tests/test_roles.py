@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import transformers
 from engine_made import hooks_left, one_thread, random_pairs, relative_error, tiny_folder, tiny_model
 
 from eapgp import check_role, head_roles, load_model, make_prompts
+from eapgp.cli import main
 from eapgp.engine.batches import make_batch
 from eapgp.engine.passes import answer_hook, call
 from eapgp.errors import OptionError, UnknownNameError
@@ -299,7 +301,10 @@ def test_a_role_needs_its_threshold_and_more_than_even_attention() -> None:
     values[ROW["distractor"]], even[ROW["distractor"]] = 0.3, 0.1
     values[ROW["distractor"], 0] = 0.7
     roles = HeadRoles(graph, values, even)
-    assert [measure.role.name for measure in roles.of("a0.h0")] == ["distractor", "answer"]  # the stronger first
+    assert [measure.role.name for measure in roles.of("a0.h0")] == [
+        "distractor",
+        "answer",
+    ]
     assert not roles.of("a0.h1") and not roles.of("a0.h2") and roles.of("a0.h3")
     assert roles.of("a0.h3")[0].text == (
         "attends to the right answer: 60.0 % [60.0, 60.0] of its attention; even attention would give 20 %"
@@ -342,3 +347,24 @@ def test_what_cannot_be_checked_is_said() -> None:
     with pytest.raises(OptionError, match="no prompt has a position"):
         check_role(model, alone, "a0.h0", "induction")
     assert LEAST == 0.1 and np.isnan(head_roles(model, alone).values[ROW["induction"]]).all()
+
+
+def test_the_command_says_what_python_says(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["roles", "--model", "demo", "--task", "ioi", "--pairs", "4", "--node", "a3.h1", "--quiet"]
+    assert main([*line, "--check", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    model, prompts = load_model("demo"), make_prompts("ioi", 4)
+    (head,), roles = told["heads"], head_roles(model, prompts).of("a3.h1")
+    assert head["roles"] == [one.role.name for one in roles] and head["roles"][0] == "subject"
+    assert [row["value"] for row in head["measures"] if row["passes"]] == pytest.approx(
+        [one.value for one in sorted(roles, key=lambda one: ROW[one.role.name])]
+    )
+    assert [row["role"] for row in told["checks"]] == head["roles"]
+    expected = check_role(model, prompts, "a3.h1", "subject").changes.value[0]
+    assert told["checks"][0]["change"]["value"] == pytest.approx(expected)
+    assert main(line) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "1 of 1 heads have a role on 4 pairs" in text and roles[0].text in text
+    for wrong, why in ((["--node", "m0"], "expected an attention head"), (["--edges", "5"], "expected with --run")):
+        assert main([*line, *wrong]) == 2
+        assert why in capsys.readouterr().err

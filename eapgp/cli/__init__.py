@@ -27,6 +27,7 @@ from eapgp.errors import Cancelled, EapgpError, InputError, OptionError, is_pani
 MODULES: Mapping[str, tuple[str, ...]] = {
     "attribute": ("attribute", "exact"),
     "evaluate": ("evaluate",),
+    "roles": ("roles",),
     "agree": ("compare", "ground-truth"),
     "convert": ("import", "export"),
     "library": ("runs",),

@@ -125,9 +125,9 @@ class Role:
     targets: Targets | None = None
     kind: Literal["last", "attention", "copying", "position"] = "attention"
 
-    def sentence(self, value: float, low: float, high: float, even: float) -> str:
-        """The role with its number, interval and what it is compared with."""
-        return f"{self.title}: {self.number.format(value=percent_with(value, low, high), even=percent(even))}"
+    def told(self, value: float, low: float, high: float, even: float) -> str:
+        """The number with its interval and what it is compared with, in words."""
+        return self.number.format(value=percent_with(value, low, high), even=percent(even))
 
 
 _OF_ATTENTION = "{value} of its attention; even attention would give {even}"
@@ -243,7 +243,7 @@ ROLES: dict[str, Role] = {
         ),
     )
 }
-"""By name; those that say most about a head first."""
+"""By name."""
 KINDS = ("last", "attention", "copying", "position")
 """What is said first of a head with several roles."""
 NO_ROLE = "no role measured"

@@ -73,9 +73,14 @@ class Measure:
         return self.value >= self.role.threshold and self.low > self.even
 
     @property
+    def number(self) -> str:
+        """The score with its interval and what it is compared with, in words."""
+        return self.role.told(self.value, self.low, self.high, self.even)
+
+    @property
     def text(self) -> str:
         """The role in words with its numbers."""
-        return self.role.sentence(self.value, self.low, self.high, self.even)
+        return f"{self.role.title}: {self.number}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -124,14 +129,14 @@ class HeadRoles:
         return {node: tuple(measures) for node, measures in rows.items()}
 
     def of(self, node: str) -> tuple[Measure, ...]:
-        """The roles of a head, those that say most first; none where none was measured.
+        """The roles of a head, by `KINDS` and then by what each has beyond its comparison; none where none passes.
 
         Errors: OptionError for a node that is no head.
         """
         if node not in self.measures:
             raise OptionError(f"expected an attention head of this graph, such as 'a0.h1'; got {node!r}.")
         passing = [measure for measure in self.measures[node] if measure.passes]
-        return tuple(sorted(passing, key=lambda one: (KINDS.index(one.role.kind), -one.value)))
+        return tuple(sorted(passing, key=lambda one: (KINDS.index(one.role.kind), one.even - one.value)))
 
     def first(self, nodes: Sequence[str] | None = None) -> dict[str, Role]:
         """Head → the role that says most about it; heads without one are left out. nodes: only of these."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,9 @@ def test_an_edge_is_selected_shown_and_really_patched(app: str, open_page: Calla
 def test_tabs_show_table_map_curve_and_how_it_was_made(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="explore")
     page.locator(".st-key-edge-table").wait_for()
+    open_tab(page, "Roles of heads")
+    page.locator(".st-key-role-table").wait_for(timeout=LONG)
+    assert page.get_by_text(re.compile("heads of this circuit have a role on its 64 pairs")).is_visible()
     open_tab(page, "Heat map")
     page.locator(".st-key-heat-map .js-plotly-plot").wait_for()
     open_tab(page, "Faithfulness by size")

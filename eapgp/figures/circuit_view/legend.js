@@ -61,7 +61,7 @@ function legendEntries(view) {
   ];
   for (const [kind, text] of kinds) entries.push([sample("plus", { kind }), text]);
   const roles = new Map();
-  for (const role of view.roles.values()) roles.set(role.name, role.color);
+  for (const role of view.roles.values()) roles.set(role.title ?? role.name, role.color);
   for (const [name, color] of roles) {
     const chip = html("span", { class: "legend-chip" });
     chip.style.background = color;

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -49,6 +49,7 @@ class ViewPayload(TypedDict, total=False):
     scale_max: float
     view: dict[str, Any]
     roles: list[dict[str, Any]]
+    said: dict[str, list[str]]
     compare: dict[str, Any]
     truth: dict[str, str]
     prune: bool
@@ -72,11 +73,12 @@ class ViewPayload(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Role:
-    """A named part of a known circuit, with the colour of its chip."""
+    """A named part of a circuit, with the colour of its chip. title: what the legend calls it, the name if empty."""
 
     name: str
     nodes: tuple[str, ...]
     color: str
+    title: str = ""
 
 
 def assign_roles(roles: Mapping[str, str]) -> list[Role]:
@@ -144,7 +146,7 @@ class Pane:
     number. depends: a CSS selector of what the page says about the circuit, dimmed from the moment the circuit changes
     until Python has answered. Panes with one `link_group` follow each other. edit: edges and nodes can be added and
     taken away by hand. pictures: the Save menu offers pictures; a page that has its own for print
-    leaves them out.
+    leaves them out. said: of single nodes, what is said of them when they are pointed at.
     """
 
     title: str = ""
@@ -158,6 +160,7 @@ class Pane:
     link_group: str = ""
     edit: bool = False
     pictures: bool = True
+    said: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def texts(self) -> dict[str, str]:
         """The texts that are not empty."""
@@ -211,6 +214,7 @@ def build_payload(
         "edit": pane.edit,
         "pictures": pane.pictures,
         "legend": pane.legend,
+        **({"said": {node: list(texts) for node, texts in pane.said.items()}} if pane.said else {}),  # type: ignore[typeddict-item]
         **pane.texts(),  # type: ignore[typeddict-item]
     }
     if compared is not None:
@@ -302,4 +306,9 @@ def _role_list(roles: Mapping[str, str] | Sequence[Role] | None) -> list[dict[st
     if not roles:
         return []
     named = assign_roles(roles) if isinstance(roles, Mapping) else roles
-    return [{"name": role.name, "color": role.color, "nodes": list(role.nodes)} for role in named]
+    return [_role(role) for role in named]
+
+
+def _role(role: Role) -> dict[str, Any]:
+    titled = {"title": role.title} if role.title else {}
+    return {"name": role.name, "color": role.color, "nodes": list(role.nodes), **titled}

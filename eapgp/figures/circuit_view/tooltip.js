@@ -28,14 +28,16 @@ function edgeList(view, title, ids, nameOf) {
 function nodeTooltip(view, node) {
   const { graph, made, result } = view;
   const role = view.roles.get(node);
+  const said = [...(view.data.said?.[graph.nodes[node]] ?? [])];
   const name = html("div", { class: "tip-name", text: graph.nodes[node] });
   /** @type {HTMLElement[]} */
   const parts = [name, html("div", { class: "tip-kind", text: describeKind(graph, node) })];
   if (role) {
     const chip = html("span", { class: "tip-chip" });
     chip.style.background = role.color;
-    parts.push(html("div", { class: "tip-role" }, chip, html("span", { text: role.name })));
+    parts.push(html("div", { class: "tip-role" }, chip, html("span", { text: said.shift() ?? role.title ?? role.name })));
   }
+  for (const text of said) parts.push(html("div", { class: "tip-said", text }));
   /** @type {number[]} */
   const incoming = [];
   /** @type {number[]} */

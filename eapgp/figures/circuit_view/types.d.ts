@@ -17,6 +17,7 @@ interface Role {
   name: string;
   color: string;
   nodes: string[];
+  title?: string;
 }
 
 /** A link or a hand-written payload may hold anything here: what is malformed is left out. */
@@ -46,6 +47,7 @@ interface Payload {
   scale_max: number;
   view?: WantedView;
   roles?: Role[];
+  said?: Record<string, string[]>;
   compare?: { a: string; b: string; score: string; rank: string; scale?: number };
   truth?: { edges: string };
   prune?: boolean;

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from eapgp.ui.base.fields import choice, text
-from eapgp.ui.parts import edit_panel
+from eapgp.ui.parts import edit_panel, roles
 from eapgp.ui.parts import node as node_details
 from eapgp.ui.parts.bound_view import RULE, SELECTED, SIZE, VIEW_FIELDS
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
 
 TABS = {
     "edges": "Edges",
+    "roles": "Roles of heads",
     "map": "Heat map",
     "spread": "Scores",
     "curve": "Faithfulness by size",
@@ -41,6 +42,7 @@ FIELDS = (
     ),
     choice("tab", "edges", tuple(TABS), "Which view is open below the circuit."),
     node_details.FIELD,
+    roles.FIELD,
     *VIEW_FIELDS,
     *edit_panel.FIELDS,
 )

@@ -30,9 +30,18 @@ from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK, follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure
-from eapgp.ui.library.circuits import LARGE, Rule, Selected, circuit_of, known_roles, score_of
+from eapgp.ui.library.circuits import (
+    LARGE,
+    Rule,
+    Selected,
+    circuit_of,
+    drawn_roles,
+    known_roles,
+    said_of_heads,
+    score_of,
+)
 from eapgp.ui.library.consent import may_run
-from eapgp.ui.parts import edit_panel, exports, primer, sentences
+from eapgp.ui.parts import edit_panel, exports, primer, roles, sentences
 from eapgp.ui.parts.bound_view import bound_view, groups_of, rule_in, shown_edges, whole_view
 from eapgp.ui.parts.edge_table import edge_page
 from eapgp.ui.parts.edit import Edits, edited
@@ -139,17 +148,20 @@ def picture(
         n=min(session["k"], scores.graph.n_edges),
         ranking=Ranking(rule=rule_in(session)),
         view={**whole_view(session, selected, scores.graph.n_layers), **lists},
-        roles=known_roles(card),
+        roles=drawn_roles(card, measured=session["roles"]),
         pane=Pane(
             caption=f"{card.title} · {card.task} · {card.model_title}",
             filename=f"{card.task}-{card.method}",
             pictures=False,
             depends=SELECTOR,
             edit=session["edit"],
+            said=said_of_heads(card),
         ),
     )
     on_edit = edit_panel.on_edit(session)
     bound_view(session, payload, key="explore-circuit", height=HEIGHT, above=ABOVE, on_edit=on_edit)
+    if session["roles"]:
+        roles.beside_graph(card)
 
 
 HEIGHT, ABOVE = 700, 288

@@ -13,12 +13,19 @@ import streamlit as st
 from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import select, select_many
+from eapgp.figures.circuit_view.payload import ROLE_COLORS, assign_roles
+from eapgp.figures.circuit_view.payload import Role as ViewRole
 from eapgp.graph import Graph
 from eapgp.ground_truth import GPT2_SMALL, GROUND_TRUTHS, roles
+from eapgp.numerals import percent
+from eapgp.readings.role_table import ROLES
 from eapgp.runs.info import RunInfo
+from eapgp.ui.jobs import server
 
 if TYPE_CHECKING:
     from eapgp.ground_truth import Role
+    from eapgp.readings import HeadRoles
+    from eapgp.readings.roles import Measure
 
 DEFAULT_EDGES = 50
 LARGE = 5_000
@@ -109,6 +116,56 @@ def known_role(card: RunInfo, node: str) -> Role | None:
     if node not in known_roles(card):
         return None
     return roles(card.task)[node]
+
+
+ROLE_COLOURS = {
+    **dict(zip(("answer", "subject", "distractor", "duplicate-token"), ROLE_COLORS, strict=False)),
+    "previous-token": ROLE_COLORS[4],
+    "induction": ROLE_COLORS[5],
+    "current-token": ROLE_COLORS[7],
+    "copying": "#2E7D5B",
+    "suppression": "#AD3A6B",
+    "position-only": ROLE_COLORS[6],
+    "first-position": "#B0B0B0",
+}
+"""Of the chips, by the name of a role."""
+
+
+def roles_key(card: RunInfo) -> str:
+    """Key of the job that measures the roles of a run's heads."""
+    return f"roles-{card.id}"
+
+
+def measured_roles(card: RunInfo) -> HeadRoles | None:
+    """The roles of a run's heads, where they have been measured since the server started."""
+    job = server.job(roles_key(card))
+    measured: HeadRoles | None = job.result if job is not None and job.state == "done" else None
+    return measured
+
+
+def drawn_roles(card: RunInfo, *, measured: bool) -> list[ViewRole]:
+    """What the boxes of the graph say: the roles measured of the heads, if so asked, else those of a manual circuit."""
+    heads = measured_roles(card) if measured else None
+    if heads is None:
+        return assign_roles(known_roles(card))
+    first = {node: role.name for node, role in heads.first().items()}
+    members = {name: tuple(node for node, own in first.items() if own == name) for name in ROLES}
+    return [
+        ViewRole(role.short, members[name], ROLE_COLOURS[name], role.title)
+        for name, role in ROLES.items()
+        if members[name]
+    ]
+
+
+def said_of_heads(card: RunInfo) -> dict[str, list[str]]:
+    """Head → its roles in words, for the graph's tooltips; nothing until they are measured."""
+    measured = measured_roles(card)
+    return {} if measured is None else {node: [in_short(one) for one in measured.of(node)] for node in measured.heads}
+
+
+def in_short(one: Measure) -> str:
+    """A role and its number; the sign of percent is never broken off."""
+    return f"{one.role.title} ({percent(one.value)})".replace(" %", "\u00a0%")
 
 
 def _is_gpt2(model: str) -> bool:

@@ -18,7 +18,7 @@ from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure
 from eapgp.ui.library.circuits import Selected, four_lists, known_role, rank_of, score_of
 from eapgp.ui.parts import edge as edge_details
-from eapgp.ui.parts import edit_panel
+from eapgp.ui.parts import edit_panel, roles
 from eapgp.ui.parts import node as node_details
 from eapgp.ui.parts.method_tables import edge_across_methods
 
@@ -46,7 +46,9 @@ def _only(lists: Mapping[str, pd.DataFrame], side: str) -> dict[str, pd.DataFram
 
 def _node(session: Session, card: RunInfo, scores: EdgeScores, circuit: Circuit, node: str, pick: Pick) -> None:
     _title(node, pick)
-    st.caption(_kind(node) + _counts(circuit, node))
+    with st.container(gap=None):
+        st.caption(_kind(node) + _counts(circuit, node))
+        place = st.container() if node.startswith("a") else None
     role = known_role(card, node)
     if role is not None:
         st.markdown(f":material/label: **{plain(role.title)}** {plain(role.explanation)}")
@@ -55,6 +57,9 @@ def _node(session: Session, card: RunInfo, scores: EdgeScores, circuit: Circuit,
     if node != "logits":
         node_details.direct_summary(card, node)
     node_details.section(session, card, node, pick)
+    if place is not None:
+        with place:  # asked for last: all heads take longer than what this one attends to
+            roles.at_head(session, card, node)
     _show_lists(four_lists(scores, node, n=5), node, node, pick)
 
 

@@ -1,20 +1,22 @@
-"""Jobs that read single nodes off the model: attention patterns, direct contributions, promoted tokens.
+"""Jobs that read single nodes off the model: attention patterns, roles and their checks, direct contributions,
+promoted tokens.
 
 A job's result is a value of `eapgp.readings`; asked for twice it is read once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from eapgp.readings import direct_contributions, head_pattern, promoted_tokens
+from eapgp.readings import check_role, direct_contributions, head_pattern, head_roles, promoted_tokens
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.manager import Progress
 from eapgp.ui.jobs.workshop import with_gradients
 from eapgp.ui.library import consent
+from eapgp.ui.library.circuits import roles_key
 
 Read = Callable[[Any, Any, Progress], Any]
 
@@ -44,6 +46,24 @@ def submit_promoted(card: RunInfo, node: str, pair: int | None) -> str:
         return promoted_tokens(model, prompts, node, pair=pair, progress=progress)
 
     return _submit(card, f"promoted-{card.id}-{pair}-{node}", f"tokens of {node}", read)
+
+
+def submit_roles(card: RunInfo) -> str:
+    """Start (or join) the measuring of every head's roles; result: `HeadRoles`."""
+
+    def read(model: Any, prompts: Any, progress: Progress) -> Any:
+        return head_roles(model, prompts, progress=progress)
+
+    return _submit(card, roles_key(card), f"roles of heads on {card.task}", read)
+
+
+def submit_checks(card: RunInfo, node: str, roles: Sequence[str]) -> str:
+    """Start (or join) the checks of a head's roles; result: a `RoleCheck` for each."""
+
+    def read(model: Any, prompts: Any, progress: Progress) -> Any:
+        return [check_role(model, prompts, node, role, metric=card.metric, progress=progress) for role in roles]
+
+    return _submit(card, f"role-checks-{card.id}-{node}-{','.join(roles)}", f"check of {node}", read)
 
 
 def _submit(card: RunInfo, key: str, label: str, read: Read) -> str:
