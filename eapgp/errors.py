@@ -23,10 +23,14 @@ Every message is one line: which item, what was expected, what came, what to do.
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says where a disk, or a user's share of it, is full."""
 
 
 class EapgpError(Exception):

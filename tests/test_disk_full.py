@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -88,6 +89,41 @@ def test_a_real_disk_that_is_full(small_disk: Path, capsys: pytest.CaptureFixtur
     (small_disk / "tmp").exists() and [path.rmdir() for path in (small_disk / "tmp").iterdir()]
     library = RunLibrary(small_disk)
     assert library.folders() == [] and library.disk_use()["unfinished_bytes"] == 0
+
+
+def test_every_other_write_names_its_place_and_the_remedy(
+    small_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Notes, archives and copies on a full disk: what lies there stays whole, and all works once there is room."""
+    library, zipped = RunLibrary(small_disk / "home"), tmp_path / "run.zip"
+    run = save(library)
+    library.export(run.id, zipped)
+    fill(small_disk / "else")
+    words = {
+        "meta.json": ("note", run.id, "long " * 2000),
+        "copy": ("export", run.id, str(small_disk / "copy")),
+        "x.zip": ("export", run.id, str(small_disk / "x.zip")),
+        str(small_disk): ("import", str(zipped)),
+    }
+    for place, command in words.items():
+        assert main(["runs", *command, "--home", str(library.home)]) in (1, 2)
+        told = capsys.readouterr().err
+        assert place in told and "No space left" in told and told.count("\n") == 1 and "set EAPGP_DEBUG" not in told
+        assert library.problems() == [] and [info.id for info in library.list()] == [run.id]
+    assert sorted(path.name for path in small_disk.iterdir()) == ["else", "home"]
+    (small_disk / "else").unlink()
+    for command in words.values():
+        assert main(["runs", *command, "--home", str(library.home)]) == 0
+    assert library.problems() == []
+
+
+def fill(file: Path) -> None:
+    """Write until there is no room."""
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT)
+    with contextlib.suppress(OSError):
+        while os.write(handle, bytes(4096)):
+            pass
+    os.close(handle)
 
 
 def test_the_answer_is_printed_and_the_remedy_told(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
 import ssl
@@ -31,6 +32,7 @@ from eapgp.runs.bundled import examples_folder
 from eapgp.runs.compute import compute_run
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.spec import RunSpec
+from eapgp.runs.visitors import visitor_libraries
 from eapgp.tasks import make_prompts
 from eapgp.ui.base.policy import LOCAL, PUBLIC, Policy, policy
 from eapgp.ui.base.routes import PAGES
@@ -268,7 +270,11 @@ def test_runs_are_their_visitors(open_app: Open, tmp_path: Path) -> None:
     [record] = runs
     run_id = record.parent.name
     assert ANNA not in str(record)
+    home = record.parents[2]
+    for path in (*home.rglob("*"), home):
+        os.utime(path, (0, 0))
     anna, bert = open_app("runs"), open_app("runs", visitor=BERT)
+    assert [one.days < 1 for one in visitor_libraries(homes.parent)] == [True], "opening a page is use"
     assert "Your runs · 1" in [one.value for one in anna.subheader]
     assert "Your runs · 0" in [one.value for one in bert.subheader]
     linked = open_app("", visitor=BERT, run=run_id)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
@@ -82,6 +83,7 @@ def attribute(
         "metric": measure.name,
         "intervention": intervention,
         "n_pairs": everything.n,
+        "threads": torch.get_num_threads(),
         "version": __version__,
     }
     if isinstance(prompts, PromptSet):

@@ -22,7 +22,7 @@ import typer
 from eapgp import __version__
 from eapgp.cli.options import with_bare_bos
 from eapgp.cli.output import DEBUG_VARIABLE, launched, print_json
-from eapgp.errors import Cancelled, EapgpError, InputError, OptionError, is_panic, legible
+from eapgp.errors import DISK_FULL, Cancelled, EapgpError, InputError, OptionError, is_panic, legible
 
 MODULES: Mapping[str, tuple[str, ...]] = {
     "attribute": ("attribute", "exact"),
@@ -34,6 +34,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "catalogue": ("models", "tasks", "methods"),
     "prompts": ("prompts",),
     "dashboard": ("app",),
+    "visitors": ("visitors",),
     "study": ("sweep", "reproduce"),
     "bench": ("bench",),
 }
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except OSError as error:
-        return _place(error, as_json) if error.errno in OF_A_PLACE else _unexpected(error, as_json)
+        return _place(error, as_json) if error.errno in (*OF_A_PLACE, *DISK_FULL) else _unexpected(error, as_json)
     except Exception as error:
         return _unexpected(error, as_json)
     except BaseException as error:
@@ -122,6 +123,10 @@ def _place(error: OSError, as_json: bool) -> int:
         return _unexpected(error, as_json)
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exc()
+    if error.errno in DISK_FULL:
+        place = error.filename2 or error.filename  # of a copy, where it goes
+        text = f"{place}: expected room for this file, got {error.strerror}; free space and run it again."
+        return _fail(FAILED, "ComputationError", text, as_json)
     text = f"{error.filename}: expected a place that can be read and written, got {error.strerror}; check the path."
     return _fail(BAD_INPUT, type(error).__name__, text, as_json)
 

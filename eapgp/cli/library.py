@@ -10,7 +10,7 @@ import typer
 from eapgp.attribution.registry import IMPORTED
 from eapgp.cli.command import HomeOption, command
 from eapgp.cli.output import Output, Reply, number, size, stacked, table
-from eapgp.runs.info import RunInfo, prompt_conditions
+from eapgp.runs.info import RunInfo, info_of, prompt_conditions
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import Run, copy_run
 from eapgp.runs.spec import PATCHING, UNKNOWN
@@ -95,7 +95,7 @@ def _facts(run: Run) -> list[tuple[str, Any]]:
         ("intervention", request.get("intervention", PATCHING)),
         (f"{request['metric']} clean / corrupted", " / ".join(number(record[key]["mean"]) for key in METRIC_KEYS)),
         ("passes", f"{record['forward_passes']:g} forward, {record['backward_passes']:g} backward"),
-        ("time", f"{record['seconds']:.2f} s on {record['device'] or 'an unknown device'}, {record['created']}"),
+        ("time", f"{record['seconds']:.2f} s on {info_of(run).machine}, {record['created']}"),
         ("evaluations", ", ".join(run.evaluation()) or "none"),
         *(("note", message) for message in record["messages"]),
     ]

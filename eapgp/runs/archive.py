@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from eapgp.errors import FormatError, InputError, RunError
+from eapgp.errors import DISK_FULL, FormatError, InputError, RunError
 from eapgp.runs.arrays import SCORES_FILE
 from eapgp.runs.files import REPAIR, sync_file, whole
 from eapgp.runs.info import info_of
@@ -47,7 +47,7 @@ def read_archive(source: Path, folder: Path) -> list[Path]:
     """Unpack the runs of a zip file below `folder` and check every hash; their folders.
 
     Errors: FormatError if the file is no zip of runs or is unsafe (paths that leave the folder,
-    links, unknown names, bombs); RunError if a run in it is damaged.
+    links, unknown names, bombs); RunError if a run in it is damaged, or where there is no room for it.
     """
     try:
         with zipfile.ZipFile(source) as archive:
@@ -62,6 +62,11 @@ def read_archive(source: Path, folder: Path) -> list[Path]:
     except InputError:
         raise
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise RunError(
+                f"{folder.parent}: expected room for the runs of {source}, got {error.strerror}; free space and import "
+                "them again."
+            ) from None
         detail = " ".join(str(error).split())[:160]
         raise FormatError(f"{source}: expected a whole zip file of runs, got {detail}; export it again.") from None
     folders = [folder / run for run in dict.fromkeys(run for _, run, _ in members)]

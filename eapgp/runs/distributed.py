@@ -190,8 +190,10 @@ def join(first: Attribution, parts: Sequence[Arrays]) -> Attribution:
     passes = np.average([entry["passes"] for entry in plain], axis=0, weights=sizes)
     paths = {name: _join_path(name, record, parts) for name, record in first.paths.items()}
     said = dict.fromkeys(message for entry in plain for message in entry["messages"])
+    provenance = first.provenance | {"processes": len(parts)}
     return replace(
         first,
+        scores=replace(first.scores, provenance=provenance),
         metric_clean=_interleave([part["metric_clean"] for part in parts]),
         metric_corrupted=_interleave([part["metric_corrupted"] for part in parts]),
         right=None if first.right is None else _interleave([part["right"] for part in parts]),

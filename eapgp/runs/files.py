@@ -112,6 +112,9 @@ def whole(path: Path) -> Iterator[Path]:
         sync_file(temporary)
         temporary.chmod(0o644)
         temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None  # a full disk does not say for which file
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

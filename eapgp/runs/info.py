@@ -252,6 +252,17 @@ class RunInfo:
         return float(self.record["seconds"])
 
     @property
+    def machine(self) -> str:
+        """Where it was computed: the device, and how many threads and processes where that is recorded.
+
+        On the same machine the same request gives the same scores bit for bit in a fresh process of as many threads.
+        """
+        how = self.record.get("provenance") or {}
+        counts = (("thread", how.get("threads")), ("process", how.get("processes")))
+        said = (f"{n} {noun}{'' if n == 1 else 'es' if noun.endswith('s') else 's'}" for noun, n in counts if _whole(n))
+        return ", ".join((str(self.record.get("device") or "an unknown device"), *said))
+
+    @property
     def bytes(self) -> int:
         """Size of what never changes, and of run.json."""
         sizes = (int(about["bytes"]) for about in self.record["files"].values())
@@ -281,6 +292,10 @@ class RunInfo:
 
 
 _TOLD = tuple(name for name, member in vars(RunInfo).items() if isinstance(member, property))
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def info_of(run: Run, *, example: bool = False) -> RunInfo:

@@ -18,6 +18,7 @@ from eapgp.places import PUBLIC_VARIABLE
 from eapgp.runs.files import folder_size
 from eapgp.runs.library import default_home
 from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+from eapgp.runs.visitors import FOLDER as VISITORS
 from eapgp.study.estimate import method_passes
 
 
@@ -117,7 +118,7 @@ def policy() -> Policy:
 
 def visitors_home() -> Path:
     """Where visitors' libraries lie, one folder each."""
-    return default_home() / "visitors"
+    return default_home() / VISITORS
 
 
 def published() -> Path:

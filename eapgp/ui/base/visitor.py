@@ -9,16 +9,21 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import time
 from pathlib import Path
 
 import streamlit as st
 
 from eapgp.runs.library import default_home
+from eapgp.runs.visitors import mark_used
 from eapgp.ui.base.policy import policy, visitors_home
 
 COOKIE = "eapgp-visitor"
 _KEY = re.compile(r"[\w\-]{32,64}")
 _STATE = "eapgp-visitor-key"
+_USED = "eapgp-visitor-used"
+MARK_SECONDS = 600.0
+"""How often an open page marks its visitor's library as used."""
 
 
 def key() -> str:
@@ -35,6 +40,12 @@ def owner() -> str:
 
 
 def home() -> Path:
-    """The folder of the visitor's library."""
+    """The folder of the visitor's library; asking for it counts as use, since old ones are removed."""
     name = owner()
-    return visitors_home() / name if name else default_home()
+    if not name:
+        return default_home()
+    folder = visitors_home() / name
+    if time.time() - st.session_state.get(_USED, 0.0) > MARK_SECONDS:
+        mark_used(folder)
+        st.session_state[_USED] = time.time()
+    return folder

@@ -37,7 +37,7 @@ def facts(card: RunInfo) -> list[tuple[str, str]]:
         ("Method", f"{short_name(card.method)} ({card.method}); {options}"),
         ("Intervention", card.intervention),
         ("Passes", f"{record['forward_passes']:g} forward, {record['backward_passes']:g} backward"),
-        ("Computed", f"{record['created']} on {record.get('device') or 'cpu'} in {record['seconds']:.2f} s"),
+        ("Computed", f"{record['created']} on {card.machine} in {record['seconds']:.2f} s"),
         ("Versions", versions(libraries)),
         ("Platform", str(libraries.get("platform", ""))),
         *(("Remark", remark) for remark in card.remarks),
