@@ -132,23 +132,32 @@ class Cancelled(EapgpError):
 
 
 MAX_MESSAGE = 1_500
-_ODD = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_ODD = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that turn the direction of what follows, and halves of characters."""
 
 
 def readable(text: str) -> str:
-    """A text that can be shown: line ends are spaces, other control characters and halves of characters escapes."""
+    """A text that can be shown: line ends are spaces; other control characters, marks of direction and halves of
+    characters are escapes.
+    """
     return _ODD.sub(_escaped, text.replace("\n", " "))
 
 
 def _escaped(odd: re.Match[str]) -> str:
-    return odd.group().encode("unicode_escape", "surrogatepass").decode()
+    return _escape(odd.group())
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode()
 
 
 def legible(text: str) -> str:
-    """A text with control characters and halves of characters as escapes, cut in its middle where it is very long."""
+    """A text with all that no terminal shows as escapes, cut in its middle where it is very long."""
     if len(text) > MAX_MESSAGE:
         text = f"{text[: MAX_MESSAGE * 2 // 3]} … {text[-MAX_MESSAGE // 3 :]}"
-    return _ODD.sub(_escaped, text)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\t" else _escape(char) for char in text)
 
 
 def one_line(error: BaseException) -> str:

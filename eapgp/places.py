@@ -14,3 +14,11 @@ PUBLIC_VARIABLE = "EAPGP_PUBLIC"  # 1: the dashboard is for strangers (`eapgp ap
 def bundled(place: str) -> Path | None:
     """A file or folder that comes with the project, as `assets/demo` or `app.py`; None where it was left out."""
     return next((root / place for root in _ROOTS if (root / place).exists()), None)
+
+
+def expanded(name: str | Path) -> Path:
+    """A place that somebody named, `~` being home; as it stands where it names the home of nobody."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)

@@ -50,11 +50,20 @@ def _check_texts(texts: Any) -> None:
             raise ValueError(f"a text with half a character (surrogate): {text[:40]!a}") from None
 
 
+def decode(text: str | bytes, *, nan: bool = False) -> Any:
+    """The value of a JSON text whose numbers tables can hold. nan: and NaN, which pandas writes for what is missing.
+
+    Errors: ValueError (`json.JSONDecodeError` where it is no JSON); RecursionError.
+    """
+    constant = _missing if nan else _no_number
+    return json.loads(text, parse_constant=constant, parse_float=_finite, parse_int=_whole)
+
+
 def loads(text: str | bytes, *, most: int = MAX_VALUES) -> Any:
     """The value of a JSON text. Errors: ValueError, in one line, for whatever is wrong with it."""
     check_amount(text, most)
     try:
-        value = json.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_whole)
+        value = decode(text)
     except RecursionError:
         raise ValueError(f"objects or lists within each other, deeper than {DEPTH}") from None
     check_value(value)
@@ -63,6 +72,10 @@ def loads(text: str | bytes, *, most: int = MAX_VALUES) -> Any:
 
 def _no_number(text: str) -> float:
     raise ValueError(f"{text}, which is no JSON number")
+
+
+def _missing(text: str) -> float:
+    return math.nan if text == "NaN" else _no_number(text)
 
 
 def _finite(text: str) -> float:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from eapgp.errors import OptionError, legible
+from eapgp.places import expanded
 from eapgp.runs.files import plain
 
 Payload = dict[str, Any]
@@ -218,7 +219,7 @@ def check_folder(folder: Path | None, option: str, *, write: bool = True) -> Non
     """
     if folder is None:
         return
-    place = folder.expanduser().absolute()
+    place = expanded(folder).absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
     if not place.is_dir():
@@ -234,7 +235,7 @@ def check_file(file: Path | None, option: str) -> None:
     """
     if file is None:
         return
-    place = file.expanduser().absolute()
+    place = expanded(file).absolute()
     if place.is_dir():
         raise OptionError(f"{option} {file}: expected a file, got a folder; name a file in it.")
     if not place.parent.is_dir():

@@ -153,7 +153,10 @@ def _array(path: Path, document: Mapping[str, Any], key: str, shape: tuple[int, 
     import torch
 
     value = document[key]
-    if not isinstance(value, torch.Tensor) or value.is_complex() or value.is_sparse:
+    dense = (
+        isinstance(value, torch.Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_quantized)
+    )
+    if not dense or value.is_complex():
         raise problem(path, f"{key} must be a dense tensor of numbers; got {short(type(value).__name__)}.")
     if tuple(value.shape) != shape:
         raise problem(path, f"{key} must have the shape {shape} that cfg asks for; got {tuple(value.shape)}.")

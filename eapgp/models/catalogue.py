@@ -16,7 +16,7 @@ from eapgp.graph import Graph
 from eapgp.models.checkpoint import is_whole
 from eapgp.models.hub import HubName, cached
 from eapgp.models.store import models_home
-from eapgp.places import bundled
+from eapgp.places import bundled, expanded
 
 BUNDLED, PACKAGED = "bundled", "package"
 GGUF = ".gguf"
@@ -77,7 +77,7 @@ def find_model(name: str) -> ModelEntry | None:
 
 def is_gguf(name: str | Path) -> bool:
     """Whether a model's name is a GGUF file on this machine."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     return path.suffix.lower() == GGUF and path.is_file()
 
 
@@ -132,7 +132,7 @@ def model_shape(name: str) -> Shape | None:
     entry = find_model(name)
     if entry is not None:
         return Shape(entry.graph, entry.parameters)
-    path = Path(name).expanduser() / "config.json"
+    path = expanded(name) / "config.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         values = json.loads(path.read_text(encoding="utf-8"))
         layers, heads, width = (

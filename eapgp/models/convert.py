@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from eapgp.errors import ModelError, OptionError
 from eapgp.models.checkpoint import PICKLED_FILE, PICKLED_INDEX, WEIGHTS_FILE, read_config, shards, weight_file
 from eapgp.models.hub import CONFIG_FILES, TOKENIZER_FILES, HubName, fetch
+from eapgp.places import expanded
 from eapgp.types import Progress
 
 MOST_UNPACKED, ALWAYS_FINE = 4, 64 * 2**20
@@ -32,7 +33,7 @@ def convert_pickled(source: str, target: Path | None = None, *, progress: Progre
     """
     from safetensors.torch import save_file
 
-    folder, hub = Path(source).expanduser(), HubName.of(source)
+    folder, hub = expanded(source), HubName.of(source)
     if not folder.is_dir():
         if hub is None:
             raise ModelError(f"{source!r}: expected a folder with {PICKLED_FILE}, or owner/name on the hub; check it.")

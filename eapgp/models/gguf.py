@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eapgp.errors import ModelError
+from eapgp.errors import ModelError, one_line
 from eapgp.models.store import check_room, keep, models_home
+from eapgp.places import expanded
 from eapgp.types import Progress
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def inspect(path: str | Path) -> GgufFile:
 
     Errors: ModelError for what is no GGUF file, and for an architecture that cannot be read.
     """
-    place = Path(path).expanduser()
+    place = expanded(path)
     reader = _reader(place)
     field = reader.get_field("general.architecture")
     architecture = str(field.contents()) if field is not None else "unknown"
@@ -76,9 +77,9 @@ def _reader(place: Path) -> GGUFReader:
 
     try:
         return GGUFReader(place)
-    except (OSError, ValueError, KeyError, IndexError, OverflowError, UnicodeDecodeError, MemoryError) as error:
+    except Exception as error:  # a file's sizes, counts and nesting are what the library trusts
         raise ModelError(
-            f"{place.name}: expected a GGUF file (version 2 or 3), got one that cannot be read: {error}. "
+            f"{place.name}: expected a GGUF file (version 2 or 3), got one that cannot be read: {one_line(error)}. "
             "Fetch it again, or give a folder in Hugging Face layout."
         ) from None
 

@@ -40,6 +40,7 @@ from eapgp.models.configs import CONFIGURATIONS, configuration
 from eapgp.models.gguf import converted
 from eapgp.models.hub import cached, fetch
 from eapgp.models.model import Model, layer_of, norm_of, widen
+from eapgp.places import expanded
 from eapgp.types import Progress
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def _folder(name: str, random_weights: bool, progress: Progress | None, *, weigh
         return None if random_weights else _packaged(name)
     if entry is None and name.lower().endswith(GGUF):
         return _of_gguf(name)
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if entry is None and folder.is_dir():
         if not (folder / "config.json").is_file():
             refuse_adapter(name, {path.name for path in folder.iterdir()})
@@ -322,7 +323,7 @@ def _tokenizer(folder: Path | None, named: Path | None, random_weights: bool) ->
 
 def _named_tokenizer(name: str, progress: Progress | None) -> Path:
     """Folder of the tokenizer of a model that is named by the catalogue, the hub or a folder. Errors: ModelError."""
-    entry, folder = find_model(name), Path(name).expanduser()
+    entry, folder = find_model(name), expanded(name)
     if entry is None and folder.is_dir():
         return folder
     hub = hub_name(name)

@@ -23,6 +23,7 @@ from platformdirs import user_cache_path
 
 from eapgp.errors import ModelError
 from eapgp.models.checkpoint import ORIGIN_FILE, is_whole
+from eapgp.places import expanded
 
 HOME_VARIABLE = "EAPGP_MODELS"
 
@@ -30,7 +31,7 @@ HOME_VARIABLE = "EAPGP_MODELS"
 def models_home() -> Path:
     """`$EAPGP_MODELS`, else the user's cache folder."""
     named = os.environ.get(HOME_VARIABLE)
-    return Path(named).expanduser() if named else user_cache_path("eapgp", appauthor=False) / "models"
+    return expanded(named) if named else user_cache_path("eapgp", appauthor=False) / "models"
 
 
 def keep(folder: Path, about: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:

@@ -37,6 +37,8 @@ TEXT_ANSWERS = ("correct", "incorrect", "answers", "wrong_answers")
 """Columns of texts: in JSON a bare text is one answer, whatever characters it holds."""
 OPTIONAL = ("note", "task", "metric")
 CUSTOM = "custom"
+LARGEST_ID = 2**31 - 1
+"""No vocabulary has as many tokens."""
 _TEXT = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _TEXT_LIST = re.compile(
     rf"\[\s*{_TEXT}(?:(?:\s*,\s*|\s+){_TEXT})*\s*,?\s*\]", re.DOTALL
@@ -268,7 +270,18 @@ def _ids(row: Row, column: str) -> tuple[int, ...]:
             f"a token id was expected, {_short(cell)} came{_odd_one(pieces)}. "
             "Write whole numbers; several separated by |",
         )
-    return tuple(int(match[1]) for match in ids if match)
+    return _in_range([match[1] for match in ids if match], column)
+
+
+def _in_range(numbers: Sequence[str], column: str) -> tuple[int, ...]:
+    """Token ids. Errors: BadCell for one that no vocabulary can have."""
+    for number in numbers:
+        digits = number.lstrip("0")
+        if len(digits) > len(str(LARGEST_ID)) or int(digits or 0) > LARGEST_ID:
+            raise BadCell(
+                column, f"a token id of at most {LARGEST_ID:,} was expected, {_short(number)} came. Correct it"
+            )
+    return tuple(int(number.lstrip("0") or 0) for number in numbers)
 
 
 def _pieces(text: str) -> list[str]:
@@ -291,7 +304,7 @@ def _id_list(row: Row, column: str) -> tuple[int, ...]:
         raise BadCell(
             column, f"a list of token ids such as [16840, 23685] was expected, {_short(text)} came. Correct the cell"
         )
-    return tuple(int(number) for number in re.findall(r"\d+", text))
+    return _in_range(re.findall(r"\d+", text), column)
 
 
 def _years(row: Row, column: str, *, century: bool = False) -> Sides:

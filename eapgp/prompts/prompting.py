@@ -35,7 +35,7 @@ class Prompting:
     def __post_init__(self) -> None:
         if self.bos == "":
             raise OptionError(f"start token: expected {OWN}, {NONE} or the text of a token, got an empty text.")
-        if self.answers not in ANSWERS:
+        if self.answers not in tuple(ANSWERS):
             raise OptionError(f"answers: expected {' or '.join(ANSWERS)}, got {self.answers!r}.")
 
     def to_dict(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any
 from eapgp.errors import FormatError, PromptError
 from eapgp.prompts.columns import Cell, Row
 from eapgp.sheet import Delimited, bad_quote, delimited
-from eapgp.strict_json import check_amount, check_value
+from eapgp.strict_json import check_amount, check_value, decode
 
 MAX_PAIRS = 5_000
 MAX_COLUMNS = 512
@@ -163,12 +163,12 @@ def _documents(text: str, name: str, limit: int | None) -> Any:
     first, _, rest = text.partition("\n")
     try:
         check_amount(first if rest.strip() and _is_object(first) else text, MAX_VALUES)
-        document = json.loads(text)
+        document = decode(text, nan=True)
         check_value(document)
         return document
     except json.JSONDecodeError as error:
         problem = error
-    except ValueError as error:  # a number of too many digits, say
+    except ValueError as error:  # a number of too many digits or an infinite one, say
         raise FormatError(f"{name}: begins like JSON, but is not valid ({error}). Save it again.") from None
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if len(lines) > 1 and _is_object(lines[0][1]):
@@ -190,7 +190,7 @@ def _is_object(line: str) -> bool:
 def _line(line: str, number: int, name: str) -> Any:
     try:
         check_amount(line, MAX_VALUES)
-        value = json.loads(line)
+        value = decode(line, nan=True)
         check_value(value)
         return value
     except json.JSONDecodeError as error:

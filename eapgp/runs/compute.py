@@ -34,6 +34,7 @@ from eapgp.models.load import load_tokenizer
 from eapgp.models.packaged import folder_of
 from eapgp.models.packaged import is_here as packaged_is_here
 from eapgp.models.store import models_home
+from eapgp.places import expanded
 from eapgp.prompts import read_prompts
 from eapgp.prompts.encode import encode, fit
 from eapgp.prompts.pairs import PromptPair, PromptSet
@@ -352,7 +353,7 @@ def folder_stamp(name: str) -> tuple[tuple[str, int, int], ...]:
     folder = _folder(name)
     with contextlib.suppress(OSError):
         if is_gguf(name):
-            return _stamps([Path(name).expanduser()])
+            return _stamps([expanded(name)])
         return _stamps(folder.iterdir()) if folder is not None else ()
     return ()
 
@@ -368,7 +369,7 @@ def _folder(name: str) -> Path | None:
         with contextlib.suppress(EapgpError):
             return demo_folder() if entry.source == BUNDLED else _of_package(entry.name)
         return None
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     return folder if folder.is_dir() else None
 
 

@@ -20,6 +20,21 @@ from eapgp.errors import RunError
 DIGITS = 12
 _NAME = re.compile(rf"[0-9a-f]{{{DIGITS}}}--.+")
 _REMOVED = ".removed"
+_LONGEST = 120  # bytes of a name, which stores put more in front of and behind
+_PATHS = re.compile(r"[/\\]")
+
+
+def file_name(name: str, usual: str) -> str:
+    """A name that a file can have, of whatever name a stranger's file came with; its suffix stays.
+
+    Without the folders in it, what nobody can see or read, and dots at its ends; cut where it is long. usual: in place
+    of a name of which nothing is left.
+    """
+    plain = "".join(char if char.isprintable() else "-" for char in _PATHS.split(name)[-1]).strip(". ")
+    stem, dot, suffix = plain.rpartition(".")
+    ending = f".{suffix}" if dot and len(suffix) <= 16 and suffix.isascii() else ""
+    short = (stem if ending else plain).encode()[:_LONGEST].decode(errors="ignore").strip(". ")
+    return f"{short or usual}{ending}"
 
 
 class KeptFile(Protocol):

@@ -23,6 +23,7 @@ from platformdirs import user_data_path
 
 from eapgp.attribution.result import Attribution
 from eapgp.errors import NotSavedError, RunError, one_line
+from eapgp.places import expanded
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.archive import read_archive, write_archive
 from eapgp.runs.bundled import check_changeable, find_bundled
@@ -49,7 +50,7 @@ def default_home() -> Path:
     """`$EAPGP_HOME`, else the user's data folder."""
     named = os.environ.get(HOME_VARIABLE)
     if named:
-        return Path(named).expanduser()
+        return expanded(named)
     return user_data_path("eapgp", appauthor=False)
 
 
@@ -65,7 +66,7 @@ class RunLibrary:
     """The runs below one home folder. Holds no state but the place."""
 
     def __init__(self, home: str | Path | None = None) -> None:
-        self.home = Path(home).expanduser() if home is not None else default_home()
+        self.home = expanded(home) if home is not None else default_home()
         self.runs = self.home / "runs"
         self.temporary = self.home / "tmp"
         self.trash = self.home / "trash"
@@ -192,7 +193,7 @@ class RunLibrary:
         """
         name = str(text)
         if os.sep in name or (Path(name) / RUN_FILE).is_file():
-            return open_run(Path(name).expanduser())
+            return open_run(expanded(name))
         if name and (self.runs / name).is_dir() and name not in (".", ".."):
             return open_run(self.runs / name)
         matches = [open_run(path) for path in self._named(name)] or find_bundled(name, SHORTEST_PREFIX)

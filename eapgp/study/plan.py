@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from eapgp.errors import FormatError, InputError, OptionError
 from eapgp.metrics import get_metric
 from eapgp.models.catalogue import model_shape
 from eapgp.models.load import DTYPES
+from eapgp.places import expanded
 from eapgp.runs.arrays import RESULT_VERSION
 from eapgp.runs.compute import resolve_options
 from eapgp.runs.evaluate import Question
@@ -284,7 +286,7 @@ def _fields(
     fields |= {"n_pairs": pairs, "split": task.get("split", mapping.get("split", "all"))}
     fields |= {"metric": task.get("metric"), "task_options": task.get("options", {})}
     if "prompts" in task:
-        fields["prompts_file"] = str((folder / Path(task["prompts"]).expanduser()).resolve())
+        fields["prompts_file"] = str((folder / expanded(task["prompts"])).resolve())
         fields["columns"] = task.get("columns")
     return fields
 
@@ -300,5 +302,5 @@ def _check(spec: RunSpec) -> None:
     if spec.prompts_file is None:
         assert spec.task is not None
         make_prompts(spec.task, 1, split=spec.split, **spec.task_options)
-    elif not Path(spec.prompts_file).is_file():
+    elif not os.path.isfile(spec.prompts_file):  # noqa: PTH113  (False, too, for a name that no file can have)
         raise OptionError(f"prompts {spec.prompts_file}: expected a file, found none.")

@@ -13,7 +13,8 @@ import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+
+from eapgp.places import expanded
 
 HANNA_2024_EXACT = (
     "Hanna, Pezzelle & Belinkov 2024, arXiv:2403.17806, the tables beside exact patching in the same repository"
@@ -157,7 +158,7 @@ def is_gpt2_small(model: str) -> bool:
     """
     if model in (MODEL, HUB_ID):
         return True
-    path = Path(model).expanduser() / "config.json"
+    path = expanded(model) / "config.json"
     with contextlib.suppress(OSError, ValueError):
         values = json.loads(path.read_text(encoding="utf-8"))
         return isinstance(values, dict) and all(values.get(key) == value for key, value in _SHAPE.items())

@@ -22,6 +22,7 @@ import yaml
 
 from eapgp.errors import FormatError
 from eapgp.prompts.prompting import ANSWERS
+from eapgp.strict_json import check_value
 
 MAX_BYTES = 2**20
 MAX_NODES, MAX_DEPTH, MAX_PROBLEMS = 20_000, 20, 100
@@ -36,7 +37,6 @@ _SPLIT: dict[str, Any] = {"enum": ["all", "train", "test"]}
 
 
 _YES_NO: dict[str, Any] = {"type": "boolean"}
-_VARIED: dict[str, Any] = {"type": "object", "additionalProperties": {"type": "array", "minItems": 1}}
 _PROMPTED: dict[str, Any] = {
     "tokenizer": _NAME,
     "bos": _NAME,
@@ -46,6 +46,12 @@ _PROMPTED: dict[str, Any] = {
     "skip_unusable": _YES_NO,
 }
 """How prompts reach a model, in its entry; in its `vary` or a method's: several, one after another."""
+_SEVERAL: dict[str, Any] = {"type": "array", "minItems": 1}
+_VARIED: dict[str, Any] = {
+    "type": "object",
+    "properties": {name: {**_SEVERAL, "items": rule} for name, rule in _PROMPTED.items()},
+    "additionalProperties": _SEVERAL,
+}
 
 
 def _object(properties: dict[str, Any], *required: str) -> dict[str, Any]:
@@ -196,7 +202,9 @@ def _value_of(text: str) -> Any:
             deep = len(opened) > MAX_DEPTH
             what = f"deeper than {MAX_DEPTH} lists and mappings" if deep else f"more than {MAX_NODES:,} values"
             raise _problem(event, f"{what}, aliases written out")
-    return yaml.safe_load(text)
+    value = yaml.safe_load(text)
+    check_value(value)
+    return value
 
 
 def _problem(event: Any, text: str) -> yaml.MarkedYAMLError:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from eapgp.errors import ComputationError, OptionError
+from eapgp.places import expanded
 from eapgp.runs.files import write_json
 from eapgp.runs.library import RunLibrary
 from eapgp.study.estimate import estimate
@@ -40,7 +41,7 @@ PHASE = "cells"
 
 def study_folder(study: Study, library: RunLibrary, folder: str | Path | None = None) -> Path:
     """Where a study's records and tables lie: the folder given, else one in the library's home."""
-    return Path(folder).expanduser() if folder is not None else library.home / "studies" / study.name
+    return expanded(folder) if folder is not None else library.home / "studies" / study.name
 
 
 def sweep(

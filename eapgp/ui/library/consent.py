@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import streamlit as st
 
 from eapgp.models.catalogue import find_model, in_hub_cache, is_here
+from eapgp.places import expanded
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
@@ -44,7 +44,7 @@ def at_hand(model: str) -> bool:
     entry = find_model(model)
     if entry is not None:
         return is_here(entry)
-    return Path(model).expanduser().exists() or in_hub_cache(model)
+    return expanded(model).exists() or in_hub_cache(model)
 
 
 def agreed(card: RunInfo) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eapgp.formats import Imported, format_of, read_file
-from eapgp.runs.kept_files import FileStore
+from eapgp.runs.kept_files import FileStore, file_name
 from eapgp.ui.base.policy import policy
 from eapgp.ui.jobs.untrusted import try_scores
 
@@ -59,7 +59,7 @@ class ScoreFiles(FileStore[ScoreFile]):
         its own, died or took too much; RunError where the folder cannot be written or is full.
         """
         policy().check_room(self.folder.parent)
-        safe = _UNSAFE.sub("-", Path(name).name).strip("-.") or "scores"
+        safe = _UNSAFE.sub("-", file_name(name, "scores"))
         format_of(safe)
 
         def write(path: Path) -> None:

@@ -19,6 +19,7 @@ from eapgp.prompts.files import VERBS_FILE, Named, Preview, parse_prompts, previ
 from eapgp.prompts.pairs import Answer, PromptPair, PromptSet
 from eapgp.prompts.prompting import needed_sides
 from eapgp.prompts.rows import MAX_PAIRS, is_json
+from eapgp.runs.kept_files import file_name
 from eapgp.sheet import cells, delimited
 from eapgp.ui.base.draw import plain
 from eapgp.ui.jobs.untrusted import try_prompts
@@ -137,7 +138,7 @@ def _tried(files: Sequence[tuple[str, bytes]], columns: Named | None) -> Upload:
         unnamed = preview is not None and (isinstance(error, HeaderError) or columns is not None)
         problem = one_line(error)
         if preview is not None and columns is None and unnamed:
-            problem = f"{Path(files[0][0]).name}: its columns are not recognised. Say which is which."
+            problem = f"{file_name(files[0][0], 'pairs')}: its columns are not recognised. Say which is which."
         return Upload(None, problem, preview, unnamed)
 
 
@@ -163,7 +164,7 @@ def preview_upload(files: Sequence[tuple[str, bytes]]) -> Preview:
 @contextlib.contextmanager
 def _in_a_folder(files: Sequence[tuple[str, bytes]]) -> Iterator[Path]:
     """The file of pairs among those uploaded, with the others beside it."""
-    named = {Path(name).name: data for name, data in files}
+    named = {file_name(name, "pairs"): data for name, data in files}
     texts = [name for name in named if name != VERBS_FILE]
     if len(texts) != 1:
         raise FormatError(

@@ -17,6 +17,7 @@ from eapgp.models.catalogue import CATALOGUE
 from eapgp.runs.files import folder_size
 from eapgp.runs.imported import keep_scores
 from eapgp.runs.info import RunInfo, info_of
+from eapgp.runs.kept_files import file_name
 from eapgp.runs.run import open_run
 from eapgp.ui.base.draw import code, plain
 from eapgp.ui.base.policy import policy
@@ -367,12 +368,13 @@ def bring_in() -> None:
         st.rerun()
 
 
-def _imported(name: str, data: bytes) -> tuple[bool, str]:
+def _imported(upload: str, data: bytes) -> tuple[bool, str]:
+    name = file_name(upload, "runs")
     try:
         policy().check_room(results.shelf().library.home)
         if Path(name).suffix.lower() == ".zip":
             with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / (Path(name).name or "runs.zip")
+                path = Path(folder) / name
                 path.write_bytes(data)
                 imported = import_runs(path, results.shelf().library.home)
             return True, f"{name}: {_counted([present for _, present in imported])}"

@@ -10,7 +10,6 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -20,6 +19,7 @@ from eapgp.metrics import METRICS
 from eapgp.models.catalogue import CATALOGUE, find_model, is_gguf
 from eapgp.models.load import DTYPES
 from eapgp.options import Option
+from eapgp.places import expanded
 from eapgp.prompts.pairs import PromptSet
 from eapgp.prompts.prompting import ANSWERS, ONE_TOKEN
 from eapgp.prompts.prompting import NONE as NO_START
@@ -109,7 +109,7 @@ def model_problem(name: str) -> str:
     """
     if policy().public:
         return policy().refuses_model(name)
-    if find_model(name) is not None or Path(name).expanduser().is_dir() or is_gguf(name):
+    if find_model(name) is not None or expanded(name).is_dir() or is_gguf(name):
         return ""
     if name.startswith(_PATH_STARTS):
         return "expected a folder in Hugging Face layout or a GGUF file, there is none"
