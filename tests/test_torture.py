@@ -15,16 +15,19 @@ import yaml
 
 from eapgp.errors import FormatError, ModelError, legible, readable
 from eapgp.formats import read_scores
+from eapgp.models.catalogue import in_hub_cache
 from eapgp.models.gguf import inspect
 from eapgp.places import expanded
 from eapgp.prompts.files import read_prompts
 from eapgp.runs.kept_files import file_name
 from eapgp.study.plan import make_study, read_study
+from eapgp.ui.base.fields import read_url
 from eapgp.ui.prompts.own import read_upload
-from eapgp.ui.sidebar.settings import model_problem
+from eapgp.ui.sidebar.settings import FIELDS, model_problem
 from tools.audit import CLEAN, WEAK, report
 from tools.torture import inputs
 from tools.torture.entrances import ENTRANCES
+from tools.torture.entrances.links import HUB_IDS
 from tools.torture.judge import ACCEPTED, REFUSED, Box, Case, Entrance, judge
 from tools.torture.strange import NAMES, TEXTS
 from tools.torture.table import Outcome, Row, Setting, table, write_report
@@ -215,6 +218,14 @@ def test_tensors_without_numbers_are_refused(kind: str, tmp_path: Path) -> None:
 def test_the_home_of_nobody_is_a_name_like_others() -> None:
     assert expanded("~nobody-of-that-name/x") == Path("~nobody-of-that-name/x") and expanded("~") == Path.home()
     assert "expected" in model_problem("~nobody-of-that-name/x")
+
+
+@pytest.mark.parametrize("name", [*HUB_IDS, "owner/name@\ud800"])
+def test_a_bad_hub_id_in_a_link_is_said_and_replaced_or_harmless(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    values, problems = read_url({"model": name}, FIELDS)
+    assert len(problems) == 1 - len(values) and all(legible(problem) == problem for problem in problems)
+    assert not in_hub_cache(name)
 
 
 def test_arrays_within_arrays_of_a_gguf_file_are_refused(tmp_path: Path) -> None:

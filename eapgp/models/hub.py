@@ -79,7 +79,7 @@ class HubName:
     def of(cls, text: str, label: str = "") -> HubName | None:
         """The name read, or None for what is no hub name."""
         repo, at, revision = text.partition("@")
-        if not _NAME.fullmatch(repo) or (at and not revision):
+        if not _NAME.fullmatch(repo) or (at and not (revision and revision.isprintable())):
             return None
         return cls(repo, revision or MAIN, label or text)
 

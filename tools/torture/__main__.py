@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2, help="processes of the parts that can use several")
     parser.add_argument("--report", type=Path, help="page to put the tables into")
     options = parser.parse_args(arguments)
+    report = options.report and options.report.absolute()  # parts may leave the working folder
     outcomes = []
     for part in options.part or PARTS:
         if importlib.util.find_spec(module := f"tools.torture.{PARTS[part].module}") is None:
@@ -35,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcomes.append(_outcome(part, module, options))
         sys.stdout.write(f"{text_of(outcomes[-1])}\n")
         sys.stdout.flush()
-        if options.report:
-            write_report(options.report, outcomes)
+        if report:
+            write_report(report, outcomes)
     count = sum(outcome.violations for outcome in outcomes)
     sys.stdout.write(f"{count} violations in {len(outcomes)} parts\n")
     return 1 if count else 0

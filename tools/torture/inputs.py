@@ -66,10 +66,16 @@ def _row(title: str, verdicts: list[Verdict]) -> Row:
 
 
 def _here(setting: Setting) -> Iterator[tuple[str, Verdict]]:
-    """The quick part, in this process."""
-    for name, kind in ENTRANCES.items():
-        for index in sorted(random.Random(setting.seed).sample(range(kind.count), kind.quick)):
-            yield name, judge(entrance_of(name, setting.folder / name), index, setting.seed)
+    """The quick part, in this process, whose folder and environment are then as before."""
+    place, environment = Path.cwd(), dict(os.environ)
+    try:
+        for name, kind in ENTRANCES.items():
+            for index in sorted(random.Random(setting.seed).sample(range(kind.count), kind.quick)):
+                yield name, judge(entrance_of(name, setting.folder / name), index, setting.seed)
+    finally:
+        os.chdir(place)
+        os.environ.clear()
+        os.environ.update(environment)
 
 
 def _by_workers(setting: Setting, verdicts: dict[str, list[Verdict]]) -> None:

@@ -38,7 +38,7 @@ MAX_PAIRS = 5000
 USUAL_MODEL = "demo"
 _PATH_STARTS = ("/", "~", ".")
 _HUB_ID = re.compile(r"[\w.\-]{1,96}/[\w.\-]{1,96}")
-_ONE_LINE = re.compile(r"[^\x00-\x1f]{1,300}")
+_ONE_LINE = re.compile(r"[^\x00-\x1f\ud800-\udfff]{1,300}")
 OWN = "own"  # the task of pairs that are being made on the Prompts page
 _OWN_PAIRS = "eapgp-own-pairs"
 USUAL_START = "usual"
@@ -136,7 +136,7 @@ def _start_token(value: str) -> str:
 
 
 def _tokenizer(value: str) -> str:
-    if not re.fullmatch(r"[^\x00-\x1f]{0,300}", value):
+    if not re.fullmatch(r"[^\x00-\x1f\ud800-\udfff]{0,300}", value):
         raise ValueError("expected a name, Hugging Face id or folder")
     if value and (problem := policy().refuses_model(USUAL_MODEL, value)):
         raise ValueError(problem)

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 
 from eapgp.cli import BAD_INPUT, OK, build, main
@@ -124,7 +123,7 @@ class Commands(Entrance):
         command = self.commands[path]
         words: list[str] = []
         for parameter in command.params:
-            if isinstance(parameter, click.Argument):
+            if parameter.param_type_name == "argument":
                 if rng.random() < 0.9:
                     words.append(
                         self._sound(path, parameter, rng) if rng.random() < 0.3 else self._wrong(parameter, rng)
@@ -160,7 +159,7 @@ class Commands(Entrance):
         return rng.choice(("demo", "ioi", "eap", "1", "2", "logit-diff", "train", "cpu", "out", "out.json"))
 
     def _wrong(self, parameter: Any, rng: random.Random) -> str:
-        kind = getattr(parameter.type, "name", "")
+        kind = str(getattr(parameter, "bare_type", "")).lower()  # typer brings a click of its own, without types
         pool: Sequence[str] = (*TEXTS, *WORDS, *HUB_IDS)
         if "int" in kind or "float" in kind:
             pool = NUMBERS
