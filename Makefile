@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE := node_modules
 
-.PHONY: setup model app test e2e check js npm torture cluster bench load shots demo examples reproduction results tokenizers format clean
+.PHONY: setup model app test e2e check js npm audit torture cluster bench load shots demo examples reproduction results tokenizers format clean
 
 setup: $(STAMP) model
 
@@ -59,6 +59,10 @@ shots: setup
 
 load: setup
 	$(BIN)/python tests/load_sessions.py
+
+# Known weaknesses of the installed packages, by pip-audit; says so where it cannot be had or its source be reached.
+audit: setup
+	$(BIN)/python -m tools.audit
 
 # What strangers, a bad machine and a full class could do; within half an hour. `make torture ARGS='--part inputs'`: a part.
 torture: setup
