@@ -56,6 +56,7 @@ $(NODE)/.package-lock.json: package.json package-lock.json
 
 shots: setup
 	$(BIN)/python tests/browser/shots.py docs/screenshots
+	$(BIN)/python tests/browser/animation.py docs/screenshots/start.gif
 
 load: setup
 	$(BIN)/python tests/load_sessions.py

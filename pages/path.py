@@ -6,7 +6,8 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.library import results
 from eapgp.ui.parts import head
 from eapgp.ui.parts.empty import nothing_yet
-from eapgp.ui.path import edge, fields, picture, step, views
+from eapgp.ui.parts.path_step import step_bar
+from eapgp.ui.path import edge, fields, picture, views
 from eapgp.ui.shell import frame
 from eapgp.ui.sidebar import panel
 
@@ -28,7 +29,7 @@ else:
         pair = picture.controls(session, card, records)
         say(findings.of_path(records["gradpath"] if "gradpath" in records else records["straight"], pair))
         last = max(record.n_points for record in records.values()) - 1
-        step.step_bar(session, last, picture.readings(records, pair))
+        step_bar(session, last, picture.readings(records, pair))
         with guard("The picture of the path"):
             picture.picture(session, card, records, pair)
         if "gradpath" in records:

@@ -12,7 +12,8 @@ from eapgp.figures.projection import mean_projection, project_record
 from eapgp.runs import RunLibrary, RunSpec, compute_run
 from eapgp.runs.run import Run
 from eapgp.ui.jobs.workshop import Workshop
-from eapgp.ui.path.plane import PICTURE, Plane, picture_values, plane_of, plane_work, stored_picture
+from eapgp.ui.library.landscape import PICTURE, stored_picture
+from eapgp.ui.path.plane import Plane, picture_values, plane_of, plane_work
 
 
 @pytest.fixture(scope="module")

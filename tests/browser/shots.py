@@ -26,10 +26,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from eapgp.ui.base.routes import PAGES  # noqa: E402
+from eapgp.ui.start.fields import SCENES  # noqa: E402
 from tests.browser.app_helpers import settled  # noqa: E402
 from tests.browser.conftest import Server, chromium_path, wait_ready  # noqa: E402
 
-SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+SIZES = {"desktop": (1440, 900), "phone": (390, 844), "laptop": (1280, 720)}
+USUAL_SIZES = ("desktop", "phone")
 # What a phone says of itself beyond its size: fingers, no mouse.
 DEVICES: dict[str, dict[str, Any]] = {
     "phone": {"has_touch": True, "is_mobile": True, "user_agent": "Mozilla/5.0 (Linux; Android 15) Chrome/140.0 Mobile"}
@@ -61,12 +63,12 @@ PREPARE: dict[str, Callable[[Page], None]] = {"ground_truth": build_planted}
 
 
 def addresses() -> dict[str, str]:
-    """Path and query of every page."""
+    """Path and query of every page, and of Start's further scenes."""
     found = {}
     for place, (name, _, _) in enumerate(PAGES):
         query = QUERIES.get(name, "")
         found[name] = f"/{'' if place == 0 else name}" + (f"?{query}" if query else "")
-    return found
+    return found | {f"start-{number}": f"/?scene={number}" for number in range(2, len(SCENES) + 1)}
 
 
 @contextmanager
@@ -95,7 +97,7 @@ def rest(page: Page) -> None:
 def shoot(browser: Browser, base: str, asked: argparse.Namespace, pages: dict[str, str], report: Report) -> None:
     """One picture for every page, size and theme; with --whole also one of the page at its full height."""
     for theme in asked.theme or ["light", "dark"]:
-        for size in asked.size or list(SIZES):
+        for size in asked.size or USUAL_SIZES:
             width, height = SIZES[size]
             for name, path in pages.items():
                 context = browser.new_context(

@@ -6,8 +6,9 @@
 3. The metric of its circuits at a few sizes is stored beside it, so that the first picture shows a
    faithfulness that was measured; and what the model answers to the first pair, for the head of each page.
    Circuits that a page of the real model opens with are measured besides, and those of Start without their head.
-4. GradPath runs of the demo model hold the picture of the average besides: both paths in their planes, over what the
-   model does there. `python -m tools.training.examples --pictures [NAME …]` adds it to runs that are there.
+4. GradPath runs hold the picture of the average besides: both paths in their planes, over what the model does there;
+   and what each point of both adds to the strongest edge's score. `python -m tools.training.examples --pictures NAME …`
+   adds them to runs that are there.
 
 Writes one run folder per example below `assets/examples` and replaces what lies there.
 """
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from eapgp.attribution.per_point import point_scores
 from eapgp.attribution.result import Attribution, PathRecord
 from eapgp.attribution.usual import USUAL, Variant
 from eapgp.circuits import exclude_nodes
@@ -39,7 +41,8 @@ from eapgp.runs.run import Run, open_run, write_run
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
 from eapgp.ui.library.circuits import LARGE, USUAL_SIZES
-from eapgp.ui.path.plane import PICTURE, picture_values
+from eapgp.ui.library.landscape import EDGE, PICTURE
+from eapgp.ui.path.plane import picture_values
 from tools import ROOT
 
 N_PAIRS = 64
@@ -104,8 +107,7 @@ def make_example(spec: RunSpec, folder: Path, model: Any) -> Run:
     run = write_run(folder, bundled, resolved.request(model), resolved.prompts, device=str(model.device), spec=spec)
     run.add_evaluation(MEASURED, _measure(computed, resolved.prompts, resolved.metric, model))
     run.add_evaluation(ANSWERS, pair_answers(model, resolved.prompts).to_dict())
-    if spec.model != REAL:
-        add_picture(run, spec, computed, model)
+    add_picture(run, spec, computed, model)
     add_circuits(run, model)
     (folder / ".lock").unlink(missing_ok=True)
     return run
@@ -127,7 +129,10 @@ def add_circuits(run: Run, model: Any) -> None:
 
 
 def add_picture(run: Run, spec: RunSpec, computed: Attribution, model: Any) -> None:
-    """Store the picture of a GradPath run's average: its path, as computed with its points, and the straight line."""
+    """Store the picture of a GradPath run's average: its path, as computed with its points, and the straight line.
+
+    And what each of their points adds to the score of the edge that the run ranks first.
+    """
     if "gradpath" not in computed.paths:
         return
     line = replace(spec, method="eap-ig", options={"steps": spec.options["steps"], "points": "left"})
@@ -135,12 +140,24 @@ def add_picture(run: Run, spec: RunSpec, computed: Attribution, model: Any) -> N
     records = {"gradpath": computed.paths["gradpath"], "straight": straight}
     objective = str(spec.options["objective"])
     run.add_evaluation(PICTURE, picture_values(model, run, records, objective=objective))
+    edge = run.scores().top(1)[0][0]
+    adds = {kind: _adds(model, run, one, edge, records[kind]) for kind, one in (("gradpath", spec), ("straight", line))}
+    run.add_evaluation(EDGE, {"name": edge, "adds": adds})
 
 
-def add_pictures(folder: Path, names: Sequence[str] | None = None) -> None:
-    """Add the picture to bundled GradPath runs that are there (all of the demo model's, or those named)."""
-    specs = example_specs() | (example_specs(REAL) if names else {})
-    chosen = [name for name in names or specs if specs[name].method == "eap-gp"]
+def _adds(model: Any, run: Run, spec: RunSpec, edge: str, record: PathRecord) -> list[float]:
+    """`[point]` what each point of a path adds to an edge's score; 0 where it is not used."""
+    parts = point_scores(model, run.prompts(), method=spec.method, metric=run.request["metric"], **spec.options)
+    source, destination = run.scores().graph.edge_index(edge)
+    adds = np.zeros(record.n_points)
+    adds[record.used] = parts[:, source, destination]
+    return [float(f"{value:.6g}") for value in adds]
+
+
+def add_pictures(folder: Path, names: Sequence[str]) -> None:
+    """Add the pictures to bundled GradPath runs that are there."""
+    specs = example_specs() | example_specs(REAL)
+    chosen = [name for name in names if specs[name].method == "eap-gp"]
     for _, same in itertools.groupby(chosen, key=lambda name: specs[name].model):
         model = None
         for name in same:
@@ -187,7 +204,7 @@ def main() -> None:
     """Make the demo model's examples, or those named; or add pictures to them."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if sys.argv[1:2] == ["--pictures"]:
-        add_pictures(FOLDER, sys.argv[2:] or None)
+        add_pictures(FOLDER, sys.argv[2:])
     else:
         make_examples(FOLDER, sys.argv[1:] or None)
 

@@ -16,9 +16,9 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK, follow
 from eapgp.ui.library import consent, measure, results
+from eapgp.ui.library.landscape import stored_picture
 from eapgp.ui.path import jobs
 from eapgp.ui.path.fields import KINDS
-from eapgp.ui.path.plane import stored_picture
 from eapgp.ui.sidebar import settings
 from eapgp.ui.sidebar.settings import NAMES
 

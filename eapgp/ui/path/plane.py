@@ -21,18 +21,17 @@ from eapgp.attribution.result import PathRecord
 from eapgp.figures.inputs import Background
 from eapgp.figures.projection import (
     WIDE,
-    MeanProjection,
     Projection,
     grid_of,
     mean_projection,
     project_record,
 )
 from eapgp.prompts.encode import encode
-from eapgp.runs.measure import stored_evaluation
 from eapgp.runs.run import Run
 from eapgp.types import Floats
 from eapgp.ui.jobs.manager import Progress
 from eapgp.ui.jobs.workshop import Workshop, with_gradients
+from eapgp.ui.library.landscape import backgrounds
 
 GRID, MEAN_GRID = 25, 17  # points along one side, for one pair and for the average
 MEAN_PAIRS = 8  # pairs over which the background of the average is taken
@@ -110,29 +109,7 @@ def evaluate_plane(
     return metric, distance
 
 
-def backgrounds(x: Floats, y: Floats, metric: Floats, distance: Floats, *, n_pairs: int) -> dict[str, Background]:
-    """What can be drawn behind a path; n_pairs: of how many pairs it is the mean, 0 for a pair in its own plane."""
-    down, across = np.gradient(metric, y, x)
-    unit = f"‖x − x′‖), mean of {n_pairs} pairs" if n_pairs else "embedding unit)"
-    over = f", mean of {n_pairs} pairs" if n_pairs else ""
-    return {
-        "metric": Background(x, y, metric, f"metric M{over}"),
-        "distance": Background(x, y, distance, f"‖G − G(x′)‖² (logits²){over}"),
-        "slope": Background(x, y, np.hypot(across, down), f"slope of M (per {unit}"),
-    }
-
-
-PICTURE = "path-picture"
-"""Where evaluation.json of a bundled GradPath run holds the picture of the average, since the points are left out."""
 _WINDOWS = {"all": None, "gradpath": "gradpath"}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """The paths of all pairs in their planes, and by window what the model does there."""
-
-    projection: MeanProjection
-    backgrounds: dict[str, dict[str, Background]]
 
 
 def picture_values(model: Any, run: Run, records: Mapping[str, PathRecord], *, objective: str) -> dict[str, Any]:
@@ -151,18 +128,6 @@ def picture_values(model: Any, run: Run, records: Mapping[str, PathRecord], *, o
 
 def _short(value: float) -> float:
     return float(f"{value:.5g}")
-
-
-def stored_picture(run: Run) -> Picture | None:
-    """The picture that came with a bundled run, or None."""
-    values = stored_evaluation(run).get(PICTURE)
-    if values is None:
-        return None
-    drawn = {}
-    for name, one in values["windows"].items():
-        grid = (np.asarray(one[key], dtype=np.float64) for key in ("x", "y", "metric", "distance"))
-        drawn[name] = backgrounds(*grid, n_pairs=one["pairs"])
-    return Picture(MeanProjection.from_dict(values), drawn)
 
 
 def _evaluate(

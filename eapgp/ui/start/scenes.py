@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from eapgp import findings
@@ -20,9 +21,9 @@ from eapgp.evaluation.runner import Measured
 from eapgp.figures.adapt import band_line
 from eapgp.figures.circuit_view import Pane, build_payload
 from eapgp.figures.curves import faithfulness_curves
-from eapgp.figures.path_curves import path_curves
+from eapgp.figures.path import name_of, path_projection, style_of
 from eapgp.ground_truth.planted import SATURATED_EDGE, planted_circuit
-from eapgp.numerals import count, percent
+from eapgp.numerals import count, number, percent
 from eapgp.runs.answers import stored_answers
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain
@@ -33,8 +34,10 @@ from eapgp.ui.jobs.follow import follow, poll
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.circuits import USUAL_SIZES, circuit_of, usual_rule
 from eapgp.ui.library.consent import at_hand
+from eapgp.ui.library.landscape import EdgeAlongPath, stored_edge, stored_picture
 from eapgp.ui.parts import head
 from eapgp.ui.parts.circuit_view import circuit_view
+from eapgp.ui.parts.path_step import Gauge, step_bar
 from eapgp.ui.start import planted
 from eapgp.ui.start.fields import PLANTED_METHODS, SCENES
 
@@ -247,18 +250,37 @@ def gradients(session: Session) -> None:
 
 
 def path(session: Session) -> None:
-    """5: walking towards the corrupted output, where the gradient comes back."""
+    """5: walking towards the corrupted output, over what the model does there, while an edge's score fills up."""
     task, step = story().path
     card = run_of(story().model, task, "eap-gp", step=step)
-    records = results.paths(card)
-    _say(findings.of_path(records["gradpath"]).text)
-    last = records["gradpath"].n_points - 1
-    session.widget("step", st.slider, max_value=last)
-    figure = path_curves(records, "output_distance", current=min(session["step"], last), dark=dark())
-    figure.update_layout(height=400)
-    chart(figure, "start-path")
-    st.caption("EAP-GP takes its gradients along GradPath, EAP-IG on the straight line.")
+    records, picture, edge = results.paths(card), stored_picture(card.run), stored_edge(card.run)
+    assert picture is not None and edge is not None, "bundled GradPath runs come with their picture"
+    gradpath = records["gradpath"]
+    _say(findings.of_path(gradpath).text)
+    figure = path_projection(
+        records,
+        pair=None,
+        averaged=picture.projection,
+        background=picture.backgrounds["all"]["metric"],
+        current=session["step"],
+        dark=dark(),
+    )
+    chart(figure, "start-path", height=330)
+    step_bar(session, gradpath.n_points - 1, field="step", gauges=_gauges(edge))
+    rose = gradpath.rose().any(axis=0)
+    aside = f" A step can overshoot: on {rose.sum()} of {rose.size} pairs one did." if rose.any() else ""
+    st.caption(plain(f"Bars: what the points walked so far add to the score of {edge.name}.{aside}"))
     _open(card, "path", "Path", run=card.id)
+
+
+def _gauges(edge: EdgeAlongPath) -> list[Gauge]:
+    """A bar for each path, on one scale: full is the larger of the scores that are reached."""
+    sums = {kind: edge.so_far(kind) for kind in ("straight", "gradpath")}
+    full = max(float(np.abs(one).max()) for one in sums.values())
+    return [
+        Gauge(name_of(kind), style_of(kind).colour, (np.abs(one) / full).tolist(), [number(value) for value in one])
+        for kind, one in sums.items()
+    ]
 
 
 def methods(session: Session) -> None:

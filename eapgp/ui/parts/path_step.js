@@ -5,7 +5,8 @@ const PLAY = 700; // ms that a step is shown
 const HEARD = 300; // ms after the last move until the server hears of it
 
 /**
- * @typedef {{ at: number, last: number, readings: string[], help: string }} Steps
+ * @typedef {{ label: string, colour: string, shares: number[], texts: string[] }} Gauge
+ * @typedef {{ at: number, last: number, readings: string[], help: string, gauges: Gauge[] }} Steps
  * @typedef {{ name?: string, xref: string, x0?: number, x1?: number, x?: number, text?: string }} Mark
  * @typedef {{ _offset: number, l2p: (value: number) => number, c2p: (value: number) => number }} Axis
  * @typedef {{ xaxis: Axis, yaxis: Axis, shapes?: Mark[], annotations?: Mark[], [axis: string]: unknown }} FullLayout
@@ -37,7 +38,8 @@ class StepBar {
     row.className = "row";
     row.append(this.play, this.slider, this.number);
     this.reading = document.createElement("p");
-    parent.append(row, this.reading);
+    this.gauges = document.createElement("div");
+    parent.append(row, this.reading, this.gauges);
     this.watch = new MutationObserver(() => this.mark());
     this.watch.observe(document.body, { childList: true, subtree: true });
     this.stop();
@@ -50,6 +52,7 @@ class StepBar {
     this.data = data;
     this.slider.max = String(data.last);
     this.slider.title = data.help;
+    this.gauges.replaceChildren(...data.gauges.map(() => gaugeRow()));
     this.show(Math.min(data.at, data.last));
   }
 
@@ -67,6 +70,7 @@ class StepBar {
     this.slider.setAttribute("aria-valuetext", `step ${step} of ${this.data?.last}`);
     this.number.textContent = `step ${step} of ${this.data?.last}`;
     this.reading.textContent = this.data?.readings[step] ?? "";
+    this.data?.gauges.forEach((gauge, i) => fill(/** @type {HTMLElement} */ (this.gauges.children[i]), gauge, step));
     this.mark();
   }
 
@@ -98,6 +102,23 @@ class StepBar {
     clearTimeout(this.timer);
     this.watch.disconnect();
   }
+}
+
+function gaugeRow() {
+  const row = document.createElement("div");
+  row.className = "gauge";
+  row.append(document.createElement("span"), document.createElement("i"), document.createElement("span"));
+  return row;
+}
+
+/** @param {HTMLElement} row @param {Gauge} gauge @param {number} step */
+function fill(row, gauge, step) {
+  const at = Math.min(step, gauge.shares.length - 1);
+  const [label, bar, text] = /** @type {HTMLElement[]} */ ([...row.children]);
+  label.textContent = gauge.label;
+  text.textContent = gauge.texts[at];
+  bar.style.setProperty("--colour", gauge.colour);
+  bar.style.setProperty("--share", `${100 * Math.min(Math.max(gauge.shares[at], 0), 1)}%`);
 }
 
 /** Moves what marks the step in one picture: plotly draws it where the server said, this shifts it. @param {Plot} plot @param {number} step */
