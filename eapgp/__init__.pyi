@@ -1,6 +1,7 @@
 """The public names and where they lie: read by type checkers, and by lazy_loader when a name is first used."""
 
 from .attribution.api import attribute as attribute
+from .attribution.per_position import span_scores as span_scores
 from .attribution.registry import METHODS as METHODS
 from .attribution.result import Attribution as Attribution
 from .attribution.result import EdgeScores as EdgeScores
@@ -8,6 +9,7 @@ from .attribution.result import PathRecord as PathRecord
 from .circuits.circuit import Circuit as Circuit
 from .circuits.circuit import prune as prune
 from .circuits.select import select as select
+from .circuits.spans import select_spans as select_spans
 from .errors import EapgpError as EapgpError
 from .evaluation.agreement import agreement as agreement
 from .evaluation.curves import faithfulness_curve as faithfulness_curve
@@ -37,5 +39,6 @@ from .study.reproduce import reproduce as reproduce
 from .study.sweep import sweep as sweep
 from .tasks import TASKS as TASKS
 from .tasks import make_prompts as make_prompts
+from .tasks import prompt_spans as prompt_spans
 
 __version__: str

@@ -468,6 +468,20 @@ _ALL = (
 METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _ALL})
 
 
+METHODS_BY_POSITION = (
+    "eap",
+    "clean-corrupted",
+    "eap-ig",
+    "eap-gp",
+    "eap-ig-activations",
+    "eap-gp-activations",
+    "ceap",
+    "eap-gp-conductance",
+    "relp",
+)
+"""Methods whose scores are sums over positions: activations contracted with gradients, `per_position`."""
+
+
 def get_method(name: str) -> Method:
     """The method of that name.
 

@@ -76,6 +76,31 @@ class EdgeScores:
 
 
 @dataclass(frozen=True)
+class SpanScores:
+    """What the spans of the prompts add to the score of every edge. values: `[span, src, dst]`, 0 where no edge is;
+    spans: their names. The sum over spans is the edge's score.
+    """
+
+    graph: Graph
+    spans: tuple[str, ...]
+    values: Floats
+    method: str
+
+    def of_edge(self, name: str) -> dict[str, float]:
+        """What each span adds to one edge's score. Errors: UnknownNameError."""
+        source, destination = self.graph.edge_index(name)
+        return dict(zip(self.spans, self.values[:, source, destination].tolist(), strict=True))
+
+    def top(self, n: int) -> list[tuple[str, str, float]]:
+        """The n (edge, span) of largest |score|, strongest first: edge, span, score."""
+        order = np.argsort(-np.abs(self.values), axis=None, kind="stable")[: max(0, n)]
+        places = zip(*np.unravel_index(order, self.values.shape), strict=True)
+        return [
+            (self.graph.edge_name(int(r), int(c)), self.spans[s], float(self.values[s, r, c])) for s, r, c in places
+        ]
+
+
+@dataclass(frozen=True)
 class PathRecord:
     """What happened along an integration path. Axis `point` is 0 … k (γ_0 … γ_k).
 

@@ -28,6 +28,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "attribute": ("attribute", "exact"),
     "evaluate": ("evaluate",),
     "roles": ("roles",),
+    "positions": ("positions",),
     "agree": ("compare", "ground-truth"),
     "convert": ("import", "export"),
     "library": ("runs",),

@@ -33,11 +33,13 @@ from eapgp.types import Floats, Progress
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from eapgp.circuits.spans import SpanCircuit
     from eapgp.engine.circuit_pass import Base
     from eapgp.engine.circuit_plan import CircuitPlan
     from eapgp.models.model import Model
     from eapgp.prompts.encode import EncodedPairs
     from eapgp.prompts.pairs import PromptSet
+    from eapgp.prompts.spans import Spans
 
 
 STORE_BUDGET = 256 * 2**20  # bytes of source differences and streams that one stacked run may keep
@@ -189,6 +191,31 @@ class CircuitRunner:
             progress("running circuits", 1.0)
         return CircuitRuns(metric, correct, kl, self.metric_clean, self.metric_corrupted)
 
+    def run_spans(
+        self, circuits: Sequence[SpanCircuit], spans: Spans, *, progress: Progress | None = None
+    ) -> CircuitRuns:
+        """As `run`, for circuits of (edge, span). spans: of this runner's prompts.
+
+        Errors: InputError if a circuit or the spans belong to something else.
+        """
+        from eapgp.engine.span_pass import run_spans
+
+        if spans.of.shape != self._encoded.clean.shape:
+            raise InputError("the spans are those of other prompts: make them from the prompts of this runner.")
+        for circuit in circuits:
+            if circuit.graph != self.graph or circuit.spans != spans.names:
+                raise InputError("a circuit belongs to another graph or other spans; select it from scores of these.")
+        shape = (len(circuits), self.n_pairs)
+        metric, kl, correct = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=bool)
+        for done, circuit in enumerate(circuits):
+            for base in self._bases:
+                if progress is not None:
+                    progress("running circuits", done / len(circuits))
+                logits = run_spans(self.model, base, circuit.edges, spans.of[base.batch.index])
+                where = np.ix_(np.array([done]), base.batch.index)
+                metric[where], correct[where], kl[where] = self._read(base, logits.unsqueeze(0))
+        return CircuitRuns(metric, correct, kl, self.metric_clean, self.metric_corrupted)
+
     def _smaller(self, base: Base, stacked: int, problem: str) -> list[Base]:
         """What to run in place of a base on which memory ran out: smaller stacks, then fewer pairs.
 
@@ -226,15 +253,18 @@ class CircuitRunner:
             yield stack, plans
 
     def _run_stack(self, base: Base, plans: Sequence[CircuitPlan]) -> tuple[Floats, NDArray[np.bool_], Floats]:
-        import torch
-
         from eapgp.engine.circuit_pass import run_plans
 
-        logits = run_plans(self.model, base, plans)
+        return self._read(base, run_plans(self.model, base, plans))
+
+    def _read(self, base: Base, logits: Tensor) -> tuple[Floats, NDArray[np.bool_], Floats]:
+        """`[circuit, pair]` metric, whether the right answer wins, and KL from the clean run."""
+        import torch
+
         with torch.no_grad():
-            flat, targets = logits.flatten(0, 1), base.batch.targets.repeat(len(plans))
-            metric = self.metric.compute(flat, targets).reshape(len(plans), -1)
-            right = accuracy(flat, targets).reshape(len(plans), -1)
+            flat, targets = logits.flatten(0, 1), base.batch.targets.repeat(len(logits))
+            metric = self.metric.compute(flat, targets).reshape(len(logits), -1)
+            right = accuracy(flat, targets).reshape(len(logits), -1)
             clean = base.clean_logits.log_softmax(-1)
             kl = (clean.exp() * (clean - logits.log_softmax(-1))).sum(-1)
         return metric.float().cpu().numpy(), right.cpu().numpy(), kl.float().cpu().numpy()

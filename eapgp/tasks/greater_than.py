@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from eapgp.prompts.pairs import PromptPair
+from eapgp.prompts.spans import Part, words_in
 from eapgp.tasks.recipe import Point, Recipe, Space, Vocabulary, grid, held_out
 from eapgp.tasks.words import CENTURIES, EVENTS
 from eapgp.tasks.years import written_years
@@ -42,6 +45,14 @@ def recipe(vocabulary: Vocabulary) -> Recipe:
         )
 
     return Recipe(Space(axes, train=valid & ~test, test=valid & test), write, written.why_not)
+
+
+def parts(pair: PromptPair) -> list[Part]:
+    """The event, and the century and the year in which it begins."""
+    years = re.search(r"(\d\d)(\d\d)\D", pair.clean)
+    assert years is not None, "a prompt of this task holds the year in which a period begins"
+    names = ("century", "start year")
+    return [*words_in(pair.clean, EVENTS, "event"), *((name, *years.span(i + 1)) for i, name in enumerate(names))]
 
 
 def phrases() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from eapgp.prompts.pairs import PromptPair
+from eapgp.prompts.spans import Part, exchanged, words_in
 from eapgp.tasks.recipe import Point, Recipe, Space, Vocabulary, fitting, grid, held_out, pick
 from eapgp.tasks.words import NAMES, OBJECTS, PLACES
 
@@ -59,6 +60,13 @@ def recipe(vocabulary: Vocabulary, *, corruption: str) -> Recipe:
         write,
         f"{len(names)} of the {len(NAMES)} names are one token, as an answer has to be; {N_NAMES} are needed",
     )
+
+
+def parts(pair: PromptPair) -> list[Part]:
+    """The two names, and the one that is repeated."""
+    names = [str(side[0]).strip() for side in (pair.correct, pair.incorrect)]
+    mentions = [(start, stop) for _, start, stop in words_in(pair.clean, names, "name")]
+    return [("first name", *mentions[0]), ("second name", *mentions[1]), *exchanged(pair, "repeated name")]
 
 
 def phrases() -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -13,7 +14,8 @@ from eapgp.errors import OptionError, PromptError, UnknownNameError
 from eapgp.options import Choice, OneOf, Option, settle
 from eapgp.prompts.encode import fit
 from eapgp.prompts.pairs import PromptPair, PromptSet
-from eapgp.prompts.prompting import TokenizerOnly
+from eapgp.prompts.prompting import PromptReader, TokenizerOnly
+from eapgp.prompts.spans import Part, Spans, by_part, by_token, exchanged
 from eapgp.tasks import country_capital, gender_bias, greater_than, hypernymy, ioi, sva
 from eapgp.tasks.recipe import Recipe, Vocabulary
 
@@ -25,7 +27,7 @@ class Task:
     """A behaviour to explain, with a generator of prompt pairs.
 
     metric: name of the default metric. recipe(vocabulary, **options) says how a tokenizer's words pose it;
-    phrases() gives texts that together hold every word the task uses.
+    phrases() gives texts that together hold every word the task uses; parts(pair) names what stands where.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Task:
     recipe: Callable[..., Recipe] = field(repr=False, compare=False)
     phrases: Callable[[], list[str]] = field(repr=False, compare=False)
     options: tuple[Option, ...] = ()
+    parts: Callable[[PromptPair], Sequence[Part]] = field(default=exchanged, repr=False, compare=False)
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Every option of this task with its value, checked. Errors: OptionError, UnknownNameError."""
@@ -62,6 +65,7 @@ _ALL = (
         ),
         recipe=ioi.recipe,
         phrases=ioi.phrases,
+        parts=ioi.parts,
         options=(
             OneOf(
                 name="corruption",
@@ -91,6 +95,7 @@ _ALL = (
         ),
         recipe=greater_than.recipe,
         phrases=greater_than.phrases,
+        parts=greater_than.parts,
     ),
     Task(
         name="gender-bias",
@@ -108,6 +113,7 @@ _ALL = (
         ),
         recipe=gender_bias.recipe,
         phrases=gender_bias.phrases,
+        parts=partial(exchanged, name="person"),
     ),
     Task(
         name="country-capital",
@@ -124,6 +130,7 @@ _ALL = (
         ),
         recipe=country_capital.recipe,
         phrases=country_capital.phrases,
+        parts=partial(exchanged, name="capital"),
     ),
     Task(
         name="sva",
@@ -143,6 +150,7 @@ _ALL = (
         ),
         recipe=sva.recipe,
         phrases=sva.phrases,
+        parts=sva.parts,
     ),
     Task(
         name="hypernymy",
@@ -162,6 +170,7 @@ _ALL = (
         ),
         recipe=hypernymy.recipe,
         phrases=hypernymy.phrases,
+        parts=partial(exchanged, name="item"),
     ),
 )
 
@@ -244,3 +253,14 @@ def _fitting(task: Task, pairs: Iterator[PromptPair], tokenizer: Any) -> Iterato
     while some := tuple(islice(pairs, CHECKED_AT_ONCE)):
         prompts = PromptSet(task.name, some, task.metric)
         yield from prompts.pick(fit(prompts, reader).usable)
+
+
+def prompt_spans(prompts: PromptSet, model: PromptReader, *, tokens: bool = False) -> Spans:
+    """The parts of these prompts that all pairs share: those that their task names, or what is exchanged.
+
+    tokens: every position for itself. Errors: as `by_part` and `by_token`.
+    """
+    if tokens:
+        return by_token(prompts, model)
+    task = TASKS.get(prompts.task)
+    return by_part(prompts, model, exchanged if task is None else task.parts)

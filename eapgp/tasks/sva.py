@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from eapgp.prompts.pairs import PromptPair
+from eapgp.prompts.spans import Part, exchanged, words_in
 from eapgp.tasks.recipe import Point, Recipe, Space, Vocabulary, fitting, grid, held_out, pick
 from eapgp.tasks.words import PEOPLE, RELATIVE_VERBS, THINGS, VERBS
 from eapgp.types import Bools, Ints
@@ -76,6 +77,14 @@ def _equal_forms(vocabulary: Vocabulary, words: Sequence[tuple[str, str]]) -> Bo
     """`[word]` whether both forms have equally many tokens."""
     singular, plural = _forms(vocabulary, words).T
     return (singular == plural) & (singular > 0)
+
+
+def parts(pair: PromptPair) -> list[Part]:
+    """The noun that decides, with a verb that agrees with it, and the other noun."""
+    deciding = exchanged(pair, "deciding noun")
+    taken = {start for _, start, _ in deciding}
+    others = words_in(pair.clean, [form for noun in PEOPLE for form in noun], "other noun")
+    return sorted([*deciding, *(part for part in others if part[1] not in taken)], key=lambda part: part[1])
 
 
 def phrases() -> list[str]:

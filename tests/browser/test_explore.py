@@ -80,6 +80,11 @@ def test_the_slider_redraws_in_the_browser_and_the_faithfulness_follows(
 def test_an_edge_is_selected_shown_and_really_patched(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="explore", query="sel=a3.h1->logits")
     page.get_by_text("estimated to lower the metric").wait_for()
+    words = page.locator(".st-key-readings, .st-key-words").locator("visible=true").first
+    words.get_by_text("repeated name").first.wait_for(timeout=LONG)
+    page.locator(".st-key-field-words").get_by_text("Tokens of one pair").click()
+    page.wait_for_url("**words=one*")
+    words.get_by_text("15 ␣").first.wait_for(timeout=LONG)
     page.locator(".st-key-patch-edge button").first.click()
     page.get_by_text("Real effect of patching").wait_for(timeout=LONG)
     real = page.locator("[data-testid=stMetric]", has_text="Real effect").locator("[data-testid=stMetricValue]")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eapgp.ui.base.fields import choice, text
-from eapgp.ui.parts import edit_panel, roles
+from eapgp.ui.parts import edit_panel, roles, words
 from eapgp.ui.parts import node as node_details
 from eapgp.ui.parts.bound_view import RULE, SELECTED, SIZE, VIEW_FIELDS
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
@@ -43,6 +43,7 @@ FIELDS = (
     choice("tab", "edges", tuple(TABS), "Which view is open below the circuit."),
     node_details.FIELD,
     roles.FIELD,
+    words.FIELD,
     *VIEW_FIELDS,
     *edit_panel.FIELDS,
 )

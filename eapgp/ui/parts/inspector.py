@@ -18,7 +18,7 @@ from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure
 from eapgp.ui.library.circuits import Selected, four_lists, known_role, rank_of, score_of
 from eapgp.ui.parts import edge as edge_details
-from eapgp.ui.parts import edit_panel, roles
+from eapgp.ui.parts import edit_panel, roles, words
 from eapgp.ui.parts import node as node_details
 from eapgp.ui.parts.method_tables import edge_across_methods
 
@@ -57,6 +57,7 @@ def _node(session: Session, card: RunInfo, scores: EdgeScores, circuit: Circuit,
     if node != "logits":
         node_details.direct_summary(card, node)
     node_details.section(session, card, node, pick)
+    words.section(session, card, node)
     if place is not None:
         with place:  # asked for last: all heads take longer than what this one attends to
             roles.at_head(session, card, node)
@@ -153,6 +154,7 @@ def _edge(session: Session, card: RunInfo, result: Attribution, circuit: Circuit
         edit_panel.at_edge(session, circuit, edge)
     if card.n_pairs:
         _real_effect(card, edge, value)
+    words.section(session, card, edge)
     edge_details.section(card, circuit, edge)
     edge_across_methods(card, edge)
 
