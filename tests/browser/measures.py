@@ -48,7 +48,8 @@ new PerformanceObserver((list) => {
   for (const one of list.getEntries()) {
     const what = one.sources.map((s) => { const n = s.node; const e = n?.nodeType === 1 ? n : n?.parentElement;
       return e ? `${e.tagName}.${e.closest('[class*=st-key]')?.className ?? e.className}` : '' });
-    const whole = one.sources.some(({ node }) => node?.querySelector?.('[data-testid="stMain"]'));
+    const MAIN = '[data-testid="stMain"]';
+    const whole = one.sources.some(({ node }) => node?.matches?.(MAIN) || node?.querySelector?.(MAIN));
     if (!one.hadRecentInput && !whole) window.shifts.push({ at: one.startTime, value: one.value, what });
   }
 }).observe({ type: "layout-shift", buffered: true });

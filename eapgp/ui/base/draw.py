@@ -88,6 +88,19 @@ def chart(fig: go.Figure, key: str, *, select: bool = False, height: int = 0, st
     return state
 
 
+CURTAINS = "curtain-"  # how the keys begin of containers that are drawn once the page's style sheet is here
+
+
+def curtain(key: str) -> Any:
+    """A container that shows nothing until the style sheet of `brand.STYLE` makes room for it.
+
+    Streamlit's browser code fetches every kind of element when it is first needed and meanwhile draws a grey bar of
+    38 px in its place, whatever its height: on a first visit all that stands below would jump. The style sheet is
+    such an element too and the first one that is asked for, so what is here is laid out with its rules from the start.
+    """
+    return st.container(key=f"{CURTAINS}{key}", height=1, border=False)
+
+
 def reserved(key: str, height: int) -> Any:
     """A container that takes at least so many px from the start: what stands below it does not jump."""
     st.html(_room(key, height))

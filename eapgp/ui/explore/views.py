@@ -169,7 +169,6 @@ HEIGHT, ABOVE = 700, 288
 DRAWER = f"""<style>@media (min-width: 641px) {{
 .st-key-drawer {{ max-height: max(300px, min({HEIGHT}px, 100dvh - {ABOVE}px)); overflow-y: auto; flex-wrap: nowrap; }}
 .st-key-drawer > * {{ flex-shrink: 0; }}
-.st-key-explore-circuit {{ min-height: max(300px, min({HEIGHT}px, 100dvh - {ABOVE}px)); }}
 }}</style>"""
 
 

@@ -16,7 +16,7 @@ from eapgp.study.published import HEADLINE_SIZE, N_EDGES, published_model
 from eapgp.study.reproduce import not_run, protocol
 from eapgp.study.reproduce_result import BUNDLED_FILE, Reproduction, read_reproduction
 from eapgp.study.reproduce_rows import METHODS, Asked
-from eapgp.ui.base.draw import plain
+from eapgp.ui.base.draw import curtain, plain
 from eapgp.ui.base.policy import policy
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
@@ -98,7 +98,7 @@ def _last() -> tuple[Reproduction | None, bool]:
 
 def open_panel(session: Session) -> Outcome:
     """Draw the sidebar and find what to show."""
-    with st.sidebar:
+    with st.sidebar, curtain("settings"):
         _settings(session)
         asked = asked_of(session)
         result, is_bundled = find(asked)

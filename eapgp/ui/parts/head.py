@@ -48,6 +48,7 @@ margin:0 2px 0 4px;gap:5px;line-height:1.45;font-weight:600}}
 .eapgp-side .right i::before{{background:{right}}}
 .eapgp-side em{{font-style:normal;text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}}
 .eapgp-finding{{font-size:1.22rem;line-height:1.3;font-weight:600;margin:0;color:{text};min-height:1.3em}}
+.st-key-head-finding{{min-height:1.59rem}}
 .eapgp-finding small{{font-size:0.86rem;font-weight:400;color:{muted}}}
 @media (min-width:900px){{.st-key-head-title{{flex-wrap:nowrap!important}}.st-key-head-title>*{{min-width:0}}
 .st-key-head-title>:first-child{{flex:none}}}}
@@ -72,8 +73,8 @@ def head(
         status.say_problems(session, panel, shows=shows)
         if card is not None and card.n_pairs:
             _pair(card)
-        place = st.empty()
-    place.html(_sentence(None))
+        # Not an empty one: its last sentence stays until there is another, so that nothing jumps while the page runs.
+        place = st.container(key="head-finding")
     return lambda finding: place.html(_sentence(finding))
 
 

@@ -21,6 +21,11 @@ _COLOURS = {
 # figure's own title, a table's caption. They get a line of their own there. Lists of five rows need no tools at all.
 # Small buttons are hit within 24 px there, however small they look; on narrow screens rows that wrapped stand closer.
 STYLE = """<style>
+[class*="st-key-curtain-"] { height: auto !important; overflow: visible !important; }
+[data-testid="stLayoutWrapper"]:has(> [class*="st-key-curtain-"]) { height: auto !important; flex: none !important; }
+[data-testid="stElementContainer"]:has(> [data-testid="stSkeleton"]) { visibility: hidden; }
+:is(.st-key-curtain-settings, [class*="-choice"], .st-key-path-view)
+  [class*="st-key-field-"]:has(> [data-testid="stSkeleton"]) { min-height: 64px; }
 button[kind="primary"]:not(:disabled) :is(p, span), [data-tag], [data-tag] * {
   color: light-dark(#ffffff, #12181b) !important;
 }

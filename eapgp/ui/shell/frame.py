@@ -22,7 +22,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from eapgp.ui.base import visitor
-from eapgp.ui.base.draw import plain
+from eapgp.ui.base.draw import curtain, plain
 from eapgp.ui.base.fields import PRESENT
 from eapgp.ui.base.policy import policy
 from eapgp.ui.base.routes import PAGES, page_file
@@ -57,9 +57,10 @@ def run() -> None:
     page = st.navigation(pages, position="top")
     token = _framed.set(True)
     try:
-        page.run()
+        with curtain("page"):
+            page.run()
+            _presenter()
         _jobs_bar()
-        _presenter()
         _watch_theme()  # last: until the browser has what hides it, it takes a line of the page
         if policy().public:
             _keep_visitor()

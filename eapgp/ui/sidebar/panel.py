@@ -20,7 +20,7 @@ from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
 from eapgp.ui.base import visitor
-from eapgp.ui.base.draw import guard
+from eapgp.ui.base.draw import curtain, guard
 from eapgp.ui.base.fields import Field, text
 from eapgp.ui.base.policy import policy
 from eapgp.ui.base.routes import page_file
@@ -74,7 +74,7 @@ class Panel:
 def open_panel(session: Session) -> Panel:
     """Draw the sidebar and find the run to show."""
     _adopt_run(session)
-    with st.sidebar:
+    with st.sidebar, curtain("settings"):
         values = _settings(session)
         spec, key = settings.question(values)
         card = results.shelf().find(key)

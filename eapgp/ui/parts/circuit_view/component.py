@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
+import streamlit as st
+
 from eapgp.figures.circuit_view import ViewPayload, view_css, view_js
 
 DEFAULT_HEIGHT = 640
+LOWEST = 300
+"""px of a view whose height follows the window's, as in view.js."""
 NAME = "eapgp_circuit_view"
 ABOUT = {
     "title": ".st-key-page-head h1",
@@ -103,6 +107,7 @@ def circuit_view(
         data = {**payload, **size, "key": key}
     else:
         data = {"panes": [{**pane, **size, "key": f"{key}-{place}"} for place, pane in enumerate(payload)]}
+    st.html(_room(key, height, above))
     result = _component()(
         key=key,
         data=data,
@@ -113,14 +118,18 @@ def circuit_view(
     return ViewState.of(result)
 
 
+def _room(key: str, height: int, above: int) -> str:
+    """A rule that keeps the component's place free before it is drawn; on phones its height is the drawing's."""
+    least = f"max({LOWEST}px, min({height}px, 100dvh - {above}px))" if above else f"{height}px"
+    return f"<style>@media (min-width: 641px) {{ .st-key-{key} {{ min-height: {least}; }} }}</style>"
+
+
 def _nothing() -> None:
     """Streamlit keeps a state only where a callback stands."""
 
 
 @cache
 def _component() -> Callable[..., Any]:
-    import streamlit as st
-
     return st.components.v2.component(NAME, css=view_css(), js=view_js())
 
 
