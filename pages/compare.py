@@ -10,7 +10,7 @@ from eapgp.ui.compare import curves as compare_curves
 from eapgp.ui.compare import fields as compare
 from eapgp.ui.compare import views as compare_views
 from eapgp.ui.parts import head, run_choice, sentences
-from eapgp.ui.parts.bound_view import picker, size_in
+from eapgp.ui.parts.bound_view import open_size, picker, size_in
 from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.shell import frame
 from eapgp.ui.sidebar import panel
@@ -36,6 +36,7 @@ else:
         else:
             compare.say_unlike(list(cards.values()))
             pair = compare_views.pair_of(session, cards)
+            open_size(session, context)
             k = size_in(session, context.graph)
             say(sentences.of_pair(pair.names, pair.cards, k))
             compare_views.pictures(session, cards, pair, k)

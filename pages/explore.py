@@ -31,12 +31,11 @@ else:
         k, part, pick = size_in(session, graph), chosen_in(session, graph), picker(session)
 
         say = head.head(views.title_of(card), session, settings, card=card)
-        views.remarks(card)
         edits = edit_panel.current(session, graph)
         unedited = circuit_of(card, result.scores, k, rule)
         circuit = views.circuit_on_screen(card, result.scores, k, edits, rule)
         by_hand = bool(edits) or rule != "top-n"  # no circuit that its size alone names
-        bar, numbers = st.columns([1.15, 1], gap="small", vertical_alignment="bottom")
+        bar, numbers = st.columns(views.widths(card), gap="xsmall", vertical_alignment="bottom")
         with bar:
             views.controls(session, card, edits)
         with numbers, guard("The faithfulness of this circuit"):
@@ -50,6 +49,7 @@ else:
         with right, st.container(key="drawer", gap="small"), guard("The details"):
             inspector.inspector(session, card, result, circuit, part, pick)
         views.below_picture(session, card, result, circuit, edits)
+        views.remarks(card)
         opened, tabs = session.tabs("tab", fields.TABS)
         with tabs[opened], guard(fields.TABS[opened]):
             if opened == "edges":

@@ -8,6 +8,7 @@ from eapgp.ui.faithfulness import controls, fields, measurements, views
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import circuit_of
 from eapgp.ui.parts import head, measuring, run_choice
+from eapgp.ui.parts.bound_view import open_size
 from eapgp.ui.parts.empty import nothing_yet
 from eapgp.ui.shell import frame
 from eapgp.ui.sidebar import panel
@@ -30,6 +31,7 @@ else:
             runs = run_choice.choose(session, context) or [context]
             run_choice.offer_more(session, settings.spec, context)
         cards = run_choice.named(runs, context)
+        open_size(session, runs[0])
         k = controls.controls(session, runs[0].graph.n_edges)
         picture = reserved("faith-picture", views.HEIGHT)
         closely = controls.look_closely(session, cards, settings.card, __file__)

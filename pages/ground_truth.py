@@ -24,10 +24,13 @@ with guard("The comparison"):
         if not truth.exact and scorings:
             with st.popover("Add scores", icon=":material/upload_file:", help="Import files of edge scores."):
                 offers.importer(session, truth, key="truth-upload")
+        if truth.exact and not scorings:
+            offers.planted_progress(0)
     compared = candidates.choose(session, truth, scorings) if scorings else []
-    if truth.exact:
+    if truth.exact and scorings:
         offers.planted_progress(len(scorings))
     if not compared:
+        say(views.nothing_scored(truth))
         with guard("The known circuit"):
             payload = views.known_payload(session, truth)
             circuit_view(payload, key=f"truth-known-{truth.name}", height=600, above=views.ABOVE)

@@ -87,6 +87,15 @@ def test_greedy_order_is_that_of_the_greedy_rule() -> None:
         assert set(names[:n]) == set(select(scores, n=n, rule="greedy", prune=False).edge_names())
 
 
+def test_a_second_method_is_grown_as_the_first_is() -> None:
+    first, second = seeded(3, 3, 2), seeded(3, 3, 5)
+    payload = build_payload(first, ranking=Ranking("greedy"), against=Compared(second))
+    ranks = np.frombuffer(base64.b64decode(payload["compare"]["rank"]), dtype="<i4")
+    for n in (5, 30):
+        grown = {name for name, rank in zip(names_of(first, payload), ranks, strict=True) if 0 <= rank < n}
+        assert grown == set(select(second, n=n, rule="greedy", prune=False).edge_names())
+
+
 def test_a_model_of_gpt2_xl_size_sends_only_its_candidates() -> None:
     graph = Graph(48, 25)
     scores = EdgeScores(graph, np.where(graph.mask, np.random.default_rng(0).normal(size=graph.mask.shape), 0.0))

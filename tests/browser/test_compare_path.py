@@ -121,6 +121,8 @@ def test_tasks_are_compared_and_missing_seeds_computed_at_a_click(app: str, open
 
 def test_path_draws_both_paths_and_its_views(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="path", query="at=3")
+    page.get_by_text("on indirect object identification it came nearer on 1 of 64").wait_for()
+    assert "on 64 of 64 pairs" in page.locator(".eapgp-finding").inner_text(), "it opens on a path that comes nearer"
     plot = page.locator(".st-key-projection .js-plotly-plot")
     plot.wait_for()
     assert "GradPath" in plot.inner_text() and "Straight line" in plot.inner_text()
@@ -134,7 +136,8 @@ def test_path_draws_both_paths_and_its_views(app: str, open_page: Callable[..., 
     page.locator(".st-key-vanished .js-plotly-plot").wait_for()
     fill(page, "pair", "2")
     page.get_by_text("Corrupted", exact=True).first.wait_for()
-    page.get_by_text("Its slope", exact=True).first.click()
+    page.locator(".st-key-field-background input").click()
+    page.get_by_role("option", name="Its slope").click()
     page.locator(".st-key-projection .contourlayer .contour").first.wait_for(timeout=LONG, state="attached")
     open_tab(page, "Which tokens move")
     page.locator(".st-key-tokens .js-plotly-plot").wait_for(timeout=LONG)

@@ -34,7 +34,7 @@ def upload(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_demo_model_has_none_and_an_upload_is_compared(
     app: str, open_page: Callable[..., Any], upload: Path
 ) -> None:
-    page = open_page(app, path="ground_truth", query="k=215")
+    page = open_page(app, path="ground_truth", query="known=ioi/hanna2024&k=215")
     page.get_by_text("The demo model has no manual circuit").wait_for()
     page.get_by_role("button", name="Use the planted circuit").wait_for()
     page.locator("input[type=file]").set_input_files(str(upload))
@@ -64,12 +64,12 @@ def test_a_file_that_could_run_code_is_not_taken(app: str, open_page: Callable[.
     page.get_by_text("'cfg' is missing").wait_for()
 
 
-def test_the_planted_circuit_is_one_click_away(app: str, open_page: Callable[..., Any]) -> None:
+def test_it_opens_on_the_planted_circuit_and_scores_it_at_a_click(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="ground_truth")
-    page.get_by_role("button", name="Use the planted circuit").click()
+    page.get_by_text("8 of 262 edges are true by construction").wait_for()
+    page.get_by_role("button", name="Build and score it").click()
     progress = page.get_by_test_id("stMainBlockContainer").get_by_text("Planted circuit ·")
     progress.wait_for()
-    until(page, lambda: "known=planted" in page.url, what="the planted circuit in the URL")
     progress.wait_for(state="hidden", timeout=4 * LONG)
     page.locator(".st-key-truth-circuit .edges .edge").first.wait_for(state="attached")
     open_tab(page, "Every score")

@@ -35,6 +35,11 @@ class Camera {
     return this.room;
   }
 
+  /** px of the stage that the small map lies over; of deep graphs, which always have it, it stands beside the stage. */
+  get covered() {
+    return this.layout.deep ? 0 : MAP_WIDTH;
+  }
+
   get fitScale() {
     const { width, height } = this.size;
     return clamp(Math.min((width - 12) / this.layout.width, (height - 12) / this.layout.height), 0.03, 1.5);
@@ -43,7 +48,7 @@ class Camera {
   /** Scale of the view that the graph opens with: all of it, or as wide as fits and no smaller than can be read. */
   get restScale() {
     const { readable, width } = this.layout;
-    return this.fitScale >= readable ? this.fitScale : Math.max(readable, Math.min(1, (this.size.width - 12 - MAP_WIDTH) / width));
+    return this.fitScale >= readable ? this.fitScale : Math.max(readable, Math.min(1, (this.size.width - 12 - this.covered) / width));
   }
 
   /** Whether the view that the graph opens with is a part of it. */
@@ -70,7 +75,7 @@ class Camera {
   middle() {
     const { width, height } = this.size;
     const [w, h] = [this.layout.width * this.k, this.layout.height * this.k];
-    this.x = w > width ? 0 : Math.max(0, ((h > height ? width - MAP_WIDTH : width) - w) / 2);
+    this.x = w > width ? 0 : Math.max(0, ((h > height ? width - this.covered : width) - w) / 2);
     this.y = Math.max(0, (height - h) / 2);
   }
 
@@ -89,7 +94,7 @@ class Camera {
     const { x, y } = this;
     const within = (/** @type {number} */ at, /** @type {number} */ by, /** @type {number} */ room, /** @type {number} */ all) =>
       (all <= room ? at : clamp(at + by, Math.min(at, room - all), Math.max(at, 0)));
-    this.x = within(x, dx, width - MAP_WIDTH, this.layout.width * this.k);
+    this.x = within(x, dx, width - this.covered, this.layout.width * this.k);
     this.y = within(y, dy, height, this.layout.height * this.k);
     if (x === this.x && y === this.y) return false;
     this.moved = true;

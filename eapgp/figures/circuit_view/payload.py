@@ -124,6 +124,15 @@ class Ranking:
             candidates = candidates[key[candidates] >= limit]
         return candidates[np.argsort(-key[candidates], kind="stable")][:count]
 
+    def places(self, scores: EdgeScores, key: Floats, edges: Ints) -> Ints:
+        """0-based place of each edge in the selection order; −1 where it has none, or is grown after all candidates."""
+        if self.rule != "greedy":
+            return _ranks_of(key, edges)
+        place = np.full(len(key), -1, dtype=np.int64)
+        order = self.first(scores, key)
+        place[order] = np.arange(len(order))
+        return place[edges]
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -204,7 +213,7 @@ def build_payload(
         "graph": graph.to_dict(),
         **_packed_indices(graph, edges),  # type: ignore[typeddict-item]
         "score": _pack(scores.values.ravel()[edges], "<f4"),
-        "extra_rank": _ranks_of(key, beyond).tolist(),
+        "extra_rank": ranking.places(scores, key, beyond).tolist(),
         "n_total": graph.n_edges,
         "scale_max": float(pane.scale_max or _scale(scores, compared)),
         "view": {**view, "n": int(n)},
@@ -235,7 +244,7 @@ def _compared(compared: Compared, ranking: Ranking, edges: Ints) -> dict[str, An
         "a": str(compared.labels[0]),
         "b": str(compared.labels[1]),
         "score": _pack(compared.scores.values.ravel()[edges], "<f4"),
-        "rank": _pack(_ranks_of(ranking.key(compared.scores), edges), "<i4"),
+        "rank": _pack(ranking.places(compared.scores, ranking.key(compared.scores), edges), "<i4"),
     }
     if compared.own_scales:
         packed["scale"] = largest(compared.scores)

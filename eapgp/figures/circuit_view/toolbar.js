@@ -240,7 +240,7 @@ class Toolbar {
     this.editing.hidden = !view.data.edit;
     for (const [id, tool] of Object.entries(this.tools)) tool.setAttribute("aria-pressed", String(id === state.tool));
     this.trace.setAttribute("aria-pressed", String(state.trace));
-    this.trace.disabled = !state.selection && !state.trace;
+    this.trace.hidden = this.trace.disabled = !state.selection && !state.trace;
     this.rows.hidden = !view.foldable;
     this.rows.setAttribute("aria-pressed", String(view.folds));
     const active = view.filtersActive();

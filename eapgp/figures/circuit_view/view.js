@@ -143,7 +143,7 @@ class CircuitView {
     this.camera = new Camera(this.stage, this.scene, this.layout, (final) => this.moved(final));
     this.map = new MiniMap(this.camera);
     this.stage.append(this.hint);
-    this.canvas = html("div", { class: "canvas" }, this.stage, this.map.element);
+    this.canvas = html("div", { class: this.layout.deep ? "canvas beside" : "canvas" }, this.stage, this.map.element);
     this.toolbar = new Toolbar(this);
     this.about?.stop();
     this.about = new About(this);

@@ -8,7 +8,7 @@ import streamlit as st
 
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.fields import choice, integer, names
-from eapgp.ui.parts.bound_view import SELECTED, VIEW_FIELDS
+from eapgp.ui.parts.bound_view import SELECTED, SIZE, VIEW_FIELDS
 from eapgp.ui.parts.run_choice import MOST_RUNS, differences
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
 
@@ -53,7 +53,7 @@ FIELDS = (
     ),
     integer("a", 1, 1, MOST_RUNS, "The first of the two that are compared edge by edge.", label="A"),
     integer("b", 2, 1, MOST_RUNS, "The second of the two that are compared edge by edge.", label="B"),
-    integer("k", 50, 1, 10_000_000, "How many of the strongest edges each circuit takes; the same for all."),
+    SIZE,
     SELECTED,
     *VIEW_FIELDS,
     choice(

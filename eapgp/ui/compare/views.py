@@ -13,7 +13,7 @@ import streamlit as st
 from eapgp import findings
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
-from eapgp.figures.circuit_view import Compared, Pane, build_payload, largest
+from eapgp.figures.circuit_view import Compared, Pane, Ranking, build_payload, largest
 from eapgp.figures.numbers import edge_values
 from eapgp.numerals import percent_with
 from eapgp.runs.info import RunInfo
@@ -21,7 +21,7 @@ from eapgp.ui.base.draw import chart, dark, downloads, plain, points_clicked, ta
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs.follow import seconds_text
 from eapgp.ui.library import measure, results
-from eapgp.ui.library.circuits import circuit_of
+from eapgp.ui.library.circuits import circuit_of, usual_rule
 from eapgp.ui.library.consent import agree, agreed
 from eapgp.ui.parts import run_choice, sentences
 from eapgp.ui.parts.bound_view import bound_view, chosen_in, whole_view
@@ -79,10 +79,12 @@ def pictures(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int)
     """The circuits side by side and linked, or A and B in one."""
     graph = pair.cards[0].graph
     view = whole_view(session, chosen_in(session, graph), graph.n_layers)
+    ranking = Ranking(rule=usual_rule(graph))
     if session["picture"] == "sets":
         first, second = pair.scores
         against = Compared(second, pair.names, own_scales=not pair.same_units)
-        payload = build_payload(first, n=k, against=against, view=view, pane=Pane(filename="compare"))
+        look = Pane(filename="compare")
+        payload = build_payload(first, n=k, ranking=ranking, against=against, view=view, pane=look)
         bound_view(session, payload, key="compare-sets", height=HEIGHT + _BAR, above=_ABOVE)
         return
     scores = {name: results.attribution(card).scores for name, card in cards.items()}
@@ -93,6 +95,7 @@ def pictures(session: Session, cards: Mapping[str, RunInfo], pair: Pair, k: int)
         build_payload(
             scores[name],
             n=k,
+            ranking=ranking,
             view=view,
             pane=Pane(
                 title=name,

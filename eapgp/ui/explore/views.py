@@ -104,21 +104,27 @@ def circuit_on_screen(card: RunInfo, scores: EdgeScores, n: int, edits: Edits, r
     return edited(scores, n, edits, rule) if edits else circuit_of(card, scores, n, rule)
 
 
+def widths(card: RunInfo) -> tuple[float, float]:
+    """Shares of the row above the picture that its controls and the numbers take: each on one line."""
+    return (1.42, 1.0) if card.graph.n_edges > LARGE else (1.15, 1.0)
+
+
 def controls(session: Session, card: RunInfo, edits: Edits) -> None:
     """The row above the picture: which picture, the edit mode, and what it all means."""
     network = session["picture"] == "pyvis"
     alignment: Any = "bottom" if network else "center"
-    with st.container(horizontal=True, vertical_alignment=alignment, gap="small", key="view-controls"):
+    with st.container(horizontal=True, vertical_alignment=alignment, gap="xsmall", key="view-controls"):
         session.widget("picture", st.segmented_control, label_visibility="collapsed", width="content")
         if session["picture"] == "pyvis":
             session.widget("k", st.number_input, max_value=card.graph.n_edges, width=140)
         else:
             session.widget("edit", st.toggle, width="content")
-        if card.graph.n_edges > LARGE:
-            session.widget("rule", st.segmented_control, label_visibility="collapsed", width="content")
+        large = card.graph.n_edges > LARGE
+        if large:
+            session.widget("rule", st.selectbox, label_visibility="collapsed", width=116)
         edit_panel.controls(session, edits)
         if not network:
-            primer.primer(card)
+            primer.primer(card, short=large)
 
 
 def _files(session: Session, card: RunInfo, result: Attribution, circuit: Circuit, edits: Edits) -> None:
@@ -261,7 +267,7 @@ def curve(card: RunInfo, scores: EdgeScores, n: int, marked: Circuit | None = No
     marked: the circuit on screen, where it is none of these (edited, or grown).
     """
     sizes = curve_sizes(card.graph.n_edges)
-    circuits = [circuit_of(card, scores, size) for size in sizes]
+    circuits = [circuit_of(card, scores, size, "top-n") for size in sizes]
     if measure.known(card, circuits) is None and not may_run(card, "Measure the curve", key="curve-run"):
         return
     job_id = measure.submit_circuits(card, circuits, f"faithfulness curve of {card.task}", keep=True)

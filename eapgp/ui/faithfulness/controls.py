@@ -98,7 +98,7 @@ def _metric(name: str, job: JobView, circuit: Circuit, *, bold: bool) -> None:
         delta=None if math.isnan(value) else f"{band.low[0]:.3f} … {band.high[0]:.3f}",
         delta_color="off",
         delta_arrow="off",
-        help=f"Faithfulness of the circuit of the {circuit.n_selected:,} strongest edges ({circuit.n_kept:,} after "
+        help=f"Faithfulness of the circuit of {circuit.n_selected:,} selected edges ({circuit.n_kept:,} after "
         "pruning), with its 95 % interval over prompt pairs drawn with replacement. 1 = all of the behaviour, 0 none.",
         width="content",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eapgp.ui.base.fields import choice, flag, integer, names, text
-from eapgp.ui.library.circuits import DEFAULT_EDGES
+from eapgp.ui.library.circuits import USUAL_TEXT
 from eapgp.ui.parts import run_choice
 from eapgp.ui.parts.measuring import GRID_TITLES
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
@@ -27,11 +27,11 @@ FIELDS = (
     ),
     integer(
         "k",
-        DEFAULT_EDGES,
+        0,
         1,
         10_000_000,
-        "The circuit size that is looked at closely: the k strongest edges. Dotted on the curve; clicking a point of "
-        "a curve sets it. It is the same k as on Explore.",
+        "The circuit size that is looked at closely. Dotted on the curve; clicking a point of a curve sets it. It is "
+        f"the same k as on Explore. {USUAL_TEXT} The curve is always of the strongest edges.",
         label="Circuit size k",
     ),
     choice(

@@ -25,6 +25,7 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth import planted
 from eapgp.ui.ground_truth.fields import MOST, PLANTED
 from eapgp.ui.library import results
+from eapgp.ui.library.circuits import DEFAULT_EDGES
 from eapgp.ui.library.score_files import ScoreFile, ScoreFiles
 
 READ_IN = "gpt2"  # the model that the manual circuits were read in
@@ -175,7 +176,9 @@ def choose(session: Session, truth: KnownCircuit, offers: Mapping[str, Scored]) 
 def choose_known(session: Session) -> KnownCircuit:
     """The select box of known circuits."""
     session.widget("known", st.selectbox, format_func=lambda name: known_circuit(name).title)
-    return known_circuit(session["known"])
+    truth = known_circuit(session["known"])
+    session.usual("k", truth.circuit.n_kept if truth.exact else DEFAULT_EDGES)
+    return truth
 
 
 def drawn(session: Session, truth: KnownCircuit, compared: Sequence[Scored]) -> tuple[Scored, int]:

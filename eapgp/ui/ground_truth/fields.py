@@ -23,8 +23,8 @@ FIELDS = (
     *FIELDS_OF_RUN,
     choice(
         "known",
-        "ioi/hanna2024",
-        lambda: (*GROUND_TRUTHS, PLANTED),
+        PLANTED,
+        lambda: (PLANTED, *GROUND_TRUTHS),
         "The circuit to hold scores against. The manual ones are readings of GPT-2 small by people; variants of one "
         "task differ in their edges. The planted one is exact: its model was built by setting the weights.",
         label="Known circuit",

@@ -17,12 +17,14 @@ from eapgp.figures.circuit_view import Pane, Ranking, ViewPayload, build_payload
 from eapgp.findings import Finding
 from eapgp.ground_truth.compare import precision_recall
 from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES
+from eapgp.numerals import count
 from eapgp.ui.base.draw import chart, dark, plain, table_to_pick
 from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth import planted
 from eapgp.ui.ground_truth.candidates import KnownCircuit, Scored, circuit_at, roc_of, unlike
 from eapgp.ui.parts.bound_view import chosen_in, selection_view
 from eapgp.ui.parts.inspector import Pick
+from eapgp.ui.sidebar.settings import prompts_title
 
 ABOVE = 262
 """px that stand above the circuit in the window."""
@@ -55,6 +57,14 @@ def known_payload(session: Session, truth: KnownCircuit) -> ViewPayload:
             legend_note="All edges of the known circuit, drawn alike: it has no scores.",
         ),
     )
+
+
+def nothing_scored(truth: KnownCircuit) -> Finding:
+    """What a page without scores has to say: how large the known circuit is."""
+    n, all_edges = truth.circuit.n_kept, truth.graph.n_edges
+    how = "true by construction" if truth.exact else f"what people found for {prompts_title(truth.task).lower()}"
+    text = f"{count(n)} of {count(all_edges)} edges are {how}; no scores are held against them yet."
+    return Finding(text, {"edges": n})
 
 
 def finding(truth: KnownCircuit, scored: Scored, circuit: Circuit) -> Finding:

@@ -98,9 +98,9 @@ def _circuit(run_id: str, n: int, rule: Rule, _scores: EdgeScores) -> Circuit:
     return select(_scores, n=n, rule=rule)
 
 
-def circuit_of(card: RunInfo, scores: EdgeScores, n: int, rule: Rule = "top-n") -> Circuit:
-    """The n strongest edges of a run (or those grown from the logits), pruned to input→logits paths."""
-    return _circuit(card.id, min(n, scores.graph.n_edges), rule, scores)
+def circuit_of(card: RunInfo, scores: EdgeScores, n: int, rule: Rule | None = None) -> Circuit:
+    """The n edges of a run that a rule selects (None: the graph's usual one), pruned to input→logits paths."""
+    return _circuit(card.id, min(n, scores.graph.n_edges), rule or usual_rule(scores.graph), scores)
 
 
 def known_roles(card: RunInfo) -> dict[str, str]:

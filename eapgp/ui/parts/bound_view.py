@@ -22,6 +22,7 @@ from eapgp.runs.info import RunInfo
 from eapgp.types import Bools
 from eapgp.ui.base.fields import Field, choice, flag, integer, names, number, text
 from eapgp.ui.base.session import Session
+from eapgp.ui.library import results
 from eapgp.ui.library.circuits import (
     RULE_TITLES,
     USUAL_TEXT,
@@ -108,8 +109,13 @@ RULE = choice("rule", None, RULE_TITLES, USUAL_TEXT, label="Edges are selected b
 
 def open_usual(session: Session, card: RunInfo, scores: EdgeScores) -> None:
     """Give the fields `SIZE` and `RULE`, where nobody has chosen, what suits the graph."""
-    session.usual("k", usual_size_of(card, scores))
+    open_size(session, card)
     session.usual("rule", usual_rule(scores.graph))
+
+
+def open_size(session: Session, card: RunInfo) -> None:
+    """Give the field `SIZE`, where nobody has chosen, what suits the run."""
+    session.usual("k", usual_size_of(card, results.attribution(card).scores))
 
 
 def rule_in(session: Session) -> Rule:

@@ -97,7 +97,7 @@ def measured_curve(card: RunInfo, name: str, grid: str, quantity: str = "faithfu
     What is not known is measured, with its progress drawn; meanwhile what is known comes back.
     """
     scores = results.attribution(card).scores
-    circuits = [circuit_of(card, scores, size) for size in sizes_of(grid)(card.graph.n_edges)]
+    circuits = [circuit_of(card, scores, size, "top-n") for size in sizes_of(grid)(card.graph.n_edges)]
     measured = measure.known(card, circuits)
     if measured is not None and measured.has(quantity):
         return measured

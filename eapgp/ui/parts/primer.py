@@ -17,7 +17,7 @@ KEY = "primer"
 _FEW = 3  # answers that are written out
 _PICTURE = (
     "**The picture.** Every box is a part of the model that reads from and writes to the residual stream: "
-    "`{last}.0` is attention head 0 of layer {last}, `m{last}` the MLP of layer {last}, from the embedding "
+    "`a{last}.h0` is attention head 0 of layer {last}, `m{last}` the MLP of layer {last}, from the embedding "
     "(`input`) at the bottom to the `logits` on top. A line is an **edge**: what the lower box wrote, as the "
     "upper one reads it. A head reads three times: for its queries, keys and values."
 )
@@ -34,10 +34,11 @@ _TRY = (
 )
 
 
-def primer(card: RunInfo) -> None:
-    """A button that opens the explanation of what is on screen."""
+def primer(card: RunInfo, *, short: bool = False) -> None:
+    """A button that opens the explanation of what is on screen. short: its name is, where there is little room."""
     how: dict[str, Any] = {"icon": ":material/school:", "type": "tertiary", "key": KEY, "on_change": "rerun"}
-    with st.popover("How to read this", help="What the boxes, lines and numbers on this page mean.", **how) as box:
+    label, about = "Help" if short else "How to read this", "What the boxes, lines and numbers on this page mean."
+    with st.popover(label, help=about, **how) as box:
         if box.open:
             st.markdown("\n\n".join(paragraphs(card)))
 

@@ -93,7 +93,7 @@ def _wait(job: JobView, card: RunInfo, circuit: Circuit) -> None:
 def _row(reading: Reading) -> None:
     card, measured = reading.card, reading.measured
     st.html(_SMALL)
-    with st.container(horizontal=True, gap="small", key=KEY):
+    with st.container(horizontal=True, gap="xsmall", key=KEY):
         _faithfulness(reading)
         st.metric(
             "Metric",

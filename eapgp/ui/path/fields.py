@@ -23,6 +23,14 @@ WINDOWS = {"all": "Both ends", "gradpath": "GradPath"}
 NEAR_ZERO = {"0.01": "1 %", "0.05": "5 %", "0.1": "10 %"}
 FIELDS = (
     *FIELDS_OF_RUN,
+    choice(
+        "walk",
+        "near",
+        {"near": "One that comes nearer", "own": "As the settings say"},
+        "Whose path is drawn. While nothing is changed on the left, and GradPath moves away there, the page opens on "
+        "the task of the same model on which it comes nearest.",
+        label="Path on",
+    ),
     integer("pair", 0, 0, 1_000_000, "Which prompt pair is drawn; 0 averages over all of them.", label="Prompt pair"),
     integer(
         "at",

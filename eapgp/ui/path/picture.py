@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -26,10 +26,11 @@ Records = Mapping[str, PathRecord]
 TITLE = "The path through input space"
 
 
-def approach(session: Session, card: RunInfo, source: RunInfo, record: PathRecord) -> None:
+def approach(session: Session, card: RunInfo, source: RunInfo, record: PathRecord, *, own: bool = True) -> None:
     """Say beside the picture on how many pairs the path approaches what it heads for, and offer other steps.
 
-    source: the run that GradPath comes from, where that is not the run on screen.
+    source: the run that GradPath comes from, where that is not the run on screen. own: whether the run on screen is
+    that of the settings, which the other steps change.
     """
     nearer, rose = record.descended(), record.rose()[0]
     if nearer.all() and not rose.any():
@@ -39,10 +40,13 @@ def approach(session: Session, card: RunInfo, source: RunInfo, record: PathRecor
     first = f" Its first step takes the mean distance to {after:.2g} times the start." if rose.any() else ""
     of = f"{int(nearer.sum())} of {nearer.size} pairs{rest}" if nearer.any() else "no pair"
     st.caption(f"The output came nearer to the corrupted run's for {of}.{first}")
+    if not own:
+        return
     step = source.options.get("step")
     with st.container(horizontal=True, gap="small"):
         if step != "descend":
-            _other_step(session, "descend", "Show the descending step", "D / (2 ‖g‖), as far as the gradient promises")
+            what = "D / (2 ‖g‖), as far as the gradient promises"
+            _other_step(session, "descend", "Show the descending step", what, **_steps_of(card, "descend"))
         if step != "relative":
             _other_step(session, "relative", "Show the relative step instead", "‖x − x′‖ / k for every pair")
         elif source.id == card.id and session["steps"] <= 50:
@@ -56,12 +60,18 @@ def approach(session: Session, card: RunInfo, source: RunInfo, record: PathRecor
             )
 
 
-def _other_step(session: Session, step: str, label: str, what: str) -> None:
+def _steps_of(card: RunInfo, step: str) -> dict[str, Any]:
+    """The steps k of a run on the same prompts by another step length, where there is one."""
+    runs = [one for one in results.comparable(card) if one.method == "eap-gp" and one.options.get("step") == step]
+    return {"steps": runs[0].options["steps"]} if runs else {}
+
+
+def _other_step(session: Session, step: str, label: str, what: str, **changes: Any) -> None:
     st.button(
         label,
         key=f"use-{step}",
         icon=":material/straighten:",
-        on_click=lambda: _follow_anew(session, step=step),
+        on_click=lambda: _follow_anew(session, step=step, **changes),
         help=f"Changes the step length on the left to {step}, {what}, and computes what is not there yet.",
     )
 
@@ -76,14 +86,20 @@ def _follow_anew(session: Session, **changes: Any) -> None:
             measure.submit_run(spec, f"{variant(spec.method, spec.options)} on {spec.task}")
 
 
-def controls(session: Session, card: RunInfo, records: Records) -> int | None:
-    """The row above the picture; returns the pair that is drawn (from 0), or None for the average."""
+def controls(session: Session, card: RunInfo, records: Records, *, first: Callable[[], None]) -> int | None:
+    """The row above the picture; returns the pair that is drawn (from 0), or None for the average.
+
+    first: draws what stands first in the row. Where there is no picture, its own settings are left out.
+    """
     n_pairs = min(record.output_distance.shape[1] for record in records.values())
     session.settle("pair", min(session["pair"], n_pairs), f"a pair from 1 to {n_pairs}, or 0 for their mean")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="path-view"):
-        session.widget("pair", st.number_input, max_value=n_pairs, width=120)
-        session.widget("background", st.segmented_control, width="content")
-        if "gradpath" in records:
+        first()
+        session.widget("pair", st.number_input, max_value=n_pairs, width=112)
+        drawn = has_picture(card, records)
+        if drawn:
+            session.widget("background", st.selectbox, width=160)
+        if drawn and "gradpath" in records:
             session.widget("window", st.segmented_control, width="content")
     if session["pair"] == 0:
         return None
@@ -92,17 +108,33 @@ def controls(session: Session, card: RunInfo, records: Records) -> int | None:
     return int(session["pair"]) - 1
 
 
-def picture(session: Session, card: RunInfo, records: Records, pair: int | None) -> None:
-    """Both paths in one plane, over what the model does there."""
-    from eapgp.figures.path import path_projection
+def _missing(records: Records) -> list[str]:
+    """The paths whose points are not here."""
+    return [kind for kind in KINDS if kind not in records or records[kind].points is None]
 
-    missing = [kind for kind in KINDS if kind not in records or records[kind].points is None]
+
+def has_picture(card: RunInfo, records: Records) -> bool:
+    """Whether the plane can be drawn: from the straight line's points, or from a picture that came with the run."""
+    gradpath = results.path_sources(card).get("gradpath")
+    stored = gradpath is not None and stored_picture(gradpath.run) is not None
+    return stored or "straight" not in _missing(records)
+
+
+def picture(session: Session, card: RunInfo, records: Records, pair: int | None) -> None:
+    """Both paths in one plane, over what the model does there; without their points the distance that is left."""
+    from eapgp.figures.path import path_projection
+    from eapgp.figures.path_curves import path_curves
+
+    missing = _missing(records)
+    if not has_picture(card, records):
+        figure = path_curves(records, "output_distance", normalised=True, pair=pair, current=session["at"], dark=dark())
+        chart(figure, "distance", height=HEIGHT)
+        _offer_points(card, missing, left_out=any(kind in records for kind in missing))
+        return
     gradpath = results.path_sources(card).get("gradpath")
     kept = stored_picture(gradpath.run) if gradpath is not None and (missing or pair is None) else None
     if missing and kept is None:
         _offer_points(card, missing, left_out=any(kind in records for kind in missing))
-        if "straight" in missing or len(missing) == 2:
-            return
     drawn = records if kept is not None else {kind: one for kind, one in records.items() if kind not in missing}
     focus = None if session["window"] == "all" or "gradpath" not in drawn else str(session["window"])
     if kept is None:

@@ -25,7 +25,7 @@ from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs.untrusted import import_runs
 from eapgp.ui.library import results
-from eapgp.ui.library.circuits import DEFAULT_EDGES, circuit_of
+from eapgp.ui.library.circuits import circuit_of, usual_rule, usual_size_of
 from eapgp.ui.library.own_prompts import PromptStore
 from eapgp.ui.library.score_files import PREFIX, ScoreFile
 from eapgp.ui.parts import provenance
@@ -116,10 +116,12 @@ def _details(session: Session, card: RunInfo) -> None:
         if opened == "made":
             provenance.block(card)
         else:
-            result, k = results.attribution(card), int(Session.stored("k", DEFAULT_EDGES))
-            circuit = circuit_of(card, result.scores, k)
-            st.caption(f"The circuit of the {circuit.n_selected:,} strongest edges, and the run.")
-            downloads(card, result, circuit)
+            result, k = results.attribution(card), int(Session.stored("k", 0))
+            circuit = circuit_of(card, result.scores, k or usual_size_of(card, result.scores))
+            grown = usual_rule(card.graph) == "greedy"
+            how = "edges grown from the logits" if grown else "strongest edges"
+            st.caption(f"The circuit of the {circuit.n_selected:,} {how}, and the run.")
+            downloads(card, result, circuit, edited=grown)
 
 
 def _open(card: RunInfo) -> None:

@@ -23,6 +23,7 @@ _COLOURS = {
 STYLE = """<style>
 [class*="st-key-curtain-"] { height: auto !important; overflow: visible !important; }
 [data-testid="stLayoutWrapper"]:has(> [class*="st-key-curtain-"]) { height: auto !important; flex: none !important; }
+[data-testid="stTopNavLink"] { padding-inline: 5px !important; } /* all pages fit beside the sidebar at 1280 px */
 [data-testid="stElementContainer"]:has(> [data-testid="stSkeleton"]) { visibility: hidden; }
 :is(.st-key-curtain-settings, [class*="-choice"], .st-key-path-view)
   [class*="st-key-field-"]:has(> [data-testid="stSkeleton"]) { min-height: 64px; }

@@ -160,7 +160,7 @@ def graph(session: Session) -> None:
     card = _usual_run()
     _say(f"The model is a graph of {count(card.graph.n_edges)} edges. Which of these matter for that answer?")
     scores = results.attribution(card).scores
-    drawn = circuit_of(card, scores, MOST_DRAWN)
+    drawn = circuit_of(card, scores, MOST_DRAWN, "top-n")
     payload = build_payload(scores, circuit=drawn, pane=Pane(filename="all-edges", legend=False))
     circuit_view(payload, key="start-graph", height=430)
     if drawn.n_selected < card.graph.n_edges:
@@ -291,7 +291,7 @@ def methods(session: Session) -> None:
     lines = []
     for name, card in cards.items():
         scores = results.attribution(card).scores
-        measured = measure.known(card, [circuit_of(card, scores, size) for size in measured_sizes(card)])
+        measured = measure.known(card, [circuit_of(card, scores, size, "top-n") for size in measured_sizes(card)])
         assert measured is not None, "bundled runs come with their circuits measured"
         lines.append(band_line(name, measured.selected, measured.band(), measured.kept))
     card = next(iter(cards.values()))
@@ -307,7 +307,7 @@ def verdict(cards: dict[str, RunInfo], size: int) -> findings.Finding:
     """The best of the methods against the next one, on circuits of one size."""
     each = {}
     for name, card in cards.items():
-        measured = measure.known(card, [circuit_of(card, results.attribution(card).scores, size)])
+        measured = measure.known(card, [circuit_of(card, results.attribution(card).scores, size, "top-n")])
         assert measured is not None, "bundled runs come with their circuits measured"
         each[name] = measured
     first, second = sorted(each, key=lambda name: -each[name].faithfulness[0])[:2]
