@@ -23,6 +23,16 @@ def count(n: int) -> str:
     return f"{n:,}".replace("-", MINUS)
 
 
+def decimal(value: float, digits: int = 3) -> str:
+    """A number with so many decimals, such as a metric or a faithfulness."""
+    return UNDEFINED if math.isnan(value) else f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def score(value: float) -> str:
+    """A score or an effect with its sign, four significant digits, as circuits show it."""
+    return UNDEFINED if math.isnan(value) else f"{value:+.4g}".replace("-", MINUS)
+
+
 def signed(value: float) -> str:
     """A change with its sign: three decimals, small ones with two digits, and what is float noise as such."""
     if math.isnan(value):

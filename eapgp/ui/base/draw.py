@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -181,10 +181,29 @@ def _figure_table(fig: go.Figure) -> pd.DataFrame:
     return figure_data(fig)
 
 
-def table_to_pick(
-    table: pd.DataFrame, key: str, on_pick: Callable[[int], None], *, cell: bool = False, **looks: Any
-) -> None:
-    """A table that calls `on_pick` with the place of a row that is picked by its mark; cell: by any of its cells."""
+MOST_WRITTEN = 2_000  # rows of which every number is written out on the server
+
+
+def written(table: pd.DataFrame, forms: Mapping[str, Callable[[float], str]]) -> Any:
+    """A table whose numbers read as `eapgp.numerals` writes them; it is still sorted by their values.
+
+    forms: column → how its numbers are written. Streamlit's own formats know no minus sign; of long tables they stay
+    (`long_form`).
+    """
+    columns: dict[Any, Any] = {name: form for name, form in forms.items() if name in table}
+    return table.style.format(columns, na_rep="–") if len(table) <= MOST_WRITTEN else table
+
+
+def long_form(table: pd.DataFrame, form: str) -> str | None:
+    """Streamlit's form of a column's numbers, for tables that are too long to be `written`."""
+    return None if len(table) <= MOST_WRITTEN else form
+
+
+def table_to_pick(table: Any, key: str, on_pick: Callable[[int], None], *, cell: bool = False, **looks: Any) -> None:
+    """A table that calls `on_pick` with the place of a row that is picked by its mark; cell: by any of its cells.
+
+    table: a data frame, or one that is `written`.
+    """
     mode: Literal["single-cell", "single-row"] = "single-cell" if cell else "single-row"
 
     def picked() -> None:

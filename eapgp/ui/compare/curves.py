@@ -10,6 +10,7 @@ import streamlit as st
 
 from eapgp.evaluation.areas import is_mib
 from eapgp.evaluation.runner import Measured
+from eapgp.numerals import signed_with
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.session import Session
@@ -87,8 +88,7 @@ def _say_area(first: Measured, second: Measured, names: tuple[str, str]) -> None
     )
     what = "Area under the curve (CPR)" if is_mib(first.shares) else "Area under the curve"
     st.markdown(
-        f"{what}, {plain(names[0])} minus {plain(names[1])}: **{value:+.4f}** "
-        f"[{low:+.4f}, {high:+.4f}]{order}: {verdict}."
+        f"{what}, {plain(names[0])} minus {plain(names[1])}: **{signed_with(value, low, high)}**{order}: {verdict}."
     )
     st.caption(
         "Both curves are resampled with the same prompt pairs, so what is common to both cancels. Another prompt seed "

@@ -15,9 +15,18 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.figures.circuit_view import Compared, Pane, Ranking, build_payload, largest
 from eapgp.figures.numbers import edge_values
-from eapgp.numerals import percent_with
+from eapgp.numerals import percent_with, score
 from eapgp.runs.info import RunInfo
-from eapgp.ui.base.draw import chart, dark, downloads, plain, points_clicked, table_to_pick
+from eapgp.ui.base.draw import (
+    chart,
+    dark,
+    downloads,
+    long_form,
+    plain,
+    points_clicked,
+    table_to_pick,
+    written,
+)
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs.follow import seconds_text
 from eapgp.ui.library import measure, results
@@ -207,13 +216,15 @@ def _edge_list(table: pd.DataFrame, key: str, pick: Pick) -> None:
         st.caption("none")
         return
     table_to_pick(
-        table,
+        written(table, {"A": score, "B": score}),
         key,
         lambda place: pick(str(table["edge"].iloc[place])),
         cell=True,
         height=min(38 + 28 * len(table), 290),
         row_height=28,
-        column_config={name: st.column_config.NumberColumn(format="%+.4f", width="small") for name in "AB"},
+        column_config={
+            name: st.column_config.NumberColumn(format=long_form(table, "%+.4f"), width="small") for name in "AB"
+        },
     )
 
 

@@ -22,9 +22,10 @@ from eapgp.figures.heatmap import score_heatmap
 from eapgp.figures.pyvis_view import pyvis_html
 from eapgp.figures.scores import cumulative_share, score_by_layer, scores_distribution
 from eapgp.figures.style import apply, escape, sign_colour, theme
+from eapgp.numerals import score
 from eapgp.runs.info import RunInfo
 from eapgp.tasks import TASKS
-from eapgp.ui.base.draw import chart, dark, plain, points_clicked
+from eapgp.ui.base.draw import chart, dark, long_form, plain, points_clicked, written
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK, follow
@@ -202,14 +203,18 @@ def edges_table(session: Session, card: RunInfo, scores: EdgeScores, circuit: Ci
     if table.empty:
         return
     state = st.dataframe(
-        table,
+        written(table, {"score": score}),
         key=f"edge-table{'-edit' if many else ''}",
         hide_index=True,
         height=460,
         on_select="rerun",
         selection_mode="multi-row" if many else "single-row",
         column_order=list(_COLUMNS),
-        column_config={**_COLUMNS, "magnitude": _magnitude(largest(scores) or 1.0)},
+        column_config={
+            **_COLUMNS,
+            "score": _score(long_form(table, "%+.5f")),
+            "magnitude": _magnitude(largest(scores) or 1.0),
+        },
     )
     rows = state["selection"]["rows"]
     if many:
@@ -226,7 +231,7 @@ def edges_table(session: Session, card: RunInfo, scores: EdgeScores, circuit: Ci
 _COLUMNS = {
     "rank": st.column_config.NumberColumn("Rank", help="1 is the largest |score|."),
     "edge": st.column_config.TextColumn("Edge", width="medium"),
-    "score": st.column_config.NumberColumn("Score", format="%+.5f", help="Positive: supports the behaviour."),
+    "score": None,
     "magnitude": None,
     "type": st.column_config.TextColumn("Enters by", help="Query, key, value, MLP or logits."),
     "source": "Source",
@@ -235,6 +240,10 @@ _COLUMNS = {
     "layer": "To layer",
     "in_graph": st.column_config.CheckboxColumn("In circuit", help="Kept in the circuit on screen."),
 }
+
+
+def _score(form: str | None) -> Any:
+    return st.column_config.NumberColumn("Score", format=form, help="Positive: supports the behaviour.")
 
 
 def _magnitude(largest: float) -> Any:

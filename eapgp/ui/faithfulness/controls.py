@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from eapgp.circuits.circuit import Circuit
+from eapgp.numerals import decimal
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
@@ -91,11 +92,11 @@ def readout(cards: Cards, k: int, closely: str) -> None:
 
 def _metric(name: str, job: JobView, circuit: Circuit, *, bold: bool) -> None:
     band, value = job.result.band(), job.result.faithfulness[0]
-    text = "undefined" if math.isnan(value) else f"{value:.3f}"
+    text = decimal(value)
     st.metric(
         f"**{plain(name)}**" if bold else plain(name),
         text,
-        delta=None if math.isnan(value) else f"{band.low[0]:.3f} … {band.high[0]:.3f}",
+        delta=None if math.isnan(value) else f"{decimal(band.low[0])} … {decimal(band.high[0])}",
         delta_color="off",
         delta_arrow="off",
         help=f"Faithfulness of the circuit of {circuit.n_selected:,} selected edges ({circuit.n_kept:,} after "

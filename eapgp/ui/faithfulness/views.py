@@ -19,9 +19,10 @@ from eapgp.evaluation.statistics import Band, cpr_cmd
 from eapgp.figures.inputs import CurveLine
 from eapgp.findings import Finding
 from eapgp.metrics import metric_title
+from eapgp.numerals import decimal, percent, score
 from eapgp.runs.info import RunInfo
 from eapgp.types import Floats
-from eapgp.ui.base.draw import chart, code, dark, plain
+from eapgp.ui.base.draw import chart, code, dark, plain, written
 from eapgp.ui.base.session import Session
 from eapgp.ui.faithfulness.fields import QUANTITIES
 from eapgp.ui.faithfulness.jobs import Evidence
@@ -174,7 +175,7 @@ def _area_row(name: str, columns: tuple[str, str], bands: tuple[Band, Band]) -> 
 
 
 def _ends(low: float, high: float) -> str:
-    return "" if math.isnan(low) or math.isnan(high) else f"{low:.3f} … {high:.3f}"
+    return "" if math.isnan(low) or math.isnan(high) else f"{decimal(low)} … {decimal(high)}"
 
 
 def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -> None:
@@ -214,14 +215,12 @@ def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -
             }
         )
     st.dataframe(
-        pd.DataFrame(rows),
+        written(pd.DataFrame(rows), {f"Δ{area}": score, "order flips": percent}),
         hide_index=True,
         column_config={
-            f"Δ{area}": st.column_config.NumberColumn(
-                format="%+.4f", help=f"{area} of {closely} minus that of the other."
-            ),
+            f"Δ{area}": st.column_config.NumberColumn(help=f"{area} of {closely} minus that of the other."),
             "order flips": st.column_config.NumberColumn(
-                format="percent", help="Share of resamples of the pairs in which the order is the other way round."
+                help="Share of resamples of the pairs in which the order is the other way round."
             ),
         },
     )

@@ -17,8 +17,8 @@ from eapgp.figures.circuit_view import Pane, Ranking, ViewPayload, build_payload
 from eapgp.findings import Finding
 from eapgp.ground_truth.compare import precision_recall
 from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES
-from eapgp.numerals import count
-from eapgp.ui.base.draw import chart, dark, plain, table_to_pick
+from eapgp.numerals import count, score
+from eapgp.ui.base.draw import chart, dark, plain, table_to_pick, written
 from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth import planted
 from eapgp.ui.ground_truth.candidates import KnownCircuit, Scored, circuit_at, roc_of, unlike
@@ -161,12 +161,12 @@ def edge_lists(truth: KnownCircuit, scored: Scored, circuit: Circuit, pick: Pick
     chart(figure, "truth-parts")
     table = edge_table(truth, scored, circuit, signed=signed)
     table_to_pick(
-        table,
+        written(table, {"score": score}),
         "truth-edges",
         lambda place: pick(str(table["edge"].iloc[place])),
         height=min(40 + 36 * max(1, len(table)), 430),
         column_config={
-            "score": st.column_config.NumberColumn(format="%+.5f", help="Positive: supports the behaviour."),
+            "score": st.column_config.NumberColumn(help="Positive: supports the behaviour."),
             "rank": st.column_config.NumberColumn(help="Place in this ranking of all edges; 1 is the best."),
             "from": st.column_config.TextColumn("role of the source", help="In the known circuit."),
             "to": st.column_config.TextColumn("role of the destination", help="In the known circuit."),

@@ -10,6 +10,7 @@ import streamlit as st
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.graph import Graph
+from eapgp.numerals import score
 from eapgp.ui.base.fields import flag
 from eapgp.ui.base.session import Session
 from eapgp.ui.parts import edit
@@ -123,7 +124,7 @@ def _add_at(session: Session, scores: EdgeScores, circuit: Circuit, node: str) -
             f"Edges at {node} that are not in the circuit",
             options=list(values),
             key=f"edit-choice-{node}",
-            format_func=lambda edge: f"{edge}  ({values[edge]:+.4f})",
+            format_func=lambda edge: f"{edge}  ({score(values[edge])})",
             help="Strongest first. Type to search.",
         )
         st.button(

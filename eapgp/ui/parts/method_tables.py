@@ -6,7 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from eapgp.attribution.registry import variant
+from eapgp.numerals import score
 from eapgp.runs.info import RunInfo
+from eapgp.ui.base.draw import written
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import node_score, rank_of, score_of
 
@@ -42,8 +44,8 @@ def node_across_methods(card: RunInfo, node: str) -> None:
 def _method_table(title: str, rows: list[tuple[str, float, int]]) -> None:
     st.markdown(f"**{title}**")
     columns = {
-        "score": st.column_config.NumberColumn(format="%+.4f", width=64),
+        "score": st.column_config.NumberColumn(width=72),
         "rank": st.column_config.NumberColumn(format="%d", width=44),
     }
     table = pd.DataFrame(rows, columns=["method", "score", "rank"])
-    st.dataframe(table, hide_index=True, row_height=28, column_config=columns)
+    st.dataframe(written(table, {"score": score}), hide_index=True, row_height=28, column_config=columns)

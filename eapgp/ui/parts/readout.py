@@ -15,6 +15,7 @@ from eapgp.attribution.registry import carried
 from eapgp.circuits.circuit import Circuit
 from eapgp.evaluation.runner import Measured
 from eapgp.metrics import metric_title
+from eapgp.numerals import decimal, signed
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import PATCHING
 from eapgp.ui.base.draw import plain
@@ -97,21 +98,21 @@ def _row(reading: Reading) -> None:
         _faithfulness(reading)
         st.metric(
             "Metric",
-            "…" if measured is None else f"{measured.metric[0]:.3f}",
+            "…" if measured is None else decimal(measured.metric[0]),
             help=f"{metric_title(card.metric)} of the circuit, mean over {card.n_pairs} pairs, with only its edges "
             "carrying the clean run.",
             width="content",
         )
         st.metric(
             "Clean",
-            "…" if measured is None else f"{measured.clean:.3f}",
+            "…" if measured is None else decimal(measured.clean),
             help="The metric of the whole model on the clean prompts.",
             width="content",
         )
         patched = card.intervention == PATCHING
         st.metric(
             "Corrupted" if patched else "Every edge cut",
-            "…" if measured is None else f"{measured.corrupted:.3f}",
+            "…" if measured is None else decimal(measured.corrupted),
             help="The same on the corrupted prompts."
             if patched
             else f"The same with every edge carrying {carried(card.intervention)}: the lower end of the scale.",
@@ -126,12 +127,12 @@ def _faithfulness(reading: Reading) -> None:
     if value is None:
         card_id, last, last_size = st.session_state.get(_LAST, ("", None, 0))
         if card_id == reading.card.id and last is not None and not math.isnan(last):
-            delta = f"was {last:.3f} with {last_size:,} edges"
+            delta = f"was {decimal(last)} with {last_size:,} edges"
     elif unedited is not None and not math.isnan(value) and not math.isnan(unedited):
-        delta = f"{value - unedited:+.3f} by your edits"
+        delta = f"{signed(value - unedited)} by your edits"
     st.metric(
         "Faithfulness",
-        "…" if value is None else "undefined" if math.isnan(value) else f"{value:.3f}",
+        "…" if value is None else decimal(value),
         delta=delta,
         delta_color="off" if value is None else "normal",
         delta_arrow="off",

@@ -14,6 +14,7 @@ from eapgp.attribution.registry import get_method, variant
 from eapgp.errors import EapgpError, one_line
 from eapgp.findings import Finding
 from eapgp.metrics import METRICS, metric_title
+from eapgp.numerals import decimal
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.compute import folder_stamp, make_prompt_set
 from eapgp.runs.files import content_key
@@ -180,8 +181,8 @@ def readout(seen: Seen, metric: str, n: int) -> None:
                 f"Share of pairs whose right answers are likelier than the wrong ones: {seen.right.sum():,} of "
                 f"{len(seen.fit.usable):,}.",
             ),
-            (f"{title}, clean", f"{seen.clean.mean():.3f}", "Mean over the pairs that can be used."),
-            (f"{title}, corrupted", f"{seen.corrupted.mean():.3f}", "Mean over the pairs that can be used."),
+            (f"{title}, clean", decimal(float(seen.clean.mean())), "Mean over the pairs that can be used."),
+            (f"{title}, corrupted", decimal(float(seen.corrupted.mean())), "Mean over the pairs that can be used."),
             (
                 "Pairs",
                 f"{len(seen.fit.usable):,} of {n:,}",

@@ -14,9 +14,10 @@ import streamlit as st
 
 from eapgp.evaluation.answers import Likely, Position
 from eapgp.metrics import METRICS
+from eapgp.numerals import score
 from eapgp.prompts import write_prompts
 from eapgp.prompts.pairs import Answer, PromptSet
-from eapgp.ui.base.draw import dark, plain, table_to_pick
+from eapgp.ui.base.draw import dark, plain, table_to_pick, written
 from eapgp.ui.base.session import Session
 from eapgp.ui.base.text import counted, visible
 from eapgp.ui.jobs import server
@@ -57,7 +58,7 @@ def _list(session: Session, prompts: PromptSet, seen: Seen | None) -> None:
         used = [i for i, good in zip(used, seen.right, strict=True) if good]
     table = _table(prompts, used, seen)
     table_to_pick(
-        table,
+        written(table, {"metric": score}),
         "pair-table",
         lambda place: session.later(row=used[place] + 1),
         height=min(40 + 36 * max(2, len(table)), 330),
@@ -68,7 +69,7 @@ def _list(session: Session, prompts: PromptSet, seen: Seen | None) -> None:
                 "Right", width=58, help="On the clean prompt the right answers are likelier than the wrong ones."
             ),
             "metric": st.column_config.NumberColumn(
-                "Metric", format="%+.2f", width=68, help="The metric of this pair on the clean prompt."
+                "Metric", width=68, help="The metric of this pair on the clean prompt."
             ),
             "correct": "Right answers",
             "incorrect": "Wrong answers",
@@ -115,7 +116,7 @@ def _one(index: int, seen: Seen) -> None:
         with column:
             _likeliest(side, top)
     st.caption(
-        f"The likeliest next tokens. Metric of this pair: {seen.clean[at]:+.3f} clean, {seen.corrupted[at]:+.3f} "
+        f"The likeliest next tokens. Metric of this pair: {score(seen.clean[at])} clean, {score(seen.corrupted[at])} "
         "corrupted."
     )
 
