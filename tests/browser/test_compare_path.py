@@ -123,6 +123,9 @@ def test_path_draws_both_paths_and_its_views(app: str, open_page: Callable[..., 
     page = open_page(app, path="path", query="at=3")
     page.get_by_text("on indirect object identification it came nearer on 1 of 64").wait_for()
     assert "on 64 of 64 pairs" in page.locator(".eapgp-finding").inner_text(), "it opens on a path that comes nearer"
+    page.locator(".st-key-field-walk input").click()
+    page.get_by_role("option", name="Indirect object identification").click()
+    until(page, lambda: "on 63 of 64 pairs" in page.locator(".eapgp-finding").inner_text(), what="the settings' own")
     plot = page.locator(".st-key-projection .js-plotly-plot")
     plot.wait_for()
     assert "GradPath" in plot.inner_text() and "Straight line" in plot.inner_text()
