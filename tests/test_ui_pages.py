@@ -253,7 +253,7 @@ def test_a_method_without_a_path_says_what_to_do_and_does_it(open_app: Open) -> 
 
 
 def test_a_path_that_does_not_approach_says_so_and_is_followed_anew_at_one_click(open_app: Open) -> None:
-    app = open_app("path")
+    app = open_app("path", walk="own")
     assert not app.warning and not app.error
     card = next(c for c in results.shelf().cards() if (c.task, c.method, c.model) == ("ioi", "eap-gp", "demo"))
     distances = results.paths(card)["gradpath"].output_distance

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.app_helpers import LONG, choose, fill, open_tab, until
+from tests.browser.app_helpers import LONG, choose, fill, open_tab, settled, until
 from tests.browser.conftest import PHONE, wait_ready
 
 
@@ -126,6 +126,7 @@ def test_path_draws_both_paths_and_its_views(app: str, open_page: Callable[..., 
     page.locator(".st-key-field-walk input").click()
     page.get_by_role("option", name="Indirect object identification").click()
     until(page, lambda: "on 63 of 64 pairs" in page.locator(".eapgp-finding").inner_text(), what="the settings' own")
+    settled(page)
     plot = page.locator(".st-key-projection .js-plotly-plot")
     plot.wait_for()
     assert "GradPath" in plot.inner_text() and "Straight line" in plot.inner_text()
