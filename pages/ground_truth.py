@@ -24,11 +24,9 @@ with guard("The comparison"):
         if not truth.exact and scorings:
             with st.popover("Add scores", icon=":material/upload_file:", help="Import files of edge scores."):
                 offers.importer(session, truth, key="truth-upload")
-        if truth.exact and not scorings:
-            offers.planted_progress(0)
+        if truth.exact:
+            offers.planted_progress(len(scorings))
     compared = candidates.choose(session, truth, scorings) if scorings else []
-    if truth.exact and scorings:
-        offers.planted_progress(len(scorings))
     if not compared:
         say(views.nothing_scored(truth))
         with guard("The known circuit"):
