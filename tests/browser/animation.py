@@ -44,9 +44,9 @@ def scene(page: Page, base: str, number: int) -> None:
     rest(page)
 
 
-def steps(page: Page, field: str, key: str, times: int) -> Iterator[None]:
+def steps(page: Page, place: str, key: str, times: int) -> Iterator[None]:
     """Turn a slider by the keyboard, one step each."""
-    handle = page.locator(f".st-key-field-{field}").get_by_role("slider").first
+    handle = page.locator(f".st-key-{place}").get_by_role("slider").first
     for _ in range(times):
         handle.press(key)
         yield
@@ -60,16 +60,16 @@ def play(page: Page, base: str) -> Iterator[Still]:
     yield still(page, LOOK)
     scene(page, base, 3)
     yield still(page, LOOK)
-    for _ in steps(page, "size", "ArrowLeft", 2):
+    for _ in steps(page, "field-size", "ArrowLeft", 2):
         yield still(page, GLANCE)
-    for _ in steps(page, "size", "ArrowRight", 2):
+    for _ in steps(page, "field-size", "ArrowRight", 2):
         yield still(page, GLANCE)
     page.get_by_text("Remove head").click()
     page.locator(".eapgp-dial").wait_for()
     yield still(page, LOOK)
     scene(page, base, 5)
     yield still(page, GLANCE)
-    for _ in steps(page, "step", "ArrowRight", 5):
+    for _ in steps(page, "path-step", "ArrowRight", 6):
         yield still(page, GLANCE)
     scene(page, base, 6)
     yield still(page, LOOK)
