@@ -14,6 +14,8 @@ from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES
 from eapgp.models import load_model, packaged
 from eapgp.runs.bundled import examples_folder
 from eapgp.ui.library import measure
+from eapgp.ui.library.circuits import score_of
+from eapgp.ui.library.landscape import stored_edge
 from eapgp.ui.start import planted, scenes
 
 pytestmark = pytest.mark.skipif(examples_folder() is None, reason="the bundled examples are not there")
@@ -65,6 +67,20 @@ def test_the_path_of_the_scene_descends(story: scenes.Story) -> None:
     record = scenes.results.paths(scenes.run_of(story.model, task, "eap-gp", step=step))["gradpath"]
     left = record.output_distance[-1].sum() / record.output_distance[0].sum()
     assert left < 0.9 and numerals.percent(float(left)) in findings.of_path(record).text
+
+
+@pytest.mark.parametrize("story", [scenes.DEMO, scenes.REAL], ids=lambda story: story.model)
+def test_the_bars_of_the_path_end_at_the_run_s_score(story: scenes.Story) -> None:
+    task, step = story.path
+    card = scenes.run_of(story.model, task, "eap-gp", step=step)
+    edge, scores = stored_edge(card.run), scenes.results.attribution(card).scores
+    assert edge is not None and edge.name == scores.top(1)[0][0]
+    assert edge.so_far("gradpath")[-1] == pytest.approx(score_of(scores, edge.name), rel=1e-3)
+    gauges = scenes._gauges(edge)
+    assert [gauge.label for gauge in gauges] == ["Straight line", "GradPath"]
+    assert max(share for gauge in gauges for share in gauge.shares) == pytest.approx(1)
+    points = scenes.results.paths(card)["gradpath"].n_points
+    assert all(len(gauge.texts) == points for gauge in gauges), "both walk in as many steps"
 
 
 def test_eap_misses_the_planted_edge_that_exact_patching_finds() -> None:

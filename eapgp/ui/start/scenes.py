@@ -265,11 +265,12 @@ def path(session: Session) -> None:
         current=session["step"],
         dark=dark(),
     )
-    chart(figure, "start-path", height=330)
+    figure.update_layout(title_subtitle_text="", meta={"read": "Numbers count the steps; shades show the metric."})
     step_bar(session, gradpath.n_points - 1, field="step", gauges=_gauges(edge))
     rose = gradpath.rose().any(axis=0)
     aside = f" A step can overshoot: on {rose.sum()} of {rose.size} pairs one did." if rose.any() else ""
-    st.caption(plain(f"Bars: what the points walked so far add to the score of {edge.name}.{aside}"))
+    st.caption(plain(f"Bars: the score of {edge.name} so far.{aside}"))
+    chart(figure, "start-path", height=300)
     _open(card, "path", "Path", run=card.id)
 
 
