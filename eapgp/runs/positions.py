@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from eapgp.attribution.per_position import span_scores
 from eapgp.attribution.registry import METHODS_BY_POSITION
 from eapgp.attribution.result import SpanScores
 from eapgp.circuits.select import select
@@ -70,6 +69,8 @@ def run_span_scores(run: Run, *, pair: int | None = None, how: Running = USUAL_W
 
     Errors: OptionError for a method that does not tell positions apart, or no such pair; as `span_scores`.
     """
+    from eapgp.attribution.per_position import span_scores
+
     method = run.request["method"]
     if method not in METHODS_BY_POSITION:
         raise OptionError(

@@ -13,6 +13,7 @@ from eapgp.attribution.result import SpanScores
 from eapgp.graph import Graph
 from eapgp.runs.evaluate import Running
 from eapgp.runs.info import RunInfo
+from eapgp.runs.positions import run_span_scores
 from eapgp.types import Floats
 from eapgp.ui.base.draw import chart, dark
 from eapgp.ui.base.fields import choice
@@ -67,8 +68,6 @@ def submit_words(card: RunInfo, pair: int | None) -> str:
     shop, lane = server.workshop(), lane_of_card(card)
 
     def work(progress: Progress) -> Any:
-        from eapgp.runs.positions import run_span_scores
-
         how = Running(progress=progress, model_loader=partial(shop.model, lane))
         return run_span_scores(card.run, pair=pair, how=how)
 
