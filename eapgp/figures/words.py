@@ -13,11 +13,11 @@ from eapgp.types import Floats
 _ROW, _AROUND = 22, 130  # px of a bar, and of what stands around all of them
 
 
-def score_by_span(names: Sequence[str], values: Floats, *, whose: str, where: str, dark: bool = False) -> go.Figure:
+def score_by_span(names: Sequence[str], values: Floats, *, where: str, dark: bool = False) -> go.Figure:
     """A bar for each span, in the order of the prompts, first above.
 
-    names, values: `[span]`, in units of the metric; their sum is the score. whose: the edge or node; where: what the
-    spans are ("all pairs", "pair 3"). Bars carry the span's name as customdata.
+    names, values: `[span]`, in units of the metric; their sum is the score. where: what the spans are ("all
+    pairs", "pair 3"). Bars carry the span's name as customdata.
     """
     figure = go.Figure()
     labels = [escape(name) for name in names]
@@ -35,7 +35,7 @@ def score_by_span(names: Sequence[str], values: Floats, *, whose: str, where: st
         title="Score by words",
         x="score, in units of the metric",
         y="",
-        note=f"{whose}, {where}; the sum is {signed(float(sum(values)))}",
+        note=f"{where}; the sum is {signed(float(sum(values)))}",
         read="The score is a sum over positions; each bar is what one part of the prompt adds to it. Where both "
         "prompts are the same so far, there is nothing to add.",
         dark=dark,

@@ -13,10 +13,15 @@ from typing import Any
 
 import streamlit as st
 
+from eapgp.ui.base.draw import phone
 from eapgp.ui.base.session import Session
 
 KEY = "path-step"
-HEIGHT, GAUGE_HEIGHT = 54, 26  # px; given beforehand, so that the page does not move when it is drawn
+HEIGHT, GAUGE_HEIGHT, MORE_LINES = (
+    54,
+    26,
+    36,
+)  # px, the last for readings on a phone; given beforehand, so that the page does not move when it is drawn
 _SCRIPT = Path(__file__).with_suffix(".js")
 _HELP = "The step that is ringed in the picture and marked in the views below."
 _STYLE = """
@@ -60,7 +65,7 @@ def step_bar(
 
         data = {"at": session[field], "last": last, "readings": list(readings), "help": _HELP}
         bars = [asdict(gauge) for gauge in gauges]
-        height = HEIGHT + GAUGE_HEIGHT * len(bars)
+        height = HEIGHT + GAUGE_HEIGHT * len(bars) + (MORE_LINES if phone() and readings else 0)
         _component()(key=KEY, data={**data, "gauges": bars}, on_at_change=moved, height=height)
         session.write()
 

@@ -48,7 +48,7 @@ def section(session: Session, card: RunInfo, name: str) -> None:
         from eapgp.figures.words import score_by_span
 
         scores: SpanScores = job.result
-        figure = score_by_span(scores.spans, _of(scores, name), whose=name, where=where, dark=dark())
+        figure = score_by_span(scores.spans, _of(scores, name), where=where, dark=dark())
         chart(figure, "words")
 
     session.widget("words", st.segmented_control)
