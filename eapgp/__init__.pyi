@@ -8,6 +8,7 @@ from .attribution.result import EdgeScores as EdgeScores
 from .attribution.result import PathRecord as PathRecord
 from .circuits.circuit import Circuit as Circuit
 from .circuits.circuit import prune as prune
+from .circuits.mechanisms import cluster_pairs as cluster_pairs
 from .circuits.select import select as select
 from .circuits.spans import select_spans as select_spans
 from .errors import EapgpError as EapgpError
@@ -34,6 +35,7 @@ from .readings import head_roles as head_roles
 from .runs import RunLibrary as RunLibrary
 from .runs import RunSpec as RunSpec
 from .runs import compute_run as compute_run
+from .runs.mechanisms import run_mechanisms as run_mechanisms
 from .study.plan import read_study as read_study
 from .study.reproduce import reproduce as reproduce
 from .study.sweep import sweep as sweep

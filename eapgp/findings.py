@@ -18,7 +18,7 @@ from eapgp.attribution.result import PathRecord
 from eapgp.circuits.circuit import Circuit
 from eapgp.errors import OptionError
 from eapgp.evaluation.runner import Measured
-from eapgp.evaluation.statistics import USUAL, Resampling, bootstrap_mean, bootstrap_ratio, resampled_faithfulness
+from eapgp.evaluation.statistics import USUAL, Band, Resampling, bootstrap_mean, bootstrap_ratio, resampled_faithfulness
 from eapgp.ground_truth.compare import precision_recall
 from eapgp.numerals import count, number, percent, percent_with, signed_with
 
@@ -154,6 +154,40 @@ def of_curve(measured: Measured, share: float = ENOUGH, *, how: Resampling = USU
     are = "is" if kept[at] == 1 else "are"
     edges = f"{count(kept[at])} of {count(measured.n_edges)} edges{between}"
     return Finding(f"{edges} {are} enough to keep {percent(share)} of the behaviour.", numbers, reason)
+
+
+def of_clusters(n_clusters: int, edges: int, one: Band, own: Band, over: tuple[Band, Band], at: int = 0) -> Finding:
+    """Whether clusters of pairs are served better by circuits of their own than by one for all, at equal size.
+
+    edges: of each circuit. one, own: faithfulness of the circuit for all and of the clusters' own, `[size]`. over: own
+    minus one, and own minus circuits of random clusters of the same sizes. at: which size. Separate circuits are worth
+    it where both intervals lie above 0.
+    """
+    gap, control = over
+    ends = {
+        name: _ends(band.value[at], band.low[at], band.high[at], 2)
+        for name, band in (("one", one), ("own", own), ("gap", gap), ("control", control))
+    }
+    numbers = {
+        "clusters": n_clusters,
+        "edges": edges,
+        **{
+            f"{name}_{end}": value
+            for name, three in ends.items()
+            for end, value in zip(("value", "low", "high"), three, strict=True)
+        },
+    }
+    if math.isnan(ends["gap"][0]):
+        return Finding("What circuits of these clusters keep is undefined.", numbers, one.reason)
+    if ends["gap"][1] > 0 and ends["control"][1] > 0:
+        verdict = f"{count(n_clusters)} circuits serve these pairs better than one"
+    elif ends["gap"][2] < 0:
+        verdict = "One circuit serves these pairs better than one for each cluster"
+    else:
+        verdict = "One circuit serves these pairs as well as one for each cluster"
+    kept = f"they keep {percent_with(*ends['own'])}, one for all {percent_with(*ends['one'])}"
+    text = f"{verdict}: with {count(edges)} edges each {kept} ({signed_with(*ends['gap'])})."
+    return Finding(text, numbers, one.reason)
 
 
 def of_truth(circuit: Circuit, truth: Circuit, *, name: str, of: str = "known") -> Finding:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from eapgp.ui.base.draw import guard, reserved
 from eapgp.ui.base.session import Session
-from eapgp.ui.faithfulness import controls, fields, measurements, views
+from eapgp.ui.faithfulness import controls, fields, measurements, mechanisms, views
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import circuit_of
 from eapgp.ui.parts import head, measuring, run_choice
@@ -57,6 +57,8 @@ else:
                 evidence = measurements.evidence(cards[closely], circuit, closely)
                 if evidence is not None:
                     views.show_evidence(evidence, closely, k)
+            elif opened == "mechanisms":
+                mechanisms.show(session, cards[closely], closely, k)
             elif opened == "numbers":
                 views.numbers(cards, curves, base)
             else:

@@ -29,6 +29,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("evaluate",),
     "roles": ("roles",),
     "positions": ("positions",),
+    "mechanisms": ("mechanisms",),
     "agree": ("compare", "ground-truth"),
     "convert": ("import", "export"),
     "library": ("runs",),

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from eapgp.cli.command import DeviceOption, HomeOption, command
 from eapgp.cli.output import Output, Reply
-from eapgp.cli.sources import RunOption
+from eapgp.cli.sources import RunOption, only_run
 from eapgp.errors import OptionError
 from eapgp.numerals import percent, signed
 from eapgp.runs.evaluate import Running
-from eapgp.runs.library import RunLibrary
 from eapgp.runs.positions import AS_MANY, AS_WIDE, BLIND, run_span_scores, span_curve
 
 PANEL = "Weigh the evidence"
@@ -53,7 +51,7 @@ def positions(
     keeps as many edges everywhere: with as many (edge, span) as it has edges, and with as many as it has (edge, span)
     where the two prompts differ.
     """
-    opened = _only(run, home)
+    opened = only_run(run, home)
     if pair is not None and edges:
         raise OptionError("--edges: expected without --pair; circuits are run on all pairs of a run.")
     with out.progress() as progress:
@@ -73,12 +71,6 @@ def positions(
         if edges:
             payload["curve"] = span_curve(opened, scores, edges, how=how).to_dict()
     return Reply(payload, _text(payload))
-
-
-def _only(run: list[str] | None, home: Path | None) -> Any:
-    if run is None or len(run) != 1:
-        raise OptionError(f"--run: expected one run, got {len(run or ())}.")
-    return RunLibrary(home).open(run[0])
 
 
 def _text(payload: dict[str, Any]) -> str:

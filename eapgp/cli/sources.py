@@ -47,6 +47,13 @@ ScoreFilesOption = Annotated[
 ]
 
 
+def only_run(run: Sequence[str] | None, home: Path | None) -> Run:
+    """The one run that is named. Errors: OptionError for none or several, as `RunLibrary.open`."""
+    if run is None or len(run) != 1:
+        raise OptionError(f"--run: expected one run, got {len(run or ())}.")
+    return RunLibrary(home).open(run[0])
+
+
 @dataclass(frozen=True)
 class Source:
     """Edge scores, what to call them, and the run or the node scores beside them, if any."""

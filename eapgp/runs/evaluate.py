@@ -119,7 +119,7 @@ class Running:
     make_runner: Callable[..., CircuitRunner] | None = None
 
 
-USUAL_WAY = Running()
+USUAL_WAY: Running = Running()
 
 
 def evaluate_run(

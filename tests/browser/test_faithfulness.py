@@ -54,6 +54,10 @@ def test_evidence_is_measured_in_the_background_and_random_circuits_join(
     page.locator(".st-key-faith-minimality .js-plotly-plot").wait_for(timeout=LONG)
     page.locator(".st-key-faith-complement .js-plotly-plot").wait_for()
     page.get_by_text("Everything but the circuit still reaches").wait_for()
+    open_tab(page, "One or several?")
+    page.get_by_text("with 10 edges each they keep").wait_for(timeout=LONG)
+    page.locator(".st-key-faith-pairs .js-plotly-plot").wait_for()
+    page.locator(".st-key-faith-cluster .edges .edge").first.wait_for(state="attached")
     plot = page.locator(".st-key-faith-curves .js-plotly-plot")
     # While the figure is drawn anew, the old one can stand beside it for a moment.
     until(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eapgp.ui.base.fields import choice, flag, integer, names, text
+from eapgp.ui.faithfulness import mechanisms
 from eapgp.ui.library.circuits import USUAL_TEXT
 from eapgp.ui.parts import run_choice
 from eapgp.ui.parts.measuring import GRID_TITLES
@@ -13,6 +14,7 @@ TABS = {
     "areas": "Areas",
     "difference": "Differences",
     "evidence": "Complete and minimal",
+    "mechanisms": "One or several?",
     "numbers": "Numbers",
     "made": "How it was made",
 }
@@ -65,5 +67,6 @@ FIELDS = (
         expected="a run's id",
         label="Look closely at",
     ),
+    *mechanisms.FIELDS,
     choice("tab", "areas", tuple(TABS), "Which view is open below the curves."),
 )
