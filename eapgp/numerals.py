@@ -6,6 +6,7 @@ A true minus sign (U+2212), thousands separators, as many decimals as an interva
 from __future__ import annotations
 
 import math
+import re
 
 MINUS = "\u2212"
 UNDEFINED = "undefined"
@@ -15,7 +16,12 @@ _NARROW = 2.0  # percent: an interval narrower than this is told with a decimal
 
 def number(value: float, digits: int = 3) -> str:
     """A number of `digits` significant digits."""
-    return f"{value:.{digits}g}".replace("-", MINUS)
+    return _set(f"{value:.{digits}g}")
+
+
+def _set(text: str) -> str:
+    """Python's spelling of a number with a true minus sign and no needless zeros in its power of ten: `1.2e−5`."""
+    return re.sub(r"e\+?(-?)0*(\d)", r"e\1\2", text).replace("-", MINUS)
 
 
 def count(n: int) -> str:
@@ -25,12 +31,24 @@ def count(n: int) -> str:
 
 def decimal(value: float, digits: int = 3) -> str:
     """A number with so many decimals, such as a metric or a faithfulness."""
-    return UNDEFINED if math.isnan(value) else f"{value:.{digits}f}".replace("-", MINUS)
+    return UNDEFINED if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", MINUS)
+
+
+def decimal_with(value: float, low: float, high: float, digits: int = 3) -> str:
+    """A number with so many decimals and its interval: `0.943 [0.921, 0.962]`."""
+    return f"{decimal(value, digits)} {ends(low, high, digits)}".rstrip()
+
+
+def ends(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval as `[0.921, 0.962]`; nothing where there is none."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return ""
+    return f"[{decimal(low, digits)}, {decimal(high, digits)}]"
 
 
 def score(value: float) -> str:
     """A score or an effect with its sign, four significant digits, as circuits show it."""
-    return UNDEFINED if math.isnan(value) else f"{value:+.4g}".replace("-", MINUS)
+    return UNDEFINED if math.isnan(value) else _set(f"{value:+.4g}")
 
 
 def signed(value: float) -> str:
@@ -39,15 +57,15 @@ def signed(value: float) -> str:
         return UNDEFINED
     if abs(value) < _NOISE:
         return "≈ 0"
-    return (f"{value:+.3f}" if abs(value) >= 0.0995 else f"{value:+.2g}").replace("-", MINUS)
+    return _set(f"{value:+.3f}" if abs(value) >= 0.0995 else f"{value:+.2g}")
 
 
 def signed_with(value: float, low: float, high: float) -> str:
     """A change and its interval, three decimals: `+0.039 [+0.021, +0.058]`; without one where there is none."""
     if math.isnan(value):
         return UNDEFINED
-    ends = "" if math.isnan(low) or math.isnan(high) else f" [{low:+.3f}, {high:+.3f}]"
-    return f"{value:+.3f}{ends}".replace("-", MINUS)
+    interval = "" if math.isnan(low) or math.isnan(high) else f" [{low:+.3f}, {high:+.3f}]"
+    return f"{value:+.3f}{interval}".replace("-", MINUS)
 
 
 def percent(value: float, digits: int = 0) -> str:
@@ -63,5 +81,4 @@ def percent_with(value: float, low: float, high: float) -> str:
     if math.isnan(value) or math.isnan(low) or math.isnan(high):
         return percent(value)
     digits = int(100 * (high - low) < _NARROW)
-    ends = f"[{100 * low:.{digits}f}, {100 * high:.{digits}f}]".replace("-", MINUS)
-    return f"{percent(value, digits)} {ends}"
+    return f"{percent(value, digits)} {ends(100 * low, 100 * high, digits)}"

@@ -134,6 +134,7 @@ def test_every_figure_says_what_it_shows(name: str) -> None:
         assert sum(bool(title) for title in titles) >= 2
         for trace in shown_traces(fig):
             assert trace.hovertemplate, f"{trace.name} has no hover text"
+            assert ":+" not in trace.hovertemplate, f"{trace.name}: plotly would write a hyphen for a minus sign"
         assert len(figure_data(fig)) > 0
         assert fig.layout.paper_bgcolor == "rgba(0,0,0,0)"
     assert light.layout.font.color != dark.layout.font.color
@@ -358,8 +359,8 @@ def test_flips_of_the_order_stand_beside_the_difference() -> None:
     assert table["order flips"].tolist()[:2] == [0.1, 0.4] and table["low"].tolist() == pytest.approx([0.1, 0.6, 0.9])
     line = shown_traces(fig)[0]
     assert list(line.hovertext) == [
-        "<br>the order flips in 10% of the resamples",
-        "<br>the order flips in 40% of the resamples",
+        "<br>the order flips in 10 % of the resamples",
+        "<br>the order flips in 40 % of the resamples",
         "",
     ]
 

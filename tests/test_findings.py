@@ -57,6 +57,9 @@ def test_shares_take_a_decimal_where_the_interval_is_narrow() -> None:
     assert numerals.percent_with(0.9951, 0.9912, 0.9989) == "99.5 % [99.1, 99.9]"
     assert numerals.percent_with(-0.031, -0.12, 0.05) == "−3 % [−12, 5]"
     assert numerals.percent(0.004) == "0.4 %"
+    assert numerals.decimal_with(-0.0004, -0.0126, 0.01) == "0.000 [−0.013, 0.010]"
+    assert numerals.decimal_with(0.943, np.nan, np.nan) == "0.943"
+    assert numerals.score(-1.23456e-7) == "−1.235e−7" and numerals.number(1.5e9) == "1.5e9"
     assert numerals.percent_with(0.5, float("nan"), float("nan")) == "50 %"
 
 

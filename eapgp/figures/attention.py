@@ -9,8 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from eapgp.errors import OptionError
-from eapgp.figures.style import Theme, apply, colour_bar, escape, theme
-from eapgp.numerals import number
+from eapgp.figures.style import Theme, apply, colour_bar, escape, hover, theme
+from eapgp.numerals import decimal, number
+from eapgp.numerals import signed as change
 from eapgp.types import Floats
 
 Side = Literal["clean", "corrupted", "difference"]
@@ -68,7 +69,7 @@ def _cells(values: Floats, places: Sequence[str], side: Side, look: Theme) -> go
     bound = max(float(np.nanmax(np.abs(values), initial=0.0)), 1e-6) if signed else 1.0
     marks = [-bound, 0.0, bound] if signed else [0.0, 0.5, 1.0]
     scale = (marks, [number(value, 2) for value in marks])
-    sign, gap = "+" if signed else "", 1 if len(places) <= _FEW else 0
+    gap = 1 if len(places) <= _FEW else 0
     return go.Heatmap(
         z=values,
         x=places,
@@ -77,7 +78,8 @@ def _cells(values: Floats, places: Sequence[str], side: Side, look: Theme) -> go
         zmax=bound,
         colorscale=look.diverging if signed else [list(stop) for stop in look.sequential],
         colorbar=colour_bar("", ticks=scale, orientation="h", x=0.5, y=1.0, yanchor="bottom", thickness=8, ypad=2),
-        hovertemplate=f"%{{y}}<br>looks at %{{x}}<br>%{{z:{sign}.3f}}<extra></extra>",
+        hovertext=hover(values, change if signed else decimal),
+        hovertemplate="%{y}<br>looks at %{x}<br>%{hovertext}<extra></extra>",
         hoverongaps=False,
         xgap=gap,
         ygap=gap,

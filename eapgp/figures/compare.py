@@ -13,7 +13,7 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.errors import OptionError
 from eapgp.figures.numbers import correlations, edge_values, jaccard_at, same_graph, size_grid
 from eapgp.figures.scale import SignedLog
-from eapgp.figures.style import SET_COLOURS, SET_SYMBOLS, apply, escape, line_styles, mark_x, set_layout, theme
+from eapgp.figures.style import SET_COLOURS, SET_SYMBOLS, apply, escape, hover, line_styles, mark_x, set_layout, theme
 from eapgp.numerals import count, number
 from eapgp.types import Floats
 
@@ -86,7 +86,8 @@ def _points(
     kind = go.Scattergl if len(edges) > _GL_FROM else go.Scatter
     marker = {"color": SET_COLOURS[which], "symbol": SET_SYMBOLS[which], "size": 9, "opacity": 0.85}
     data = [
-        [edge, float(sa), float(sb), float(ra), float(rb)] for edge, sa, sb, ra, rb in zip(edges, *parts, strict=True)
+        [edge, float(sa), float(sb), float(ra), float(rb), *hover([sa, sb])]
+        for edge, sa, sb, ra, rb in zip(edges, *parts, strict=True)
     ]
     return kind(
         x=x,
@@ -96,8 +97,8 @@ def _points(
         marker=marker | {"line": {"width": 0.7, "color": theme(dark).outline}},
         customdata=data,
         hovertext=[escape(edge) for edge in edges],
-        hovertemplate="<b>%{hovertext}</b><br>A %{customdata[1]:+.4g} (rank %{customdata[3]:,})"
-        "<br>B %{customdata[2]:+.4g} (rank %{customdata[4]:,})<extra>%{fullData.name}</extra>",
+        hovertemplate="<b>%{hovertext}</b><br>A %{customdata[5]} (rank %{customdata[3]:,})"
+        "<br>B %{customdata[6]} (rank %{customdata[4]:,})<extra>%{fullData.name}</extra>",
         meta={"x": "", "y": "", "columns": ["edge", "score A", "score B", "rank A", "rank B"]},
     )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eapgp.figures.inputs import CurveLine, PrecisionRecallLine, RocLine
 from eapgp.figures.style import LineStyle, apply, escape, fade, line_styles, mark_x, rule, set_layout, theme
-from eapgp.numerals import count
+from eapgp.numerals import count, decimal_with, percent
 from eapgp.types import Floats
 
 _PERCENT = (0.001, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
@@ -68,19 +68,19 @@ def _curve(fig: go.Figure, curve: CurveLine, style: LineStyle, n_edges: int, *, 
         [int(s), float(s) / n_edges, int(k), float(lo), float(hi)]
         for s, k, lo, hi in zip(sizes[drawn], left[drawn], low[drawn], high[drawn], strict=True)
     ]
-    interval = "<br>interval %{customdata[3]:.3f} … %{customdata[4]:.3f}" if np.isfinite(low).any() else ""
+    values = np.asarray(curve.values, dtype=np.float64)[drawn]
     fig.add_scatter(
         x=sizes[drawn],
-        y=np.asarray(curve.values, dtype=np.float64)[drawn],
+        y=values,
         mode="lines+markers" if markers else "lines",
         name=escape(curve.name),
         legendgroup=escape(curve.name),
         line={"color": style.colour, "dash": style.dash, "width": 3},
         marker={"symbol": style.symbol, "size": 9, "color": style.colour},
         customdata=rows,
-        hovertemplate="%{customdata[0]:,} edges (%{customdata[1]:.2%}), %{customdata[2]:,} kept<br><b>%{y:.3f}</b>"
-        + interval
-        + "<extra>%{fullData.name}</extra>",
+        text=[decimal_with(*ends) for ends in zip(values.tolist(), low[drawn], high[drawn], strict=True)],
+        hovertemplate="%{customdata[0]:,} edges (%{customdata[1]:.2%}), %{customdata[2]:,} kept<br><b>%{text}</b>"
+        "<extra>%{fullData.name}</extra>",
         meta={"x": "", "columns": ["edges", "share of edges", "edges kept", "low", "high"]},
     )
 
@@ -185,7 +185,7 @@ def faithfulness_difference(
 def _add_flips(fig: go.Figure, flips: Floats) -> None:
     line = fig.data[-1]
     rows = [[*row, float(flip)] for row, flip in zip(line.customdata, flips, strict=True)]
-    words = ["" if np.isnan(f) else f"<br>the order flips in {f:.0%} of the resamples" for f in flips]
+    words = ["" if np.isnan(f) else f"<br>the order flips in {percent(f)} of the resamples" for f in flips]
     template = line.hovertemplate.replace("<extra>", "%{hovertext}<extra>")
     meta = line.meta | {"columns": [*line.meta["columns"], "order flips"]}
     line.update(customdata=rows, hovertext=words, hovertemplate=template, meta=meta)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from eapgp.figures.style import AGAINST, SUPPORTS, apply, escape, fade, sign_colour, theme
+from eapgp.figures.style import AGAINST, SUPPORTS, apply, escape, fade, hover, sign_colour, theme
 from eapgp.numerals import number
 from eapgp.types import Floats
 
@@ -32,7 +32,8 @@ def contribution_by_pair(
             name=f"{name}, mean {number(float(np.mean(values)))}",
             customdata=[[f"pair {i}"] for i in x],
             marker={"symbol": symbol, "size": 8, "color": colour, "line": {"width": 1.5, "color": colour}},
-            hovertemplate=f"pair %{{x}}, {name}<br>%{{y:+.3f}} logits<extra></extra>",
+            hovertext=hover(values),
+            hovertemplate=f"pair %{{x}}, {name}<br>%{{hovertext}} logits<extra></extra>",
         )
         figure.add_hline(y=float(np.mean(values)), line={"color": colour, "width": 1.5, "dash": "dash"})
     if pair is not None:
@@ -68,7 +69,8 @@ def contributions_by_node(
         orientation="h",
         name="clean prompts",
         marker={"color": [sign_colour(float(value)) for value in values]},
-        hovertemplate="%{y}<br>clean %{x:+.3f} logits<extra></extra>",
+        hovertext=hover(values),
+        hovertemplate="%{y}<br>clean %{hovertext} logits<extra></extra>",
     )
     figure.add_scatter(
         x=[*corrupted, others[1]],
@@ -77,7 +79,8 @@ def contributions_by_node(
         name="corrupted prompts",
         customdata=[[label if label in names else ""] for label in labels],
         marker={"symbol": "line-ns-open", "size": 14, "color": theme(dark).text, "line": {"width": 2}},
-        hovertemplate="%{y}<br>corrupted %{x:+.3f} logits<extra></extra>",
+        hovertext=hover([*corrupted, others[1]]),
+        hovertemplate="%{y}<br>corrupted %{hovertext} logits<extra></extra>",
     )
     apply(
         figure,
@@ -107,7 +110,8 @@ def token_bars(rows: list[tuple[str, float]], *, title: str, dark: bool = False)
             customdata=[[escape(token)] for token, _ in rows],
             meta={"columns": ["token"], "y": "place"},
             name="tokens",
-            hovertemplate="%{customdata[0]}<br>%{x:+.3f} logits<extra></extra>",
+            hovertext=hover(values),
+            hovertemplate="%{customdata[0]}<br>%{hovertext} logits<extra></extra>",
         )
     )
     apply(

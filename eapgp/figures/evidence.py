@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from eapgp.figures.inputs import ConfusionRow
-from eapgp.figures.style import METHOD_STYLES, NEUTRAL, apply, escape, sign_colour, theme
-from eapgp.numerals import count
+from eapgp.figures.style import METHOD_STYLES, NEUTRAL, apply, escape, hover, sign_colour, theme
+from eapgp.numerals import count, decimal, score
 from eapgp.types import Floats
 
 
@@ -37,7 +37,8 @@ def complement_bars(
             error_y=error,
             width=0.5,
             marker={"color": [METHOD_STYLES["eap-gp"].colour, NEUTRAL]},
-            hovertemplate="%{x}<br>faithfulness %{y:.3f}<extra></extra>",
+            hovertext=hover(numbers, decimal),
+            hovertemplate="%{x}<br>faithfulness %{hovertext}<extra></extra>",
             name="faithfulness",
         )
     )
@@ -81,9 +82,9 @@ def minimality(
             y=values[order],
             error_y=error,
             marker={"color": [sign_colour(v) for v in values[order]]},
-            customdata=[[names[i]] for i in order],
+            customdata=[[names[i], score(float(values[i]))] for i in order],
             hovertext=[escape(names[i]) for i in order],
-            hovertemplate="%{hovertext}<br>faithfulness lost %{y:+.4g}<extra></extra>",
+            hovertemplate="%{hovertext}<br>faithfulness lost %{customdata[1]}<extra></extra>",
             name="edges",
             meta={"x": "place", "columns": ["edge"]},
         )

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from eapgp.attribution.result import EdgeScores
 from eapgp.figures.numbers import RULES, BlockBy, BlockRule, block_matrix, column_blocks, order_by_size, row_blocks
 from eapgp.figures.scale import SignedLog, largest_magnitude
-from eapgp.figures.style import apply, colour_bar, escape, theme
+from eapgp.figures.style import apply, colour_bar, escape, hover, theme
 from eapgp.graph import Graph
-from eapgp.numerals import MINUS, count, number
+from eapgp.numerals import count, number, score
 from eapgp.types import Floats
 
 MAX_CELLS = 2_000_000
@@ -101,12 +101,10 @@ def _heat(
     ticks = None
     bound = top
     extra: dict[str, Any] = {}
-    value = "%{z:+.4g}"
     if log:
         scale = SignedLog.over(values, limit=top)
         drawn, bound, ticks = scale(values).astype(np.float32), scale.end, scale.ticks()
         extra["customdata"] = values
-        value = "%{customdata:+.4g}"
     else:
         marks = [-top, -top / 2, 0.0, top / 2, top]
         ticks = (marks, [number(mark) for mark in marks])
@@ -118,7 +116,8 @@ def _heat(
         zmax=bound,
         colorscale=theme(dark).diverging,
         colorbar=colour_bar("score (units of the metric)", ticks=ticks, **_CORNER),
-        hovertemplate=f"%{{y}} → %{{x}}<br>score {value}<extra></extra>",
+        hovertext=hover(values),
+        hovertemplate="%{y} → %{x}<br>score %{hovertext}<extra></extra>",
         hoverongaps=False,
         name="score",
         meta={"x": "destination", "y": "source", "value": "score"},
@@ -136,7 +135,8 @@ def _sizes_only(fig: go.Figure, *, dark: bool) -> None:
     ticks = (heat.colorbar.tickvals, heat.colorbar.ticktext)
     bar = colour_bar("Σ |score| (units of the metric)", ticks=ticks, **_CORNER)
     heat.update(zmin=0, colorscale=[list(stop) for stop in theme(dark).sequential], colorbar=bar)
-    heat.update(hovertemplate=heat.hovertemplate.replace("score %", "Σ |score| %").replace(":+", ":"))
+    sums = heat.z if heat.customdata is None else heat.customdata
+    heat.update(hovertemplate=heat.hovertemplate.replace("score", "Σ |score|"), hovertext=hover(sums, number))
     heat.update(meta=heat.meta | {"value": "sum of |score|"}, name="sum of |score|")
 
 
@@ -147,7 +147,7 @@ def _click_targets(scores: EdgeScores, n: int, *, dark: bool) -> go.Scatter:
     strongest = order_by_size(flat)[:n]
     rows, columns = np.unravel_index(strongest, scores.values.shape)
     labels = [
-        f"{escape(graph.edge_name(int(r), int(c)))}<br>score {flat[i]:+.4g}".replace("-0", f"{MINUS}0")
+        f"{escape(graph.edge_name(int(r), int(c)))}<br>score {score(float(flat[i]))}"
         for r, c, i in zip(rows, columns, strongest, strict=True)
     ]
     return go.Scatter(

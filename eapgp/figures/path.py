@@ -11,7 +11,19 @@ import plotly.graph_objects as go
 from eapgp.attribution.result import PathRecord
 from eapgp.figures.inputs import Background
 from eapgp.figures.projection import MeanProjection, grid_of, mean_projection, project_record
-from eapgp.figures.style import PATH_NAMES, PATH_STYLES, LineStyle, apply, colour_bar, fade, set_layout, theme, unescape
+from eapgp.figures.style import (
+    PATH_NAMES,
+    PATH_STYLES,
+    LineStyle,
+    apply,
+    colour_bar,
+    fade,
+    hover,
+    set_layout,
+    theme,
+    unescape,
+)
+from eapgp.numerals import number, percent
 from eapgp.types import Floats
 
 Window = tuple[list[float], list[float]]
@@ -128,7 +140,7 @@ def _labels(
 
 def _shares(explained: Mapping[str, float]) -> str:
     """How much of each path a plane holds, in words."""
-    return " and ".join(f"{share:.0%} of {_IN_TEXT.get(kind, name_of(kind))}" for kind, share in explained.items())
+    return " and ".join(f"{percent(share)} of {_IN_TEXT.get(kind, name_of(kind))}" for kind, share in explained.items())
 
 
 def _dress(fig: go.Figure, x: str, y: str, note: str, explained: Mapping[str, float], *, dark: bool) -> None:
@@ -147,7 +159,8 @@ def _terrain(background: Background, *, dark: bool) -> go.Contour:
         line={"width": 0.7, "color": look.muted},
         ncontours=18,
         colorbar=colour_bar(background.label),
-        hovertemplate="%{z:.4g}<extra></extra>",
+        hovertext=hover(background.z, number),
+        hovertemplate="%{hovertext}<extra></extra>",
         name="background",
         meta={"x": "x", "y": "y", "value": background.label},
     )
@@ -161,6 +174,7 @@ def _path_trace(
     steps = list(range(len(coordinates)))
     columns = ["path", "step", "‖G(γ) − G(x′)‖²", "M(γ)", "‖γ − x‖", "‖γ − x′‖"]
     rows = [[kind, step, *_measured(record, step, pair)] for step in steps]
+    rows = [[*row, hover(row[3], number)] for row in rows]
     return go.Scatter(
         x=coordinates[:, 0],
         y=coordinates[:, 1],
@@ -178,7 +192,7 @@ def _path_trace(
         },
         customdata=rows,
         hovertemplate="step %{customdata[1]}<br>distance to corrupted output %{customdata[2]:.4g}"
-        "<br>metric %{customdata[3]:.4g}<br>‖γ − x‖ %{customdata[4]:.3g}, ‖γ − x′‖ %{customdata[5]:.3g}"
+        "<br>metric %{customdata[6]}<br>‖γ − x‖ %{customdata[4]:.3g}, ‖γ − x′‖ %{customdata[5]:.3g}"
         "<extra>%{fullData.name}</extra>",
         meta={"columns": columns},
     )

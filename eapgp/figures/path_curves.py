@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from eapgp.attribution.result import PathRecord
 from eapgp.errors import OptionError
 from eapgp.figures.path import name_of, style_of
-from eapgp.figures.style import apply, fade, mark_x, set_layout
+from eapgp.figures.style import apply, fade, hover, mark_x, set_layout
 from eapgp.graph import Graph
+from eapgp.numerals import number
 from eapgp.types import Floats
 
 Quantity = Literal["output_distance", "metric", "to_corrupted", "to_clean", "gradient_norm"]
@@ -149,9 +150,11 @@ def _strong_line(kind: str, strong: Floats, rose: NDArray[np.bool_] | None, valu
             "size": [15 if up else 9 for up in risen],
             "symbol": ["triangle-up" if up else style.symbol for up in risen],
         },
-        customdata=[[s, bool(up)] for s, up in zip(spread.tolist(), risen, strict=True)],
+        customdata=[
+            [s, bool(up), said] for s, up, said in zip(spread.tolist(), risen, hover(strong, number), strict=True)
+        ],
         hovertext=words,
-        hovertemplate=f"step %{{x}}<br>{what} %{{y:.4g}} (SD over pairs %{{customdata[0]:.2g}})%{{hovertext}}"
+        hovertemplate=f"step %{{x}}<br>{what} %{{customdata[2]}} (SD over pairs %{{customdata[0]:.2g}})%{{hovertext}}"
         "<extra>%{fullData.name}</extra>",
         meta={"columns": ["SD over pairs", "distance rose"]},
     )

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from eapgp.figures.path import name_of, style_of
-from eapgp.figures.style import CURRENT, apply, theme
+from eapgp.figures.style import CURRENT, apply, hover, theme
 from eapgp.numerals import number
 from eapgp.types import Floats
 
@@ -68,7 +68,8 @@ def _bars(fig: go.Figure, kind: str, values: Floats, *, row: int, label: str) ->
         legendgroup=kind,
         showlegend=False,
         marker={"color": style_of(kind).colour},
-        hovertemplate=f"step %{{x}}<br>{label} %{{y:+.4g}}<extra>%{{fullData.name}}</extra>",
+        hovertext=hover(values),
+        hovertemplate=f"step %{{x}}<br>{label} %{{hovertext}}<extra>%{{fullData.name}}</extra>",
         meta={"x": "step", "y": label},
         row=row,
         col=1,
@@ -86,7 +87,8 @@ def _line(fig: go.Figure, kind: str, values: Floats, *, row: int, legend: bool, 
         showlegend=legend,
         line={"color": style.colour, "width": 3, "dash": style.dash},
         marker={"color": style.colour, "size": 10, "symbol": style.symbol},
-        hovertemplate=f"step %{{x}}<br>{label} %{{y:.4g}}<extra>%{{fullData.name}}</extra>",
+        hovertext=hover(values),
+        hovertemplate=f"step %{{x}}<br>{label} %{{hovertext}}<extra>%{{fullData.name}}</extra>",
         meta={"x": "step", "y": label},
         row=row,
         col=1,

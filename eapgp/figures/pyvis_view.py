@@ -21,6 +21,7 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.errors import OptionError
 from eapgp.figures.circuit_view import MAX_DRAWN, assign_roles, largest
 from eapgp.graph import Graph
+from eapgp.numerals import score as written
 
 POSITIVE, NEGATIVE, NEUTRAL = "#0072B2", "#D55E00", "#7A7A7A"
 COLUMN, ROW = 90.0, 110.0
@@ -116,7 +117,7 @@ def _add_edges(net: Any, scores: EdgeScores, circuit: Circuit, scale: float, max
         score = float(values[i])
         share = min(1.0, abs(score) / scale) if scale > 0 and math.isfinite(score) else 0.0
         name = graph.edge_name(int(rows[i]), int(columns[i]))
-        value = f"{score:+.4g}" if math.isfinite(score) else "not scored"
+        value = written(score) if math.isfinite(score) else "not scored"
         source, _, target = name.partition("->")
         net.add_edge(
             source,

@@ -15,6 +15,7 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import select
 from eapgp.figures.circuit_view import DEFAULT_EDGES, ViewPayload, build_payload, view_css, view_js
+from eapgp.numerals import score as written
 
 TABLE_ROWS = 200
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -120,7 +121,7 @@ def _table(rows: list[tuple[str, float]]) -> str:
     if not rows:
         return ""
     body = "".join(
-        f"<tr><td>{place}</td><td><code>{html.escape(name)}</code></td><td>{score:+.4g}</td></tr>"
+        f"<tr><td>{place}</td><td><code>{html.escape(name)}</code></td><td>{written(score)}</td></tr>"
         for place, (name, score) in enumerate(rows, 1)
     )
     return (

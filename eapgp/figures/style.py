@@ -10,11 +10,14 @@ from __future__ import annotations
 import html
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import plotly.graph_objects as go
+
+from eapgp.numerals import score
 
 SUPPORTS = "#0072B2"
 AGAINST = "#D55E00"
@@ -294,6 +297,17 @@ def colour_bar(
 
 CURRENT = "current"
 """Name of shapes and annotations that mark the current step, for a page that moves them itself."""
+
+
+def hover(values: Any, form: Callable[[float], str] = score) -> Any:
+    """Numbers as texts for a hover, in lists of the same shape; NaN is blank.
+
+    Plotly writes the numbers of a hover with a hyphen for a minus sign, whatever their form.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim:
+        return [hover(part, form) for part in array]
+    return "" if np.isnan(array) else form(float(array))
 
 
 def rule(fig: go.Figure, axis: Literal["x", "y"], value: float, **looks: Any) -> None:

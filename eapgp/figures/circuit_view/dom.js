@@ -84,7 +84,7 @@ const whole = (value) => Math.round(value).toLocaleString("en-US");
 function signed(value) {
   if (!Number.isFinite(value)) return "not scored";
   const size = Math.abs(value);
-  const digits = size === 0 ? "0" : size < 1e-4 || size >= 1e5 ? size.toExponential(2) : String(Number(size.toPrecision(4)));
+  const digits = size === 0 ? "0" : size < 1e-4 || size >= 1e5 ? Number(size.toPrecision(4)).toExponential().replace("-", "−").replace("e+", "e") : String(Number(size.toPrecision(4)));
   return (value > 0 ? "+" : value < 0 ? "−" : "±") + digits;
 }
 

@@ -12,8 +12,9 @@ import streamlit as st
 from eapgp.attribution.registry import every_edge
 from eapgp.evaluation.agreement import Agreement, agreement
 from eapgp.figures.numbers import edge_values, jaccard_at
+from eapgp.numerals import decimal
 from eapgp.runs.info import RunInfo
-from eapgp.ui.base.draw import chart, dark, downloads, plain
+from eapgp.ui.base.draw import chart, dark, downloads, plain, written
 from eapgp.ui.base.session import Session
 from eapgp.ui.compare.choice import answer
 from eapgp.ui.compare.views import Pair
@@ -153,8 +154,8 @@ def _table(agreements: Mapping[str, Agreement], scores: Mapping[str, Any], base:
         "Kendall": "τ-b of the signed scores: pairs of edges in the same order minus those in the other.",
         "equal signs": "Share of equal signs among all edges that neither scores 0.",
     }
-    config = {name: st.column_config.NumberColumn(format="%.3f", help=text) for name, text in helps.items()}
-    st.dataframe(table, hide_index=True, column_config=config)
+    config = {name: st.column_config.NumberColumn(help=text) for name, text in helps.items()}
+    st.dataframe(written(table, dict.fromkeys(helps, decimal)), hide_index=True, column_config=config)
 
 
 def _bars(session: Session, agreements: Mapping[str, Agreement], base: str) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from eapgp.evaluation.areas import is_mib
 from eapgp.evaluation.runner import Measured
-from eapgp.numerals import signed_with
+from eapgp.numerals import percent, signed_with
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.session import Session
@@ -80,7 +80,7 @@ def _say_area(first: Measured, second: Measured, names: tuple[str, str]) -> None
     if math.isnan(value):
         return
     flips = float(area.flips) if area.flips is not None else math.nan
-    order = "" if math.isnan(flips) else f"; the order flips in {flips:.0%} of the resamples"
+    order = "" if math.isnan(flips) else f"; the order flips in {percent(flips)} of the resamples"
     verdict = (
         "these prompts do not tell the two apart"
         if low <= 0 <= high

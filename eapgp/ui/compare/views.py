@@ -223,7 +223,7 @@ def _edge_list(table: pd.DataFrame, key: str, pick: Pick) -> None:
         height=min(38 + 28 * len(table), 290),
         row_height=28,
         column_config={
-            name: st.column_config.NumberColumn(format=long_form(table, "%+.4f"), width="small") for name in "AB"
+            name: st.column_config.NumberColumn(format=long_form(table, "%+.4g"), width="small") for name in "AB"
         },
     )
 

@@ -21,8 +21,8 @@ from eapgp.figures.curves import faithfulness_curves
 from eapgp.figures.heatmap import score_heatmap
 from eapgp.figures.pyvis_view import pyvis_html
 from eapgp.figures.scores import cumulative_share, score_by_layer, scores_distribution
-from eapgp.figures.style import apply, escape, sign_colour, theme
-from eapgp.numerals import score
+from eapgp.figures.style import apply, escape, hover, sign_colour, theme
+from eapgp.numerals import count, decimal, number, score
 from eapgp.runs.info import RunInfo
 from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import chart, dark, long_form, plain, points_clicked, written
@@ -203,7 +203,7 @@ def edges_table(session: Session, card: RunInfo, scores: EdgeScores, circuit: Ci
     if table.empty:
         return
     state = st.dataframe(
-        written(table, {"score": score}),
+        written(table, {"score": score, "source_layer": count}),
         key=f"edge-table{'-edit' if many else ''}",
         hide_index=True,
         height=460,
@@ -212,7 +212,7 @@ def edges_table(session: Session, card: RunInfo, scores: EdgeScores, circuit: Ci
         column_order=list(_COLUMNS),
         column_config={
             **_COLUMNS,
-            "score": _score(long_form(table, "%+.5f")),
+            "score": _score(long_form(table, "%+.4g")),
             "magnitude": _magnitude(largest(scores) or 1.0),
         },
     )
@@ -243,11 +243,11 @@ _COLUMNS = {
 
 
 def _score(form: str | None) -> Any:
-    return st.column_config.NumberColumn("Score", format=form, help="Positive: supports the behaviour.")
+    return st.column_config.NumberColumn("Score", format=form, width=92, help="Positive: supports the behaviour.")
 
 
 def _magnitude(largest: float) -> Any:
-    return st.column_config.ProgressColumn("|score|", format="%.4f", min_value=0.0, max_value=largest)
+    return st.column_config.ProgressColumn("|score|", format="%.4g", min_value=0.0, max_value=largest)
 
 
 def heat_map(card: RunInfo, scores: EdgeScores, pick: Pick) -> None:
@@ -303,7 +303,8 @@ def _mark(figure: Any, card: RunInfo, circuit: Circuit) -> None:
         mode="markers",
         name="the circuit on screen",
         marker={"symbol": "star", "size": 16, "color": theme(dark()).text},
-        hovertemplate="the circuit on screen<br>%{x} edges, faithfulness %{y:.3f}<extra></extra>",
+        hovertext=hover(job.result.faithfulness[:1], decimal),
+        hovertemplate="the circuit on screen<br>%{x:,} edges, faithfulness %{hovertext}<extra></extra>",
     )
 
 
@@ -344,7 +345,8 @@ def _check_figure(names: Sequence[str], estimates: np.ndarray, real: np.ndarray)
         orientation="h",
         name="real effect of patching",
         marker={"color": [sign_colour(float(value)) for value in real], "opacity": 0.85},
-        hovertemplate="%{y}<br>real effect %{x:+.4f}<extra></extra>",
+        hovertext=hover(real),
+        hovertemplate="%{y}<br>real effect %{hovertext}<extra></extra>",
     )
     figure.add_scatter(
         x=estimates,
@@ -352,14 +354,15 @@ def _check_figure(names: Sequence[str], estimates: np.ndarray, real: np.ndarray)
         mode="markers",
         name="score (estimate)",
         marker={"symbol": "diamond-open", "size": 11, "color": theme(dark()).text, "line": {"width": 2}},
-        hovertemplate="%{y}<br>score %{x:+.4f}<extra></extra>",
+        hovertext=hover(estimates),
+        hovertemplate="%{y}<br>score %{hovertext}<extra></extra>",
     )
     error = float(np.abs(estimates - real).mean())
     apply(
         figure,
         title="Estimate and real effect of the strongest edges",
         x="change of the metric (positive: the edge supports the behaviour)",
-        note=f"mean |score − real effect| = {error:.4f} over {len(names)} edges",
+        note=f"mean |score − real effect| = {number(error, 4)} over {len(names)} edges",
         read="A diamond at the end of its bar: the estimate is right; beyond it: the score overstates the edge.",
         dark=dark(),
         height=160 + 24 * len(names),

@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from eapgp.circuits.circuit import Circuit
-from eapgp.numerals import decimal
+from eapgp.numerals import decimal, ends
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
@@ -96,7 +96,7 @@ def _metric(name: str, job: JobView, circuit: Circuit, *, bold: bool) -> None:
     st.metric(
         f"**{plain(name)}**" if bold else plain(name),
         text,
-        delta=None if math.isnan(value) else f"{decimal(band.low[0])} … {decimal(band.high[0])}",
+        delta=None if math.isnan(value) else ends(band.low[0], band.high[0]),
         delta_color="off",
         delta_arrow="off",
         help=f"Faithfulness of the circuit of {circuit.n_selected:,} selected edges ({circuit.n_kept:,} after "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from eapgp.evaluation.statistics import Band, cpr_cmd
 from eapgp.figures.inputs import CurveLine
 from eapgp.findings import Finding
 from eapgp.metrics import metric_title
-from eapgp.numerals import decimal, percent, score
+from eapgp.numerals import decimal, ends, percent, score
 from eapgp.runs.info import RunInfo
 from eapgp.types import Floats
 from eapgp.ui.base.draw import chart, code, dark, plain, written
@@ -139,17 +140,14 @@ def areas(cards: Cards, curves: Curves, grid: str, base: RandomBaseline | None) 
         for column, drawn in zip(names, cpr_cmd(fractions, base.values()), strict=True):
             rows[-1] |= {
                 column: float(np.mean(drawn)),
-                f"{column} interval": _ends(*np.quantile(drawn, [0.025, 0.975])),
+                f"{column} interval": ends(*np.quantile(drawn, [0.025, 0.975])),
             }
     helps = ("Area under faithfulness. Higher is better.", "Area of |1 − faithfulness|. Lower is better.")
     st.dataframe(
-        pd.DataFrame(rows),
+        written(pd.DataFrame(rows), dict.fromkeys(names, decimal)),
         hide_index=True,
         column_order=["circuits of", *(column for name in names for column in (name, f"{name} interval"))],
-        column_config={
-            name: st.column_config.NumberColumn(format="%.3f", help=text)
-            for name, text in zip(names, helps, strict=True)
-        },
+        column_config={name: st.column_config.NumberColumn(help=text) for name, text in zip(names, helps, strict=True)},
     )
     st.caption(
         f"{names[0]}: area under the curve of faithfulness. {names[1]}: area between it and 1. Both over "
@@ -170,12 +168,8 @@ def _area_row(name: str, columns: tuple[str, str], bands: tuple[Band, Band]) -> 
     row: dict[str, Any] = {"circuits of": name}
     for column, band in zip(columns, bands, strict=True):
         row[column] = float(band.value)
-        row[f"{column} interval"] = _ends(float(band.low), float(band.high))
+        row[f"{column} interval"] = ends(float(band.low), float(band.high))
     return row
-
-
-def _ends(low: float, high: float) -> str:
-    return "" if math.isnan(low) or math.isnan(high) else f"{decimal(low)} … {decimal(high)}"
 
 
 def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -> None:
@@ -209,7 +203,7 @@ def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -
             {
                 "against": name,
                 f"Δ{area}": float(gap.value),
-                "interval": _ends(float(gap.low), float(gap.high)),
+                "interval": ends(float(gap.low), float(gap.high)),
                 "order flips": None if gap.flips is None else float(gap.flips),
                 "verdict": _verdict(gap, closely, name),
             }
@@ -273,13 +267,13 @@ def show_evidence(evidence: Evidence, name: str, k: int) -> None:
 def _sentence(evidence: Evidence, name: str, k: int) -> str:
     own = evidence.minimality.contribution
     clear, against = int((own.low > 0).sum()), int((own.high < 0).sum())
-    ends = (evidence.faithfulness.value, *_ends_of(evidence.faithfulness))
-    rest, low, high = (round(float(values[1]), 2) + 0.0 for values in ends)  # + 0.0: no −0.00
+    band = evidence.faithfulness
+    rest, low, high = (float(values[1]) for values in (band.value, *_ends_of(band)))
     kind = f"sampled {len(own.value)} of its {evidence.kept:,}" if evidence.minimality.sampled else f"{evidence.kept:,}"
     return (
         f"The top {k:,} edges of **{plain(name)}**: of the {kind} kept edges, **{clear}** clearly lower faithfulness "
-        f"when taken away and **{against}** clearly raise it. Everything but the circuit still reaches **{rest:.2f}** "
-        f"({low:.2f} … {high:.2f})."
+        f"when taken away and **{against}** clearly raise it. Everything but the circuit still reaches "
+        f"**{decimal(rest, 2)}** {ends(low, high, 2)}."
     )
 
 
@@ -290,13 +284,12 @@ def _ends_of(band: Band) -> tuple[Any, Any]:
 def numbers(cards: Cards, curves: Curves, base: RandomBaseline | None) -> None:
     """Every size of every run as a table, and all of it as JSON."""
     table = pd.DataFrame([row for name, measured in curves.items() for row in _rows(name, cards[name], measured)])
-    config: dict[str, Any] = {
-        column: st.column_config.NumberColumn(format="%.4f") for column in table.columns if table[column].dtype == float
+    forms: dict[str, Callable[[float], str]] = {
+        column: decimal for column in table.columns if table[column].dtype == float
     }
-    config |= {"share": st.column_config.NumberColumn(format="percent"), "kept": st.column_config.NumberColumn("kept")}
-    config["kl"] = st.column_config.NumberColumn("KL divergence", format="%.4f")
-    rounded = table.assign(**{name: table[name].round(4) + 0.0 for name in table.columns if table[name].dtype == float})
-    st.dataframe(rounded, hide_index=True, column_config=config, height=min(38 + 35 * len(table), 430))
+    forms["share"] = partial(percent, digits=1)
+    config = {"kept": st.column_config.NumberColumn("kept"), "kl": st.column_config.NumberColumn("KL divergence")}
+    st.dataframe(written(table, forms), hide_index=True, column_config=config, height=min(38 + 35 * len(table), 430))
     with st.container(horizontal=True, key="faith-downloads"):
         _download("Table (CSV)", "faithfulness.csv", table.to_csv(index=False).encode(), "The table above.")
         _download(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from eapgp.figures.circuit_view import Pane, Ranking, ViewPayload, build_payload
 from eapgp.findings import Finding
 from eapgp.ground_truth.compare import precision_recall
 from eapgp.ground_truth.planted import SATURATED_EDGE, TRUE_EDGES
-from eapgp.numerals import count, score
+from eapgp.numerals import count, decimal, score
 from eapgp.ui.base.draw import chart, dark, plain, table_to_pick, written
 from eapgp.ui.base.session import Session
 from eapgp.ui.ground_truth import planted
@@ -84,25 +84,21 @@ def readout(truth: KnownCircuit, scored: Scored, circuit: Circuit, *, signed: bo
                 f"{edges.hits:,} of {edges.n_true:,}",
                 f"Edges of the known circuit among the {edges.n_found:,} that this circuit keeps.",
             ),
-            ("Precision", _share(edges.precision), "Share of this circuit's edges that are in the known one."),
-            ("Recall", _share(edges.recall), "Share of the known circuit's edges that this one has."),
-            ("AUROC edges", _share(ranked["edges"]), _AUROC.format("edge")),
+            ("Precision", decimal(edges.precision), "Share of this circuit's edges that are in the known one."),
+            ("Recall", decimal(edges.recall), "Share of the known circuit's edges that this one has."),
+            ("AUROC edges", decimal(ranked["edges"]), _AUROC.format("edge")),
             (
                 "Nodes found",
                 f"{nodes.hits:,} of {nodes.n_true:,}",
                 f"Heads and MLPs of the known circuit among the {nodes.n_found:,} that this circuit touches.",
             ),
-            ("AUROC nodes", _share(ranked["nodes"]), _AUROC.format("head or MLP") + _NODES),
+            ("AUROC nodes", decimal(ranked["nodes"]), _AUROC.format("head or MLP") + _NODES),
         ):
             st.metric(label, value, help=help, width="content")
 
 
 _AUROC = "How likely a {} of the known circuit is ranked above one that is not in it; 0.5 is chance. All sizes at once."
 _NODES = " A node is ranked by its strongest edge, or by node scores where the file has them."
-
-
-def _share(value: float) -> str:
-    return "undefined" if math.isnan(value) else f"{value:.3f}"
 
 
 def caution(truth: KnownCircuit, compared: Sequence[Scored]) -> None:
@@ -245,16 +241,17 @@ def role_table(truth: KnownCircuit, scored: Scored, circuit: Circuit) -> None:
 def every_score(truth: KnownCircuit, compared: Sequence[Scored], k: int, *, signed: bool, mlps: bool) -> None:
     """All rankings side by side, as numbers."""
     table = score_table(truth, compared, k, signed=signed, mlps=mlps)
-    three = st.column_config.NumberColumn(format="%.3f")
-    config: dict[str, Any] = {name: three for name in table.columns if table[name].dtype == float}
+    forms: dict[str, Callable[[float], str]] = {name: decimal for name in table.columns if table[name].dtype == float}
+    config: dict[str, Any] = {}
     if truth.exact:
         config["saturated edge"] = st.column_config.NumberColumn(
-            "saturated edge: rank", format="%.1f", help=f"Place of {SATURATED_EDGE}; ties take their mean place."
+            "saturated edge: rank", help=f"Place of {SATURATED_EDGE}; ties take their mean place."
         )
         config["its size"] = st.column_config.NumberColumn(
-            format="%.3f", help="|score| of the saturated edge over the largest of all."
+            help="|score| of the saturated edge over the largest of all."
         )
-    st.dataframe(table, hide_index=True, column_config=config)
+        forms["saturated edge"] = partial(decimal, digits=1)
+    st.dataframe(written(table, forms), hide_index=True, column_config=config)
     if truth.exact:
         st.markdown(planted_sentence(table))
     st.caption(

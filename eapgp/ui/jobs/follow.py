@@ -8,6 +8,7 @@ from typing import Literal
 import streamlit as st
 
 from eapgp.errors import EapgpError, one_line
+from eapgp.numerals import percent
 from eapgp.ui.base.draw import plain
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.manager import JobView
@@ -88,7 +89,7 @@ def progress_text(job: JobView) -> str:
         return f"Waiting · {ahead}"
     phase = (job.phase or "starting").capitalize()
     left = f" · about {seconds_text(job.seconds_left)} left" if job.seconds_left is not None else ""
-    share = f" · {job.fraction:.0%}" if job.fraction > 0 else ""
+    share = f" · {percent(job.fraction)}" if job.fraction > 0 else ""
     return f"{phase}{share}{left}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ import streamlit as st
 
 from eapgp.findings import Finding
 from eapgp.models.catalogue import find_model
+from eapgp.numerals import decimal, ends, percent
 from eapgp.study.published import (
     ABSTRACT,
     HANNA_2024,
@@ -41,7 +43,7 @@ from eapgp.study.reproduce_rows import (
     Row,
 )
 from eapgp.tasks import TASKS as KNOWN
-from eapgp.ui.base.draw import chart, dark, plain
+from eapgp.ui.base.draw import chart, dark, plain, written
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.paper.panel import NOT_YET, headline_size, method_name
@@ -131,7 +133,7 @@ def outcomes(session: Session, result: Reproduction) -> None:
             session.widget("gpt2", st.toggle, width="content")
     rows = [row for row in result.rows if row.edges == size]
     st.dataframe(
-        outcome_table(result, rows, beside=bool(session["gpt2"])),
+        written(outcome_table(result, rows, beside=bool(session["gpt2"])), _FORMS),
         key="paper-outcomes",
         hide_index=True,
         height=38 + 30 * len(rows),
@@ -153,7 +155,7 @@ def _choose_size(session: Session, result: Reproduction, sizes: list[int]) -> in
 
     def name(size: int) -> str:
         edges, word = (size, "") if size else (usual, "Headline: ")
-        return f"{word}{edges:,} edges ({edges / share:.2%})" if result.n_edges else f"{word}{edges:,} edges"
+        return f"{word}{edges:,} edges ({percent(edges / share, 2)})" if result.n_edges else f"{word}{edges:,} edges"
 
     answer = session.widget("size", st.selectbox, options=options, format_func=name, width=280)
     return int(answer) or usual
@@ -168,7 +170,7 @@ def outcome_table(result: Reproduction, rows: list[Row], *, beside: bool) -> pd.
             "method": method_name(row.method),
             "edges": row.edges,
             "ours": row.value,
-            "interval": "–" if row.low is None or row.high is None else f"{row.low:.3f} … {row.high:.3f}",
+            "interval": ends(row.low, row.high) or "–",
             "published": row.published_text or None,
             "verdict": f"{_MARKS[row.verdict]} {row.verdict}",
         }
@@ -185,6 +187,9 @@ def outcome_table(result: Reproduction, rows: list[Row], *, beside: bool) -> pd.
     return table if result.ran and any(row.note for row in rows) else table.drop(columns="remark")
 
 
+_FORMS: dict[str, Callable[[float], str]] = {"ours": decimal, "share": partial(percent, digits=2)}
+
+
 def _columns(result: Reproduction) -> dict[str, Any]:
     number = st.column_config.NumberColumn
     about = f"{HANNA_2024}; at {HEADLINE_SIZE} edges: {ZHANG_2025}."
@@ -193,8 +198,8 @@ def _columns(result: Reproduction) -> dict[str, Any]:
         "task": st.column_config.TextColumn("Task"),
         "method": st.column_config.TextColumn("Method"),
         "edges": number("Edges", format="localized", help="Edges selected, before dead ends are pruned."),
-        "share": number("Share", format="percent"),
-        "ours": number("Ours", format="%.3f", help=f"Normalised faithfulness of {model}'s circuits, measured here."),
+        "share": number("Share"),
+        "ours": number("Ours", help=f"Normalised faithfulness of {model}'s circuits, measured here."),
         "interval": st.column_config.TextColumn("95 % interval"),
         "published": st.column_config.TextColumn(
             "Published",
@@ -255,7 +260,7 @@ def cells(session: Session, result: Reproduction) -> None:
     table = outcome_table(result, rows, beside=bool(session["gpt2"]))
     table.insert(3, "share", [row.share for row in rows])
     st.dataframe(
-        table,
+        written(table, _FORMS),
         key="paper-cells",
         hide_index=True,
         height=420,
@@ -311,12 +316,12 @@ def manual(result: Reproduction) -> None:
             chart(figure, f"paper-manual-{task}")
     shares = [name for name in frame.columns if name.endswith(("precision", "recall"))]
     st.dataframe(
-        frame,
+        written(frame, dict.fromkeys(shares, decimal)),
         key="paper-manual-table",
         hide_index=True,
         height=360,
         placeholder="–",
-        column_config={name: st.column_config.NumberColumn(name.replace("_", ": "), format="%.3f") for name in shares},
+        column_config={name: st.column_config.NumberColumn(name.replace("_", ": ")) for name in shares},
     )
     st.caption(
         "Precision: share of the circuit that is in the manual one; recall: share of the manual one that was found. "

@@ -11,7 +11,7 @@ from eapgp.attribution.result import PathRecord
 from eapgp.circuits import add_edges, remove_edges
 from eapgp.circuits.circuit import Circuit
 from eapgp.graph import Graph
-from eapgp.numerals import signed
+from eapgp.numerals import decimal, signed
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark
 from eapgp.ui.jobs import server
@@ -53,7 +53,7 @@ def _in_circuit(card: RunInfo, circuit: Circuit, edge: str) -> None:
         one.metric(
             "Faithfulness",
             signed(faithful[here] - faithful[there]),
-            delta=f"{faithful[here]:.3f} vs {faithful[there]:.3f}",
+            delta=f"{decimal(faithful[here])} vs {decimal(faithful[there])}",
             delta_color="off",
             delta_arrow="off",
             help="Faithfulness of the circuit with this edge minus without it, both run on the model.",
@@ -61,7 +61,7 @@ def _in_circuit(card: RunInfo, circuit: Circuit, edge: str) -> None:
         two.metric(
             "Metric",
             signed(metric[here] - metric[there]),
-            delta=f"{metric[here]:.3f} vs {metric[there]:.3f}",
+            delta=f"{decimal(metric[here])} vs {decimal(metric[there])}",
             delta_color="off",
             delta_arrow="off",
             help="The metric of the circuit with this edge minus without it.",

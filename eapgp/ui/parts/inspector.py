@@ -10,8 +10,9 @@ import streamlit as st
 
 from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.circuits.circuit import Circuit
+from eapgp.numerals import number, score
 from eapgp.runs.info import RunInfo
-from eapgp.ui.base.draw import plain, table_to_pick
+from eapgp.ui.base.draw import plain, table_to_pick, written
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
@@ -117,12 +118,12 @@ def _signed_list(title: str, table: pd.DataFrame, key: str, pick: Pick) -> None:
     via = [f" by {right[-2]}" if title.startswith("Into") and right.endswith(">") else "" for _, right in ends]
     listing = pd.DataFrame({title: [a + b for a, b in zip(other, via, strict=True)], "score": table["score"]})
     table_to_pick(
-        listing,
+        written(listing, {"score": score}),
         key,
         lambda place: pick(str(table["edge"].iloc[place])),
         cell=True,
         row_height=26,
-        column_config={"score": st.column_config.NumberColumn(format="%+.3g", width=88)},
+        column_config={"score": st.column_config.NumberColumn(width=88)},
     )
 
 
@@ -136,9 +137,9 @@ def _edge(session: Session, card: RunInfo, result: Attribution, circuit: Circuit
     else:
         meaning = "supports the behaviour" if value >= 0 else "works against the behaviour"
         st.caption(
-            f"Score {value:+.4f}: estimated to {'lower' if value >= 0 else 'raise'} the metric by {abs(value):.4f} if "
-            f"this edge carried the corrupted activation; it {meaning}. Rank {rank_of(scores, edge):,} of "
-            f"{card.graph.n_edges:,}."
+            f"Score {score(value)}: estimated to {'lower' if value >= 0 else 'raise'} the metric by "
+            f"{number(abs(value), 4)} if this edge carried the corrupted activation; it {meaning}. "
+            f"Rank {rank_of(scores, edge):,} of {card.graph.n_edges:,}."
         )
     with st.container(horizontal=True):
         for node in (source, target.split("<")[0]):
@@ -177,7 +178,7 @@ def _real_effect(card: RunInfo, edge: str, estimate: float) -> None:
     def show(job: JobView) -> None:
         real = job.result.clean - job.result.metric[0]
         left, right = st.columns(2)
-        left.metric("Estimated effect", f"{estimate:+.4f}", help="The score of this edge.")
-        right.metric("Real effect of patching", f"{real:+.4f}", help="M(clean) − M(with only this edge corrupted).")
+        left.metric("Estimated effect", score(estimate), help="The score of this edge.")
+        right.metric("Real effect of patching", score(real), help="M(clean) − M(with only this edge corrupted).")
 
     follow(job_id, show, waiting="Patching ·")

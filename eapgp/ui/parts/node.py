@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
+from eapgp.numerals import score
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain, points_clicked
 from eapgp.ui.base.fields import integer
@@ -64,13 +65,13 @@ def direct_summary(card: RunInfo, node: str) -> None:
         total = float(contributions.clean_total.mean())
         st.metric(
             "Direct contribution",
-            f"{clean.mean():+.3f}",
-            delta=f"{corrupted.mean():+.3f} on corrupted prompts",
+            score(clean.mean()),
+            delta=f"{score(corrupted.mean())} on corrupted prompts",
             delta_color="off",
             delta_arrow="off",
             help="Logits that this node's own output adds to the logit difference (correct minus incorrect answer), "
-            f"mean over pairs, through the final norm as it was. All nodes and biases together give {total:+.3f}. What "
-            "other nodes make of the output is not in it. Details are below.",
+            f"mean over pairs, through the final norm as it was. All nodes and biases together give {score(total)}. "
+            "What other nodes make of the output is not in it. Details are below.",
         )
 
     follow(work.submit_direct(card), show, waiting="Reading what it writes ·")
@@ -141,8 +142,8 @@ def _by_pair(session: Session, contributions: DirectContributions, node: str, pa
         " The model caps its logits afterwards; these are the logits before the cap." if contributions.capped else ""
     )
     st.caption(
-        f"On pair {pair + 1}: {clean[pair]:+.3f} of a logit difference of {contributions.clean_total[pair]:+.3f} "
-        f"(clean), {corrupted[pair]:+.3f} of {contributions.corrupted_total[pair]:+.3f} (corrupted), by the clean "
+        f"On pair {pair + 1}: {score(clean[pair])} of a logit difference of {score(contributions.clean_total[pair])} "
+        f"(clean), {score(corrupted[pair])} of {score(contributions.corrupted_total[pair])} (corrupted), by the clean "
         f"prompt's answers.{capped}"
     )
 
@@ -155,7 +156,8 @@ def _tokens(promoted: PromotedTokens) -> None:
     chart(token_bars(rows, title=f"Tokens promoted, {where}", dark=dark()), "promoted")
     if promoted.answers:
         said = ", ".join(
-            f"{plain(token)} ({'right' if right else 'wrong'}) {value:+.3f}" for token, value, right in promoted.answers
+            f"{plain(token)} ({'right' if right else 'wrong'}) {score(value)}"
+            for token, value, right in promoted.answers
         )
         st.caption(f"The answers of this pair: {said}.")
 

@@ -10,6 +10,7 @@ import streamlit as st
 
 from eapgp.attribution.registry import short_name
 from eapgp.metrics import metric_title
+from eapgp.numerals import percent
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import UNKNOWN, library_versions
 from eapgp.ui.base.draw import plain
@@ -32,7 +33,7 @@ def facts(card: RunInfo) -> list[tuple[str, str]]:
         ("Model", f"{card.model}{drawn}, {request['model']['dtype']}, {weights}"),
         ("Graph", f"{card.graph.n_layers} layers × {card.graph.n_heads} heads, {record['n_edges']:,} edges"),
         ("Task and prompts", ", ".join((*pairs, f"hash {card.prompts_hash}"))),
-        *((("Right answers", f"{card.accuracy:.1%} of the pairs"),) if card.accuracy is not None else ()),
+        *((("Right answers", f"{percent(card.accuracy, 1)} of the pairs"),) if card.accuracy is not None else ()),
         ("Metric", metric_title(card.metric)),
         ("Method", f"{short_name(card.method)} ({card.method}); {options}"),
         ("Intervention", card.intervention),

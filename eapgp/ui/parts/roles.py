@@ -12,9 +12,10 @@ import pandas as pd
 import streamlit as st
 
 from eapgp.circuits.circuit import Circuit
+from eapgp.numerals import ends, percent
 from eapgp.readings.role_table import NO_ROLE
 from eapgp.runs.info import RunInfo
-from eapgp.ui.base.draw import plain, table_to_pick
+from eapgp.ui.base.draw import plain, table_to_pick, written
 from eapgp.ui.base.fields import flag
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
@@ -78,7 +79,12 @@ def tab(session: Session, card: RunInfo, circuit: Circuit, pick: Pick) -> None:
         )
         if heads:
             rows = _rows(measured, heads)
-            table_to_pick(rows, "role-table", lambda place: pick(str(rows["Head"].iloc[place])), column_config=_COLUMNS)
+            table_to_pick(
+                written(rows, {"Measured": percent, "By chance": percent}),
+                "role-table",
+                lambda place: pick(str(rows["Head"].iloc[place])),
+                column_config=_COLUMNS,
+            )
 
     follow(node_jobs.submit_roles(card), show, waiting="Measuring what heads do ·", cancel=True)
 
@@ -167,8 +173,8 @@ def _rows(measured: HeadRoles, heads: Sequence[str]) -> pd.DataFrame:
     rows: list[tuple[object, ...]] = []
     for node in heads:
         for one in measured.of(node):
-            ends = f"{100 * one.low:.0f}–{100 * one.high:.0f} %"
-            rows.append((node, one.role.title, 100 * one.value, ends, 100 * one.even, one.n_pairs))
+            interval = ends(100 * one.low, 100 * one.high, 0)
+            rows.append((node, one.role.title, one.value, interval, one.even, one.n_pairs))
         if not measured.of(node):
             rows.append((node, NO_ROLE, None, "", None, None))
     return pd.DataFrame(rows, columns=["Head", "What it does", "Measured", "Interval", "By chance", "Pairs"])
@@ -177,12 +183,11 @@ def _rows(measured: HeadRoles, heads: Sequence[str]) -> pd.DataFrame:
 _COLUMNS = {
     "What it does": st.column_config.TextColumn(width="large"),
     "Measured": st.column_config.NumberColumn(
-        format="%.0f %%",
         help="Share of its attention on these positions; where it copies, share of the tokens that it raises less.",
     ),
     "Interval": st.column_config.TextColumn(help="95 % interval over prompt pairs."),
     "By chance": st.column_config.NumberColumn(
-        format="%.0f %%", help="What attention spread evenly over the prompt so far would give; half where it copies."
+        help="What attention spread evenly over the prompt so far would give; half where it copies."
     ),
     "Pairs": st.column_config.NumberColumn(help="Pairs with such a position."),
 }

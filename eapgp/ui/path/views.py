@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pandas as pd
 import streamlit as st
 
 from eapgp.graph import Graph
+from eapgp.numerals import number
 from eapgp.runs.info import RunInfo
-from eapgp.ui.base.draw import chart, dark, downloads, guard
+from eapgp.ui.base.draw import chart, dark, downloads, guard, written
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
@@ -126,9 +128,8 @@ def numbers(records: Records, pair: int | None) -> None:
             st.markdown(f"**{KINDS.get(kind, kind)}** · {whose}", width="stretch")
             downloads(_constant(table), f"path-{kind}")
         st.dataframe(
-            table,
+            written(table, dict.fromkeys(table.columns[1:6], partial(number, digits=4))),
             hide_index=True,
-            column_config={name: st.column_config.NumberColumn(format="%.4g") for name in table.columns[1:6]},
         )
     st.caption(
         "‖γ − x′‖ and ‖γ − x‖ are distances in the input space. GradPath heads for the corrupted output, so it "

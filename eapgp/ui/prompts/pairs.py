@@ -14,7 +14,7 @@ from eapgp.attribution.registry import get_method, variant
 from eapgp.errors import EapgpError, one_line
 from eapgp.findings import Finding
 from eapgp.metrics import METRICS, metric_title
-from eapgp.numerals import decimal
+from eapgp.numerals import decimal, percent
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.compute import folder_stamp, make_prompt_set
 from eapgp.runs.files import content_key
@@ -177,7 +177,7 @@ def readout(seen: Seen, metric: str, n: int) -> None:
         for label, value, help in (
             (
                 "Right on the clean prompts",
-                f"{seen.right.mean():.1%}",
+                percent(float(seen.right.mean()), 1),
                 f"Share of pairs whose right answers are likelier than the wrong ones: {seen.right.sum():,} of "
                 f"{len(seen.fit.usable):,}.",
             ),

@@ -6,6 +6,7 @@ import html
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import streamlit as st
 
 from eapgp.evaluation.answers import Likely, Position
 from eapgp.metrics import METRICS
-from eapgp.numerals import score
+from eapgp.numerals import percent, score
 from eapgp.prompts import write_prompts
 from eapgp.prompts.pairs import Answer, PromptSet
 from eapgp.ui.base.draw import dark, plain, table_to_pick, written
@@ -124,14 +125,14 @@ def _one(index: int, seen: Seen) -> None:
 def _likeliest(side: str, top: Sequence[Likely]) -> None:
     rows = [(f"{visible(token)} · {kind}" if kind else visible(token), chance) for token, chance, kind in top]
     st.dataframe(
-        pd.DataFrame(rows, columns=["token", "p"]),
+        written(pd.DataFrame(rows, columns=["token", "p"]), {"p": partial(percent, digits=1)}),
         hide_index=True,
         row_height=28,
         column_config={
             "token": st.column_config.TextColumn(
                 f"After {side}", help="right, wrong: it is among the right or the wrong answers of this pair."
             ),
-            "p": st.column_config.NumberColumn("p", format="%.3f", width=58, help="Probability."),
+            "p": st.column_config.NumberColumn("p", width=64, help="Probability."),
         },
     )
 

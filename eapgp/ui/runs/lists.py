@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from eapgp.numerals import decimal
 from eapgp.runs.info import RunInfo
 from eapgp.runs.run import META_FILE
+from eapgp.ui.base.draw import written
 from eapgp.ui.base.policy import policy
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import follow, server
@@ -150,7 +152,7 @@ def _preset(session: Session, ids: Sequence[str]) -> Any:
 def _runs(session: Session, cards: Sequence[RunInfo], kind: str, lists: Sequence[tuple[str, list[str]]]) -> None:
     frame = table(cards)
     st.dataframe(
-        frame,
+        written(frame, _FORMS),
         key=list_key(kind, [card.id for card in cards]),
         hide_index=True,
         height=min(40 + 36 * len(cards), 290),
@@ -161,21 +163,22 @@ def _runs(session: Session, cards: Sequence[RunInfo], kind: str, lists: Sequence
             "name": st.column_config.TextColumn("Name", width=_width(frame.get("name"), most=200)),
             "model": st.column_config.TextColumn("Model", width=_width(frame["model"], most=150)),
             "task": "Task",
-            "method": st.column_config.TextColumn("Method", width="medium"),
+            "method": st.column_config.TextColumn("Method", width=_width(frame["method"], most=270)),
             "pairs": "Pairs",
             "seed": "Seed",
             "edges": "Edges",
             "note": "Note",
             "id": "Id",
-            "clean": st.column_config.NumberColumn("M clean", format="%.3f", help="The metric on the clean prompts."),
-            "corrupted": st.column_config.NumberColumn(
-                "M corrupted", format="%.3f", help="The metric on the corrupted prompts."
-            ),
+            "clean": st.column_config.NumberColumn("M clean", help="The metric on the clean prompts."),
+            "corrupted": st.column_config.NumberColumn("M corrupted", help="The metric on the corrupted prompts."),
             "seconds": st.column_config.NumberColumn("Seconds", format="%.2f", help="Time of scoring."),
             "size": st.column_config.NumberColumn("MB", format="%.2f", help="Space on the disk."),
             "created": st.column_config.TextColumn("Computed", help="Date and time, UTC."),
         },
     )
+
+
+_FORMS = {"clean": decimal, "corrupted": decimal}
 
 
 def _width(texts: pd.Series[str] | None, *, most: int) -> int:

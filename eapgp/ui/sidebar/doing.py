@@ -17,6 +17,7 @@ import streamlit as st
 from eapgp.attribution.registry import get_method
 from eapgp.evaluation.behaviour import behaviour
 from eapgp.metrics import metric_title
+from eapgp.numerals import decimal
 from eapgp.runs.compute import load_for, resolve, selection_remarks
 from eapgp.runs.files import content_key
 from eapgp.runs.info import RunInfo
@@ -151,13 +152,9 @@ def _say(spec: RunSpec, known: Doing) -> None:
     left_out = " · some pairs left out" if known.remarks else ""
     st.caption(
         f"{weak}{plain(named(spec))} gets {known.n_right:,} of {known.n_pairs:,} right · {title} "
-        f"{_number(known.clean)} clean / {_number(known.corrupted)} corrupted{left_out}",
+        f"{decimal(known.clean, 2)} clean / {decimal(known.corrupted, 2)} corrupted{left_out}",
         help=" ".join((_HELP, *map(plain, known.remarks))),
     )
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
 
 
 def _short(message: str) -> str:

@@ -23,7 +23,7 @@ from eapgp.figures.circuit_view import Pane, build_payload
 from eapgp.figures.curves import faithfulness_curves
 from eapgp.figures.path import name_of, path_projection, style_of
 from eapgp.ground_truth.planted import SATURATED_EDGE, planted_circuit
-from eapgp.numerals import count, number, percent
+from eapgp.numerals import count, decimal, number, percent
 from eapgp.runs.answers import stored_answers
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain
@@ -193,7 +193,7 @@ def circuit(session: Session) -> None:
 def _dial(value: float) -> str:
     """Faithfulness as a bar from nothing to all."""
     width = 100 * min(max(value, 0.0), 1.0)
-    label = f"Faithfulness {value:.3f}"
+    label = f"Faithfulness {decimal(value)}"
     return (
         f'<div class="eapgp-dial" role="img" aria-label="{label}"><b>{label}</b><i style="--p:{width:.1f}%"></i></div>'
     )
