@@ -30,7 +30,7 @@ else:
         rule = rule_in(session)
         k, part, pick = size_in(session, graph), chosen_in(session, graph), picker(session)
 
-        say = head.head(views.title_of(card), session, settings, card=card)
+        say = head.head(card.task_title, session, settings, card=card)
         edits = edit_panel.current(session, graph)
         unedited = circuit_of(card, result.scores, k, rule)
         circuit = views.circuit_on_screen(card, result.scores, k, edits, rule)

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,11 @@ from runs_made import GRAPH, FakeModel, assert_same, made_attribution, made_prom
 from eapgp.attribution.result import EdgeScores
 from eapgp.errors import OptionError, RunError
 from eapgp.graph import Graph
+from eapgp.models.store import set_title
 from eapgp.runs import RunLibrary, RunSpec, copy_run, make_request, open_run, request_key, write_run
 from eapgp.runs.arrays import FORMAT_VERSION, Migration, migrate_arrays, migrate_record
 from eapgp.runs.files import canonical, plain
+from eapgp.runs.info import RunInfo, model_title
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -334,6 +337,28 @@ def test_summaries_agree_with_the_run(library: RunLibrary) -> None:
     assert (summary.id, summary.path, summary.model, summary.n_pairs) == (run.id, run.path, "tiny", 4)
     assert summary.metric_clean == pytest.approx(made_attribution().metric_clean.mean())
     assert summary.bytes == run.size()
+
+
+def test_titles_are_names_that_people_gave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def title(task: str, *, name: str = "", **asked: Any) -> str:
+        record = {"request": {"task": task}, "method": "eap"}
+        run = SimpleNamespace(record=record, name=name, spec=RunSpec(**asked) if asked else None)
+        return RunInfo(run).task_title  # type: ignore[arg-type]
+
+    one = {"clean": "The capital of France is", "corrupted": "The capital of Chad is"}
+    assert title("ioi") == "Indirect object identification" and title("ioi", name="Mine") == "Mine"
+    assert title("kings") == "kings" and title("custom") == "Own pairs"
+    assert title("custom", prompts=[one]) == "“The capital of France is”"
+    assert title("custom", prompts=[one, one]) == "Own pairs"
+
+    monkeypatch.setenv("EAPGP_MODELS", str(tmp_path / "models"))
+    folder = str(tmp_path / "checkpoint-500")
+    assert model_title(folder) == "checkpoint-500" and model_title("gpt2") == "gpt2"
+    set_title(folder, " My model ")
+    set_title(str(tmp_path), "Another")
+    assert model_title(folder) == "My model"
+    set_title(folder, "")
+    assert model_title(folder) == "checkpoint-500" and model_title(str(tmp_path)) == "Another"
 
 
 def test_a_thousand_runs_are_listed_quickly(library: RunLibrary) -> None:

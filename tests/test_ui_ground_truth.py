@@ -51,6 +51,9 @@ def test_a_file_is_kept_once_and_found_again(tmp_path: Path) -> None:
     found = store.get(first.id)
     assert found is not None
     assert np.allclose(found.read().scores.values, scores_of(SMALL).values)
+    named = store.rename(found, "EAP-GP of Ann v1.5")
+    assert named.title == "EAP-GP of Ann v1.5" and (named.id, named.path.suffix) == (first.id, ".json")
+    assert store.all() == [named] and named.path.read_bytes() == data
     store.remove(first.id)
     assert store.all() == []
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from eapgp.figures.inputs import CurveLine, PrecisionRecallLine, RocLine
-from eapgp.figures.style import LineStyle, apply, escape, fade, line_styles, mark_x, rule, set_layout, theme
+from eapgp.figures.style import LineStyle, apply, escape, fade, line_styles, mark_x, rule, set_layout, shares, theme
 from eapgp.numerals import count, decimal_with, percent
 from eapgp.types import Floats
 
@@ -78,9 +78,12 @@ def _curve(fig: go.Figure, curve: CurveLine, style: LineStyle, n_edges: int, *, 
         line={"color": style.colour, "dash": style.dash, "width": 3},
         marker={"symbol": style.symbol, "size": 9, "color": style.colour},
         customdata=rows,
-        text=[decimal_with(*ends) for ends in zip(values.tolist(), low[drawn], high[drawn], strict=True)],
-        hovertemplate="%{customdata[0]:,} edges (%{customdata[1]:.2%}), %{customdata[2]:,} kept<br><b>%{text}</b>"
-        "<extra>%{fullData.name}</extra>",
+        text=[
+            f"{count(int(size))} edges ({percent(share, 2)}), {count(int(kept))} kept"
+            f"<br><b>{decimal_with(value, lo, hi)}</b>"
+            for value, (size, share, kept, lo, hi) in zip(values.tolist(), rows, strict=True)
+        ],
+        hovertemplate="%{text}<extra>%{fullData.name}</extra>",
         meta={"x": "", "columns": ["edges", "share of edges", "edges kept", "low", "high"]},
     )
 
@@ -203,7 +206,9 @@ def roc(
             mode="lines",
             name=escape(f"{curve.name} (AUROC {curve.area:.3f})"),
             line={"color": style.colour, "dash": style.dash, "width": 3},
-            hovertemplate="false positives %{x:.1%}<br>true positives %{y:.1%}<extra>%{fullData.name}</extra>",
+            text=shares(curve.false_positive),
+            hovertext=shares(curve.true_positive),
+            hovertemplate="false positives %{text}<br>true positives %{hovertext}<extra>%{fullData.name}</extra>",
         )
     line = {"color": theme(dark).muted, "dash": "dot", "width": 1.5}
     fig.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line=line, layer="below")
@@ -234,8 +239,9 @@ def precision_recall(
             name=escape(curve.name),
             line={"color": style.colour, "dash": style.dash, "width": 3},
             customdata=[[int(s)] for s in sizes],
-            hovertext=words,
-            hovertemplate="recall %{x:.1%}<br>precision %{y:.1%}%{hovertext}<extra>%{fullData.name}</extra>",
+            text=shares(curve.recall),
+            hovertext=[precision + word for precision, word in zip(shares(curve.precision), words, strict=True)],
+            hovertemplate="recall %{text}<br>precision %{hovertext}<extra>%{fullData.name}</extra>",
             meta={} if curve.sizes is None else {"columns": ["selected"]},
         )
     look = theme(dark)
@@ -243,7 +249,7 @@ def precision_recall(
     read = (
         "High and far to the right is good: much of the reference is found with few extras; the dotted line is chance."
     )
-    note = f"random choice has precision {base_rate:.2%}"
+    note = f"random choice has precision {percent(base_rate, 2)}"
     apply(fig, title=title, x="recall", y="precision", note=note, read=read, dark=dark)
     fig.update_xaxes(range=[-0.02, 1.02], tickformat=".0%")
     fig.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from eapgp.attribution.result import PathRecord
 from eapgp.errors import OptionError
 from eapgp.figures.path import name_of, style_of
-from eapgp.figures.style import apply, fade, hover, mark_x, set_layout
+from eapgp.figures.style import apply, fade, hover, mark_x, set_layout, shares
 from eapgp.graph import Graph
-from eapgp.numerals import number
+from eapgp.numerals import number, percent
 from eapgp.types import Floats
 
 Quantity = Literal["output_distance", "metric", "to_corrupted", "to_clean", "gradient_norm"]
@@ -204,10 +204,11 @@ def vanished_curve(
             name=name_of(kind),
             line={"color": style.colour, "width": 3.5, "dash": style.dash},
             marker={"color": style.colour, "size": 9, "symbol": style.symbol},
-            hovertemplate="step %{x}<br>%{y:.1%} of the edges<extra>%{fullData.name}</extra>",
+            hovertext=shares(share),
+            hovertemplate="step %{x}<br>%{hovertext} of the edges<extra>%{fullData.name}</extra>",
         )
     read = "The higher, the fewer edges this point can tell apart; the heat map of the next tab splits it by layer."
-    note = f"gradient below {threshold:.0%} of the edge's largest along the path"
+    note = f"gradient below {percent(threshold)} of the edge's largest along the path"
     y = "share of edges near zero"
     apply(fig, title=title, x="step j of the path", y=y, note=note, read=read, dark=dark)
     set_layout(fig, xaxis=_steps(records), yaxis={"range": [-0.03, 1.03], "tickformat": ".0%"})

@@ -13,8 +13,9 @@ from eapgp.attribution.result import PathRecord
 from eapgp.errors import OptionError
 from eapgp.figures.path import name_of
 from eapgp.figures.path_curves import one_pair
-from eapgp.figures.style import CURRENT, apply, colour_bar, escape, theme, token_label
+from eapgp.figures.style import CURRENT, apply, colour_bar, escape, hover, shares, theme, token_label
 from eapgp.graph import Graph
+from eapgp.numerals import number, percent
 from eapgp.types import Floats
 
 _ROOM = 56  # px of the colour scale under the panels
@@ -39,9 +40,9 @@ def vanished_heatmap(
     parts = {kind: record if pair is None else one_pair(record, pair) for kind, record in records.items()}
     panels = {kind: record.vanished_share(graph, threshold).T for kind, record in parts.items()}
     layers = [*(f"layer {layer}" for layer in range(graph.n_layers)), "logits"]
-    fig = _panels(panels, layers, "share of edges", "%{z:.1%} of the edges", dark=dark, bound=1.0)
+    fig = _panels(panels, layers, "share of edges", "%{hovertext} of the edges", dark=dark, bound=1.0)
     fig.update_coloraxes(colorbar_tickformat=".0%")
-    note = f"near zero: below {threshold:.0%} of the edge's largest gradient along the path; {_whose(pair)}"
+    note = f"near zero: below {percent(threshold)} of the edge's largest gradient along the path; {_whose(pair)}"
     read = "Dark cells (light ones on a dark page) are steps at which most edges into that layer get no signal."
     apply(fig, title=title, note=note, read=read, dark=dark, height=max(380, 230 + 26 * len(layers)))
     fig.update_yaxes(title_text="edges into", row=1, col=1)
@@ -81,7 +82,7 @@ def positions_heatmap(
         if len(tokens) != length:
             raise OptionError(f"pair {pair} has {length} tokens, got {len(tokens)} labels; pass its own tokens.")
         panels[kind] = _moved(record, pair)
-    fig = _panels(panels, rows, "‖γ − γ₀‖ (embedding units)", "moved %{z:.4g}", dark=dark, bound=None)
+    fig = _panels(panels, rows, "‖γ − γ₀‖ (embedding units)", "moved %{hovertext}", dark=dark, bound=None)
     read = (
         f"Each row is a token {'of the clean prompt' if pair is not None else 'counted from the end of the prompts'}; "
         "strong cells are tokens whose embedding the path has moved far."
@@ -119,7 +120,7 @@ def _moved_on_average(record: PathRecord) -> Floats:
 
 
 def _panels(
-    panels: Mapping[str, Floats], rows: Sequence[str], label: str, hover: str, *, dark: bool, bound: float | None
+    panels: Mapping[str, Floats], rows: Sequence[str], label: str, said: str, *, dark: bool, bound: float | None
 ) -> go.Figure:
     """One heat map per path, side by side on one colour scale from 0."""
     names = [escape(name_of(kind)) for kind in panels]
@@ -137,7 +138,8 @@ def _panels(
             xgap=1,
             ygap=1,
             hoverongaps=False,
-            hovertemplate=f"%{{y}}, step %{{x}}<br>{hover}<extra>{name_of(kind)}</extra>",
+            hovertext=shares(values) if bound == 1.0 else hover(values, number),
+            hovertemplate=f"%{{y}}, step %{{x}}<br>{said}<extra>{name_of(kind)}</extra>",
             meta={"x": "step", "y": "row", "value": label},
             row=1,
             col=column,

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.figures.numbers import edge_values, order_by_size, row_blocks, size_grid
-from eapgp.figures.style import AGAINST, SUPPORTS, TYPE_COLOURS, apply, escape, line_styles, mark_x, theme
+from eapgp.figures.style import AGAINST, SUPPORTS, TYPE_COLOURS, apply, escape, line_styles, mark_x, shares, theme
 from eapgp.graph import EDGE_TYPES
 from eapgp.numerals import count
 
@@ -117,7 +117,8 @@ def cumulative_share(
             mode="lines",
             name=escape(name),
             line={"color": style.colour, "dash": style.dash, "width": 3},
-            hovertemplate="the %{x:,} strongest edges carry %{y:.1%}<extra>%{fullData.name}</extra>",
+            hovertext=shares(share),
+            hovertemplate="the %{x:,} strongest edges carry %{hovertext}<extra>%{fullData.name}</extra>",
         )
     read = "Where a curve rises early, few edges carry most of the total |score|; this says nothing about faithfulness."
     apply(fig, title=title, x="number of edges (strongest first, log)", y="share of Σ |score|", read=read, dark=dark)

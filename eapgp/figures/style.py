@@ -12,12 +12,13 @@ import math
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 
-from eapgp.numerals import score
+from eapgp.numerals import percent, score
 
 SUPPORTS = "#0072B2"
 AGAINST = "#D55E00"
@@ -308,6 +309,11 @@ def hover(values: Any, form: Callable[[float], str] = score) -> Any:
     if array.ndim:
         return [hover(part, form) for part in array]
     return "" if np.isnan(array) else form(float(array))
+
+
+def shares(values: Any, digits: int = 1) -> Any:
+    """Shares as texts for a hover, `61.2 %`."""
+    return hover(values, partial(percent, digits=digits))
 
 
 def rule(fig: go.Figure, axis: Literal["x", "y"], value: float, **looks: Any) -> None:

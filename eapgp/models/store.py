@@ -2,6 +2,7 @@
 
     MODELS/<name>/               config.json, model.safetensors, the tokenizer's files, origin.json
     MODELS/gguf/<stem>-<hash>/   the same of a local GGUF file, converted once
+    MODELS/titles.json           what people call models in folders and files of their own
 
 A folder appears whole, by one rename, and a lock keeps two processes from making the same one. `origin.json`
 says where the weights are from and how they were read.
@@ -26,6 +27,7 @@ from eapgp.models.checkpoint import ORIGIN_FILE, is_whole
 from eapgp.places import expanded
 
 HOME_VARIABLE = "EAPGP_MODELS"
+TITLES_FILE = "titles.json"
 
 
 def models_home() -> Path:
@@ -64,6 +66,35 @@ def _beside(folder: Path) -> Iterator[Path]:
         yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def titles() -> Mapping[str, str]:
+    """The names that people gave to models in folders and files of their own, by path."""
+    try:
+        stored = json.loads((models_home() / TITLES_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(path): str(title) for path, title in stored.items()} if isinstance(stored, dict) else {}
+
+
+def set_title(path: str, title: str) -> None:
+    """Keep a name for the model at a path; an empty one takes it away.
+
+    Errors: ModelError where the folder of the models cannot be written.
+    """
+    home = models_home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with FileLock(home / f".{TITLES_FILE}.lock"), _beside(home / TITLES_FILE) as fresh:
+            named = {**titles(), path: title.strip()}
+            text = json.dumps({place: name for place, name in named.items() if name}, indent=1, ensure_ascii=False)
+            (fresh / TITLES_FILE).write_text(text + "\n", encoding="utf-8")
+            (fresh / TITLES_FILE).replace(home / TITLES_FILE)
+    except OSError as error:
+        raise ModelError(
+            f"{home}: expected a folder that can be written, got {error.strerror or error}; set {HOME_VARIABLE} to "
+            "another folder."
+        ) from None
 
 
 def check_room(folder: Path, n_bytes: int) -> None:

@@ -36,6 +36,7 @@ from eapgp.models.packaged import is_here as packaged_is_here
 from eapgp.models.store import models_home
 from eapgp.places import expanded
 from eapgp.prompts import read_prompts
+from eapgp.prompts.columns import CUSTOM
 from eapgp.prompts.encode import encode, fit
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.prompts.prompting import USUAL, Prompting, needed_sides
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
 
 
 ModelLoader = Callable[..., Any]
-CUSTOM_TASK = "custom"
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def make_prompt_set(spec: RunSpec, model_loader: ModelLoader | None = None) -> P
         pairs = tuple(_inline_pair(number, values, sides) for number, values in enumerate(spec.prompts, start=1))
         if not pairs:
             raise PromptError("prompts: expected at least one pair, got none; add a pair.")
-        inline = PromptSet(spec.task or CUSTOM_TASK, pairs, DEFAULT_METRIC, {"kind": "inline"})
+        inline = PromptSet(spec.task or CUSTOM, pairs, DEFAULT_METRIC, {"kind": "inline"})
         return inline if spec.n_pairs is None else inline.take(spec.n_pairs)
     if spec.prompts_file is not None:
         return read_prompts(spec.prompts_file, task=spec.task, limit=spec.n_pairs, columns=spec.columns)

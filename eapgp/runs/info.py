@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from eapgp.attribution.registry import IMPORTED, variant
 from eapgp.attribution.result import PATH_REMARKS
 from eapgp.errors import RunError
 from eapgp.graph import Graph
+from eapgp.models.store import titles
+from eapgp.prompts.columns import CUSTOM
 from eapgp.prompts.prompting import Prompting
 from eapgp.runs.files import REPAIR
 from eapgp.runs.run import EVALUATION_FILE, RUN_FILE, Run
@@ -67,6 +70,11 @@ def differences(requests: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name, differs in aspects.items() if differs]
 
 
+def model_title(model: str) -> str:
+    """What pages call a model: one in a folder or file by the name that somebody gave it, else by the folder's."""
+    return titles().get(model) or Path(model).name if Path(model).is_absolute() else model
+
+
 USUAL = RunSpec()
 LISTED = (
     *("id", "path", "model", "task", "method", "options", "metric", "n_pairs", "seed", "dtype", "intervention"),
@@ -115,8 +123,8 @@ class RunInfo:
 
     @property
     def model_title(self) -> str:
-        """The model as pages call it: a folder by its own name, and an untrained twin as such."""
-        name = Path(self.model).name if Path(self.model).is_absolute() else self.model
+        """The model as pages call it: a folder by the name that somebody gave it, and an untrained twin as such."""
+        name = model_title(self.model)
         return f"{name}, untrained" if self.untrained else name
 
     @property
@@ -133,6 +141,21 @@ class RunInfo:
     def task(self) -> str:
         """Name of the task."""
         return str(self.record["request"]["task"])
+
+    @property
+    def task_title(self) -> str:
+        """What pages call it: the name that somebody gave the run, else the task's title or its pairs' name.
+
+        A single pair of one's own is called by its prompt, pairs without a name *Own pairs*.
+        """
+        if self.name or self.task in TASKS:
+            return self.name or TASKS[self.task].title
+        if self.task not in (CUSTOM, UNKNOWN):
+            return self.task
+        pairs = self.run.spec.prompts if self.run.spec is not None else None
+        if pairs and len(pairs) == 1:
+            return f"“{textwrap.shorten(str(pairs[0]['clean']), 60, placeholder=' …')}”"
+        return "Imported scores" if self.imported else "Own pairs"
 
     @property
     def method(self) -> str:

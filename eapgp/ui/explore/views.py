@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,8 @@ from eapgp.figures.heatmap import score_heatmap
 from eapgp.figures.pyvis_view import pyvis_html
 from eapgp.figures.scores import cumulative_share, score_by_layer, scores_distribution
 from eapgp.figures.style import apply, escape, hover, sign_colour, theme
-from eapgp.numerals import count, decimal, number, score
+from eapgp.numerals import decimal, number, score
 from eapgp.runs.info import RunInfo
-from eapgp.tasks import TASKS
 from eapgp.ui.base.draw import chart, dark, long_form, plain, points_clicked, written
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
@@ -74,11 +74,6 @@ def below_picture(session: Session, card: RunInfo, result: Attribution, circuit:
         with st.popover("Download", help=about, on_change="rerun", **menu) as box:
             if box.open:
                 _files(session, card, result, circuit, edits)
-
-
-def title_of(card: RunInfo) -> str:
-    """What the page calls what it shows: the task, or the name that somebody gave the run."""
-    return TASKS[card.task].title if card.task in TASKS else card.run.name or card.task
 
 
 def remarks(card: RunInfo) -> None:
@@ -157,7 +152,7 @@ def picture(
         view={**whole_view(session, selected, scores.graph.n_layers), **lists},
         roles=drawn_roles(card, measured=session["roles"]),
         pane=Pane(
-            caption=f"{card.title} · {card.task} · {card.model_title}",
+            caption=f"{card.title} · {card.task_title} · {card.model_title}",
             filename=f"{card.task}-{card.method}",
             pictures=False,
             depends=SELECTOR,
@@ -181,7 +176,7 @@ DRAWER = f"""<style>@media (min-width: 641px) {{
 
 def _pyvis(card: RunInfo, scores: EdgeScores, circuit: Circuit) -> None:
     """The second view: a network to drag and zoom, drawn by vis.js."""
-    title = f"{card.title} on {card.task}"
+    title = f"{card.title} on {card.task_title}"
     page = pyvis_html(scores, circuit, title=title, roles=known_roles(card), height=560, dark=dark())
     st.iframe(page, height=660, alt=f"Network of the circuit: {circuit.n_kept} edges of {title}")
 
@@ -203,7 +198,7 @@ def edges_table(session: Session, card: RunInfo, scores: EdgeScores, circuit: Ci
     if table.empty:
         return
     state = st.dataframe(
-        written(table, {"score": score, "source_layer": count}),
+        written(table, {"score": score, "source_layer": partial(decimal, digits=0)}),
         key=f"edge-table{'-edit' if many else ''}",
         hide_index=True,
         height=460,

@@ -92,7 +92,7 @@ def _read(path: str, _file: ScoreFile) -> Imported:
 def of_file(file: ScoreFile) -> Scored:
     """The scores of an imported file. Errors: FormatError where it was changed since."""
     read = _read(str(file.path), file)
-    return Scored(file.id, file.name, file.task, read.scores, read.node_scores, file=file)
+    return Scored(file.id, file.title, file.task, read.scores, read.node_scores, file=file)
 
 
 def of_card(card: RunInfo) -> Scored:

@@ -29,6 +29,11 @@ class ScoreFile:
     path: Path
 
     @property
+    def title(self) -> str:
+        """What lists and legends call it: its name without the ending that says the format."""
+        return self.name.removesuffix(self.path.suffix).replace("_", " ")
+
+    @property
     def task(self) -> str:
         """The task that the name speaks of, or ""."""
         lowered = self.name.lower()
@@ -51,6 +56,12 @@ class ScoreFiles(FileStore[ScoreFile]):
         """The file that a path names."""
         digest, _, name = path.name.partition("--")
         return ScoreFile(PREFIX + digest, name, path)
+
+    def rename(self, file: ScoreFile, title: str) -> ScoreFile:
+        """Give a kept file another name; its id, content and ending stay. Errors: OSError where that is not allowed."""
+        stem = _UNSAFE.sub("_", file_name(title.strip(), "scores"))
+        target = file.path.with_name(f"{file.path.name.partition('--')[0]}--{stem}{file.path.suffix}")
+        return self.entry(file.path if stem == file.title.replace(" ", "_") else file.path.replace(target))
 
     def add(self, name: str, data: bytes) -> ScoreFile:
         """Check a file and keep it; one that is there already is not kept twice.

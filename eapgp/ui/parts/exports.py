@@ -132,7 +132,7 @@ def _pyvis(card: RunInfo, result: Attribution, circuit: Circuit) -> bytes:
 
 
 def _title(card: RunInfo) -> str:
-    return f"{card.task} · {card.title} · {card.model_title}"
+    return f"{card.task_title} · {card.title} · {card.model_title}"
 
 
 def folder_zip(cards: Sequence[RunInfo]) -> bytes:

@@ -97,7 +97,7 @@ def _several(cards: Sequence[RunInfo], files: Sequence[ScoreFile]) -> None:
 
 
 def _details(session: Session, card: RunInfo) -> None:
-    title = f"{plain(card.run.name or card.task)} · {plain(card.title)}"
+    title = f"{plain(card.task_title)} · {plain(card.title)}"
     st.subheader(title, anchor=False)
     summary = f"{card.record['n_edges']:,} edges"
     if not card.imported:
@@ -211,7 +211,7 @@ def _delete(cards: Sequence[RunInfo], files: Sequence[ScoreFile]) -> None:
 
 
 def _file(file: ScoreFile) -> None:
-    st.subheader(plain(file.name), anchor=False)
+    st.subheader(plain(file.title), anchor=False)
     st.caption(f"Imported edge scores · {file.path.stat().st_size / 1e6:.1f} MB on disk · {file.id}")
     with st.container(horizontal=True, key="runs-actions"):
         if st.button(
@@ -234,12 +234,29 @@ def _file(file: ScoreFile) -> None:
             help="The file as it came.",
         )
         _delete([], [file])
+    _file_name(file)
     _to_explore(file)
     code(
         f"from eapgp.formats import read_scores\n\nscores = read_scores({str(file.path)!r})\n"
         'for edge, score in scores.top(20):\n    print(f"{score:+.5f}  {edge}")\n',
         language="python",
     )
+
+
+def _file_name(file: ScoreFile) -> None:
+    """The name that lists, legends and runs made of the file show."""
+    with st.form(f"title-{file.id}", border=False):
+        left, right = st.columns([6, 1], vertical_alignment="bottom")
+        title = left.text_input(
+            "Name", value=file.title, key=f"title-of-{file.id}", help="Shown in lists and legends.", max_chars=60
+        )
+        if right.form_submit_button("Save", width="stretch", help="Keeps the name; links to the file stay the same."):
+            try:
+                score_files().rename(file, title)
+            except (EapgpError, OSError) as error:
+                st.error(plain(one_line(error)), icon=":material/error:")
+            else:
+                st.rerun()
 
 
 def _to_explore(file: ScoreFile) -> None:

@@ -189,7 +189,7 @@ def _width(texts: pd.Series[str] | None, *, most: int) -> int:
 
 def _files(session: Session, files: Sequence[ScoreFile], lists: Sequence[tuple[str, list[str]]]) -> None:
     rows = [
-        {"name": file.name, "task": file.task or "not told by its name", "size": file.path.stat().st_size / 1e6}
+        {"name": file.title, "task": file.task or "not told by its name", "size": file.path.stat().st_size / 1e6}
         for file in files
     ]
     st.dataframe(
@@ -201,7 +201,7 @@ def _files(session: Session, files: Sequence[ScoreFile], lists: Sequence[tuple[s
         selection_mode="multi-row",
         selection_default=_preset(session, [file.id for file in files]),
         column_config={
-            "name": st.column_config.TextColumn("File", width="large"),
+            "name": st.column_config.TextColumn("Scores", width="large"),
             "task": "Task",
             "size": st.column_config.NumberColumn("MB", format="%.2f"),
         },

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from eapgp.attribution.registry import METHODS, blurb, variant
-from eapgp.errors import EapgpError
+from eapgp.errors import EapgpError, one_line
 from eapgp.metrics import metric_title
 from eapgp.models.catalogue import CATALOGUE
-from eapgp.runs.info import RunInfo
+from eapgp.models.store import set_title
+from eapgp.runs.info import RunInfo, model_title
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
 from eapgp.ui.base import visitor
-from eapgp.ui.base.draw import curtain, guard
+from eapgp.ui.base.draw import curtain, guard, plain
 from eapgp.ui.base.fields import Field, text
 from eapgp.ui.base.policy import policy
 from eapgp.ui.base.routes import page_file
@@ -154,9 +156,11 @@ def _settings(session: Session) -> Mapping[str, Any]:
         "model",
         st.selectbox,
         options=models,
-        format_func=lambda name: titles.get(name, name),
+        format_func=lambda name: titles.get(name) or model_title(name),
         accept_new_options=not public,
     )
+    if Path(session["model"]).is_absolute() and not public:
+        _name_of_model(session["model"])
     session.widget("task", st.selectbox)
     availability.say(session["model"], session["tokenizer"] or None, session["task"])
     _prompt_settings(session)
@@ -175,6 +179,28 @@ def _settings(session: Session) -> Mapping[str, Any]:
     )
     _more_settings(session)
     return {name: session[name] for name in NAMES}
+
+
+def _name_of_model(path: str) -> None:
+    """What a model in a folder or file is called; kept on this machine."""
+    key = f"model-title-{path}"
+
+    def save() -> None:
+        try:
+            set_title(path, st.session_state[key])
+        except EapgpError as error:
+            st.session_state[f"{key}-problem"] = one_line(error)
+
+    st.text_input(
+        "Name of this model",
+        value=model_title(path),
+        key=key,
+        max_chars=60,
+        on_change=save,
+        help="Pages, lists and figures call the model so; its folder stays as it is.",
+    )
+    if problem := st.session_state.pop(f"{key}-problem", ""):
+        st.error(plain(problem), icon=":material/error:")
 
 
 def _prompt_settings(session: Session) -> None:

@@ -20,6 +20,7 @@ from eapgp.models.catalogue import CATALOGUE, find_model, is_gguf
 from eapgp.models.load import DTYPES
 from eapgp.options import Option
 from eapgp.places import expanded
+from eapgp.prompts.columns import CUSTOM
 from eapgp.prompts.pairs import PromptSet
 from eapgp.prompts.prompting import ANSWERS, ONE_TOKEN
 from eapgp.prompts.prompting import NONE as NO_START
@@ -79,7 +80,9 @@ def prompts_title(task: str) -> str:
     if task == OWN:
         return "My own pairs…"
     own = own_prompts(task)
-    return own.title if own is not None else TASKS[task].title if task in TASKS else task
+    if own is not None:
+        return own.title
+    return TASKS[task].title if task in TASKS else "Own pairs" if task == CUSTOM else task
 
 
 def method_names() -> list[str]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import streamlit as st
 
 from eapgp.attribution.registry import variant
 from eapgp.metrics import metric_title
-from eapgp.runs.info import RunInfo, prompt_conditions
+from eapgp.runs.info import RunInfo, model_title, prompt_conditions
 from eapgp.runs.spec import DEFAULT_PAIRS, PATCHING, RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
@@ -97,7 +96,7 @@ def _state(panel: Panel, problem: str) -> str:
 def asked_parts(spec: RunSpec) -> Parts:
     """What a spec asks for, in the words of `shown_parts`."""
     own = own_prompts(spec.task or "") if not spec.prompts_file else None
-    name = Path(spec.model).name if Path(spec.model).is_absolute() else spec.model
+    name = model_title(spec.model)
     seed = (f"seed {spec.seed}",) if spec.seed else ()
     count = _counted(spec.n_pairs if spec.n_pairs is not None else DEFAULT_PAIRS)
     if spec.task == OWN or spec.prompts_file or own is not None:
