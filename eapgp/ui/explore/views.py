@@ -53,22 +53,14 @@ CHECKED_EDGES = 20
 
 
 def below_picture(session: Session, card: RunInfo, result: Attribution, circuit: Circuit, edits: Edits) -> None:
-    """What scores are, for those who see the page for the first time, the way to check them, and the files."""
+    """What scores are, for those who see the page for the first time, where they are checked, and the files."""
     left, right = st.columns([1.7, 1], vertical_alignment="center")
     with left:
         st.caption(
-            "Scores are first-order estimates of what each edge does; the faithfulness above is measured by running "
-            "the circuit."
+            "Scores are first-order estimates of what each edge does: *Check by patching* below changes the strongest "
+            "for real. The faithfulness above is measured by running the circuit."
         )
     with right, st.container(horizontal=True, horizontal_alignment="right", gap="small", key="below-picture"):
-        st.button(
-            "Check the estimates",
-            key="to-check",
-            icon=":material/science:",
-            type="tertiary",
-            on_click=lambda: session.later(tab="check"),
-            help="Opens “Check by patching” below: the strongest edges, each patched for real.",
-        )
         about = "The figure for a paper (SVG, PDF, PNG), the circuit and the scores in many formats, and the run."
         menu: dict[str, Any] = {"icon": ":material/download:", "type": "tertiary", "key": "download-menu"}
         with st.popover("Download", help=about, on_change="rerun", **menu) as box:

@@ -50,7 +50,7 @@ margin:0 2px 0 4px;gap:5px;line-height:1.45;font-weight:600}}
 .eapgp-finding{{font-size:1.22rem;line-height:1.3;font-weight:600;margin:0;color:{text};min-height:1.3em}}
 .st-key-head-finding{{min-height:1.59rem}}
 .eapgp-finding small{{font-size:0.86rem;font-weight:400;color:{muted}}}
-@media (min-width:900px){{.st-key-head-title{{flex-wrap:nowrap!important}}.st-key-head-title>*{{min-width:0}}
+@media (min-width:1150px){{.st-key-head-title{{flex-wrap:nowrap!important}}.st-key-head-title>*{{min-width:0}}
 .st-key-head-title>:first-child{{flex:none}}}}
 @media (max-width:900px){{.eapgp-pair{{grid-template-columns:1fr 1fr}}.eapgp-pair p{{grid-column:1/-1}}
 .eapgp-side{{min-width:0}}.eapgp-side div{{grid-template-columns:minmax(3.5em,1fr) 40px 3.2em}}}}

@@ -13,15 +13,11 @@ from typing import Any
 
 import streamlit as st
 
-from eapgp.ui.base.draw import phone
 from eapgp.ui.base.session import Session
 
 KEY = "path-step"
-HEIGHT, GAUGE_HEIGHT, MORE_LINES = (
-    54,
-    26,
-    36,
-)  # px, the last for readings on a phone; given beforehand, so that the page does not move when it is drawn
+HEIGHT, GAUGE_HEIGHT, LINE = 54, 26, 17  # px; given beforehand, so that the page does not move when it is drawn
+_NARROW = ((1150, 1), (640, 2))  # px of a window below which the readings take so many more lines
 _SCRIPT = Path(__file__).with_suffix(".js")
 _HELP = "The step that is ringed in the picture and marked in the views below."
 _STYLE = """
@@ -65,11 +61,22 @@ def step_bar(
 
         data = {"at": session[field], "last": last, "readings": list(readings), "help": _HELP}
         bars = [asdict(gauge) for gauge in gauges]
-        height = HEIGHT + GAUGE_HEIGHT * len(bars) + (MORE_LINES if phone() and readings else 0)
+        height = HEIGHT + GAUGE_HEIGHT * len(bars)
+        if readings:
+            st.html(_room(height))
         _component()(key=KEY, data={**data, "gauges": bars}, on_at_change=moved, height=height)
         session.write()
 
     bar()
+
+
+def _room(height: int) -> str:
+    """The style sheet that leaves readings as many lines as they take in a narrow window."""
+    rules = (
+        f"@media (max-width:{width}px){{.st-key-{KEY},.st-key-{KEY}>*{{min-height:{height + lines * LINE}px}}}}"
+        for width, lines in _NARROW
+    )
+    return f"<style>{''.join(rules)}</style>"
 
 
 @cache

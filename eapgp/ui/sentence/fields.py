@@ -41,8 +41,8 @@ FIELDS = (
     text(
         "word",
         "Paul",
-        "What stands in its place. Words of the same kind first, else what the model finds likely there; all of them "
-        "keep the number of tokens.",
+        "What stands in its place. On offer are words of the same kind, else what the model finds likely there; all of "
+        "them keep the number of tokens. Any other word can be typed.",
         pattern=_SHORT,
         expected="a word",
         label="by",

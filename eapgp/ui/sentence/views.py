@@ -130,7 +130,15 @@ def twin(session: Session, read: Reading) -> None:
         if session["word"] and session["word"] not in words:
             words[session["word"]] = None
         kind = f"by another {read.kind}" if read.kind else "by what the model finds likely there"
-        session.widget("word", st.pills, kind, options=list(words), format_func=lambda word: plain(visible(word)))
+        session.widget(
+            "word",
+            st.selectbox,
+            kind,
+            options=["", *(word for word in words if word)],
+            format_func=lambda word: visible(word) or "choose, or type one",
+            accept_new_options=True,
+            width=300,
+        )
     with st.expander("Type the corrupted sentence instead", expanded=bool(session["twin"])):
         session.widget("twin", st.text_input, live=True)
 
