@@ -86,7 +86,7 @@ def test_the_command_that_the_page_shows_makes_the_same_run(
     assert all(repr(change[name]) in code for name in change) and "skip_unusable" not in code
     card = info_of(run)
     facts = dict(provenance.facts(card))
-    assert facts["Right answers"] == "100.0% of the pairs"
+    assert facts["Right answers"] == "100.0 % of the pairs"
     assert Shelf(RunLibrary(home), None).find(_key(spec)) is not None, "pages find it by what was asked"
     told = {"none": "no start token", "own": "the tokenizer's start token"}.get(change["bos"], "start token <|endoft")
     assert told in facts["Task and prompts"] and told in card.pairs_title

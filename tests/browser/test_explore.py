@@ -199,9 +199,34 @@ def test_a_head_shows_where_it_attends_and_what_it_writes(app: str, open_page: C
     shown = page.locator("[data-testid=stMetric]", has_text="Direct contribution")
     assert float(shown.locator("[data-testid=stMetricValue]").inner_text()) > 1, "the name mover of the demo model"
     page.get_by_text("This node under every method").wait_for()
+    _roles_of_the_head(page)
     page.locator(".st-key-deselect button").first.click()
     page.get_by_text("Click a node or an edge").wait_for()
     assert "sel=" not in page.url
+
+
+def _roles_of_the_head(page: Any) -> None:
+    """The drawer's line, the popover with a check, and the switch that draws roles, for the demo's name mover."""
+    line = page.locator(".st-key-drawer").get_by_text(re.compile(r"Attends to the word that decides"))
+    line.wait_for(timeout=LONG)
+    share = re.search(r"decides \((\d+)\s%\)", line.inner_text())
+    assert share is not None and int(share[1]) > 50
+    details = page.locator(".st-key-role-details button").first
+    details.click()
+    popover = page.locator("[data-testid=stPopoverBody]")
+    popover.get_by_text(re.compile(rf"decides: {share[1]} % \[\d+, \d+\] of its attention")).wait_for()
+    popover.locator(".st-key-check-roles button").first.click()
+    popover.get_by_text(re.compile("Blocking this attention changes .* as many other positions")).first.wait_for(timeout=LONG)
+    popover.locator(".st-key-roles-in-graph button").first.click()
+    page.wait_for_url("**roles=1*")
+    graph = page.locator(".st-key-explore-circuit")
+    graph.locator(".legend").get_by_text("attends to the word that decides").first.wait_for()
+    until(page, lambda: "word that decides" in str(graph.locator(".role").all_text_contents()), what="a role")
+    page.keyboard.press("Escape")
+    open_tab(page, "Roles of heads")
+    page.locator(".st-key-field-roles label").first.click()
+    until(page, lambda: "roles=" not in page.url, what="the switch in the URL")
+    until(page, lambda: graph.locator(".has-role").count() == 0, what="a graph without roles")
 
 
 def test_a_click_is_answered_on_screen_in_the_drawer_beside_the_graph(app: str, open_page: Callable[..., Any]) -> None:
