@@ -221,7 +221,7 @@ def _roles_of_the_head(page: Any) -> None:
     page.wait_for_url("**roles=1*")
     graph = page.locator(".st-key-explore-circuit")
     graph.locator(".legend").get_by_text("attends to the word that decides").first.wait_for()
-    until(page, lambda: "word that decides" in str(graph.locator(".role").all_text_contents()), what="a role")
+    graph.get_by_role("button", name=re.compile("^a3.h1, subject,")).wait_for()
     page.keyboard.press("Escape")
     open_tab(page, "Roles of heads")
     page.locator(".st-key-field-roles label").first.click()
