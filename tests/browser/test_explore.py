@@ -216,7 +216,7 @@ def _roles_of_the_head(page: Any) -> None:
     popover = page.locator("[data-testid=stPopoverBody]")
     popover.get_by_text(re.compile(rf"decides: {share[1]} % \[\d+, \d+\] of its attention")).wait_for()
     popover.locator(".st-key-check-roles button").first.click()
-    popover.get_by_text(re.compile("Blocking this attention changes .* as many other positions")).first.wait_for(timeout=LONG)
+    popover.get_by_text(re.compile("Blocking this attention .* as many other positions")).first.wait_for(timeout=LONG)
     popover.locator(".st-key-roles-in-graph button").first.click()
     page.wait_for_url("**roles=1*")
     graph = page.locator(".st-key-explore-circuit")
