@@ -80,5 +80,6 @@ def percent_with(value: float, low: float, high: float) -> str:
     """A share and its interval, `94 % [92, 96]`, with a decimal where the interval is narrow."""
     if math.isnan(value) or math.isnan(low) or math.isnan(high):
         return percent(value)
-    digits = int(100 * (high - low) < _NARROW)
+    whole = all(math.isclose(100 * one, round(100 * one), abs_tol=0.05) for one in (value, low, high))
+    digits = int(100 * (high - low) < _NARROW and not whole)
     return f"{percent(value, digits)} {ends(100 * low, 100 * high, digits)}"

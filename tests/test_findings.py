@@ -55,6 +55,7 @@ def test_changes_have_a_sign_and_a_true_minus(value: float, text: str) -> None:
 def test_shares_take_a_decimal_where_the_interval_is_narrow() -> None:
     assert numerals.percent_with(0.943, 0.917, 0.962) == "94 % [92, 96]"
     assert numerals.percent_with(0.9951, 0.9912, 0.9989) == "99.5 % [99.1, 99.9]"
+    assert numerals.percent_with(1.0, 1.0, 1.0) == "100 % [100, 100]"
     assert numerals.percent_with(-0.031, -0.12, 0.05) == "−3 % [−12, 5]"
     assert numerals.percent(0.004) == "0.4 %"
     assert numerals.decimal_with(-0.0004, -0.0126, 0.01) == "0.000 [−0.013, 0.010]"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from eapgp.runs import RunLibrary, RunSpec, make_request
 from eapgp.runs.compute import resolve_options
 from eapgp.tasks import TASKS, make_prompts
 from eapgp.ui.base.fields import read_url, write_url
+from eapgp.ui.library import consent, measure
 from eapgp.ui.library.circuits import four_lists, rank_of, selected
 from eapgp.ui.library.results import Shelf, question_key
 from eapgp.ui.parts import snippets
@@ -330,3 +332,24 @@ def test_a_model_is_made_ready_once_after_the_first_picture(tmp_path: Path, monk
         assert server.job(f"ready-{second.id}") is None
     finally:
         st.cache_resource.clear()
+
+
+def test_a_circuit_is_measured_unasked_where_it_is_quick_and_a_run_s_cost_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"n_layer": 1, "n_head": 1, "n_embd": 8}')
+
+    def card(model: str, seconds: float) -> Any:
+        record = {"forward_passes": 4, "backward_passes": 3, "seconds": seconds}
+        return SimpleNamespace(id=f"{model}{seconds}", model=model, seconds=seconds, record=record)
+
+    assert consent.cost(card("demo", 5.0)) == pytest.approx(1.0)
+    assert consent.agreed(card(str(tmp_path), 5.0)) and not consent.agreed(card(str(tmp_path), 50.0))
+    assert not consent.agreed(card(str(tmp_path / "gone"), 5.0)) and consent.agreed(card("demo", 50.0))
+
+    spec = RunSpec(model="demo", task="ioi", n_pairs=64, method="eap-ig", options={"steps": 5})
+    seconds = measure.run_cost(spec)
+    assert seconds is not None and 0 < seconds < 600
+    assert measure.run_cost(replace(spec, n_pairs=128)) == pytest.approx(2 * seconds)
+    passes = 2 + 5 + 2 * 5, 2 + 20 + 2 * 20  # with the two reference runs; a backward pass counts as two
+    longer = measure.run_cost(replace(spec, options={"steps": 20}))
+    assert longer == pytest.approx(seconds * passes[1] / passes[0])
+    assert measure.run_cost(replace(spec, model="nobody/knows")) is None

@@ -74,6 +74,7 @@ def chart(fig: go.Figure, key: str, *, select: bool = False, height: int = 0, st
     }
     if phone():  # a finger that moves over a figure scrolls the page; the tools above it zoom
         fig.update_layout(dragmode=False)
+        height = _room_for_legend(fig, height)
     extra: dict[str, Any] = {"on_select": "rerun", "selection_mode": "points"} if select else {}
     title = (fig.layout.title.text or key) if fig.layout.title else key
     note = ""
@@ -117,6 +118,18 @@ def _flatten(fig: go.Figure, height: int) -> str:
     overlaid = any(axis.overlaying for axis in fig.select_xaxes())  # a second scale stands on top
     fig.update_layout(title=None, height=height, margin={"t": 44 if overlaid else 28})
     return f"{note[0].upper()}{note[1:]}. " if note else ""
+
+
+def _room_for_legend(fig: go.Figure, height: int) -> int:
+    """Give a legend of one line per entry its room below the figure; returns the figure's height, 0 for its own."""
+    names = {trace.legendgroup or trace.name for trace in fig.data if trace.showlegend is not False and trace.name}
+    more = _ENTRY * max(0, len(names) - _FEW)
+    if more:
+        fig.update_layout(height=(fig.layout.height or height) + more, legend={"maxheight": _ENTRY * (len(names) + 1)})
+    return height + more if height else 0
+
+
+_ENTRY, _FEW = 29, 5  # px of a line of a legend on a phone; so many lines fit the usual height
 
 
 def _menu(fig: go.Figure, key: str, stem: str) -> None:

@@ -31,7 +31,7 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.jobs.follow import seconds_text
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.circuits import circuit_of, usual_rule
-from eapgp.ui.library.consent import agree, agreed
+from eapgp.ui.library.consent import agree, agreed, cost
 from eapgp.ui.parts import run_choice, sentences
 from eapgp.ui.parts.bound_view import bound_view, chosen_in, whole_view
 
@@ -143,7 +143,7 @@ def _offer(cards: Mapping[str, RunInfo], k: int) -> None:
         if card.n_pairs and not agreed(card) and measure.known(card, [circuit]) is None:
             waiting.append(card)
     if waiting:
-        seconds = seconds_text(sum(measure.cost(card) for card in waiting))
+        seconds = seconds_text(sum(cost(card) for card in waiting))
         st.button(
             f"Measure what {'this circuit keeps' if len(waiting) == 1 else 'these circuits keep'} · about {seconds}",
             key="compare-measure",

@@ -266,7 +266,7 @@ def curve(card: RunInfo, scores: EdgeScores, n: int, marked: Circuit | None = No
     circuits = [circuit_of(card, scores, size, "top-n") for size in sizes]
     if measure.known(card, circuits) is None and not may_run(card, "Measure the curve", key="curve-run"):
         return
-    job_id = measure.submit_circuits(card, circuits, f"faithfulness curve of {card.task}", keep=True)
+    job_id = measure.submit_circuits(card, circuits, f"faithfulness curve of {card.task}")
 
     def show(job: JobView) -> None:
         measured: Measured = job.result

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from eapgp.models.catalogue import find_model, in_hub_cache, is_here
+from eapgp.models.catalogue import find_model, in_hub_cache, is_here, model_shape
 from eapgp.places import expanded
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
@@ -15,6 +15,8 @@ from eapgp.ui.base.policy import policy
 from eapgp.ui.jobs.server import lane_of
 
 _AGREED = "eapgp-agreed"
+AT_ONCE = 2.0  # seconds up to which something is measured unasked
+SOON_LOADED = 1_000_000_000  # parameters up to which a model is loaded in seconds
 SMALL_MODEL = 200_000_000  # parameters up to which the live readout may keep a copy of its own
 
 
@@ -47,9 +49,27 @@ def at_hand(model: str) -> bool:
     return expanded(model).exists() or in_hub_cache(model)
 
 
+def cost(card: RunInfo) -> float:
+    """Seconds that running one circuit of a run takes, about, from the time of the run itself.
+
+    A backward pass counts as two forward ones, and a circuit as two.
+    """
+    record = card.record
+    passes = float(record["forward_passes"]) + 2 * float(record["backward_passes"])
+    return 2 * float(record["seconds"]) / max(1.0, passes)
+
+
 def agreed(card: RunInfo) -> bool:
-    """Whether the model of a run may be run without asking (again)."""
-    return runs_at_once(card.model) or card.id in st.session_state.get(_AGREED, ())
+    """Whether the model of a run may be run without asking (again): small, quick to run a circuit of, or agreed to."""
+    return runs_at_once(card.model) or card.id in st.session_state.get(_AGREED, ()) or _is_quick(card)
+
+
+def _is_quick(card: RunInfo) -> bool:
+    """Whether a circuit takes no longer than `AT_ONCE`, and the model is here and soon loaded."""
+    if not card.seconds or cost(card) > AT_ONCE or not at_hand(card.model):
+        return False
+    shape = model_shape(card.model)
+    return shape is not None and shape.parameters <= SOON_LOADED
 
 
 def may_run(card: RunInfo, what: str, *, key: str) -> bool:
@@ -64,8 +84,8 @@ def may_run(card: RunInfo, what: str, *, key: str) -> bool:
         what,
         key=key,
         icon=":material/play_arrow:",
-        help=f"Runs {plain(card.model)} in the background{fetched}. It is not done unasked because the model is large "
-        "or not on this machine; after this click, what this page shows of the run is measured as it changes.",
+        help=f"Runs {plain(card.model)} in the background{fetched}. It is not done unasked because it takes long or "
+        "the model is not on this machine; after this click, what this page shows is measured as it changes.",
     )
     if pressed:
         agree([card])

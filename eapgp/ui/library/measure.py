@@ -16,7 +16,8 @@ from eapgp.evaluation.runner import Measured
 from eapgp.runs.files import content_key
 from eapgp.runs.info import RunInfo
 from eapgp.runs.measure import Conditions, stored_circuits
-from eapgp.runs.spec import RunSpec
+from eapgp.runs.spec import DEFAULT_PAIRS, RunSpec
+from eapgp.study.estimate import method_passes
 from eapgp.types import Progress
 from eapgp.ui.base import visitor
 from eapgp.ui.base.policy import policy
@@ -24,7 +25,7 @@ from eapgp.ui.jobs import server
 from eapgp.ui.jobs import workshop as work
 from eapgp.ui.jobs.workshop import with_gradients
 from eapgp.ui.library import results
-from eapgp.ui.library.consent import lane_of_card, runs_at_once
+from eapgp.ui.library.consent import cost, lane_of_card, runs_at_once
 from eapgp.ui.library.own_prompts import PromptStore
 
 WARM_UP_AFTER = 1.5  # seconds after the first page was made, when its picture is drawn
@@ -50,11 +51,12 @@ def refuses(spec: RunSpec) -> str:
 
 
 def submit_circuits(
-    card: RunInfo, circuits: Sequence[Circuit], label: str, *, slot: str | None = None, keep: bool = False
+    card: RunInfo, circuits: Sequence[Circuit], label: str, *, slot: str | None = None, keep: bool = True
 ) -> str:
     """Start (or join) the running of circuits; the job's result is a `Measured`.
 
-    What the run's folder knows is answered from it. keep: what is run is added to it.
+    What the run's folder knows is answered from it. keep: what is run is added to it, so that it is there after a
+    restart too; bundled runs stay as they are.
     """
     key = job_key("circuits", card, circuits, keep=keep)
     stored = known(card, circuits)
@@ -79,14 +81,20 @@ def known(card: RunInfo, circuits: Sequence[Circuit], *, whole: bool = False) ->
     return rows.measured(circuits) if all(rows.has(circuit, whole=whole) for circuit in circuits) else None
 
 
-def cost(card: RunInfo) -> float:
-    """Seconds that running one circuit of a run takes, about, from the time of the run itself.
+def run_cost(spec: RunSpec) -> float | None:
+    """Seconds that a run takes, about, from the time that runs of its model took; None where there is none.
 
-    A backward pass counts as two forward ones, and a circuit as two.
+    Those of one's own go before bundled ones, which another machine computed. Loading the model comes on top.
     """
-    record = card.record
-    passes = float(record["forward_passes"]) + 2 * float(record["backward_passes"])
-    return 2 * float(record["seconds"]) / max(1.0, passes)
+    cards = [card for card in results.shelf().cards() if card.model == spec.model and card.seconds and card.n_pairs]
+    own = [card for card in cards if not card.example]
+    if not cards:
+        return None
+    per_pass = sorted(0.5 * cost(card) / card.n_pairs for card in own or cards)[len(own or cards) // 2]
+    forward, backward = method_passes(spec, cards[0].graph)
+    kept = PromptStore(visitor.home()).at(spec.prompts_file) if spec.prompts_file else None
+    pairs = kept.n_pairs if kept is not None else spec.n_pairs or DEFAULT_PAIRS
+    return per_pass * pairs * (forward + 2 * backward)
 
 
 def warm_up(card: RunInfo) -> None:
@@ -117,4 +125,4 @@ def submit_edges(card: RunInfo, names: Sequence[str]) -> str:
     """Start (or join) the patching of single edges, one at a time."""
     whole = Circuit.full(card.graph)
     circuits = [remove_edges(whole, [name]) for name in names]
-    return submit_circuits(card, circuits, f"patching {len(names)} edges of {card.task}")
+    return submit_circuits(card, circuits, f"patching {len(names)} edges of {card.task}", keep=False)

@@ -7,6 +7,7 @@ asked for in the background where the model may be run unasked.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Sequence
 
 import streamlit as st
@@ -81,8 +82,16 @@ def head(
 def _sentence(finding: Finding | None) -> str:
     """The finding as HTML; an empty line of the same height before there is one."""
     remark = f" <small>{html.escape(finding.remark)}</small>" if finding is not None and finding.remark else ""
-    text = html.escape(visible(finding.text)) if finding is not None else "&nbsp;"
+    text = unbroken(visible(finding.text)) if finding is not None else "&nbsp;"
     return f'<p class="eapgp-finding">{text}{remark}</p>'
+
+
+_WHOLE = re.compile(r"\S+-&gt;[^\s,.]+|[+−]?\d[\d.,]* %( \[[^\]]+\])?|[+−]?\d[\d.,]* \[[^\]]+\]")
+
+
+def unbroken(text: str) -> str:
+    """A sentence as HTML in which no line ends within an edge's name, a share or a number's interval."""
+    return _WHOLE.sub(r'<span style="white-space:nowrap">\g<0></span>', html.escape(text))
 
 
 def pair_style() -> str:

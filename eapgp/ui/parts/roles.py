@@ -21,7 +21,7 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import follow, seconds_text
 from eapgp.ui.jobs.manager import JobView
-from eapgp.ui.library import consent, measure
+from eapgp.ui.library import consent
 from eapgp.ui.library.circuits import in_short, measured_roles, roles_key
 from eapgp.ui.parts import node_jobs
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from eapgp.readings.roles import Measure
 
 Pick = Callable[[str], None]
-AT_ONCE = 2.0  # seconds up to which something is measured unasked
 IN_LINE = 2  # roles that the line in the drawer names; all are one click away
 CHECK_COST = 2.5  # of a role, in circuits' worth: the head as it is, without its attention, and three comparisons
 FIELD = flag(
@@ -100,8 +99,8 @@ def _wanted(card: RunInfo, *, key: str) -> bool:
     asked = st.session_state.setdefault("roles-asked", set())
     if server.job(roles_key(card)) is not None or card.id in asked:
         return True
-    seconds = measure.cost(card)
-    if consent.agreed(card) and seconds <= AT_ONCE:
+    seconds = consent.cost(card)
+    if consent.agreed(card) and seconds <= consent.AT_ONCE:
         return True
     fetched = "" if consent.at_hand(card.model) else " It is fetched from Hugging Face first."
     if st.button(
@@ -153,8 +152,8 @@ def _details(session: Session, card: RunInfo, node: str, measured: HeadRoles) ->
 def _checks(card: RunInfo, node: str, roles: Sequence[Measure]) -> Mapping[str, RoleCheck]:
     """The checks of a head's roles by name; until they are there, what to do or how far they are is drawn."""
     names = [one.role.name for one in roles]
-    asked, seconds = st.session_state.setdefault("checks-asked", set()), CHECK_COST * measure.cost(card) * len(names)
-    if seconds > AT_ONCE and (card.id, node) not in asked:
+    asked, seconds = st.session_state.setdefault("checks-asked", set()), CHECK_COST * consent.cost(card) * len(names)
+    if seconds > consent.AT_ONCE and (card.id, node) not in asked:
         if not st.button(
             f"Check by ablation (about {seconds_text(seconds)})",
             key="check-roles",

@@ -177,7 +177,7 @@ def readout(seen: Seen, metric: str, n: int) -> None:
         for label, value, help in (
             (
                 "Right on the clean prompts",
-                percent(float(seen.right.mean()), 1),
+                percent(float(seen.right.mean())),
                 f"Share of pairs whose right answers are likelier than the wrong ones: {seen.right.sum():,} of "
                 f"{len(seen.fit.usable):,}.",
             ),

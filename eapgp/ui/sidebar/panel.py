@@ -28,7 +28,7 @@ from eapgp.ui.base.policy import policy
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import poll, progress_text, stop_button
+from eapgp.ui.jobs.follow import poll, progress_text, seconds_text, stop_button
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.own_prompts import PromptStore
@@ -289,6 +289,8 @@ def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView
             disabled=answered or bool(hindrance),
             help=hindrance or (_COMPUTED if answered else _RUN),
         )
+        if not (answered or hindrance or pressed):
+            _say_cost(spec)
         if pressed:
             with guard("The run"):
                 job_id = _start(session, spec)
@@ -301,6 +303,13 @@ def _run_controls(session: Session, spec: RunSpec, *, answered: bool) -> JobView
     return job
 
 
+def _say_cost(spec: RunSpec) -> None:
+    """How long the run takes, where runs of its model tell."""
+    seconds = measure.run_cost(spec)
+    if seconds is not None:
+        st.caption(f"It takes about {seconds_text(max(seconds, 1.0))}.", help=_COST)
+
+
 def _start(session: Session, spec: RunSpec) -> str:
     """Ask for the run of the settings; the job's id. Errors: those of `submit_run`."""
     if session["task"] == OWN:
@@ -311,6 +320,10 @@ def _start(session: Session, spec: RunSpec) -> str:
     return job_id
 
 
+_COST = (
+    "Going by the passes of this method and the time that runs of this model took: yours, else the bundled ones, which "
+    "another machine computed. Loading the model comes on top."
+)
 _COMPUTED = "This result is in the library and on screen. Change a setting to compute another."
 _RUN = "Compute this in the background. You can go on browsing; closing the tab loses nothing."
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -138,7 +137,7 @@ def draw(session: Session) -> None:
 
 
 def _say(text: str) -> None:
-    st.html(f'<h1 class="eapgp-scene">{html.escape(text)}</h1>')
+    st.html(f'<h1 class="eapgp-scene">{head.unbroken(text)}</h1>')
 
 
 def behaviour(session: Session) -> None:
@@ -341,7 +340,8 @@ QUESTIONS = (
 def questions(session: Session) -> None:
     """Three questions that the page checks."""
     right = sum(session[f"q{place}"] == answer for place, (_, _, answer) in enumerate(QUESTIONS, start=1))
-    _say(f"{right} of {len(QUESTIONS)} right.")
+    answered = any(session[f"q{place}"] for place in range(1, len(QUESTIONS) + 1))
+    _say(f"{right} of {len(QUESTIONS)} right." if answered else "What did you see? Three questions.")
     for place, (text, offers, answer) in enumerate(QUESTIONS, start=1):
         name = f"q{place}"
         session.widget(
