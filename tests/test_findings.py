@@ -128,7 +128,7 @@ def test_a_path_that_comes_nearer_one_that_moves_away_and_the_straight_line() ->
     one = findings.of_path(nearer, pair=1)
     assert one.text.endswith("on 1 of 1 pair: 50 % of the distance is left.")
     line = findings.of_path(path("straight", [[4.0, 4.0], [1.0, 1.0], [0.0, 0.0]], [True, True, False]), how=HOW)
-    assert "last gradient with 25.0 % [25.0, 25.0]" in line.text, "x′ itself, where no gradient is taken, is not told"
+    assert "last gradient with 25 % [25, 25]" in line.text, "x′ itself, where no gradient is taken, is not told"
 
 
 def test_a_curve_names_the_fewest_edges_that_are_enough() -> None:

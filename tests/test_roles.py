@@ -307,7 +307,7 @@ def test_a_role_needs_its_threshold_and_more_than_even_attention() -> None:
     ]
     assert not roles.of("a0.h1") and not roles.of("a0.h2") and roles.of("a0.h3")
     assert roles.of("a0.h3")[0].text == (
-        "attends to the right answer: 60.0 % [60.0, 60.0] of its attention; even attention would give 20 %"
+        "attends to the right answer: 60 % [60, 60] of its attention; even attention would give 20 %"
     )
     shown = roles._repr_html_()
     assert NO_ROLE in shown and "Roles of 6 of 8 heads on 3 pairs" in shown

@@ -30,7 +30,7 @@ def upload(page: Any, folder: Path, name: str, text: str) -> None:
 def test_a_task_s_pairs_are_aligned_answered_and_looked_up_by_keyboard(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="prompts", query="pairs=8&split=test")
     page.get_by_text("8 of 8", exact=True).wait_for(timeout=LONG)
-    page.locator(".st-key-prompts-readout").filter(has_text="100.0%").wait_for(timeout=LONG)
+    page.locator(".st-key-prompts-readout").filter(has_text="100 %").wait_for(timeout=LONG)
     page.locator("ol.eapgp-align").wait_for()
     first = page.locator("ol.eapgp-align").inner_text()
     assert page.locator("ol.eapgp-align li.differs").count() == 1
