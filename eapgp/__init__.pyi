@@ -15,6 +15,7 @@ from .errors import EapgpError as EapgpError
 from .evaluation.agreement import agreement as agreement
 from .evaluation.curves import faithfulness_curve as faithfulness_curve
 from .evaluation.curves import mib_curve as mib_curve
+from .evaluation.curves import node_curve as node_curve
 from .evaluation.runner import CircuitRunner as CircuitRunner
 from .figures.notebook import faithfulness_figure as faithfulness_figure
 from .figures.notebook import show as show

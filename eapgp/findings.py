@@ -129,31 +129,32 @@ def of_path(record: PathRecord, pair: int | None = None, *, how: Resampling = US
 def of_curve(measured: Measured, share: float = ENOUGH, *, how: Resampling = USUAL) -> Finding:
     """The fewest measured edges that keep a share of the behaviour: `47 of 479 edges [24, 71] are enough for 90 % …`.
 
-    Circuits in increasing size. Per resample of the pairs the first size that reaches the share is taken, and the
-    interval is that of these sizes.
+    Circuits in increasing size; of nodes where they were selected by nodes. Per resample of the pairs the first size
+    that reaches the share is taken, and the interval is that of these sizes.
     """
-    runs, kept = measured.runs, measured.kept
+    runs, of = measured.runs, "nodes" if measured.nodes else "edges"
+    kept, total = (measured.nodes, measured.n_nodes) if measured.nodes else (measured.kept, measured.n_edges)
     faithfulness = np.asarray(measured.faithfulness)
-    numbers: dict[str, Any] = {"share": share, "n_edges": measured.n_edges}
+    numbers: dict[str, Any] = {"share": share, f"n_{of}": total}
     reason = measured.band(how=how).reason
     if np.isnan(faithfulness).all():
-        return Finding("How many edges keep the behaviour is undefined.", numbers, reason)
+        return Finding(f"How many {of} keep the behaviour is undefined.", numbers, reason)
     at = _first(faithfulness, share)
     if at is None:
         best = int(np.nanargmax(faithfulness))
-        numbers |= {"edges": kept[best], "faithfulness": float(faithfulness[best])}
-        most = f"the best, of {count(kept[best])} edges, keeps {percent(float(faithfulness[best]))}"
+        numbers |= {of: kept[best], "faithfulness": float(faithfulness[best])}
+        most = f"the best, of {count(kept[best])} {of}, keeps {percent(float(faithfulness[best]))}"
         return Finding(f"No measured circuit keeps {percent(share)} of the behaviour: {most}.", numbers, reason)
     n_pairs = runs.metric.shape[1]
     drawn = resampled_faithfulness(runs.metric, runs.metric_clean, runs.metric_corrupted, how.weights(n_pairs))
     sizes = [kept[-1] if place is None else kept[place] for place in (_first(row, share) for row in drawn)]
     tails = (1 - how.level) / 2, (1 + how.level) / 2
     low, high = (int(one) for one in np.quantile(sizes, tails, method="inverted_cdf"))
-    numbers |= {"edges": kept[at], "low": low, "high": high, "faithfulness": float(faithfulness[at])}
+    numbers |= {of: kept[at], "low": low, "high": high, "faithfulness": float(faithfulness[at])}
     between = "" if n_pairs == 1 else f" [{count(low)}, {count(high)}]"
     are = "is" if kept[at] == 1 else "are"
-    edges = f"{count(kept[at])} of {count(measured.n_edges)} edges{between}"
-    return Finding(f"{edges} {are} enough to keep {percent(share)} of the behaviour.", numbers, reason)
+    some = f"{count(kept[at])} of {count(total)} {of}{between}"
+    return Finding(f"{some} {are} enough to keep {percent(share)} of the behaviour.", numbers, reason)
 
 
 def of_clusters(n_clusters: int, edges: int, one: Band, own: Band, over: tuple[Band, Band], at: int = 0) -> Finding:

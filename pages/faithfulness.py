@@ -32,27 +32,28 @@ else:
             run_choice.offer_more(session, settings.spec, context)
         cards = run_choice.named(runs, context)
         open_size(session, runs[0])
-        k = controls.controls(session, runs[0].graph.n_edges)
+        controls.controls(session)
         picture = reserved("faith-picture", views.HEIGHT)
-        closely = controls.look_closely(session, cards, settings.card, __file__)
+        closely, k = controls.look_closely(session, cards, settings.card, __file__)
         with guard("The circuits of this size"):
             controls.readout(cards, k, closely)
         circuit = circuit_of(cards[closely], results.attribution(cards[closely]).scores, k)
         if session["tab"] == "evidence":
             measuring.obtain(measurements.evidence_task(cards[closely], circuit, closely))  # before the random ones
-        curves = measurements.measured_curves(session, cards)
-        if closely in curves:
-            say(views.finding(cards, curves, closely))
-        base = measurements.baseline(session, cards[closely]) if session["base"] and curves else None
+        drawn, curves = measurements.measured_curves(session, cards)
+        main = measurements.curve_name(closely, measurements.LEVELS[session["by"]][0])
+        if main in curves:
+            say(views.finding(drawn, curves, main))
+        base = measurements.baseline(session, cards[closely]) if session["base"] and closely in curves else None
         with picture:
-            views.remarks(cards, curves)
-            views.curves_figure(session, cards, curves, base, k)
+            views.remarks(drawn, curves)
+            views.curves_figure(session, drawn, curves, base, k)
         opened, tabs = session.tabs("tab", fields.TABS)
         with tabs[opened], guard(fields.TABS[opened]):
             if opened == "areas":
-                views.areas(cards, curves, session["grid"], base)
+                views.areas(drawn, curves, base)
             elif opened == "difference":
-                views.differences(cards, curves, closely, session["grid"], k)
+                views.differences(drawn, curves, main, k)
             elif opened == "evidence":
                 evidence = measurements.evidence(cards[closely], circuit, closely)
                 if evidence is not None:
@@ -60,7 +61,7 @@ else:
             elif opened == "mechanisms":
                 mechanisms.show(session, cards[closely], closely, k)
             elif opened == "numbers":
-                views.numbers(cards, curves, base)
+                views.numbers(drawn, curves, base)
             else:
-                views.made(cards[closely], k, session["grid"])
+                views.made(cards[closely], k, session["grid"], session["by"])
 session.write()

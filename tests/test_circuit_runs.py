@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,15 +14,20 @@ from engine_made import hooks_left, one_thread, random_pairs, relative_error, ti
 from oracle import circuit_run, corrupt_node, pairs_of
 from tiny import CONFIGURATIONS
 
+from eapgp.attribution.api import attribute
 from eapgp.circuits.circuit import Circuit
+from eapgp.circuits.select import node_attribution, select_nodes
 from eapgp.engine import circuit_pass
 from eapgp.engine.circuit_pass import make_base
 from eapgp.engine.circuit_plan import plan
 from eapgp.engine.differences import make_intervention
 from eapgp.errors import Cancelled, ComputationError, InputError, OptionError
+from eapgp.evaluation.curves import node_curve
 from eapgp.evaluation.runner import CircuitRunner
+from eapgp.evaluation.statistics import MIB_FRACTIONS, cpr_cmd, mib_sizes
 from eapgp.graph import Graph
 from eapgp.metrics import METRICS
+from eapgp.models.model import Model
 from eapgp.prompts.encode import EncodedPairs
 
 one_thread()
@@ -170,6 +176,99 @@ def test_cutting_a_node() -> None:
         found = CircuitRunner(model, encoded).run([Circuit(model.graph, edges, int(edges.sum()))]).metric[0]
         expected = [corrupt_node(pair, node) for pair in pairs_of(model, encoded)]
         assert relative_error(found, expected) < TOLERANCE
+
+
+def node_hooks(model: Model, act: Callable[[str, torch.Tensor], torch.Tensor]) -> list[tuple[str, Any]]:
+    """Hooks that put act(node, what it writes) in place of what heads (z, before W_O) and MLPs write."""
+
+    def heads(layer: int) -> Any:
+        def hook(z: torch.Tensor, hook: Any) -> torch.Tensor:
+            return torch.stack([act(f"a{layer}.h{head}", z[:, :, head]) for head in range(z.shape[2])], dim=2)
+
+        return hook
+
+    def mlp(layer: int) -> Any:
+        return lambda out, hook: act(f"m{layer}", out)
+
+    at = range(model.graph.n_layers)
+    return [
+        *((f"blocks.{layer}.attn.hook_z", heads(layer)) for layer in at),
+        *((f"blocks.{layer}.mlp.hook_out", mlp(layer)) for layer in at),
+    ]
+
+
+def written(model: Model, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What every head and MLP writes on a prompt."""
+    out: dict[str, torch.Tensor] = {}
+
+    def keep(node: str, value: torch.Tensor) -> torch.Tensor:
+        out[node] = value.detach()
+        return value
+
+    with torch.no_grad(), model.bridge.hooks(fwd_hooks=node_hooks(model, keep)):
+        model.bridge(ids[None], use_cache=False)
+    return out
+
+
+@pytest.mark.parametrize("intervention", ["patching", "zero"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "pythia"])
+def test_a_circuit_of_nodes_is_the_clean_run_with_the_other_nodes_outputs_replaced(
+    name: str, intervention: str
+) -> None:
+    model, encoded = tiny_model(name), two_pairs()
+    result = attribute(model, encoded, method="eap", intervention=intervention)
+    sizes = [3, 6, model.graph.n_sources]
+    curve = node_curve(CircuitRunner(model, encoded, intervention=intervention), result.scores, sizes=sizes)
+    for place, circuit in enumerate(select_nodes(result.scores, sizes, result.node_scores)):
+        inside = set(circuit.node_names())
+        assert len(inside) - sizes[place] in (1, 2) and circuit.n_kept == circuit.n_selected
+        for i, pair in enumerate(pairs_of(model, encoded)):
+            other = written(model, pair.corrupted_ids)
+
+            def patch(node: str, value: torch.Tensor, other: Any = other, inside: Any = inside) -> torch.Tensor:
+                return value if node in inside else other[node] if intervention == "patching" else 0 * value
+
+            with torch.no_grad(), model.bridge.hooks(fwd_hooks=node_hooks(model, patch)):
+                logits = model.bridge(pair.clean_ids[None], use_cache=False)[0]
+            assert curve.runs.metric[place, i] == pytest.approx(pair.number(logits), rel=1e-5, abs=1e-6)
+    assert curve.measured.nodes == tuple(sizes) and curve.to_dict()["curve"][0]["nodes_selected"] == 3
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "pythia"])
+def test_a_node_s_score_is_its_difference_times_the_gradient_at_its_output(name: str) -> None:
+    model, encoded = tiny_model(name), two_pairs()
+    result = attribute(model, encoded, method="eap")
+    expected = np.zeros(model.graph.n_sources)
+    for pair in pairs_of(model, encoded):
+        kept: dict[str, torch.Tensor] = {}
+
+        def leaf(node: str, value: torch.Tensor, kept: Any = kept) -> torch.Tensor:
+            kept[node] = value + torch.zeros_like(value, requires_grad=True)
+            kept[node].retain_grad()
+            return kept[node]
+
+        with torch.enable_grad(), model.bridge.hooks(fwd_hooks=node_hooks(model, leaf)):
+            logits = model.bridge(pair.clean_ids[None], use_cache=False)[0]
+            pair.m(logits).backward()
+        other = written(model, pair.corrupted_ids)
+        for node, value in kept.items():
+            assert value.grad is not None
+            product = ((value.detach() - other[node]) * value.grad).sum()
+            expected[model.graph.source_index(node)] += float(product) / encoded.n
+    scores = node_attribution(result.scores, result.node_scores)
+    assert relative_error(scores[1:], expected[1:]) < TOLERANCE
+    assert np.allclose(scores, node_attribution(result.scores), atol=1e-6), "the sum over its outgoing edges"
+
+
+def test_areas_by_nodes_are_mib_s_where_the_shares_of_nodes_are() -> None:
+    model, encoded = tiny_model("gpt2"), two_pairs()
+    result, runner = attribute(model, encoded, method="eap"), CircuitRunner(model, encoded)
+    n_nodes = model.graph.n_sources
+    curve = node_curve(runner, result.scores, result.node_scores, mib_sizes(n_nodes))
+    assert curve.cpr is not None and curve.measured.n_nodes == n_nodes
+    assert float(curve.cpr.value) == pytest.approx(cpr_cmd(MIB_FRACTIONS, curve.runs.faithfulness)[0])
+    usual = node_curve(runner, result.scores, result.node_scores)
+    assert usual.cpr is None and usual.measured.shares[-1] == 1 and usual.runs.faithfulness[-1] == pytest.approx(1)
 
 
 def test_float32() -> None:

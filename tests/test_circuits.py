@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits import Circuit, equal, is_pruned, prune, rank_edges, select, select_many
-from eapgp.circuits.select import node_ranking_scores
+from eapgp.circuits.select import node_attribution, select_nodes
 from eapgp.errors import OptionError, UnknownNameError
 from eapgp.graph import Graph
 
@@ -215,16 +215,21 @@ def test_greedy_and_top_n_differ_by_hand() -> None:
 def test_nodes_are_ranked_by_their_outgoing_edges() -> None:
     graph = Graph(2, 1)
     scores = named_scores(graph, {"a0.h0->m0": -3.0, "m0->logits": 2.0, "a1.h0->logits": 1.0, "m1->logits": 1.5})
-    assert node_ranking_scores(scores).tolist() == [0.0, 3.0, 2.0, 1.0, 1.5]
-    assert node_ranking_scores(scores, absolute=False).tolist() == [0.0, -3.0, 2.0, 1.0, 1.5]
+    assert node_attribution(scores).tolist() == [0.0, -3.0, 2.0, 1.0, 1.5]
     circuit = select(scores, n=1, by="nodes")
+    assert circuit.nodes == (1, 5)
     letters = {"input->a0.h0<q>", "input->a0.h0<k>", "input->a0.h0<v>"}
     assert set(circuit.edge_names()) == letters | {"a0.h0->logits", "input->logits"}
     assert select(scores, n=1, by="nodes", absolute=False).node_names() == ["input", "m0", "logits"]
-    assert select(scores, n=0, by="nodes").edge_names() == ["input->logits"]
-    assert equal(select(scores, n=4, by="nodes"), Circuit.full(graph))
+    assert select(scores, n=0, by="nodes").edge_names() == []
     strong_input = named_scores(graph, {"input->m0": 50.0, "m0->logits": 2.0})
-    assert select(strong_input, n=1, by="nodes").node_names() == ["input", "m0", "logits"], "input counts towards n"
+    assert select(strong_input, n=1, by="nodes").edge_names() == ["input->logits"], "input is one of the n"
+    assert equal(select(scores, n=5, by="nodes"), Circuit.full(graph))
+    assert [one.nodes for one in select_nodes(scores, [0, 3])] == [(0, 5), (3, 5)]
+    both = named_scores(graph, {"m0->m1": 2.0, "m0->logits": -2.0, "m1->logits": 1.0})
+    assert select(both, n=1, by="nodes").node_names() == ["input", "m1", "logits"], (
+        "edges that cancel are worth nothing"
+    )
     assert select(scores, threshold=1.5, rule="threshold", by="nodes").node_names() == [
         "input",
         "a0.h0",
@@ -301,7 +306,7 @@ def test_scores_of_nodes_alone_select_every_edge_between_the_best() -> None:
         ({"n": -1}, r"between 0 and 8, the number of edges in this graph; got -1"),
         ({"n": 9}, r"between 0 and 8, the number of edges in this graph; got 9"),
         ({"n": 9, "rule": "greedy"}, r"got 9"),
-        ({"n": 3, "by": "nodes"}, r"between 0 and 2, the number of heads and MLPs in this graph; got 3"),
+        ({"n": 4, "by": "nodes"}, r"between 0 and 3, the number of heads and MLPs, and input in this graph; got 4"),
         ({"n": 1.5}, r"whole number from 0 to 8 \(edges\); got 1\.5"),
         ({}, r"rule 'top-n' needs n; got none"),
         ({"rule": "threshold"}, r"rule 'threshold' needs threshold; got none"),

@@ -13,6 +13,8 @@ import pytest
 from eapgp.attribution.result import EdgeScores
 from eapgp.cli import main
 from eapgp.cli.output import number
+from eapgp.evaluation.sizes import curve_sizes
+from eapgp.evaluation.statistics import mib_sizes
 from eapgp.formats import read_file, write_scores
 from eapgp.graph import Graph
 from eapgp.models.catalogue import demo_folder
@@ -184,9 +186,20 @@ def test_circuits_of_nodes_are_run_and_edges_that_no_file_scores_are_refused(
     assert "none of the 479 edges is scored" in refuse(
         capsys, "evaluate", "--scores", "nodes.json", "--edges", "5", *ON_DEMO
     )
-    assert "--nodes" in refuse(capsys, "evaluate", "--scores", "nodes.json", *ON_DEMO)
+    usual = call(capsys, "evaluate", "--scores", "nodes.json", *ON_DEMO)
+    assert [entry["nodes_selected"] for entry in usual["curve"]] == curve_sizes(21) and usual["n_nodes"] == 21
+    mib = call(capsys, "evaluate", "--scores", "nodes.json", "--by", "nodes", "--grid", "mib", *ON_DEMO)
+    assert [entry["nodes_selected"] for entry in mib["curve"]] == mib_sizes(21) and mib["cpr"] and not usual["cpr"]
+    assert mib["curve"][-1]["faithfulness"] == pytest.approx(1, abs=1e-5)
+    assert "got sizes in edges" in refuse(capsys, "evaluate", "--run", EXAMPLE, "--by", "nodes", "--edges", "5")
     assert "is scored" in refuse(capsys, "export", "--scores", "nodes.json", "--edges", "5", "out.json")
-    assert call(capsys, "import", "nodes.json")["n_nodes_scored"] == 21
+    exported = call(capsys, "export", "--scores", "nodes.json", "--nodes", "6", "circuit.json")
+    assert exported["edges_kept"] == call(capsys, "import", "circuit.json")["n_in_circuit"]
+    assert "give one" in refuse(capsys, "export", "--scores", "nodes.json", "--nodes", "6", "--edges", "5", "out.json")
+    read = call(capsys, "import", "nodes.json", "--top", "1")
+    assert read["n_nodes_scored"] == 21 and read["top_nodes"] == [
+        {"name": graph.sources[int(nodes.argmax())], "score": pytest.approx(nodes.max())}
+    ]
     assert "scores nodes but no edge" in refuse(capsys, "import", "nodes.json", "--keep")
     assert "0 and 0 are scored" in refuse(capsys, "compare", "--scores", "nodes.json", "--scores", "nodes.json")
 

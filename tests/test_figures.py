@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -337,6 +338,18 @@ def test_faithfulness_curve_draws_its_values_bands_and_percentages() -> None:
     assert dict(zip(top.ticktext, top.tickvals, strict=True))["10 %"] == 10 and top.matches == "x"
     assert {shape.y0 for shape in fig.layout.shapes if shape.y0 == shape.y1} == {0, 1}
     assert any(shape.x0 == 10 == shape.x1 for shape in fig.layout.shapes)
+
+
+def test_circuits_of_nodes_stand_at_their_edges_in_the_colour_of_their_run() -> None:
+    nodes = replace(curve("eap"), nodes=np.array([0, 1, 4, 9]))
+    fig = curves.faithfulness_curves([curve("eap-ig"), curve("eap"), nodes], n_edges=100)
+    lines = {trace.name: trace for trace in fig.data if trace.name and trace.hovertemplate}
+    both = lines["eap"], lines["eap, nodes"]
+    assert both[0].line.color == both[1].line.color != lines["eap-ig"].line.color
+    assert both[0].line.dash != both[1].line.dash and list(both[1].x) == [1, 10, 100]
+    assert [row[5] for row in both[1].customdata] == [1, 4, 9] and "nodes with" in both[1].hovertemplate
+    (alone,) = (trace for trace in curves.faithfulness_curves([nodes], n_edges=100).data if trace.hovertemplate)
+    assert alone.line.color == METHOD_STYLES["eap"].colour
 
 
 def test_wild_bands_do_not_flatten_the_curve() -> None:

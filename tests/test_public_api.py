@@ -87,7 +87,7 @@ def test_curves_make_one_figure_and_those_of_other_graphs_none() -> None:
         ones = np.array([0.2, 0.9])
         band = SimpleNamespace(value=ones, low=ones - 0.1, high=ones + 0.1)
         sizes = np.array([5, 20])
-        return SimpleNamespace(name=name, n_edges=n_edges, selected=sizes, kept=sizes, faithfulness=band)
+        return SimpleNamespace(name=name, n_edges=n_edges, selected=sizes, kept=sizes, nodes=(), faithfulness=band)
 
     figure = eapgp.faithfulness_figure(curve("eap", 46), curve("", 46))
     named = {trace.name for trace in figure.data if trace.mode == "lines+markers"}

@@ -42,6 +42,11 @@ class EdgeScores:
         expected = (self.graph.n_sources, self.graph.n_destinations)
         assert self.values.shape == expected, f"scores are {self.values.shape}, the graph is {expected}"
 
+    @property
+    def n_scored(self) -> int:
+        """How many edges have a score."""
+        return int((self.graph.mask & ~np.isnan(self.values)).sum())
+
     @cached_property
     def ranks(self) -> NDArray[np.float32]:
         """`[edge]` (row by row) rank by |score|: 1 is the strongest, ties by position; NaN where not scored.
@@ -69,9 +74,8 @@ class EdgeScores:
 
     def _repr_html_(self) -> str:
         graph = self.graph
-        scored = int((graph.mask & ~np.isnan(self.values)).sum())
         origin = ", ".join(str(self.provenance[key]) for key in ("method", "task", "model") if key in self.provenance)
-        head = f"Edge scores{': ' + origin if origin else ''}; {scored:,} of {graph.n_edges:,} edges scored"
+        head = f"Edge scores{': ' + origin if origin else ''}; {self.n_scored:,} of {graph.n_edges:,} edges scored"
         return html_table(head, ("edge", "score"), [(name, f"{value:+.4g}") for name, value in self.top(ROWS)])
 
 

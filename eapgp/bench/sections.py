@@ -18,7 +18,7 @@ from eapgp.bench.measure import PeakMemory, Timing, exponent, measure
 from eapgp.bench.passes import forward, unavoidable, unavoidable_activations, unavoidable_gradpath
 from eapgp.bench.setting import CURVE_SHARES, STEPS, Setting, Work, random_pairs, ratio, repeat
 from eapgp.bench.shapes import random_gpt2
-from eapgp.circuits.select import select_many
+from eapgp.circuits.select import select_many, select_nodes
 from eapgp.engine.differences import gram
 from eapgp.evaluation.runner import CircuitRunner
 from eapgp.evaluation.statistics import mib_sizes
@@ -101,19 +101,23 @@ def literal_way(setting: Setting, repeats: int, say: Say) -> dict[str, Any]:
 
 
 def circuits(setting: Setting, repeats: int, say: Say) -> dict[str, Any]:
-    """A curve of ten circuit sizes over ten plain forward passes."""
+    """A curve of ten circuit sizes over ten plain forward passes; by edges, and by nodes."""
     model, graph = setting.model, setting.model.graph
     noise = np.random.default_rng(0).standard_normal(graph.mask.shape) ** 3 * graph.mask
-    selection = select_many(EdgeScores(graph, noise), mib_sizes(graph.n_edges, CURVE_SHARES))
+    scores = EdgeScores(graph, noise)
+    selection = select_many(scores, mib_sizes(graph.n_edges, CURVE_SHARES))
+    by_nodes = select_nodes(scores, mib_sizes(graph.n_sources, CURVE_SHARES))
     runner = CircuitRunner(model, setting.encoded, batch_size=setting.encoded.n)
     work: Work = {
         "forward": lambda: repeat(forward, len(selection), model, setting.batch.clean),
         "curve": lambda: runner.run(selection),
+        "nodes": lambda: runner.run(by_nodes),
     }
     measurements = measure(work, repeats=repeats, cuda=setting.cuda)
     return {
         "curve_sizes": len(selection),
         "curve_over_forwards": ratio(measurements, "curve", "forward"),
+        "node_curve_over_forwards": ratio(measurements, "nodes", "forward"),
         "curve_seconds": measurements["curve"].median,
         "curve_peak_mb": measurements["curve"].peak_mb,
     }

@@ -29,13 +29,15 @@ class Circuit:
     """The edges that are kept.
 
     edges: `[src, dst]` bool, false wherever the graph has no edge. `n_selected` is how many
-    edges had been selected before pruning removed those on no input→logits path.
+    edges had been selected before pruning removed those on no input→logits path. `nodes`: how many nodes
+    had been selected, of how many with a score, where the circuit was selected by nodes.
     """
 
     graph: Graph
     edges: NDArray[np.bool_]
     n_selected: int
     name: str = ""
+    nodes: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         assert self.edges.shape == self.graph.mask.shape

@@ -9,10 +9,12 @@ The key is |score|, or the score itself with `absolute=False`. Ties go to the ed
 in the graph's order (row by row). An edge whose score is NaN was not scored and is never selected.
 Where nothing is scored, or everything scores 0, nothing ranks above anything else: that is an error.
 
-`by="nodes"` ranks heads and MLPs instead and keeps every scored edge between the selected nodes;
-`input` and `logits` are always selected and do not count towards n. Where node scores are given and no edge
-is scored (node-level circuits of the MIB track), every edge between them is kept, and `input` counts like
-any node that has a score, as in the track's reference library.
+`by="nodes"` ranks the nodes that write instead and keeps every edge between those selected, as MIB's node track
+does (Mueller et al. 2025, arXiv:2504.13151): what a node outside writes is corrupted for all its readers. A node's
+score is the attribution of its output, (z_u − z′_u) · ∂M/∂z_u, which for a gradient at that output is the sum of the
+scores of its outgoing edges. `input` counts where it is among the n best and is in wherever any node is, since no
+path begins elsewhere (in the track's reference a circuit without it is empty). `logits` is always in. Other nodes
+without a score stay out (the reference keeps them).
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Literal, get_args
+from dataclasses import replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -48,9 +51,9 @@ def select(
 ) -> Circuit:
     """The circuit of the best edges (or nodes), pruned to input→logits paths.
 
-    n: how many edges (`by="nodes"`: heads and MLPs) for the rules `top-n` and `greedy`;
+    n: how many edges (`by="nodes"`: `input`, heads and MLPs) for the rules `top-n` and `greedy`;
     threshold: the smallest key for the rule `threshold`. node_scores: `[src]`, used with
-    `by="nodes"`; without them a node's key is Σ|score| of its outgoing edges (signed: Σ score).
+    `by="nodes"`; without them a node's score is Σ score of its outgoing edges.
     Where fewer than n edges are scored, all of those are selected.
 
     Errors: OptionError when n is negative or above the number of edges, when what the rule needs
@@ -61,8 +64,8 @@ def select(
     graph = scores.graph
     _check_rule(rule, by, n=n, threshold=threshold)
     if by == "nodes":
-        edges, name = _by_nodes(scores, n, threshold, absolute, node_scores)
-    elif rule == "threshold":
+        return _by_nodes(scores, n, threshold, absolute=absolute, prune=prune, node_scores=node_scores)
+    if rule == "threshold":
         limit = _check_threshold(threshold)
         _check_scored(scores)
         key, scored = _key(scores, absolute)
@@ -257,33 +260,50 @@ def _connections(graph: Graph, ranked: Ints) -> tuple[Ints, Ints]:
         limits.append(int(offers[source]))
 
 
-def node_ranking_scores(scores: EdgeScores, *, absolute: bool = True) -> Floats:
-    """`[src]` Σ|score| (signed: Σ score) over each source's outgoing scored edges; NaN where none is scored."""
-    key, scored = _key(scores, absolute)
-    total = np.where(scored, key, 0.0).sum(axis=1)
-    return np.where(scored.any(axis=1), total, np.nan)
+def select_nodes(
+    scores: EdgeScores,
+    sizes: Sequence[int],
+    node_scores: Floats | None = None,
+    *,
+    absolute: bool = True,
+    prune: bool = True,
+) -> list[Circuit]:
+    """One circuit of the best nodes per size, as `select` with `by="nodes"` gives them."""
+    how: dict[str, Any] = {"absolute": absolute, "prune": prune, "node_scores": node_scores}
+    return [select(scores, n=n, by="nodes", **how) for n in sizes]
+
+
+def node_attribution(scores: EdgeScores, node_scores: Floats | None = None) -> Floats:
+    """`[src]` each node's score: the one given, else Σ over its outgoing scored edges; NaN where there is none.
+
+    Errors: OptionError where given ones do not fit the graph.
+    """
+    graph = scores.graph
+    if node_scores is None:
+        scored = graph.mask & ~np.isnan(scores.values)
+        return np.where(scored.any(axis=1), np.where(scored, scores.values, 0.0).sum(axis=1), np.nan)
+    if node_scores.shape != (graph.n_sources,):
+        raise OptionError(f"node scores must have shape ({graph.n_sources},), one per source; got {node_scores.shape}.")
+    return node_scores
 
 
 def _by_nodes(
-    scores: EdgeScores, n: int | None, threshold: float | None, absolute: bool, node_scores: Floats | None
-) -> tuple[Bools, str]:
+    scores: EdgeScores,
+    n: int | None,
+    threshold: float | None,
+    *,
+    absolute: bool,
+    prune: bool,
+    node_scores: Floats | None,
+) -> Circuit:
     graph = scores.graph
-    scored = graph.mask & ~np.isnan(scores.values)
     if node_scores is None:
         _check_scored(scores)
-        values = node_ranking_scores(scores, absolute=absolute)
-    elif node_scores.shape == (graph.n_sources,):
-        values = np.abs(node_scores) if absolute else node_scores
-    else:
-        raise OptionError(f"node scores must have shape ({graph.n_sources},), one per source; got {node_scores.shape}.")
+    values = node_attribution(scores, node_scores)
     candidates = ~np.isnan(values)
-    if scored.any():
-        candidates[0] = False
-    else:
-        scored = graph.mask
-    key = np.where(candidates, values, -np.inf)
+    key = np.where(candidates, np.abs(values) if absolute else values, -np.inf)
     if threshold is not None:
-        inner, name = candidates & (key >= _check_threshold(threshold)), f"nodes, threshold {threshold:g}"
+        chosen, name = candidates & (key >= _check_threshold(threshold)), f"nodes, threshold {threshold:g}"
     else:
         what = "heads and MLPs, and input" if candidates[0] else "heads and MLPs"
         size = check_size(n, graph.n_sources - 1 + int(candidates[0]), what)
@@ -291,10 +311,11 @@ def _by_nodes(
             raise OptionError(
                 "no node ranks above another (unscored, or 0 throughout), so no circuit can be selected by nodes."
             )
-        inner, name = _top(key, candidates, size), f"top {size} nodes"
-    nodes = np.append(inner, True)
-    nodes[0] = True
-    return scored & nodes[:-1, None] & nodes[graph.destination_nodes][None, :], name
+        chosen, name = _top(key, candidates, size), f"top {size} nodes"
+    inside = np.append(chosen, True)
+    inside[0] |= chosen.any() or not candidates[0]
+    edges = graph.mask & inside[:-1, None] & inside[graph.destination_nodes][None, :]
+    return replace(_circuit(graph, edges, name, prune), nodes=(int(chosen.sum()), int(candidates.sum())))
 
 
 def strongest_head(scores: EdgeScores) -> str:

@@ -77,18 +77,19 @@ def _import(app: typer.Typer) -> None:
 
 def _about(imported: Imported, top: int, payload: dict[str, Any]) -> Reply:
     scores, circuit, graph = imported.scores, imported.circuit, imported.scores.graph
-    n_scored = int((graph.mask & ~np.isnan(scores.values)).sum())
     n_nodes = 0 if imported.node_scores is None else int((~np.isnan(imported.node_scores)).sum())
     edges = [{"name": name, "score": score} for name, score in scores.top(top)]
+    nodes = imported.top_nodes(top)
     payload |= {
         "graph": graph.to_dict(),
         "n_edges": graph.n_edges,
-        "n_scored": n_scored,
+        "n_scored": scores.n_scored,
         "n_nodes_scored": n_nodes,
         "n_in_circuit": circuit.n_kept if circuit else None,
         "top_edges": edges,
+        "top_nodes": [{"name": name, "score": score} for name, score in nodes],
     }
-    head = f"{graph.n_layers} layers, {graph.n_heads} heads: {graph.n_edges:,} edges, {n_scored:,} scored"
+    head = f"{graph.n_layers} layers, {graph.n_heads} heads: {graph.n_edges:,} edges, {scores.n_scored:,} scored"
     if n_nodes:
         head += f"; {n_nodes:,} nodes scored"
     if payload.get("run"):
@@ -96,7 +97,8 @@ def _about(imported: Imported, top: int, payload: dict[str, Any]) -> Reply:
     if circuit is not None:
         head += f", {circuit.n_kept:,} in the circuit"
     rows = [(edge["name"], edge["score"]) for edge in edges]
-    return Reply(payload, stacked(head, table(("edge", "score"), rows, right=("score",)) if rows else ""))
+    of = "edge" if rows else "node"
+    return Reply(payload, stacked(head, table((of, "score"), rows or nodes, right=("score",)) if rows or nodes else ""))
 
 
 def _export(app: typer.Typer) -> None:
@@ -104,6 +106,7 @@ def _export(app: typer.Typer) -> None:
         "eapgp export --run 042028bc scores.json",
         "eapgp export --run DIR --edges 100 circuit.graphml",
         "eapgp export --run DIR --edges 50 circuit.html",
+        "eapgp export --run DIR --nodes 10 circuit.json",
         "eapgp export --scores scores.json circuit.dot --edges 50 --signed",
     )
 
@@ -115,19 +118,22 @@ def _export(app: typer.Typer) -> None:
         scores: ScoresOption = None,
         format: Annotated[str | None, typer.Option(help=WRITE_HELP)] = None,
         edges: Annotated[int | None, typer.Option(help="Mark the circuit of this many top edges, pruned.")] = None,
+        nodes: Annotated[
+            int | None, typer.Option(help="Mark the circuit of all edges among this many best nodes.")
+        ] = None,
         signed: Annotated[bool, typer.Option("--signed", help="Rank by score, not by |score|.")] = False,
         only_circuit: Annotated[
             bool,
             typer.Option(
                 "--only-circuit",
-                help="Leave all other edges out; GraphML, GEXF and DOT do so wherever --edges marks a circuit.",
+                help="Leave all other edges out; GraphML, GEXF and DOT do so wherever a circuit is marked.",
             ),
         ] = False,
         home: HomeOption = None,
     ) -> Reply:
         """Write a run's edge scores, and the circuit of its strongest edges, to a file."""
         source: Source = one_source(run, scores, home)
-        circuit = select(source.scores, n=edges, absolute=not signed) if edges is not None else None
+        circuit = _marked(source, edges, nodes, absolute=not signed)
         payload = {
             "file": str(target),
             "format": _write(source, circuit, target, format, only_circuit),
@@ -137,6 +143,15 @@ def _export(app: typer.Typer) -> None:
             "edges_kept": circuit.n_kept if circuit else None,
         }
         return Reply(payload, f"written to {target}")
+
+
+def _marked(source: Source, edges: int | None, nodes: int | None, *, absolute: bool) -> Circuit | None:
+    """The circuit that was asked for, by edges or by nodes."""
+    if edges is not None and nodes is not None:
+        raise OptionError(f"circuit: expected --edges or --nodes, got both ({edges} and {nodes}); give one.")
+    if nodes is not None:
+        return select(source.scores, n=nodes, by="nodes", absolute=absolute, node_scores=source.node_scores)
+    return None if edges is None else select(source.scores, n=edges, absolute=absolute)
 
 
 def _write(source: Source, circuit: Circuit | None, target: Path, format: str | None, only_circuit: bool) -> str:

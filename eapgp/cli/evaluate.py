@@ -43,11 +43,20 @@ EdgesOption = Annotated[
 ]
 NodesOption = Annotated[
     list[int] | None,
-    typer.Option("--nodes", "-n", help="Circuit of the edges among this many best nodes.", rich_help_panel=CIRCUITS),
+    typer.Option(
+        "--nodes", "-n", help="Circuit of all edges among this many best nodes. Repeatable.", rich_help_panel=CIRCUITS
+    ),
+]
+ByOption = Annotated[
+    str,
+    typer.Option(
+        help="What --grid and --threshold select: edges, or nodes with every edge between them.",
+        rich_help_panel=CIRCUITS,
+    ),
 ]
 ThresholdOption = Annotated[
     list[float] | None,
-    typer.Option(help="Circuit of the edges at or above this. Repeatable.", rich_help_panel=CIRCUITS),
+    typer.Option(help="Circuit of what scores at least this. Repeatable.", rich_help_panel=CIRCUITS),
 ]
 GridOption = Annotated[str, typer.Option(help="Sizes to run: default or mib.", rich_help_panel=CIRCUITS)]
 RuleOption = Annotated[str, typer.Option(help="top-n or greedy.", rich_help_panel=CIRCUITS)]
@@ -91,6 +100,8 @@ EXAMPLES = (
     "eapgp evaluate --run DIR --edges 20 --edges 50",
     "eapgp evaluate --run 042028bc --grid mib --baseline 5 --json",
     "eapgp evaluate --run DIR --nodes 5 --nodes 10",
+    "eapgp evaluate --run DIR --by nodes --grid mib",
+    "eapgp evaluate --scores nodes.json --model gpt2 --task ioi   (a file that scores nodes alone)",
     "eapgp evaluate --run DIR --seed 7 --pairs 200   (other prompts)",
     "eapgp evaluate --run DIR --edges 50 --stability   (a run made with --keep-pairs)",
     "eapgp evaluate --scores scores.json --model gpt2 --task ioi --grid mib",
@@ -109,6 +120,7 @@ def evaluate(
     edges: EdgesOption = None,
     nodes: NodesOption = None,
     threshold: ThresholdOption = None,
+    by: ByOption = "edges",
     grid: GridOption = "default",
     rule: RuleOption = "top-n",
     signed: SignedFlag = False,
@@ -136,12 +148,12 @@ def evaluate(
     no_cache: NoCacheFlag = False,
     home: HomeOption = None,
 ) -> Reply:
-    """Run the circuits of a run's strongest edges, and say how much of the behaviour each keeps.
+    """Run the circuits of a run's strongest edges (or nodes), and say how much of the behaviour each keeps.
 
     Faithfulness is (M(circuit) - M(corrupted)) / (M(clean) - M(corrupted)): 1 for the whole
     graph, 0 for none of it. The prompts are the run's own unless others are asked for.
     """
-    asked: dict[str, Any] = {"grid": grid, "rule": rule, "absolute": not signed, "prune": not no_prune}
+    asked: dict[str, Any] = {"by": by, "grid": grid, "rule": rule, "absolute": not signed, "prune": not no_prune}
     asked |= {name: tuple(v or ()) for name, v in (("sizes", edges), ("nodes", nodes), ("thresholds", threshold))}
     asked |= {"metric": metric, "intervention": intervention, "resamples": bootstrap, "level": level}
     asked |= {"baseline": baseline, "completeness": completeness, "minimality": minimality, "stability": stability}
@@ -159,8 +171,7 @@ def evaluate(
             raise OptionError("--model and --dtype: expected with --scores only; a run knows its model.")
         else:
             answer = _of_run(source.run, prompt_flags, question, how, use_cache=not no_cache)
-    payload = {**_origin(source), **answer}
-    return Reply(payload, evaluation_text(payload))
+    return Reply(payload := {**_origin(source), **answer}, evaluation_text(payload))
 
 
 def other_prompts(run: Run, flags: dict[str, Any], how: Running) -> PromptSet | None:

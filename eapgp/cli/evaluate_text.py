@@ -36,15 +36,21 @@ def _sentence(payload: Entry) -> list[str]:
     (entry,) = payload["curve"]
     ends = [entry[name] for name in ("faithfulness", "faithfulness_low", "faithfulness_high")]
     value, low, high = (float("nan") if end is None else float(end) for end in ends)
-    return [keeps(entry["edges_kept"], entry["edges_selected"], payload["n_edges"], (value, low, high))]
+    said = keeps(entry["edges_kept"], entry["edges_selected"], payload["n_edges"], (value, low, high))
+    if "nodes_selected" not in entry or not entry["edges_kept"]:
+        return [said]
+    return [f"{entry['nodes_selected']:,} of {payload['n_nodes']:,} nodes: {said}"]
 
 
 def _curve(payload: Entry) -> Any:
     beside = _beside(payload)
     interval = f"{payload['level']:.0%} interval"
-    columns = ("selected", "kept", payload["metric"], "faithfulness", interval, "accuracy", "KL, nats", *beside)
+    by_nodes = "n_nodes" in payload
+    selected = ("nodes", "edges") if by_nodes else ("selected",)
+    columns = (*selected, "kept", payload["metric"], "faithfulness", interval, "accuracy", "KL, nats", *beside)
     rows = [
         (
+            *([entry["nodes_selected"]] if by_nodes else []),
             entry["edges_selected"],
             entry["edges_kept"],
             entry["metric"],
@@ -74,11 +80,13 @@ def _areas(payload: Entry) -> str:
     """The areas: CPR and CMD on MIB's grid; over other sizes by what they are, for they compare with nothing else."""
     if not payload["area"]:
         return ""
+    of = "nodes" if "n_nodes" in payload else "edges"
     if payload["cpr"]:
-        return f"CPR {_banded(payload['cpr'])}, CMD {_banded(payload['cmd'])}"
+        where = ", over MIB's grid of nodes" if of == "nodes" else ""
+        return f"CPR {_banded(payload['cpr'])}, CMD {_banded(payload['cmd'])}{where}"
     return (
-        f"over {described(payload['area_shares'])}: area under faithfulness {_banded(payload['area'])}, between it and "
-        f"1 {_banded(payload['area_to_one'])} (CPR and CMD are the areas over MIB's sizes: --grid mib)"
+        f"over {described(payload['area_shares'], of)}: area under faithfulness {_banded(payload['area'])}, between it "
+        f"and 1 {_banded(payload['area_to_one'])} (CPR and CMD are the areas over MIB's sizes: --grid mib)"
     )
 
 

@@ -36,9 +36,10 @@ def is_mib(shares: Sequence[float] | Floats) -> bool:
     return np.array_equal(np.asarray(shares, dtype=np.float64), MIB_FRACTIONS)
 
 
-def described(shares: Sequence[float] | Floats) -> str:
-    """What an area is taken over, in words."""
-    return "MIB's grid" if is_mib(shares) else f"{100 * min(shares):.3g} … {100 * max(shares):.3g} % of the edges"
+def described(shares: Sequence[float] | Floats, of: str = "edges") -> str:
+    """What an area is taken over, in words; of: what the shares are of."""
+    grid = "MIB's grid" if of == "edges" else f"MIB's grid of {of}"
+    return grid if is_mib(shares) else f"{100 * min(shares):.3g} … {100 * max(shares):.3g} % of the {of}"
 
 
 def area_entries(shares: Sequence[float] | Floats, area: Any, area_to_one: Any) -> dict[str, Any]:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eapgp.attribution.result import EdgeScores
-from eapgp.circuits.select import select_many
+from eapgp.circuits.select import node_attribution, select_many, select_nodes
 from eapgp.evaluation.areas import area_entries, is_mib
 from eapgp.evaluation.runner import Measured
 from eapgp.evaluation.sizes import curve_sizes
 from eapgp.evaluation.statistics import USUAL, Band, Resampling, mib_sizes
-from eapgp.types import Progress
+from eapgp.types import Floats, Progress
 
 if TYPE_CHECKING:
     from eapgp.evaluation.runner import CircuitRunner, CircuitRuns
@@ -55,6 +55,11 @@ class Curve:
         return np.array(self.measured.kept, dtype=np.int64)
 
     @property
+    def nodes(self) -> tuple[int, ...]:
+        """`[size]` nodes selected, where circuits were selected by nodes; else empty."""
+        return self.measured.nodes
+
+    @property
     def runs(self) -> CircuitRuns:
         """Metric, accuracy and KL `[size, pair]`."""
         return self.measured.runs
@@ -71,9 +76,10 @@ class Curve:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: one entry per size under `curve`."""
-        entries = []
+        entries, nodes = [], self.nodes
         for index, (selected, kept) in enumerate(zip(self.selected, self.kept, strict=True)):
-            entry: dict[str, Any] = {"edges_selected": int(selected), "edges_kept": int(kept)}
+            entry: dict[str, Any] = {"nodes_selected": nodes[index]} if nodes else {}
+            entry |= {"edges_selected": int(selected), "edges_kept": int(kept)}
             for key in ("metric", "faithfulness", "accuracy", "kl"):
                 band: Band = getattr(self, key)
                 entry[key] = _number(band.value[index])
@@ -83,6 +89,7 @@ class Curve:
         return {
             "name": self.name,
             "n_edges": self.n_edges,
+            **({"n_nodes": self.measured.n_nodes} if nodes else {}),
             "metric_clean": float(self.runs.metric_clean.mean()),
             "metric_corrupted": float(self.runs.metric_corrupted.mean()),
             "n_pairs": len(self.runs.metric_clean),
@@ -130,6 +137,29 @@ def faithfulness_curve(
     EdgeScores.check(scores)
     sizes = curve_sizes(scores.graph.n_edges) if sizes is None else list(sizes)
     circuits = select_many(scores, sizes, **asdict(selection))
+    return summarise(Measured.of(circuits, runner.run(circuits, progress=progress)), name=name, how=how)
+
+
+def node_curve(
+    runner: CircuitRunner,
+    scores: EdgeScores,
+    node_scores: Floats | None = None,
+    sizes: Sequence[int] | None = None,
+    *,
+    name: str = "",
+    absolute: bool = True,
+    how: Resampling = USUAL,
+    progress: Progress | None = None,
+) -> Curve:
+    """As `faithfulness_curve`, by nodes: the circuit of the n best nodes has every edge between them.
+
+    node_scores: `[src]`, a result's or a file's own; None sums the scores of outgoing edges. sizes: numbers of nodes;
+    None takes `curve_sizes` of the nodes that have a score, and CPR and CMD exist over `mib_sizes` of them.
+    """
+    EdgeScores.check(scores)
+    if sizes is None:
+        sizes = curve_sizes(int(np.isfinite(node_attribution(scores, node_scores)).sum()))
+    circuits = select_nodes(scores, sizes, node_scores, absolute=absolute)
     return summarise(Measured.of(circuits, runner.run(circuits, progress=progress)), name=name, how=how)
 
 

@@ -282,20 +282,26 @@ class Measured:
     """Circuits on one prompt set, in the order in which they were asked for.
 
     n_edges: of the graph. selected, kept: `[circuit]` edges before and after pruning. runs: `[circuit, pair]`;
-    accuracy and KL are empty where the metric alone was kept.
+    accuracy and KL are empty where the metric alone was kept. nodes: `[circuit]` how many of `n_nodes` with a score
+    were selected, where all circuits were selected by nodes; else empty.
     """
 
     n_edges: int
     selected: tuple[int, ...]
     kept: tuple[int, ...]
     runs: CircuitRuns
+    nodes: tuple[int, ...] = ()
+    n_nodes: int = 0
 
     @classmethod
     def of(cls, circuits: Sequence[Circuit], runs: CircuitRuns) -> Measured:
         """Circuits and what their runner gave."""
         n_edges = circuits[0].graph.n_edges if circuits else 0
         selected = tuple(circuit.n_selected for circuit in circuits)
-        return cls(n_edges, selected, tuple(circuit.n_kept for circuit in circuits), runs)
+        by_nodes = [circuit.nodes for circuit in circuits if circuit.nodes is not None]
+        nodes = tuple(n for n, _ in by_nodes) if len(by_nodes) == len(circuits) else ()
+        kept = tuple(circuit.n_kept for circuit in circuits)
+        return cls(n_edges, selected, kept, runs, nodes, max(of for _, of in by_nodes) if nodes else 0)
 
     @property
     def faithfulness(self) -> tuple[float, ...]:
@@ -328,15 +334,16 @@ class Measured:
 
     @property
     def shares(self) -> Floats:
-        """`[circuit]` what areas are taken over, see `area_shares`."""
-        return area_shares(self.selected, self.n_edges)
+        """`[circuit]` what areas are taken over, see `area_shares`; of the nodes where they were selected."""
+        return area_shares(self.nodes, self.n_nodes) if self.nodes else area_shares(self.selected, self.n_edges)
 
     def take(self, places: Sequence[int]) -> Measured:
         """Some of the circuits."""
         runs, at = self.runs, list(places)
         some = replace(runs, metric=runs.metric[at], correct=runs.correct[at], kl=runs.kl[at])
         selected, kept = (tuple(values[place] for place in at) for values in (self.selected, self.kept))
-        return Measured(self.n_edges, selected, kept, some)
+        nodes = tuple(self.nodes[place] for place in at) if self.nodes else ()
+        return Measured(self.n_edges, selected, kept, some, nodes, self.n_nodes)
 
     def band(self, quantity: str = "faithfulness", *, how: Resampling = USUAL) -> Band:
         """`[circuit]` one quantity with its interval over prompt pairs drawn with replacement."""

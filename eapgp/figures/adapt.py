@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,15 +25,20 @@ if TYPE_CHECKING:
 Quantity = Literal["faithfulness", "metric", "accuracy", "kl"]
 
 
-def band_line(name: str, sizes: ArrayLike, band: Band, kept: ArrayLike | None = None) -> CurveLine:
-    """A quantity with its interval over circuits of several sizes; kept: edges left after pruning."""
+def band_line(
+    name: str, sizes: ArrayLike, band: Band, kept: ArrayLike | None = None, nodes: Sequence[int] = ()
+) -> CurveLine:
+    """A quantity with its interval over circuits of several sizes; kept: edges left after pruning; nodes: how many
+    were selected, where circuits were selected by nodes.
+    """
     left = None if kept is None else np.asarray(kept, dtype=np.int64)
-    return CurveLine(name, np.asarray(sizes, dtype=np.int64), band.value, band.low, band.high, left)
+    of_nodes = np.array(nodes, dtype=np.int64) if nodes else None
+    return CurveLine(name, np.asarray(sizes, dtype=np.int64), band.value, band.low, band.high, left, of_nodes)
 
 
 def curve_line(curve: Curve, *, quantity: Quantity = "faithfulness", name: str | None = None) -> CurveLine:
     """One quantity of an evaluated curve with its interval."""
-    return band_line(name or curve.name, curve.selected, getattr(curve, quantity), curve.kept)
+    return band_line(name or curve.name, curve.selected, getattr(curve, quantity), curve.kept, curve.nodes)
 
 
 def roc_line(name: str, roc: Roc) -> RocLine:

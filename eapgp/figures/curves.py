@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,20 +34,25 @@ def faithfulness_curves(
 
     random: the random-circuit baseline, drawn in grey with its spread. `references` draws the
     lines of the full model (1) and the corrupted run (0); switch it off for other quantities and
-    say which in `y`. A size of 0 has no place on the axis and is left out. Markers carry
-    customdata [edges, percent, edges kept, low, high].
+    say which in `y`. A size of 0 has no place on the axis and is left out. Circuits of nodes stand at
+    the number of their edges, dotted, in the colour of the edges' curve of the same name. Markers carry
+    customdata [edges, percent, edges kept, low, high], and nodes for circuits of nodes.
     """
     fig = go.Figure()
     if random is not None:
         grey = LineStyle(line_styles(["random"])[0].colour, "dot", "x")
         _curve(fig, random, grey, n_edges, markers=False)
-    for curve, style in zip(curves, line_styles([c.name for c in curves]), strict=True):
+    for curve, style in zip(curves, _styles(curves), strict=True):
         _curve(fig, curve, style, n_edges, markers=True)
     read = "A curve that reaches 1 early means that few edges reproduce the whole model."
+    by_nodes = any(curve.nodes is not None for curve in curves)
+    if by_nodes:
+        read += " Dotted: circuits of the best nodes with every edge between them, at the number of those edges."
     if any(curve.low is not None for curve in curves):
         read += " Bands are 95 % intervals over prompt pairs drawn with replacement"
         read += "; the grey one is that of the random draws." if random is not None else "."
-    apply(fig, title=title, x="edges selected (log)", y=y, read=read, dark=dark, height=500)
+    x = "edges in the circuit (log)" if by_nodes else "edges selected (log)"
+    apply(fig, title=title, x=x, y=y, read=read, dark=dark, height=500)
     _size_axes(fig, n_edges, dark=dark)
     drawn = [*curves, *([random] if random else [])]
     if references:
@@ -56,6 +62,21 @@ def faithfulness_curves(
     return fig
 
 
+def _styles(curves: Sequence[CurveLine]) -> list[LineStyle]:
+    """A style per curve; one of nodes has the colour of the edges' curve of its name, where there is one."""
+    edges = [curve for curve in curves if curve.nodes is None]
+    own = iter(line_styles([curve.name for curve in edges or curves]))
+    if not edges:
+        return [replace(style, dash="dot", symbol="square") for style in own]
+    styles = [next(own) if curve.nodes is None else None for curve in curves]
+    by_name = {curve.name: style for curve, style in zip(curves, styles, strict=True) if style}
+    grey = line_styles(["random"])[0]
+    return [
+        style or replace(by_name.get(curve.name, grey), dash="dot", symbol="square")
+        for curve, style in zip(curves, styles, strict=True)
+    ]
+
+
 def _curve(fig: go.Figure, curve: CurveLine, style: LineStyle, n_edges: int, *, markers: bool) -> None:
     sizes = np.asarray(curve.sizes)
     drawn = sizes > 0
@@ -63,28 +84,33 @@ def _curve(fig: go.Figure, curve: CurveLine, style: LineStyle, n_edges: int, *, 
     high = np.full(len(sizes), np.nan) if curve.high is None else np.asarray(curve.high, dtype=np.float64)
     left = sizes if curve.kept is None else np.asarray(curve.kept)
     if np.isfinite(low).any():
-        fig.add_trace(_band(curve.name, sizes[drawn], low[drawn], high[drawn], style))
+        fig.add_trace(_band(curve.label, sizes[drawn], low[drawn], high[drawn], style))
     rows = [
         [int(s), float(s) / n_edges, int(k), float(lo), float(hi)]
         for s, k, lo, hi in zip(sizes[drawn], left[drawn], low[drawn], high[drawn], strict=True)
     ]
     values = np.asarray(curve.values, dtype=np.float64)[drawn]
+    columns, selected = ["edges", "share of edges", "edges kept", "low", "high"], [""] * len(values)
+    if curve.nodes is not None:
+        nodes = np.asarray(curve.nodes)[drawn].tolist()
+        rows = [[*row, int(n)] for row, n in zip(rows, nodes, strict=True)]
+        columns, selected = [*columns, "nodes"], [f"{count(int(n))} nodes with " for n in nodes]
     fig.add_scatter(
         x=sizes[drawn],
         y=values,
         mode="lines+markers" if markers else "lines",
-        name=escape(curve.name),
-        legendgroup=escape(curve.name),
+        name=escape(curve.label),
+        legendgroup=escape(curve.label),
         line={"color": style.colour, "dash": style.dash, "width": 3},
         marker={"symbol": style.symbol, "size": 9, "color": style.colour},
         customdata=rows,
         text=[
-            f"{count(int(size))} edges ({percent(share, 2)}), {count(int(kept))} kept"
+            f"{of}{count(int(size))} edges ({percent(share, 2)}), {count(int(kept))} kept"
             f"<br><b>{decimal_with(value, lo, hi)}</b>"
-            for value, (size, share, kept, lo, hi) in zip(values.tolist(), rows, strict=True)
+            for of, value, (size, share, kept, lo, hi, *_) in zip(selected, values.tolist(), rows, strict=True)
         ],
         hovertemplate="%{text}<extra>%{fullData.name}</extra>",
-        meta={"x": "", "columns": ["edges", "share of edges", "edges kept", "low", "high"]},
+        meta={"x": "", "columns": columns},
     )
 
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from eapgp.types import Floats
 
+OF_NODES = ", nodes"
+"""How the name of a curve of circuits by nodes ends."""
+
 Ints = NDArray[np.integer[Any]]
 
 
@@ -18,7 +21,8 @@ class CurveLine:
     """Normalised faithfulness of one method's circuits.
 
     sizes `[size]` edges selected; values `[size]`, NaN where undefined; low, high `[size]`: ends
-    of the confidence interval; kept `[size]`: edges left after pruning.
+    of the confidence interval; kept `[size]`: edges left after pruning; nodes `[size]`: how many nodes
+    were selected, where the circuits were selected by nodes.
     """
 
     name: str
@@ -27,6 +31,12 @@ class CurveLine:
     low: Floats | None = None
     high: Floats | None = None
     kept: Ints | None = None
+    nodes: Ints | None = None
+
+    @property
+    def label(self) -> str:
+        """The name, which says where circuits were selected by nodes."""
+        return self.name if self.nodes is None else self.name + OF_NODES
 
 
 @dataclass(frozen=True)

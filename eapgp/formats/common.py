@@ -55,17 +55,23 @@ class Imported:
         scores = EdgeScores(self.scores.graph, 0.0 - self.scores.values, provenance)
         return replace(self, scores=scores, node_scores=nodes)
 
+    def top_nodes(self, n: int) -> list[tuple[str, float]]:
+        """The n nodes of largest |score|, strongest first; none where the file scores no node."""
+        values = np.full(0, np.nan) if self.node_scores is None else self.node_scores
+        order = np.argsort(-np.abs(values), kind="stable")[: max(0, n)]
+        return [(self.scores.graph.sources[i], float(values[i])) for i in order.tolist() if not np.isnan(values[i])]
+
     def check_scored(self, *, edges: bool = False) -> None:
         """Errors: FormatError where nothing is scored; with `edges`, where no edge is."""
-        graph, name = self.scores.graph, self.scores.provenance["file"]
-        if not np.isnan(self.scores.values[graph.mask]).all():
+        name = self.scores.provenance["file"]
+        if self.scores.n_scored:
             return
         if self.node_scores is None or np.isnan(self.node_scores).all():
             raise FormatError(f"{name}: it holds no score of an edge or a node; expected numbers, got NaN throughout.")
         if edges:
             raise FormatError(
                 f"{name}: it scores nodes but no edge, and edges are what is needed here. "
-                "Circuits of its best nodes: eapgp evaluate --scores FILE --nodes N."
+                "Its node circuits: eapgp evaluate --scores FILE, eapgp export --scores FILE --nodes N."
             )
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, get_args
+
+import numpy as np
 
 from eapgp.attribution.registry import ALL_INTERVENTIONS, IMPORTED
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits import Circuit, select, select_many
 from eapgp.circuits.ops import complement
+from eapgp.circuits.select import By, node_attribution, select_nodes
 from eapgp.errors import OptionError, RunError, UnknownNameError
 from eapgp.evaluation.areas import with_area_names
 from eapgp.evaluation.curves import Curve, summarise
@@ -38,10 +41,10 @@ from eapgp.types import Floats, Progress
 class Question:
     """Which circuits of a set of scores are run, and how.
 
-    Circuits: `sizes` (edges), `nodes` (the edges among that many best heads and MLPs), `thresholds`, else
-    the `grid` ("default" or "mib"). rule: "top-n" or "greedy". metric None means the run's on prompts of its
-    task, else the prompts' own. intervention: what edges outside carry; None means what the run's scores were made
-    with, and `patching` for scores of a file.
+    Circuits: `sizes` (edges), `nodes` (all edges among that many best nodes), `thresholds`, else the `grid` ("default"
+    or "mib"). by: "edges" or "nodes", what thresholds and the grid are of. rule: "top-n" or "greedy". metric None means
+    the run's on prompts of its task, else the prompts' own. intervention: what edges outside carry; None means what the
+    run's scores were made with, and `patching` for scores of a file.
     baseline: seeds of random circuits. completeness, minimality: also run each circuit's complement,
     and each circuit without one edge. stability: how often each kept edge is in the top n over resamples of
     the pairs that the scores were made on.
@@ -50,6 +53,7 @@ class Question:
     sizes: tuple[int, ...] = ()
     nodes: tuple[int, ...] = ()
     thresholds: tuple[float, ...] = ()
+    by: By = "edges"
     grid: str = "default"
     rule: str = "top-n"
     absolute: bool = True
@@ -70,6 +74,12 @@ class Question:
         grids = [name for name in ("sizes", "nodes", "thresholds") if getattr(self, name)]
         if len(grids) > 1:
             raise OptionError(f"circuits: expected sizes, nodes or thresholds, got {' and '.join(grids)}; give one.")
+        if self.by not in get_args(By):
+            raise UnknownNameError.of("selection unit", self.by, get_args(By))
+        if self.by == "nodes" and self.sizes:
+            raise OptionError("by nodes: expected nodes, thresholds or a grid, got sizes in edges; give nodes.")
+        if self.by_nodes and self.rule != "top-n":
+            raise OptionError(f"by nodes: expected rule='top-n', got {self.rule!r}, which selects edges.")
         if self.intervention is not None and self.intervention not in ALL_INTERVENTIONS:
             raise UnknownNameError.of("intervention", self.intervention, ALL_INTERVENTIONS)
         if not 0 < self.level < 1:
@@ -79,25 +89,33 @@ class Question:
                 f"resamples must be at least 1 and baseline at least 0; got {self.resamples}, {self.baseline}."
             )
 
-        if self.stability and (self.nodes or self.thresholds or self.rule != "top-n"):
+        if self.stability and (self.by_nodes or self.thresholds or self.rule != "top-n"):
             raise OptionError("stability: expected circuits of the top n edges; give sizes and no other rule.")
 
+    @property
+    def by_nodes(self) -> bool:
+        """Whether circuits are selected by nodes."""
+        return bool(self.nodes) or self.by == "nodes"
+
     def circuits(self, scores: EdgeScores, node_scores: Floats | None = None) -> list[Circuit]:
-        """The circuits, smallest first as given. node_scores `[src]` rank the nodes. Errors: as `select`."""
-        if self.nodes:
-            how_nodes: dict[str, Any] = {"absolute": self.absolute, "prune": self.prune, "node_scores": node_scores}
-            return [select(scores, n=n, rule=self.rule, by="nodes", **how_nodes) for n in self.nodes]  # type: ignore[arg-type]
+        """The circuits, smallest first as given. node_scores `[src]` rank the nodes.
+
+        Scores of nodes alone give circuits of nodes where the grid is asked for. Errors: as `select`.
+        """
+        how: dict[str, Any] = {"absolute": self.absolute, "prune": self.prune}
+        of_nodes: dict[str, Any] = {"by": "nodes", "node_scores": node_scores} if self.by_nodes else {}
         if self.thresholds:
-            return [
-                select(scores, threshold=limit, rule="threshold", absolute=self.absolute, prune=self.prune)
-                for limit in self.thresholds
-            ]
-        how: dict[str, Any] = {"rule": self.rule, "absolute": self.absolute, "prune": self.prune}
-        return select_many(scores, self.edges(scores.graph.n_edges), **how)
+            return [select(scores, threshold=limit, rule="threshold", **of_nodes, **how) for limit in self.thresholds]
+        nodes_alone = node_scores is not None and not scores.n_scored
+        if self.by_nodes or (nodes_alone and not self.sizes and self.rule == "top-n"):
+            sizes = self.nodes or GRIDS[self.grid](int(np.isfinite(node_attribution(scores, node_scores)).sum()))
+            return select_nodes(scores, sizes, node_scores, **how)
+        return select_many(scores, self.edges(scores.graph.n_edges), rule=self.rule, **how)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values. What came later is left out where it is not asked: names of earlier answers stay so."""
-        return {name: value for name, value in asdict(self).items() if name not in ("nodes", "stability") or value}
+        later = {"nodes": (), "by": "edges", "stability": False}
+        return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
 
     def edges(self, n_edges: int) -> Sequence[int]:
         """The circuits' sizes in edges on a graph of `n_edges`: those named, else the grid's."""
@@ -147,7 +165,7 @@ def evaluate_run(
         )
     judged = prompts or run.prompts()
     question = _settled(question or Question(), run, judged)
-    circuits = question.circuits(run.scores(), run.attribution().node_scores if question.nodes else None)
+    circuits = question.circuits(run.scores(), run.attribution().node_scores if question.by_nodes else None)
     if question.stability:
         check_per_pair(run)
     conditions = _conditions(question, judged)  # an unknown metric is refused before the model is loaded
@@ -220,9 +238,9 @@ def _with_pairs(answer: dict[str, Any], pairs: bool) -> dict[str, Any]:
 def _answer(measurer: Measurer, circuits: list[Circuit], question: Question) -> dict[str, Any]:
     """What was asked of circuits, measured where it is not known."""
     rests = [complement(circuit) for circuit in circuits] if question.completeness else []
-    measured = measurer.circuits([*circuits, *rests])
+    both = measurer.circuits([*circuits, *rests])
     how = Resampling(question.resamples, question.level, question.seed)
-    curve = summarise(measured.take(range(len(circuits))), how=how)
+    curve = summarise(measurer.circuits(circuits) if rests else both, how=how)
     answer = {key: value for key, value in curve.to_dict().items() if key != "name"}
     answer |= {"metric": measurer.conditions.metric, "intervention": measurer.conditions.intervention}
     answer["pairs"] = _pairs(curve)
@@ -233,7 +251,7 @@ def _answer(measurer: Measurer, circuits: list[Circuit], question: Question) -> 
         spread = (values.tolist() for values in draws.spread(level=question.level))
         answer["baseline"] = {"seeds": question.baseline, **dict(zip(("mean", "low", "high"), spread, strict=True))}
     if rests:
-        answer["completeness"] = _completeness(measured, replace(how, level=LEVEL))
+        answer["completeness"] = _completeness(both, replace(how, level=LEVEL))
     if question.minimality:
         answer["minimality"] = [
             _minimality(measurer.minimality(circuit, seed=question.seed), circuit.n_kept) for circuit in circuits

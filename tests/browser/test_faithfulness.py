@@ -31,6 +31,11 @@ def test_bundled_curves_are_there_at_once_with_areas_and_differences(app: str, o
     open_tab(page, "How it was made")
     page.get_by_text("eapgp evaluate --run").first.wait_for()
     assert "tab=made" in page.url and "base=0" in page.url
+    page.locator(".st-key-field-by").get_by_text("Both").click()
+    page.wait_for_url("**by=both*")
+    until(page, lambda: "EAP-IG, nodes" in " ".join(plot.all_inner_texts()), seconds=LONG / 1000, what="nodes' curves")
+    page.get_by_text("circuits of the best nodes with every edge between them").wait_for()
+    page.get_by_text("--by nodes").first.wait_for()
 
 
 def test_a_clicked_point_sets_the_size_and_explore_opens_on_it(app: str, open_page: Callable[..., Any]) -> None:

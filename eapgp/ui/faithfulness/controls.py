@@ -33,27 +33,28 @@ def follow_context(session: Session, context: RunInfo) -> None:
         session["runs"] = ()
 
 
-def controls(session: Session, n_edges: int) -> int:
-    """The row of settings above the curves; returns the chosen size."""
-    session.settle("k", min(session["k"], n_edges), f"at most {n_edges:,}, the edges of this model")
+def controls(session: Session) -> None:
+    """The row of settings above the curves."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="faith-controls"):
         session.widget("measure", st.segmented_control, width="content")
+        session.widget("by", st.segmented_control, width="content")
         session.widget("grid", st.segmented_control, width="content")
-        k = session.widget("k", st.number_input, max_value=n_edges, width=112)
         session.widget("base", st.toggle, width="content")
-    return int(k)
 
 
-def look_closely(session: Session, cards: Cards, context: RunInfo, page: str) -> str:
-    """Whose circuit is looked at closely (the name of one of the runs), and the way to it on Explore.
+def look_closely(session: Session, cards: Cards, context: RunInfo, page: str) -> tuple[str, int]:
+    """Whose circuit is looked at closely (the name of one of the runs) and of what size, and the way to it on Explore.
 
     page: path of the page's own file; Explore lies beside it.
     """
     by_id = {card.id: name for name, card in cards.items()}
+    n_edges = next(iter(cards.values())).graph.n_edges
+    session.settle("k", min(session["k"], n_edges), f"at most {n_edges:,}, the edges of this model")
     session.settle("of", session["of"] if session["of"] in by_id else "", "the id of one of the runs side by side")
     session.usual("of", context.id if context.id in by_id else next(iter(by_id)))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="faith-closely"):
         session.widget("of", st.selectbox, options=list(by_id), format_func=lambda run: by_id.get(run, run))
+        k = session.widget("k", st.number_input, max_value=n_edges, width=112)
         name = by_id[session["of"]]
         opened = st.button(
             "Open in Explore",
@@ -66,7 +67,7 @@ def look_closely(session: Session, cards: Cards, context: RunInfo, page: str) ->
             session.later(run=cards[name].id)
         beside = Path(page).with_name("explore.py")
         st.switch_page(f"{beside.parent.name}/{beside.name}")
-    return name
+    return name, int(k)
 
 
 def readout(cards: Cards, k: int, closely: str) -> None:

@@ -45,11 +45,21 @@ FIELDS = (
         label="Show",
     ),
     choice(
+        "by",
+        "edges",
+        {"edges": "Edges", "nodes": "Nodes", "both": "Both"},
+        "What circuits are selected by. Edges: the strongest edges. Nodes: the nodes of largest |score|, with every "
+        "edge between them; what any other node writes is corrupted for all its readers. Both in one figure: a "
+        "circuit of nodes stands at the number of its edges.",
+        label="Circuits by",
+    ),
+    choice(
         "grid",
         "quick",
         GRID_TITLES,
         "Which sizes are measured. Quick: eleven sizes from 0.5 % up, known at once for the bundled examples. MIB: the "
-        "ten shares 0.1 … 100 % of the benchmark, whose CPR and CMD compare with published ones.",
+        "ten shares 0.1 … 100 % of the benchmark, whose CPR and CMD compare with published ones. Shares of the edges, "
+        "and of the nodes for circuits by nodes.",
         label="Sizes",
     ),
     flag(
@@ -57,7 +67,7 @@ FIELDS = (
         True,
         "Draw circuits of random edges too (grey): what a circuit of that size does by chance. Five draws, measured in "
         "the background.",
-        label="Random circuits",
+        label="Random",
     ),
     text(
         "of",

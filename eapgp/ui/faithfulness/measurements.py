@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from eapgp.circuits.circuit import Circuit
+from eapgp.circuits.select import By
 from eapgp.evaluation.evidence import OUTSIDE, SAMPLE, SEEDS, RandomBaseline
 from eapgp.evaluation.runner import Measured
+from eapgp.figures.inputs import OF_NODES
 from eapgp.runs.files import content_key
 from eapgp.runs.info import RunInfo
 from eapgp.runs.measure import Conditions
@@ -19,14 +21,27 @@ from eapgp.ui.parts.measuring import Task, lane_of, measured_curve, settle, size
 Cards = Mapping[str, RunInfo]
 
 
-def measured_curves(session: Session, cards: Cards) -> dict[str, Measured]:
-    """What is known of every run's circuits; what is not is measured, with its progress drawn."""
-    curves = {}
-    for name, card in cards.items():
-        measured = measured_curve(card, name, session["grid"], session["measure"])
-        if measured is not None:
-            curves[name] = measured
-    return curves
+LEVELS: Mapping[str, tuple[By, ...]] = {"edges": ("edges",), "nodes": ("nodes",), "both": ("edges", "nodes")}
+
+
+def curve_name(run: str, by: By) -> str:
+    """What a curve of a run's circuits is called."""
+    return run if by == "edges" else run + OF_NODES
+
+
+def measured_curves(session: Session, cards: Cards) -> tuple[Cards, dict[str, Measured]]:
+    """The curves' runs by the names of the curves, and what is known of their circuits by edges, nodes or both.
+
+    What is not known is measured, with its progress drawn.
+    """
+    runs, curves = {}, {}
+    for by in LEVELS[session["by"]]:
+        for run, card in cards.items():
+            name = curve_name(run, by)
+            measured = measured_curve(card, name, session["grid"], session["measure"], by)
+            if measured is not None:
+                runs[name], curves[name] = card, measured
+    return runs, curves
 
 
 def baseline(session: Session, card: RunInfo) -> RandomBaseline | None:

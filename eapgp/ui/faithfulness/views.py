@@ -17,12 +17,11 @@ from eapgp.evaluation.areas import area_shares, described, is_mib
 from eapgp.evaluation.evidence import SEEDS, RandomBaseline
 from eapgp.evaluation.runner import Measured
 from eapgp.evaluation.statistics import Band, cpr_cmd
-from eapgp.figures.inputs import CurveLine
+from eapgp.figures.inputs import OF_NODES, CurveLine
 from eapgp.findings import Finding
 from eapgp.metrics import metric_title
 from eapgp.numerals import decimal, ends, percent, score
 from eapgp.runs.info import RunInfo
-from eapgp.types import Floats
 from eapgp.ui.base.draw import chart, code, dark, plain, written
 from eapgp.ui.base.session import Session
 from eapgp.ui.faithfulness.fields import QUANTITIES
@@ -47,6 +46,11 @@ _READS = {
 }
 
 
+_TWO_AXES = (
+    " Circuits by nodes are summed over shares of the nodes, circuits by edges over shares of the edges: two areas of "
+    "one run do not compare. The figure does, at equal numbers of edges."
+)
+
 HEIGHT = 348  # px of the curves: below the two rows of settings they fit a low window
 
 
@@ -62,7 +66,8 @@ def curves_figure(session: Session, cards: Cards, curves: Curves, base: RandomBa
         if not measured.has(show):
             continue
         band = _band(cards[name].id, show, measured)
-        lines.append(band_line(name, measured.selected, band, measured.kept))
+        run = name.removesuffix(OF_NODES) if measured.nodes else name
+        lines.append(band_line(run, measured.selected, band, measured.kept, measured.nodes))
     if not lines:
         return
     grey = None
@@ -86,13 +91,16 @@ def curves_figure(session: Session, cards: Cards, curves: Curves, base: RandomBa
     _take_size(session, chart(figure, "faith-curves", select=True, height=HEIGHT))
 
 
+Sizes = tuple[tuple[int, ...], tuple[int, ...]]
+
+
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _cached_band(run_id: str, show: str, sizes: tuple[int, ...], whole: bool, _measured: Measured) -> Band:
+def _cached_band(run_id: str, show: str, sizes: Sizes, whole: bool, _measured: Measured) -> Band:
     return _measured.band(show)
 
 
 def _band(run_id: str, show: str, measured: Measured) -> Band:
-    return _cached_band(run_id, show, measured.selected, measured.whole, measured)
+    return _cached_band(run_id, show, (measured.selected, measured.nodes), measured.whole, measured)
 
 
 def _take_size(session: Session, state: Any) -> None:
@@ -110,12 +118,13 @@ def _take_size(session: Session, state: Any) -> None:
 
 
 def finding(cards: Cards, curves: Curves, name: str) -> Finding:
-    """How many edges of one run are enough."""
-    return _cached_finding(cards[name].id, curves[name].selected, curves[name])
+    """How many edges (or nodes) of one run are enough."""
+    measured = curves[name]
+    return _cached_finding(cards[name].id, (measured.selected, measured.nodes), measured)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _cached_finding(run_id: str, sizes: tuple[int, ...], _measured: Measured) -> Finding:
+def _cached_finding(run_id: str, sizes: Sizes, _measured: Measured) -> Finding:
     found = findings.of_curve(_measured)
     return Finding(found.text, found.numbers)  # what makes it weak stands in `remarks`
 
@@ -129,15 +138,18 @@ def remarks(cards: Cards, curves: Curves) -> None:
             return
 
 
-def areas(cards: Cards, curves: Curves, grid: str, base: RandomBaseline | None) -> None:
+def areas(cards: Cards, curves: Curves, base: RandomBaseline | None) -> None:
     """The areas under the curves with intervals: CPR and CMD where the sizes are MIB's."""
-    fractions = _shares(cards, grid)
-    names = AREAS[is_mib(fractions)]
+    if not curves:
+        return
+    mib = all(is_mib(measured.shares) for measured in curves.values())
+    names = AREAS[mib]
     bands = {name: measured.areas() for name, measured in curves.items()}
     rows = [_area_row(name, names, both) for name, both in bands.items() if both is not None]
     if base is not None:
         rows.append({"circuits of": "Random circuits"})
-        for column, drawn in zip(names, cpr_cmd(fractions, base.values()), strict=True):
+        shares = area_shares(base.sizes, next(iter(cards.values())).graph.n_edges)
+        for column, drawn in zip(names, cpr_cmd(shares, base.values()), strict=True):
             rows[-1] |= {
                 column: float(np.mean(drawn)),
                 f"{column} interval": ends(*np.quantile(drawn, [0.025, 0.975])),
@@ -149,19 +161,19 @@ def areas(cards: Cards, curves: Curves, grid: str, base: RandomBaseline | None) 
         column_order=["circuits of", *(column for name in names for column in (name, f"{name} interval"))],
         column_config={name: st.column_config.NumberColumn(help=text) for name, text in zip(names, helps, strict=True)},
     )
+    over = " and ".join(dict.fromkeys(map(_over, curves.values())))
     st.caption(
-        f"{names[0]}: area under the curve of faithfulness. {names[1]}: area between it and 1. Both over "
-        f"{described(fractions)} (linear). Intervals: 95 % over prompt pairs drawn with replacement; for random "
-        "circuits, over the draws. Two rows whose intervals overlap may still differ clearly on the same pairs: see "
-        "Differences."
-        + ("" if is_mib(fractions) else " CPR and CMD are these areas over MIB's sizes: choose them above.")
+        f"{names[0]}: area under the curve of faithfulness. {names[1]}: area between it and 1. Both over {over} "
+        "(linear). Intervals: 95 % over prompt pairs drawn with replacement; for random circuits, over the draws. Two "
+        "rows whose intervals overlap may still differ clearly on the same pairs: see Differences."
+        + (_TWO_AXES if len({bool(one.nodes) for one in curves.values()}) > 1 else "")
+        + ("" if mib else " CPR and CMD are these areas over MIB's sizes: choose them above.")
     )
 
 
-def _shares(cards: Cards, grid: str) -> Floats:
-    """What areas over a grid are taken over."""
-    n_edges = next(iter(cards.values())).graph.n_edges
-    return area_shares(sizes_of(grid)(n_edges), n_edges)
+def _over(measured: Measured) -> str:
+    """What the areas of one curve are taken over, in words."""
+    return described(measured.shares, "nodes" if measured.nodes else "edges")
 
 
 def _area_row(name: str, columns: tuple[str, str], bands: tuple[Band, Band]) -> dict[str, Any]:
@@ -172,19 +184,20 @@ def _area_row(name: str, columns: tuple[str, str], bands: tuple[Band, Band]) -> 
     return row
 
 
-def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -> None:
-    """The chosen run against every other, on the same resamples of the same pairs."""
+def differences(cards: Cards, curves: Curves, main: str, k: int) -> None:
+    """The chosen run's curve (main) against every other of its kind, on the same resamples of the same pairs."""
     from eapgp.figures.adapt import band_line
     from eapgp.figures.curves import faithfulness_difference
 
-    first = curves.get(closely)
+    first = curves.get(main)
     others = {
         name: measured
         for name, measured in curves.items()
-        if name != closely
-        and not run_choice.unpaired(cards[name], cards[closely])
+        if name != main
         and first is not None
-        and measured.selected == first.selected
+        and not run_choice.unpaired(cards[name], cards[main])
+        and (measured.nodes or measured.selected) == (first.nodes or first.selected)
+        and bool(measured.nodes) == bool(first.nodes)
     }
     if first is None or not others:
         st.info(
@@ -193,9 +206,8 @@ def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -
             icon=":material/compare_arrows:",
         )
         return
-    n_edges = cards[closely].graph.n_edges
-    fractions = _shares(cards, grid)
-    area = AREAS[is_mib(fractions)][0]
+    n_edges = cards[main].graph.n_edges
+    area = AREAS[is_mib(first.shares)][0]
     rows = []
     for name, measured in others.items():
         gap = first.minus(measured, area="cpr")
@@ -205,14 +217,14 @@ def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -
                 f"Δ{area}": float(gap.value),
                 "interval": ends(float(gap.low), float(gap.high)),
                 "order flips": None if gap.flips is None else float(gap.flips),
-                "verdict": _verdict(gap, closely, name),
+                "verdict": _verdict(gap, main, name),
             }
         )
     st.dataframe(
         written(pd.DataFrame(rows), {f"Δ{area}": score, "order flips": percent}),
         hide_index=True,
         column_config={
-            f"Δ{area}": st.column_config.NumberColumn(help=f"{area} of {closely} minus that of the other."),
+            f"Δ{area}": st.column_config.NumberColumn(help=f"{area} of {main} minus that of the other."),
             "order flips": st.column_config.NumberColumn(
                 help="Share of resamples of the pairs in which the order is the other way round."
             ),
@@ -220,9 +232,9 @@ def differences(cards: Cards, curves: Curves, closely: str, grid: str, k: int) -
     )
     for place, (name, measured) in enumerate(others.items()):
         gap = first.minus(measured)
-        line = band_line(closely, first.selected, gap)
+        line = band_line(main, first.selected, gap)
         figure = faithfulness_difference(
-            line, n_edges=n_edges, names=(closely, name), flips=gap.flips, current=k, dark=dark()
+            line, n_edges=n_edges, names=(main, name), flips=gap.flips, current=k, dark=dark()
         )
         chart(figure, f"faith-difference-{place}")
 
@@ -314,7 +326,8 @@ def _rows(name: str, card: RunInfo, measured: Measured) -> list[dict[str, Any]]:
     bands = {show: _band(card.id, show, measured) for show in QUANTITIES if measured.has(show)}
     rows = []
     for place, (size, n_kept) in enumerate(zip(measured.selected, measured.kept, strict=True)):
-        row: dict[str, Any] = {"run": name, "edges": size, "share": size / card.graph.n_edges, "kept": n_kept}
+        row: dict[str, Any] = {"run": name, **({"nodes": measured.nodes[place]} if measured.nodes else {})}
+        row |= {"edges": size, "share": size / card.graph.n_edges, "kept": n_kept}
         for show in QUANTITIES:
             band = bands.get(show)
             ends = (("", "value"), (" low", "low"), (" high", "high")) if show == "faithfulness" else (("", "value"),)
@@ -329,7 +342,8 @@ def _everything(cards: Cards, curves: Curves, base: RandomBaseline | None) -> di
     for name, measured in curves.items():
         card = cards[name]
         bands = {show: _band(card.id, show, measured).to_dict() for show in QUANTITIES if measured.has(show)}
-        sizes = {"edges_selected": list(measured.selected), "edges_kept": list(measured.kept)}
+        sizes: dict[str, Any] = {"nodes_selected": list(measured.nodes)} if measured.nodes else {}
+        sizes |= {"edges_selected": list(measured.selected), "edges_kept": list(measured.kept)}
         origin = {"run": card.id, "spec": card.record.get("spec"), "request": card.record["request"]}
         runs.append({"name": name, **sizes, **bands, "provenance": origin})
     return {"runs": runs, "random": None if base is None else _plain(_draws(base))}
@@ -348,21 +362,24 @@ def _plain(values: Any) -> Any:
     return None if isinstance(values, float) and math.isnan(values) else values
 
 
-def made(card: RunInfo, k: int, grid: str) -> None:
+def made(card: RunInfo, k: int, grid: str, by: str = "edges") -> None:
     """How the run was made, and what measures its circuits again."""
     provenance.block(card)
     st.markdown("**Measure its circuits again**")
     left, right = st.columns(2, gap="large")
     with left:
-        code(python_snippet(card, k, grid), language="python")
+        code(python_snippet(card, k, grid, by), language="python")
     with right:
-        code(shell_snippet(card, k, grid), language="bash", wrap_lines=True)
+        code(shell_snippet(card, k, grid, by), language="bash", wrap_lines=True)
 
 
-def python_snippet(card: RunInfo, k: int, grid: str) -> str:
+def python_snippet(card: RunInfo, k: int, grid: str, by: str = "edges") -> str:
     """Python that evaluates the run's circuits."""
     sizes = sizes_of(grid)(card.graph.n_edges)
     asked = 'grid="mib"' if grid == "mib" else f"sizes={tuple(sizes)}"
+    by_nodes = f'by_nodes = Question(by="nodes"{", grid=" + repr("mib") if grid == "mib" else ""})\n'
+    nodes = by_nodes + 'for size in evaluate_run(run, by_nodes, save=False)["curve"]:\n'
+    nodes += '    print(size["nodes_selected"], size["edges_selected"], size["faithfulness"])\n\n'
     areas = (("CPR", "cpr"), ("CMD", "cmd")) if grid == "mib" else (("area", "area"), ("to 1", "area_to_one"))
     printed = ", ".join(f'"{label}", answer["{key}"]["value"]' for label, key in areas)
     return (
@@ -373,15 +390,20 @@ def python_snippet(card: RunInfo, k: int, grid: str) -> str:
         'for size in answer["curve"]:\n'
         '    print(size["edges_selected"], size["faithfulness"], size["accuracy"], size["kl"])\n'
         f"print({printed})\n\n"
+        f"{'' if by == 'edges' else nodes}"
         f"close = Question(sizes=({k},), completeness=True, minimality=True)\n"
         'print(evaluate_run(run, close, save=False)["completeness"])\n'
     )
 
 
-def shell_snippet(card: RunInfo, k: int, grid: str) -> str:
+def shell_snippet(card: RunInfo, k: int, grid: str, by: str = "edges") -> str:
     """The commands that evaluate the run's circuits."""
     run, sizes = snippets.place(card.run.path), sizes_of(grid)(card.graph.n_edges)
     asked: dict[str, Any] = {"grid": "mib"} if grid == "mib" else {"edges": sizes}
     first = snippets.shell_line("eapgp", "evaluate", run=run, **asked, baseline=SEEDS, json=True)
     second = snippets.shell_line("eapgp", "evaluate", run=run, edges=k, completeness=True, minimality=True, json=True)
-    return f"{first}\n{second}"
+    lines = [first, second]
+    if by != "edges":
+        mib = {"grid": "mib"} if grid == "mib" else {}
+        lines.insert(1, snippets.shell_line("eapgp", "evaluate", run=run, by="nodes", **mib, json=True))
+    return "\n".join(lines)

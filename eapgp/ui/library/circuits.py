@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +12,7 @@ import streamlit as st
 
 from eapgp.attribution.result import Attribution, EdgeScores
 from eapgp.circuits.circuit import Circuit
-from eapgp.circuits.select import select, select_many
+from eapgp.circuits.select import By, node_attribution, select, select_many, select_nodes
 from eapgp.figures.circuit_view.payload import ROLE_COLORS, assign_roles
 from eapgp.figures.circuit_view.payload import Role as ViewRole
 from eapgp.graph import Graph
@@ -21,6 +21,7 @@ from eapgp.numerals import percent
 from eapgp.readings.role_table import ROLES
 from eapgp.runs.info import RunInfo
 from eapgp.ui.jobs import server
+from eapgp.ui.library import results
 
 if TYPE_CHECKING:
     from eapgp.ground_truth import Role
@@ -101,6 +102,15 @@ def _circuit(run_id: str, n: int, rule: Rule, _scores: EdgeScores) -> Circuit:
 def circuit_of(card: RunInfo, scores: EdgeScores, n: int, rule: Rule | None = None) -> Circuit:
     """The n edges of a run that a rule selects (None: the graph's usual one), pruned to input→logits paths."""
     return _circuit(card.id, min(n, scores.graph.n_edges), rule or usual_rule(scores.graph), scores)
+
+
+def circuits_of(card: RunInfo, sizes: Callable[[int], list[int]], by: By) -> list[Circuit]:
+    """A run's strongest circuits by edges or nodes; sizes: of how many of each, given how many there are."""
+    result = results.attribution(card)
+    if by == "edges":
+        return [circuit_of(card, result.scores, size, "top-n") for size in sizes(card.graph.n_edges)]
+    scored = int(np.isfinite(node_attribution(result.scores, result.node_scores)).sum())
+    return select_nodes(result.scores, sizes(scored), result.node_scores)
 
 
 def known_roles(card: RunInfo) -> dict[str, str]:

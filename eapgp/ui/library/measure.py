@@ -71,7 +71,7 @@ def job_key(what: str, card: RunInfo, circuits: Sequence[Circuit], **how: Any) -
     """Key of the job that measures circuits of a run: other sizes are another question, also where pruning leaves the
     same edges.
     """
-    asked = [(circuit.key, circuit.n_selected) for circuit in circuits]
+    asked = [(circuit.key, circuit.n_selected, *(circuit.nodes or ())) for circuit in circuits]
     return f"{what}-{content_key({'run': card.id, 'circuits': asked, **how})}"
 
 

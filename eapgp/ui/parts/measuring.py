@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import streamlit as st
 
+from eapgp.circuits.select import By
 from eapgp.evaluation.runner import Measured
 from eapgp.evaluation.sizes import GRIDS
 from eapgp.runs.info import RunInfo
@@ -17,8 +18,8 @@ from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK, poll, progress_row
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.jobs.workshop import Work, circuits_work, with_gradients
-from eapgp.ui.library import measure, results
-from eapgp.ui.library.circuits import circuit_of
+from eapgp.ui.library import measure
+from eapgp.ui.library.circuits import circuits_of
 
 T = TypeVar("T")
 AT_ONCE = 5_000  # edges up to which a page measures unasked: seconds on two cores
@@ -91,13 +92,14 @@ def _ask(task: Task, label: str, help: str) -> None:
     st.button(label, key=f"start-{task.key}", icon=":material/play_arrow:", on_click=task.start, help=help)
 
 
-def measured_curve(card: RunInfo, name: str, grid: str, quantity: str = "faithfulness") -> Measured | None:
-    """The circuits of one run over a grid of sizes, with at least this quantity.
+def measured_curve(
+    card: RunInfo, name: str, grid: str, quantity: str = "faithfulness", by: By = "edges"
+) -> Measured | None:
+    """The circuits of one run over a grid of sizes, with at least this quantity; by: what they are selected by.
 
     What is not known is measured, with its progress drawn; meanwhile what is known comes back.
     """
-    scores = results.attribution(card).scores
-    circuits = [circuit_of(card, scores, size, "top-n") for size in sizes_of(grid)(card.graph.n_edges)]
+    circuits = circuits_of(card, sizes_of(grid), by)
     measured = measure.known(card, circuits)
     if measured is not None and measured.has(quantity):
         return measured
