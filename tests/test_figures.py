@@ -347,7 +347,7 @@ def test_circuits_of_nodes_stand_at_their_edges_in_the_colour_of_their_run() -> 
     both = lines["eap"], lines["eap, nodes"]
     assert both[0].line.color == both[1].line.color != lines["eap-ig"].line.color
     assert both[0].line.dash != both[1].line.dash and list(both[1].x) == [1, 10, 100]
-    assert [row[5] for row in both[1].customdata] == [1, 4, 9] and "nodes with" in both[1].hovertemplate
+    assert [row[5] for row in both[1].customdata] == [1, 4, 9] and both[1].text[0].startswith("1 node with 1 edges")
     (alone,) = (trace for trace in curves.faithfulness_curves([nodes], n_edges=100).data if trace.hovertemplate)
     assert alone.line.color == METHOD_STYLES["eap"].colour
 

@@ -94,7 +94,7 @@ def _curve(fig: go.Figure, curve: CurveLine, style: LineStyle, n_edges: int, *, 
     if curve.nodes is not None:
         nodes = np.asarray(curve.nodes)[drawn].tolist()
         rows = [[*row, int(n)] for row, n in zip(rows, nodes, strict=True)]
-        columns, selected = [*columns, "nodes"], [f"{count(int(n))} nodes with " for n in nodes]
+        columns, selected = [*columns, "nodes"], [f"{count(int(n))} node{'' if n == 1 else 's'} with " for n in nodes]
     fig.add_scatter(
         x=sizes[drawn],
         y=values,
