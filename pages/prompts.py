@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eapgp.ui.base.draw import guard
+from eapgp.ui.base.draw import guard, reserved
 from eapgp.ui.base.session import Session
 from eapgp.ui.parts import head
 from eapgp.ui.prompts import fields, own, pairs, views
@@ -34,12 +34,13 @@ with guard("The prompts"):
         selection = pairs.own(session, spec, own_pairs) if own_pairs is not None else pairs.no_own_pairs()
 if selection is not None:
     with guard("What the model makes of these prompts"):
-        seen = pairs.seen_by_the_model(selection)
-        if seen is not None:
-            say(pairs.finding(selection, seen))
-            pairs.readout(seen, selection.metric, len(selection.prompts))
-            pairs.use(session, selection, seen)
-            pairs.hand_to_run(session, selection, seen)
+        with reserved("prompts-seen", pairs.READOUT_HEIGHT):
+            seen = pairs.seen_by_the_model(selection)
+            if seen is not None:
+                say(pairs.finding(selection, seen))
+                pairs.readout(seen, selection.metric, len(selection.prompts))
+                pairs.use(session, selection, seen)
+                pairs.hand_to_run(session, selection, seen)
         opened, tabs = session.tabs("tab", pairs.tab_labels(seen))
         with tabs[opened], guard(fields.TABS[opened]):
             if opened == "word":

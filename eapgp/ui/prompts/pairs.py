@@ -162,6 +162,9 @@ def finding(selection: Selection, seen: Seen) -> Finding | None:
     return findings.of_prompts(int(seen.right.sum()), len(seen.right), name=doing.named(selection.spec))
 
 
+READOUT_HEIGHT = 102  # px of the readout and the row below it, where nothing wraps
+
+
 def readout(seen: Seen, metric: str, n: int) -> None:
     """How well the model does, in four numbers."""
     for remark in seen.fit.remarks:
