@@ -185,3 +185,13 @@ def test_the_snippets_can_be_run_as_they_stand(run: Run, monkeypatch: pytest.Mon
     lines = shell_snippet(card, 50, "quick").splitlines()
     assert lines[0].startswith("eapgp evaluate --run ") and "--edges 479" in lines[0] and "--minimality" in lines[1]
     assert Path(run.path).name in lines[0]
+
+
+def test_nothing_is_drawn_before_anything_is_measured() -> None:
+    from eapgp.ui.faithfulness import views
+
+    session: Any = {"measure": "faithfulness"}
+    views.curves_figure(session, {}, {}, None, 5)
+    views.remarks({}, {})
+    views.areas({}, {}, None)
+    views.numbers({}, {}, None)

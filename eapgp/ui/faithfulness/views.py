@@ -60,7 +60,6 @@ def curves_figure(session: Session, cards: Cards, curves: Curves, base: RandomBa
     from eapgp.figures.curves import faithfulness_curves
 
     show = session["measure"]
-    card = next(iter(cards.values()))
     lines = []
     for name, measured in curves.items():
         if not measured.has(show):
@@ -70,7 +69,7 @@ def curves_figure(session: Session, cards: Cards, curves: Curves, base: RandomBa
         lines.append(band_line(run, measured.selected, band, measured.kept, measured.nodes))
     if not lines:
         return
-    grey = None
+    card, grey = next(iter(cards.values())), None
     if base is not None:
         mean, low, high = base.spread(show)
         grey = CurveLine("Random circuits", np.array(base.sizes), mean, low, high)
@@ -295,7 +294,11 @@ def _ends_of(band: Band) -> tuple[Any, Any]:
 
 def numbers(cards: Cards, curves: Curves, base: RandomBaseline | None) -> None:
     """Every size of every run as a table, and all of it as JSON."""
+    if not curves:
+        return
     table = pd.DataFrame([row for name, measured in curves.items() for row in _rows(name, cards[name], measured)])
+    if "nodes" in table:  # second, and empty for circuits by edges
+        table.insert(1, "nodes", table.pop("nodes").astype("Int64"))
     forms: dict[str, Callable[[float], str]] = {
         column: decimal for column in table.columns if table[column].dtype == float
     }
