@@ -60,7 +60,7 @@ shots: setup
 	$(BIN)/python tests/browser/animation.py docs/screenshots/start.gif
 
 load: setup
-	$(BIN)/python tests/load_sessions.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.torture --part load $(ARGS)
 
 # Known weaknesses of the installed packages, by pip-audit; says so where it cannot be had or its source be reached.
 audit: setup

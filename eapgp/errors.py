@@ -119,12 +119,13 @@ class NotFiniteError(ComputationError, InputError):
 class NotSavedError(ComputationError, RunError):
     """A result was computed and could not be stored: no space, or a folder that cannot be written.
 
-    unsaved: the result (`eapgp.runs.library.Unsaved`), which can be stored once there is space.
+    unsaved: the result (`eapgp.runs.library.Unsaved`), which can be stored once there is space. errno: the system's
+    reason, None where it is none of the system's.
     """
 
-    def __init__(self, message: str, unsaved: Any) -> None:
+    def __init__(self, message: str, unsaved: Any, errno: int | None = None) -> None:
         super().__init__(message)
-        self.unsaved = unsaved
+        self.unsaved, self.errno = unsaved, errno
 
 
 class Cancelled(EapgpError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -22,3 +23,13 @@ def expanded(name: str | Path) -> Path:
         return Path(name).expanduser()
     except RuntimeError:
         return Path(name)
+
+
+def is_folder(name: str | Path) -> bool:
+    """Whether a name that somebody gave is a folder here; one that no file system takes is none."""
+    return os.path.isdir(expanded(name))  # noqa: PTH112 - Path raises for names that are too long or no text
+
+
+def is_file(name: str | Path) -> bool:
+    """Whether a name that somebody gave is a file here; one that no file system takes is none."""
+    return os.path.isfile(expanded(name))  # noqa: PTH113 - as above

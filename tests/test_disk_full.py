@@ -18,6 +18,9 @@ from streamlit.testing.v1 import AppTest
 from eapgp.cli import main
 from eapgp.errors import NotSavedError
 from eapgp.runs import RunLibrary, RunSpec, arrays, files, open_run
+from eapgp.study import worker as study_worker
+from eapgp.study.plan import Execution, make_study
+from eapgp.study.sweep import sweep
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.manager import JobManager
 from eapgp.ui.library import measure, results
@@ -176,3 +179,25 @@ def test_the_page_offers_to_save_and_then_shows_the_run(app_home: Path, monkeypa
     app.button(key=f"save-{job.id}").click().run()
     assert not app.exception and not any("could not be stored" in one.value for one in app.error)
     assert [card.method for card in results.shelf().cards() if not card.example] == ["eap"]
+
+
+def test_a_sweep_keeps_its_cell_until_there_is_room(
+    small_disk: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full while a cell computes; its result is neither lost nor computed again."""
+    monkeypatch.setattr(study_worker, "ROOM_SECONDS", 0.01)
+    library = RunLibrary(small_disk / "home")
+    study = make_study({"name": "full", "models": ["demo"], "tasks": ["ioi"], "methods": ["eap"], "pairs": 2})
+    told: list[str] = []
+
+    def progress(phase: str, fraction: float) -> None:
+        if phase == "cells" and 0 < fraction < 0.5 and not told:
+            fill(small_disk / "else")
+        if phase.startswith("waiting"):
+            told.append(phase)
+            (small_disk / "else").unlink(missing_ok=len(told) > 1)
+
+    execution = Execution("in-process")
+    result = sweep(study, library, folder=tmp_path / "study", execution=execution, progress=progress)
+    assert (result.computed, result.failed) == (1, []) and library.problems() == []
+    assert told == [f"waiting for space in {library.runs}"] and "free space" in caplog.text

@@ -17,7 +17,7 @@ from eapgp.errors import FormatError, ModelError, legible, readable
 from eapgp.formats import read_scores
 from eapgp.models.catalogue import in_hub_cache
 from eapgp.models.gguf import inspect
-from eapgp.places import expanded
+from eapgp.places import expanded, is_file, is_folder
 from eapgp.prompts.files import read_prompts
 from eapgp.runs.kept_files import file_name
 from eapgp.study.plan import make_study, read_study
@@ -26,7 +26,7 @@ from eapgp.ui.prompts.own import read_upload
 from eapgp.ui.sidebar.settings import FIELDS, model_problem
 from tools.audit import CLEAN, WEAK, report
 from tools.torture import inputs
-from tools.torture.entrances import ENTRANCES
+from tools.torture.entrances import ENTRANCES, links
 from tools.torture.entrances.links import HUB_IDS
 from tools.torture.judge import ACCEPTED, REFUSED, Box, Case, Entrance, judge
 from tools.torture.strange import NAMES, TEXTS
@@ -131,7 +131,7 @@ def test_a_later_run_replaces_its_own_section_alone(tmp_path: Path) -> None:
     write_report(page, [Outcome("inputs", rows, "today"), Outcome("load", (Row("x", {"p95": "1 s"}),), "today")])
     write_report(page, [Outcome("load", (Row("x", {"p95": "2 s"}),), "tomorrow")])
     text = page.read_text()
-    assert "| one | 12,000 |  | 1 |" in text and "| two |  | 1.2 | not run: no slurm |" in text
+    assert "| one | 12,000 | 1 |" in text and "| two | 1.2 | not run: no slurm |" in text
     assert "- one: 3: a | b" in text and "| x | 2 s | 0 |" in text and "1 s" not in text
     assert text.index("## Inputs of strangers") < text.index("## Load") and text.count("## ") == 2
 
@@ -213,6 +213,17 @@ def test_tensors_without_numbers_are_refused(kind: str, tmp_path: Path) -> None:
     torch.save(document, tmp_path / "s.pt")
     with pytest.raises(FormatError, match="dense tensor of numbers"):
         read_scores(tmp_path / "s.pt")
+
+
+@pytest.mark.parametrize("name", ["é" * 5000, "a\udfff", "a\0b"])
+def test_names_that_no_file_system_takes_are_no_places(name: str) -> None:
+    assert not is_folder(name) and not is_file(name) and model_problem(name)
+
+
+def test_half_a_character_in_a_link_is_said_and_left_out() -> None:
+    values, (problem,) = read_url({"find": "a\udfff", "show": "examples"}, links.fields_of("runs"))
+    assert "find" not in values and values["show"] == "examples" and "half a character" in problem
+    problem.encode()
 
 
 def test_the_home_of_nobody_is_a_name_like_others() -> None:

@@ -183,6 +183,20 @@ def test_time_left_follows_from_the_phase() -> None:
     go.set()
 
 
+def test_a_lane_that_gets_no_thread_leaves_no_job_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    manager = JobManager()
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(RuntimeError):
+            manager.submit("a", "", lambda progress: 1, slot="place")
+    assert manager.view("a") is None
+    job = manager.wait(manager.submit("a", "", lambda progress: 1, slot="place"), 10)
+    assert job is not None and job.state == "done"
+
+
 def test_old_finished_jobs_are_forgotten() -> None:
     manager = JobManager(keep=3)
     for key in "abcdef":

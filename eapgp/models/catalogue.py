@@ -16,7 +16,7 @@ from eapgp.graph import Graph
 from eapgp.models.checkpoint import is_whole
 from eapgp.models.hub import HubName, cached
 from eapgp.models.store import models_home
-from eapgp.places import bundled, expanded
+from eapgp.places import bundled, expanded, is_file
 
 BUNDLED, PACKAGED = "bundled", "package"
 GGUF = ".gguf"
@@ -78,7 +78,7 @@ def find_model(name: str) -> ModelEntry | None:
 def is_gguf(name: str | Path) -> bool:
     """Whether a model's name is a GGUF file on this machine."""
     path = expanded(name)
-    return path.suffix.lower() == GGUF and path.is_file()
+    return path.suffix.lower() == GGUF and is_file(path)
 
 
 def demo_folder() -> Path:

@@ -40,7 +40,7 @@ from eapgp.models.configs import CONFIGURATIONS, configuration
 from eapgp.models.gguf import converted
 from eapgp.models.hub import cached, fetch
 from eapgp.models.model import Model, layer_of, norm_of, widen
-from eapgp.places import expanded
+from eapgp.places import expanded, is_folder
 from eapgp.types import Progress
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _folder(name: str, random_weights: bool, progress: Progress | None, *, weigh
     if entry is None and name.lower().endswith(GGUF):
         return _of_gguf(name)
     folder = expanded(name)
-    if entry is None and folder.is_dir():
+    if entry is None and is_folder(folder):
         if not (folder / "config.json").is_file():
             refuse_adapter(name, {path.name for path in folder.iterdir()})
             raise ModelError(f"{name!r} holds no config.json: expected a folder in Hugging Face layout.")
@@ -234,7 +234,7 @@ def _remarks(name: str, folder: Path | None) -> tuple[str, ...]:
     """What is worth saying of where the model is from."""
     weights = origin(folder).get("weights") if folder is not None else None
     notes = [f"The model's weights were {weights}; those of the original differ."] if weights else []
-    if find_model(name) is not None and Path(name).is_dir():
+    if find_model(name) is not None and is_folder(name):
         notes.append(f"{name!r} is the model of the catalogue; the folder of that name here is written './{name}'.")
     return tuple(notes)
 
@@ -324,7 +324,7 @@ def _tokenizer(folder: Path | None, named: Path | None, random_weights: bool) ->
 def _named_tokenizer(name: str, progress: Progress | None) -> Path:
     """Folder of the tokenizer of a model that is named by the catalogue, the hub or a folder. Errors: ModelError."""
     entry, folder = find_model(name), expanded(name)
-    if entry is None and folder.is_dir():
+    if entry is None and is_folder(folder):
         return folder
     hub = hub_name(name)
     if hub is not None:

@@ -350,6 +350,7 @@ class Unsaved:
                 f"free space (eapgp runs gc empties the trash) or set {HOME_VARIABLE} to another "
                 "folder, and save again.",
                 self,
+                getattr(error, "errno", None),
             ) from None
         finally:
             if temporary is not None:

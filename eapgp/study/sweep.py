@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -28,7 +30,7 @@ from eapgp.study.report import write_report
 from eapgp.study.sweep_result import SweepResult
 from eapgp.study.table import TABLE_FILE, TIMES_FILE, make_table, make_times, write_parquet
 from eapgp.study.uncertainty import DIFFERENCES_FILE, curve_bands, draw, method_differences
-from eapgp.study.worker import Worker, is_done, read_record, run_chunk, work
+from eapgp.study.worker import FULL, WAITING, Worker, is_done, read_record, run_chunk, work
 from eapgp.types import Progress
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 
 STUDY_FILE = "study.json"
 POLL_SECONDS = 0.3
+ROOM = 16_384
+"""Free bytes below which the workers wait for room; they cannot say so themselves, since a log finds none either."""
+_LOG = logging.getLogger(__name__)
 PHASE = "cells"
 
 
@@ -142,7 +147,10 @@ class _Shares:
         progress(PHASE, 0.0)
 
     def within(self, phase: str, fraction: float) -> None:
-        """A cell's own progress; phases that do not lead forward change nothing."""
+        """A cell's own progress; phases that do not lead forward change nothing, but what is waited for is told."""
+        if phase.startswith(WAITING):
+            self._progress(phase, fraction)
+            return
         start, end = self._SPANS.get(phase, (0.0, 0.0))
         self._inside = max(self._inside, start + (end - start) * fraction)
         base, top = self._ends[self._done], self._ends[min(self._done + 1, len(self._ends) - 1)]
@@ -211,13 +219,19 @@ def _wait(
     missing = {cell.key: cell for cell in cells}
     if progress is not None:
         progress(PHASE, 0.0)
-    running = True
+    running, waiting = True, False
     while running:
         running = not all(job.done() for job in jobs)
         for key, cell in list(missing.items()):
             if is_done(read_record(folder, cell), library):
                 del missing[key]
-        if progress is not None:
+        full = next((place for place in (library.home, folder) if shutil.disk_usage(place).free < ROOM), None)
+        if full is not None and not waiting:
+            _LOG.warning(FULL, full)
+        waiting = full is not None
+        if progress is not None and full is not None:
+            progress(f"{WAITING}space in {full}", 0.0)
+        elif progress is not None:
             progress(PHASE, 1 - len(missing) / len(cells))
         if running:
             time.sleep(POLL_SECONDS)

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from eapgp.errors import Cancelled, EapgpError, RunError
+from eapgp.errors import DISK_FULL, Cancelled, EapgpError, NotSavedError, RunError
 from eapgp.evaluation.runner import CircuitRunner
 from eapgp.ground_truth import GROUND_TRUTHS
 from eapgp.ground_truth.compare import precision_recall_at
@@ -41,10 +42,14 @@ from eapgp.runs.spec import PROMPT_FIELDS, RunSpec
 from eapgp.study.plan import Cell, Evaluation
 from eapgp.types import Progress
 
+_LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 Record = dict[str, Any]
 RECORD_FILE, DONE, FAILED = "cell.json", "done", "failed"
 WAIT_SECONDS = 0.2
 LOOK_SECONDS = 1.0
+ROOM_SECONDS = 2.0
+"""How often a write is tried again where the disk is full."""
 NOT_OF_A_CELL = ("asked", "cached", "kept")
 
 
@@ -145,7 +150,11 @@ class Worker:
         if (stored := self.library.find(request)) is not None:
             return stored
         attribution = run_attribution(resolved, model, progress=progress)
-        return self.library.save(attribution, request, resolved.prompts, device=str(model.device), spec=spec)
+
+        def save() -> Run:
+            return self.library.save(attribution, request, resolved.prompts, device=str(model.device), spec=spec)
+
+        return once_there_is_room(save, self.library.runs, progress)
 
     def _evaluate(self, run: Run, cell: Cell, entry: Evaluation, progress: Progress | None) -> dict[str, Any]:
         started = time.perf_counter()
@@ -226,7 +235,7 @@ def work(
         if record is None:
             waiting.append(cell)
             if progress is not None:
-                progress("waiting for cells of another process", 0.0)
+                progress(f"{WAITING}cells of another process", 0.0)
             time.sleep(WAIT_SECONDS)
         else:
             yield record
@@ -238,7 +247,7 @@ def _claimed(cell: Cell, folder: Path, worker: Worker, progress: Progress | None
     stored = read_record(folder, cell)
     if stored is not None and is_done(stored, worker.library):
         return stored
-    place.mkdir(parents=True, exist_ok=True)
+    once_there_is_room(lambda: place.mkdir(parents=True, exist_ok=True), folder, progress)
     try:
         lock = locked(place, timeout=0.0)
         lock.__enter__()
@@ -249,10 +258,36 @@ def _claimed(cell: Cell, folder: Path, worker: Worker, progress: Progress | None
         if stored is not None and is_done(stored, worker.library):
             return stored
         record = worker.compute(cell, progress)
-        write_json(place / RECORD_FILE, record)
+        once_there_is_room(lambda: write_json(place / RECORD_FILE, record), folder, progress)
         return read_json(place / RECORD_FILE)
     finally:
         lock.__exit__(None, None, None)
+
+
+def once_there_is_room(write: Callable[[], T], place: Path, progress: Progress | None) -> T:
+    """What a write gives; where the disk is full it is tried again: what was computed is in memory alone.
+
+    Errors: those of the write but a full disk; Cancelled from `progress`, with which the result is lost.
+    """
+    waiting = False
+    while True:
+        try:
+            return write()
+        except (NotSavedError, OSError) as error:
+            if error.errno not in DISK_FULL:
+                raise
+        if not waiting:
+            _LOG.warning(FULL, place)
+        waiting = True
+        if progress is not None:
+            progress(f"{WAITING}space in {place}", 0.0)
+        time.sleep(ROOM_SECONDS)
+
+
+FULL = (
+    "%s: the disk is full. What is computed is kept in memory until there is room: free space, and the sweep goes on."
+)
+WAITING = "waiting for "
 
 
 def end_with(sweep: int) -> None:

@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--part", action="append", choices=list(PARTS), help="only this one; can be given again")
     parser.add_argument("--seed", type=int, default=0, help="what the inputs are drawn from")
     parser.add_argument("--quick", action="store_true", help="what `make test` runs of it")
+    parser.add_argument(
+        "--seconds", type=float, help="that a part may take, instead of its own; parts that can, do less"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes of the parts that can use several")
     parser.add_argument("--report", type=Path, help="page to put the tables into")
     options = parser.parse_args(arguments)
@@ -46,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _outcome(part: str, module: str, options: argparse.Namespace) -> Outcome:
     load, start = os.getloadavg()[0], time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"eapgp-{part}-", ignore_cleanup_errors=True) as folder:
-        setting = Setting(Path(folder), options.seed, PARTS[part].seconds, options.quick, options.workers)
+        setting = Setting(
+            Path(folder), options.seed, options.seconds or PARTS[part].seconds, options.quick, options.workers
+        )
         rows = tuple(importlib.import_module(module).run(setting))
     scope = ", the quick part alone" if options.quick else ""
     return Outcome(part, rows, machine(load, time.monotonic() - start, options.seed, scope))

@@ -34,6 +34,8 @@ SHARE = 150
 STUCK = 60.0
 """Processor seconds after which a worker is ended, and wall seconds without any."""
 LOOK = 2.0
+FRESH = 1_500 * 10**6
+"""Bytes of a worker above which the next share gets a new one: whole apps that were opened in it leave models."""
 
 
 def run(setting: Setting) -> list[Row]:
@@ -129,6 +131,8 @@ class _Crew(threading.Thread):
                 if verdict.violation:
                     self.setting.say(f"{name} {verdict.index} ({verdict.kind}): {verdict.violation}")
             start = verdict.index + 1 if verdict is not None else stop
+        if self.process is not None and psutil.Process(self.process.pid).memory_info().rss > FRESH:
+            self._end()
 
     def _verdicts(self, name: str, start: int, stop: int) -> Iterator[Verdict]:
         """Verdicts from `start` on, up to the first that ends its process."""
@@ -174,6 +178,7 @@ class _Crew(threading.Thread):
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
             self.process.wait()
+            self.process = None
 
 
 def _environment(folder: Path) -> dict[str, str]:

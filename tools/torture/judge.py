@@ -88,12 +88,13 @@ class Case:
     """One input, ready to be handed in. kind: what was done to it.
 
     must: REFUSED or ACCEPTED where only that is right. work: hands it in and checks what is accepted; it may answer
-    REFUSED where the entrance says so without an exception.
+    REFUSED where the entrance says so without an exception. seconds: of processor time that it may take.
     """
 
     kind: str
     work: Callable[[], str | None]
     must: str = ""
+    seconds: float = SECONDS
 
 
 class Entrance(ABC):
@@ -127,10 +128,10 @@ def judge(entrance: Entrance, index: int, seed: int) -> Verdict:
     """Hand in one input and judge the outcome; never raises but for an interrupt."""
     rng = random.Random(f"{seed}:{entrance.name}:{index}")
     entrance.box.clean()
-    kind, outcome, violation, start = "", "", "", time.process_time()
+    kind, outcome, violation, start, most = "", "", "", time.process_time(), SECONDS
     try:
         case = entrance.case(index, rng)
-        kind, start = case.kind, time.process_time()
+        kind, start, most = case.kind, time.process_time(), case.seconds
         outcome = case.work() or ACCEPTED
         if case.must and outcome != case.must:
             violation = f"{outcome}, and must be {case.must}"
@@ -144,7 +145,7 @@ def judge(entrance: Entrance, index: int, seed: int) -> Verdict:
     except BaseException as error:  # panics and exits are no Exception
         outcome, violation = "raised", f"{type(error).__name__}: {_line(error)}{_where(error)}"
     seconds = time.process_time() - start
-    if not violation and seconds > SECONDS:
+    if not violation and seconds > most:
         violation = f"took {seconds:.1f} s of processor time"
     return Verdict(index, kind, outcome, seconds, entrance.box.breach() or violation)
 

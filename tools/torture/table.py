@@ -7,6 +7,7 @@ the load and the versions it was measured on.
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import re
@@ -43,7 +44,7 @@ PARTS: dict[str, Part] = {
     "faults": Part("faults", "Faults of the machine", 240.0),
     "determinism": Part("determinism", "Determinism", 60.0),
     "cluster": Part("cluster", "A cluster", 120.0),
-    "load": Part("load", "Load", 660.0),
+    "load": Part("load", "Load", 900.0),
 }
 """In the order in which they run; one whose module is not there yet is left out and named."""
 
@@ -106,18 +107,25 @@ def machine(load: float, seconds: float, seed: int, scope: str = "") -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows of one part as a Markdown table, and their violations below it."""
-    columns = list(dict.fromkeys(name for row in rows for name in row.figures))
-    lines = [_line(["", *columns, "violations"]), "|---" * (len(columns) + 2) + "|"]
-    for row in rows:
-        last = f"not run: {row.skipped}" if row.skipped else str(len(row.violations))
-        lines.append(_line([row.name, *(_cell(row.figures.get(name, "")) for name in columns), last]))
+    """The rows of one part as a Markdown table, one for each where they share no column, and the violations below."""
+    shared = any(set(one.figures) & set(other.figures) for one, other in itertools.pairwise(rows))
+    groups = [rows] if shared or not rows else [[row] for row in rows]
+    lines = [line for group in groups for line in [*_rows(group), ""]][:-1]
     for row in rows:
         lines += [f"- {row.name}: {_shown(one)}" for one in row.violations[:SHOWN]]
         if len(row.violations) > SHOWN:
             lines.append(f"- {row.name}: and {len(row.violations) - SHOWN} more")
     first = next((number for number, line in enumerate(lines) if line.startswith("- ")), len(lines))
     return "\n".join([*lines[:first], *([""] if first < len(lines) else []), *lines[first:]])
+
+
+def _rows(rows: Sequence[Row]) -> list[str]:
+    columns = list(dict.fromkeys(name for row in rows for name in row.figures))
+    lines = [_line(["", *columns, "violations"]), "|---" * (len(columns) + 2) + "|"]
+    for row in rows:
+        last = f"not run: {row.skipped}" if row.skipped else str(len(row.violations))
+        lines.append(_line([row.name, *(_cell(row.figures.get(name, "")) for name in columns), last]))
+    return lines
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ python -m tools.torture.worker FOLDER prompts 1234 [seed]      one input, with e
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -67,7 +68,7 @@ def main(arguments: list[str]) -> int:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
-    limited = False
+    torch.set_num_threads(1)
     for line in sys.stdin:
         asked = json.loads(line)
         try:
@@ -75,29 +76,27 @@ def main(arguments: list[str]) -> int:
         except Exception as error:  # a fault of this tool, not of what it tries
             say({"broken": f"{asked['entrance']}: {error!r}"})
             return 1
-        if not limited:
-            limited = limit()
         settle(entrance.box)
         for index in range(asked["start"], asked["stop"]):
+            limit()
             say({"index": index})
             say(asdict(judge(entrance, index, asked["seed"])))
         say({"done": True})
     return 0
 
 
-def limit() -> bool:
-    """Let this process allocate no more than an input may take from now on; whether the system sees to that."""
-    torch.set_num_threads(1)
+def limit() -> None:
+    """Let this process allocate no more than an input may take from now on, where the system sees to that.
+
+    What former inputs left (threads of the app, models that it keeps) is not this one's.
+    """
     if resource is None:
-        return False
-    try:
+        return
+    with contextlib.suppress(OSError, ValueError):
         held = psutil.Process().memory_info()
         most = int(getattr(held, "data", held.vms)) + MEMORY
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 if __name__ == "__main__":

@@ -165,7 +165,10 @@ def read_url(params: Mapping[str, str], fields: Sequence[Field]) -> tuple[dict[s
             problems.append(f"The link has a parameter {name!r} that this page does not know{guess} It was ignored.")
             continue
         try:
+            written.encode()  # halves of characters could not be written back into a link
             values[name] = field.parse(written)
+        except UnicodeEncodeError:
+            problems.append(refusal(field, written, "expected text, got half a character", field.default))
         except ValueError as error:
             problems.append(refusal(field, written, str(error), field.default))
     return values, problems

@@ -113,9 +113,9 @@ class JobManager:
             job = self._jobs.get(key)
             if job is None or job.state in ("failed", "cancelled"):
                 job = _Job(key, label, work, lane, owner)
+                self._enqueue(job)  # first: no thread may be had for a new lane
                 self._jobs.pop(key, None)
                 self._jobs[key] = job
-                self._enqueue(job)
                 self._forget()
             if slot is not None:
                 job.slots.add(slot)
@@ -170,8 +170,9 @@ class JobManager:
     def _enqueue(self, job: _Job) -> None:
         queue = self._queues.get(job.lane)
         if queue is None:
-            queue = self._queues[job.lane] = deque()
+            queue = deque()
             threading.Thread(target=self._serve, args=(job.lane, queue), name=f"eapgp-{job.lane}", daemon=True).start()
+            self._queues[job.lane] = queue
         queue.append(job)
         self._changed.notify_all()
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from eapgp.models.catalogue import find_model, in_hub_cache, is_here, model_shape
-from eapgp.places import expanded
+from eapgp.places import is_file, is_folder
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
@@ -46,7 +46,7 @@ def at_hand(model: str) -> bool:
     entry = find_model(model)
     if entry is not None:
         return is_here(entry)
-    return expanded(model).exists() or in_hub_cache(model)
+    return is_folder(model) or is_file(model) or in_hub_cache(model)
 
 
 def cost(card: RunInfo) -> float:

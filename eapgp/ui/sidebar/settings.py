@@ -19,7 +19,7 @@ from eapgp.metrics import METRICS
 from eapgp.models.catalogue import CATALOGUE, find_model, is_gguf
 from eapgp.models.load import DTYPES
 from eapgp.options import Option
-from eapgp.places import expanded
+from eapgp.places import is_folder
 from eapgp.prompts.columns import CUSTOM
 from eapgp.prompts.pairs import PromptSet
 from eapgp.prompts.prompting import ANSWERS, ONE_TOKEN
@@ -112,7 +112,7 @@ def model_problem(name: str) -> str:
     """
     if policy().public:
         return policy().refuses_model(name)
-    if find_model(name) is not None or expanded(name).is_dir() or is_gguf(name):
+    if find_model(name) is not None or is_folder(name) or is_gguf(name):
         return ""
     if name.startswith(_PATH_STARTS):
         return "expected a folder in Hugging Face layout or a GGUF file, there is none"

@@ -24,11 +24,13 @@ from eapgp.ui.parts.snippets import run_python, run_shell
 from eapgp.ui.sidebar.settings import NAMES as OF_A_RUN
 from eapgp.ui.sidebar.settings import question, spec_of
 from tools import ROOT
-from tools.torture.judge import REFUSED, Box, Case, Entrance, fault_of_line
+from tools.torture.judge import REFUSED, SECONDS, Box, Case, Entrance, fault_of_line
 from tools.torture.strange import IMAGE, NAMES, SCRIPT, TEXTS
 
 APPS = 50
 """One in so many links is opened in the app itself; the hand-written ones below all are."""
+APP_SECONDS = 30.0
+"""Of processor time for a page, twice, with what it computes of the sound part of a link."""
 HUB_IDS = (
     "owner/",
     "/name",
@@ -102,7 +104,8 @@ class Links(Entrance):
             query[name] = self._value(page, name, rng)
         label = " ".join(f"{name!a:.20}={value!a:.30}" for name, value in query.items())
         app = index % APPS == 0
-        return Case(f"/{page} {label:.120}{' in the app' if app else ''}", lambda: self.read(page, query, app))
+        kind = f"/{page} {label:.120}{' in the app' if app else ''}"
+        return Case(kind, lambda: self.read(page, query, app), seconds=APP_SECONDS if app else SECONDS)
 
     def _value(self, page: str, name: str, rng: random.Random) -> str:
         field = next((one for one in self.pages[page] if one.name == name), None)
