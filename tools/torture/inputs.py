@@ -51,7 +51,7 @@ def run(setting: Setting) -> list[Row]:
     everything = [verdict for several in verdicts.values() for verdict in several]
     total = _row("all", everything)
     setting.say(f"{len(everything):,} inputs in {time.monotonic() - start:.0f} s")
-    return [*rows, Row(total.name, total.figures)]
+    return [*rows, Row(total.name, total.figures, summed=len(total.violations))]
 
 
 def _row(title: str, verdicts: list[Verdict]) -> Row:

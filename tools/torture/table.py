@@ -73,13 +73,15 @@ class Row:
     """One line of a part's table: what was tried, its figures by column, and what was not as it should be.
 
     figures: plain numbers or short texts; rows of one part may differ in columns. violations: one line each, with what
-    is needed to see it again. skipped: why it was not run, "" where it was.
+    is needed to see it again. skipped: why it was not run, "" where it was. summed: of a row that sums others, how many
+    violations those have; they are not counted again.
     """
 
     name: str
     figures: Mapping[str, Any] = field(default_factory=dict)
     violations: tuple[str, ...] = ()
     skipped: str = ""
+    summed: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _rows(rows: Sequence[Row]) -> list[str]:
     columns = list(dict.fromkeys(name for row in rows for name in row.figures))
     lines = [_line(["", *columns, "violations"]), "|---" * (len(columns) + 2) + "|"]
     for row in rows:
-        last = f"not run: {row.skipped}" if row.skipped else str(len(row.violations))
+        last = f"not run: {row.skipped}" if row.skipped else str(len(row.violations) + row.summed)
         lines.append(_line([row.name, *(_cell(row.figures.get(name, "")) for name in columns), last]))
     return lines
 
