@@ -25,9 +25,8 @@ model: $(STAMP)
 app: setup
 	$(BIN)/eapgp app
 
-# Three workers for two cores, since browser tests wait a lot; in the order of tests/conftest.py.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist loadfile
 
 e2e: setup
 	$(BIN)/python -m pytest tests/browser

@@ -22,16 +22,6 @@ def shared_folder() -> Path | None:
     return folder if (folder / "data").is_dir() else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files early and browser files, which wait a lot, among those that compute: no worker ends alone."""
-    paths = list(dict.fromkeys(item.path for item in items))
-    browser = [path for path in paths if path.parent.name == "browser"]
-    rest = sorted((path for path in paths if path not in browser), key=lambda path: "real_model" not in path.name)
-    place = {path: 0.7 * i / len(browser) for i, path in enumerate(browser)}
-    place |= {path: i / len(rest) for i, path in enumerate(rest)}
-    items.sort(key=lambda item: place[item.path])
-
-
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder of reference material; the test is skipped where it is absent."""

@@ -73,7 +73,7 @@ def test_jobs_are_shared_queued_seen_on_every_page_and_cancelled_at_once(
 
     first.context.close()  # a closed tab loses nothing
     own_progress(second).wait_for()
-    second.locator("[data-testid=stSidebar]").get_by_text(re.compile(r"\d+%")).first.wait_for(timeout=LONG)
+    second.locator("[data-testid=stSidebar]").get_by_text(re.compile(r"[\d.]+ %")).first.wait_for(timeout=LONG)
     start = time.monotonic()
     own_progress(second).click()
     second.get_by_text("Cancelled. Press Run").wait_for()

@@ -101,7 +101,7 @@ def test_compare_any_pair_edge_by_edge_and_by_curve(app: str, open_page: Callabl
     open_tab(page, "Faithfulness")
     page.locator(".st-key-curves .js-plotly-plot").wait_for(timeout=LONG)
     page.locator(".st-key-difference .js-plotly-plot").wait_for()
-    page.get_by_text(re.compile(r"Area under the curve.*the order flips in \d+%")).wait_for()
+    page.get_by_text(re.compile(r"Area under the curve.*the order flips in [\d.]+ %")).wait_for()
     open_tab(page, "Costs")
     page.get_by_text("Passes per prompt pair").wait_for()
     assert "b=3" in page.url and "picture=sets" in page.url and "tab=costs" in page.url
