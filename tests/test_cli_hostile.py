@@ -112,7 +112,7 @@ def test_model_folders_that_cannot_be_read_and_pickles_that_are_not(
         (["evaluate", "--run", "ioi-eap", "--metric", "noise"], "unknown metric 'noise'"),
         (["evaluate", "--run", "ioi-eap", "--run", "ioi-eap-gp"], "got 2 of them; give one"),
         (["runs", "show", "x" * 300], "File name too long"),
-        (["attribute", "--model", "x" * 300], "File name too long"),
+        (["attribute", "--model", "x" * 300], "unknown model 'xxx"),
         (["attribute", "--out", "x" * 300], "File name too long"),
         (["runs", "list", "--home", "loop"], "symbolic links"),
         (["runs", "show", "ioi-eap", "--top", "-5"], "greater than or equal to 0"),
