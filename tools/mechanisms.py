@@ -6,9 +6,7 @@ in docs/mechanisms.json, so that models are added one at a time; without a model
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
 from typing import Any
 
 import numpy as np
@@ -24,10 +22,9 @@ from eapgp.runs.mechanisms import DRAWS, JUDGED, ONE, OWN, RANDOM, Separation, r
 from eapgp.runs.run import open_run
 from eapgp.runs.spec import library_versions
 from eapgp.tasks import TASKS
-from tools import ROOT
+from tools.kept import by_model
 
 log = logging.getLogger(__name__)
-KEPT, PAGE = ROOT / "docs" / "mechanisms.json", ROOT / "docs" / "mechanisms.md"
 SIZES = {"demo": (10, 20, 50), "smollm2-135m": (300, 1000)}
 
 
@@ -143,12 +140,7 @@ def _prompts(tasks: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure the models that are named, and write the page."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
-    for name in sys.argv[1:]:
-        kept[name] = measure(name)
-        KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    PAGE.write_text(page(kept), encoding="utf-8")
+    by_model("mechanisms", measure, page)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ are added one at a time; without a model only the page is written anew.
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -24,10 +23,9 @@ from eapgp.runs.bundled import examples_folder
 from eapgp.runs.run import Run, open_run
 from eapgp.runs.spec import library_versions
 from eapgp.tasks import TASKS, make_prompts
-from tools import ROOT
+from tools.kept import keep, read, write_page
 
 log = logging.getLogger(__name__)
-KEPT, PAGE = ROOT / "docs" / "nodes.json", ROOT / "docs" / "nodes.md"
 SIZES = {"demo": (3, 4, 6, 10, 15), "smollm2-135m": (15, 30, 60, 150)}
 METHODS = {"demo": ("eap-ig", "exact"), "smollm2-135m": ("eap-ig",)}
 PAIRS, SEED = {"demo": 32, "smollm2-135m": 16}, 1000
@@ -170,14 +168,14 @@ def _banded(ends: Sequence[float], write: Any) -> str:
 def main() -> None:
     """Measure the tasks of the model that is named, and write the page."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+    kept = read("nodes")
     if names := sys.argv[1:]:
         model, tasks = names[0], names[1:] or list(TASKS)
         entry = kept.setdefault(model, {"tasks": {}})
         entry |= {"version": __version__, "libraries": library_versions()}
         entry["tasks"] |= measure(model, tasks)
-        KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    PAGE.write_text(page(kept), encoding="utf-8")
+        keep("nodes", kept)
+    write_page("nodes", page(kept))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ written anew.
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
 from typing import Any
 
 import numpy as np
@@ -23,10 +21,9 @@ from eapgp.runs.positions import AS_MANY, AS_WIDE, BLIND, run_span_scores, span_
 from eapgp.runs.run import open_run
 from eapgp.runs.spec import library_versions
 from eapgp.tasks import TASKS, make_prompts
-from tools import ROOT
+from tools.kept import by_model
 
 log = logging.getLogger(__name__)
-KEPT, PAGE = ROOT / "docs" / "positions.json", ROOT / "docs" / "positions.md"
 SIZES = {"demo": (10, 20, 50), "smollm2-135m": (200, 500, 1000)}
 PAIRS, SEED = 32, 1000
 EDGES = 3  # strongest (edge, span) that are told
@@ -128,12 +125,7 @@ def _shares(tasks: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure the models that are named, and write the page."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
-    for name in sys.argv[1:]:
-        kept[name] = measure(name)
-        KEPT.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    PAGE.write_text(page(kept), encoding="utf-8")
+    by_model("positions", measure, page)
 
 
 if __name__ == "__main__":
