@@ -299,7 +299,9 @@ def test_node_scores_are_told_exported_and_select_circuits(capsys: pytest.Captur
     expected = [select(open_run(said["run"]).scores(), n=n, by="nodes", node_scores=own).n_kept for n in (3, 20)]
     assert [entry["edges_kept"] for entry in by_nodes["curve"]] == expected
     assert by_nodes["curve"][1]["faithfulness"] == pytest.approx(1, abs=1e-3)  # 16 heads and 4 MLPs: the whole model
-    file = call(capsys, "evaluate", "--scores", "scores.json", "--task", "ioi", "--pairs", "3", "--nodes", "3")
+    file = call(
+        capsys, "evaluate", "--scores", "scores.json", "--task", "ioi", "--pairs", "3", "--nodes", "3", "--nodes", "20"
+    )
     assert file["curve"][0]["metric"] == pytest.approx(by_nodes["curve"][0]["metric"])
     assert "got sizes and nodes" in refuse(capsys, "evaluate", "--run", said["run"], "--nodes", "3", "--edges", "3")
     assert "rule='top-n'" in refuse(capsys, "evaluate", "--run", said["run"], "--nodes", "3", "--rule", "greedy")

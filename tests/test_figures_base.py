@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from eapgp.attribution.result import EdgeScores, PathRecord
@@ -95,6 +95,8 @@ def test_apply_escapes_its_texts_and_says_how_to_read() -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.floats(1.0, 6.0))
+@example([5e-324], 3.0)  # a threshold of 0 would be divided by
+@example([2.2e-311, 1e-311], 6.0)
 @settings(deadline=None)
 def test_signed_log_is_odd_increasing_and_invertible(values: list[float], decades: float) -> None:
     array = np.array(sorted(values))

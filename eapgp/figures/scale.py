@@ -29,9 +29,12 @@ class SignedLog:
 
     @classmethod
     def over(cls, *arrays: Floats, decades: float = 3.0, limit: float | None = None) -> SignedLog:
-        """A scale that shows `decades` powers of ten below the largest |value| (or below `limit`)."""
+        """A scale that shows `decades` powers of ten below the largest |value| (or below `limit`).
+
+        Where that is 0, or so small that its threshold is no normal number to divide by, the largest is 1.
+        """
         top = largest_magnitude(*arrays) if limit is None else limit
-        top = top or 1.0
+        top = top if top * 10.0**-decades >= np.finfo(np.float64).tiny else 1.0
         return cls(threshold=top * 10.0**-decades, largest=top)
 
     def __call__(self, values: Floats) -> NDArray[np.float64]:
