@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from eapgp.numerals import MINUS
 from tests.browser.app_helpers import LONG, choose, fill, open_tab, settled, until
 from tests.browser.conftest import PHONE, wait_ready
 
@@ -206,7 +207,7 @@ def test_what_each_point_adds_sums_to_the_edge_s_score(app: str, open_page: Call
 
     def told() -> list[tuple[str, str]]:
         text = page.get_by_text("Sum over the points").inner_text()
-        return re.findall(r"([+-][\d.]+) \(score of the run ([+-][\d.]+)\)", text)
+        return re.findall(r"([+-][\d.]+) \(score of the run ([+-][\d.]+)\)", text.replace(MINUS, "-"))
 
     until(page, lambda: len(told()) == 2, what="the sums of both paths")
     assert all(abs(float(a) - float(b)) < 2e-5 for a, b in told())

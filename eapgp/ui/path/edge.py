@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eapgp.attribution.result import PathRecord
 from eapgp.graph import Graph
-from eapgp.numerals import number
+from eapgp.numerals import score
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.session import Session
@@ -105,6 +105,6 @@ def _check(card: RunInfo, adds: Mapping[str, NDArray[Any]], name: str) -> None:
     sums = []
     for kind, source in results.path_sources(card).items():
         if kind in adds:
-            score, total = score_of(results.attribution(source).scores, name), float(np.nansum(adds[kind]))
-            sums.append(f"{KINDS.get(kind, kind)} {number(total, 4)} (score of the run {number(score, 4)})")
+            stored, total = score_of(results.attribution(source).scores, name), float(np.nansum(adds[kind]))
+            sums.append(f"{KINDS.get(kind, kind)} {score(total)} (score of the run {score(stored)})")
     st.caption(f"Sum over the points: {', '.join(sums)}.")
