@@ -206,7 +206,7 @@ def test_what_each_point_adds_sums_to_the_edge_s_score(app: str, open_page: Call
     page.locator(".st-key-edge-path .js-plotly-plot").wait_for(timeout=LONG)
 
     def told() -> list[tuple[str, str]]:
-        text = page.get_by_text("Sum over the points").inner_text()
+        text = page.get_by_text("Sum over the points").first.inner_text()  # drawn anew, the old one stands beside it
         return re.findall(r"([+-][\d.]+) \(score of the run ([+-][\d.]+)\)", text.replace(MINUS, "-"))
 
     until(page, lambda: len(told()) == 2, what="the sums of both paths")

@@ -49,7 +49,7 @@ def test_the_demo_model_has_none_and_an_upload_is_compared(
     open_tab(page, "Found, missed, extra")
     page.locator(".st-key-truth-edges").wait_for()
     again = open_page(app, path="ground_truth", query=page.url.split("?")[1])
-    again.get_by_text("ioi-made.json").first.wait_for()
+    again.get_by_text("ioi-made").first.wait_for()
 
 
 def test_a_file_that_could_run_code_is_not_taken(app: str, open_page: Callable[..., Any], tmp_path: Path) -> None:
