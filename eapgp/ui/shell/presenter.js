@@ -52,6 +52,9 @@ export default function present({ data, parentElement, setTriggerValue }) {
       if (isOn() && !document.fullscreenElement && !document.querySelector(OPEN)) ask(false);
     } else if (event.key.toLowerCase() === "p" && !(target instanceof Element && target.closest(TYPING))) ask(!isOn());
   };
+  // The one before stays until there is another: a key that is pressed while the page is put together anew is heard.
+  const kept = /** @type {{ eapgpPress?: (event: KeyboardEvent) => void }} */ (window);
+  if (kept.eapgpPress) document.removeEventListener("keydown", kept.eapgpPress);
+  kept.eapgpPress = press;
   document.addEventListener("keydown", press);
-  return () => document.removeEventListener("keydown", press);
 }
