@@ -158,6 +158,33 @@ def test_a_tokenizer_without_words(folder: Path) -> None:
     refused(folder, "the tokenizer of", "gives no token for any text")
 
 
+@pytest.mark.parametrize(
+    ("change_of", "words"),
+    [
+        ({"model": {"type": "BPE", "vocab": {"a": 0, "b": 0}, "merges": []}}, "2 words 1 ids"),
+        ({"model": {"type": "BPE", "vocab": {"a": 4_000_000_000}, "merges": []}}, "the id 4,000,000,000"),
+        ({"model": {"type": "Unigram", "vocab": [["a", -1.0], ["", 0.0]], "unk_id": 0}}, "without letters"),
+        ({"model": {"type": "Unigram", "vocab": [["a", -1e308]], "unk_id": 0}}, "no log probability"),
+        ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "/////25vIHRyaWU="}}, "is cut off"),
+        (
+            {
+                "normalizer": {
+                    "type": "Sequence",
+                    "normalizers": [{"type": "Replace", "pattern": {"Regex": "a{99999}"}, "content": "x"}],
+                }
+            },
+            "more than 1,000 times",
+        ),
+    ],
+)
+def test_a_tokenizer_that_would_end_the_process_is_refused_before_it_is_read(
+    change_of: dict[str, Any], words: str, folder: Path
+) -> None:
+    """Each of these aborted the process for lack of memory, or kept it busy for half a minute."""
+    change(folder / "tokenizer.json", **change_of)
+    refused(folder, "the tokenizer of", "cannot be read", words)
+
+
 def panicking(folder: Path) -> Path:
     """A folder whose tokenizer.json makes the tokenizer's library panic."""
     charsmap = base64.b64encode(b"\xff\xff\xff\xffno trie").decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import gguf
@@ -96,3 +97,14 @@ def test_a_cut_off_file_leaves_nothing_behind(tmp_path: Path, home: Path) -> Non
     with pytest.raises(ModelError, match=r"cut\.gguf"):
         load_model(file)
     assert not home.exists() or not [path for path in home.rglob("*") if path.suffix == ".safetensors"]
+
+
+@pytest.mark.parametrize("kind", [0, 4, 6, 7, 10])
+def test_values_beyond_the_file_s_end_are_refused(kind: int, tmp_path: Path) -> None:
+    """The library found empty values there, as many as the header said, for hours."""
+    path = tmp_path / "long.gguf"
+    header = b"GGUF" + struct.pack("<IQQ", 3, 0, 1)
+    path.write_bytes(header + struct.pack("<Q", 1) + b"k" + struct.pack("<IIQ", 9, kind, 2**40) + bytes(64))
+    with pytest.raises(ModelError, match="ends at byte") as error:
+        gguf_files.inspect(path)
+    assert "\n" not in str(error.value)

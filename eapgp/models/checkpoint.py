@@ -28,6 +28,8 @@ from typing import Any
 import psutil
 
 from eapgp.errors import ModelError, is_panic
+from eapgp.models.tokenizer_file import check_tokenizer_file
+from eapgp.places import bundled
 
 # ---- configuration -------------------------------------------------------------------------------
 
@@ -307,6 +309,8 @@ def read_tokenizer(folder: Path) -> Any:
             "merges.txt. Copy those of the model that it was made from, or name its folder as the tokenizer."
         )
     try:
+        if "tokenizer.json" in files and folder != bundled("assets/demo"):
+            check_tokenizer_file(folder / "tokenizer.json")
         with _backtraces_kept_back():
             tokenizer = _of_folder(folder, files)
             pieces = tokenizer(PROBE, add_special_tokens=False)["input_ids"]

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from eapgp.errors import ModelError, one_line
 from eapgp.models.store import check_room, keep, models_home
 from eapgp.places import expanded
@@ -75,8 +77,16 @@ def inspect(path: str | Path) -> GgufFile:
 def _reader(place: Path) -> GGUFReader:
     from gguf import GGUFReader
 
+    class Within(GGUFReader):
+        """Reads nothing beyond the file's end, where the library finds empty values without end."""
+
+        def _get(self, offset: int, dtype: Any, count: int = 1, *rest: Any, **how: Any) -> Any:
+            if offset + int(count) * np.dtype(dtype).itemsize > len(self.data):
+                raise ValueError(f"it ends at byte {len(self.data):,}, within a value that its header tells of")
+            return super()._get(offset, dtype, count, *rest, **how)
+
     try:
-        return GGUFReader(place)
+        return Within(place)
     except Exception as error:  # a file's sizes, counts and nesting are what the library trusts
         raise ModelError(
             f"{place.name}: expected a GGUF file (version 2 or 3), got one that cannot be read: {one_line(error)}. "

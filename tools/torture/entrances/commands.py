@@ -29,7 +29,14 @@ from tools.torture.strange import NAMES, TEXTS
 
 PROCESSES = 60
 """One in so many runs in a process of its own."""
-HEAVY = {"app": "--address=999.1.1.1", "bench": "--only=nothing", "reproduce": "--model=no/such", "sweep": "--dry-run"}
+HEAVY = {
+    "app": "--address=999.1.1.1",
+    "bench": "--only=nothing",
+    "reproduce": "--model=no/such",
+    "sweep": "--dry-run",
+    "exact": "--edges=m3->logits",
+    "reference": "--steps=1",
+}
 """Commands that would serve or compute for long, with the argument that keeps them from it."""
 NUMBERS = (
     "-1",
@@ -134,8 +141,6 @@ class Commands(Entrance):
             words += ["--pairs=1"] if not any(word.startswith(("--pairs", "-n")) for word in words) else []
         if path == "attribute" and not any(word.startswith(("--method", "--steps")) for word in words):
             words.append("--method=eap")
-        if path == "exact":
-            words.append("--edges=m3->logits")
         if rng.random() < 0.15:
             words.insert(rng.randrange(len(words) + 1), rng.choice((*TEXTS, "--no-such", "-Z", "--", "--json=1")))
         return [word.replace("\0", "�") for word in words]  # no system passes a NUL on
