@@ -4,6 +4,7 @@ Unlike edge scores these need no gradient and no intervention (but to check a ro
 """
 
 from eapgp.readings.attention import HeadPattern, head_pattern
+from eapgp.readings.attention_terms import AttentionTerms, attention_terms
 from eapgp.readings.direct import DirectContributions, direct_contributions
 from eapgp.readings.promoted import PromotedTokens, promoted_tokens
 from eapgp.readings.role_check import RoleCheck, check_role
@@ -12,11 +13,13 @@ from eapgp.readings.roles import HeadRoles, head_roles
 
 __all__ = [
     "ROLES",
+    "AttentionTerms",
     "DirectContributions",
     "HeadPattern",
     "HeadRoles",
     "PromotedTokens",
     "RoleCheck",
+    "attention_terms",
     "check_role",
     "direct_contributions",
     "head_pattern",

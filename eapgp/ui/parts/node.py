@@ -19,6 +19,7 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library.consent import agreed, may_run
+from eapgp.ui.parts import looking
 from eapgp.ui.parts import node_jobs as work
 from eapgp.ui.parts.method_tables import node_across_methods
 
@@ -49,7 +50,7 @@ def section(session: Session, card: RunInfo, node: str, pick: Pick) -> None:
             return
         pair = min(session["prompt"], card.n_pairs) - 1
         if node.startswith("a"):
-            _attention(card, node, pair)
+            _attention(session, card, node, pair)
         _choose_pair(session, card)
         _written(session, card, node, pair)
 
@@ -93,7 +94,7 @@ def _choose_pair(session: Session, card: RunInfo) -> None:
     st.markdown(f"**Clean** {plain(pair.clean)}  \n**Corrupted** {plain(pair.corrupted)}")
 
 
-def _attention(card: RunInfo, node: str, pair: int) -> None:
+def _attention(session: Session, card: RunInfo, node: str, pair: int) -> None:
     def show(job: JobView) -> None:
         from eapgp.figures.attention import attention_map
 
@@ -110,6 +111,7 @@ def _attention(card: RunInfo, node: str, pair: int) -> None:
         for side, values, tokens in patterns:
             figure = attention_map(values, tokens, side=side, changed=changed, dark=dark())
             chart(figure, f"attention-{side}")
+        looking.section(session, card, node, pair, pattern)
 
     follow(work.submit_pattern(card, node, pair), show, waiting="Reading the attention ·")
 

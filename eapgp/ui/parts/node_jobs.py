@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eapgp.readings import check_role, direct_contributions, head_pattern, head_roles, promoted_tokens
+from eapgp.readings import (
+    attention_terms,
+    check_role,
+    direct_contributions,
+    head_pattern,
+    head_roles,
+    promoted_tokens,
+)
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.jobs import server
@@ -28,6 +35,16 @@ def submit_pattern(card: RunInfo, node: str, pair: int) -> str:
         return head_pattern(model, prompts, pair, node)
 
     return _submit(card, f"pattern-{card.id}-{pair}-{node}", f"attention of {node}", read)
+
+
+def submit_terms(card: RunInfo, node: str, pair: int, query: int, key: int, *, check: bool = False) -> str:
+    """Start (or join) the taking apart of one attention logit of a head; result: `AttentionTerms`."""
+
+    def read(model: Any, prompts: Any, progress: Progress) -> Any:
+        return attention_terms(model, prompts, pair, node, query, key, check=check)
+
+    name = f"terms-{card.id}-{pair}-{node}-{query}-{key}-{check:d}"
+    return _submit(card, name, f"attention logit of {node}", read)
 
 
 def submit_direct(card: RunInfo) -> str:
