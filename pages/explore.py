@@ -4,7 +4,7 @@ import streamlit as st
 
 from eapgp.ui.base.draw import guard
 from eapgp.ui.base.session import Session
-from eapgp.ui.explore import fields, views
+from eapgp.ui.explore import fields, spans, views
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import circuit_of
 from eapgp.ui.parts import edit_panel, exports, head, inspector, provenance, roles, sentences
@@ -56,6 +56,8 @@ else:
                 views.edges_table(session, card, result.scores, circuit, pick)
             elif opened == "roles":
                 roles.tab(session, card, circuit, pick)
+            elif opened == "words":
+                spans.show(session, card, pick)
             elif opened == "map":
                 views.heat_map(card, result.scores, pick)
             elif opened == "spread":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,15 +22,16 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import select
 from eapgp.circuits.spans import SpanCircuit, select_spans
 from eapgp.cli import main
-from eapgp.errors import InputError, OptionError, PromptError
+from eapgp.errors import FormatError, InputError, OptionError, PromptError, UnknownNameError
 from eapgp.evaluation.runner import CircuitRunner
+from eapgp.formats import read_spans, write_spans
 from eapgp.models import load_model
 from eapgp.prompts.encode import EncodedPairs, encode
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.prompts.spans import END, START, Spans, by_part, by_token, exchanged
 from eapgp.runs.bundled import examples_folder
 from eapgp.runs.run import open_run
-from eapgp.tasks import TASKS, make_prompts
+from eapgp.tasks import TASKS, make_prompts, prompt_spans
 from eapgp.ui.library.circuits import score_of
 
 one_thread()
@@ -190,6 +193,9 @@ def test_tokens_stand_for_themselves_where_prompts_are_equally_long(demo: Any) -
     assert len(set(lengths.tolist())) > 1
     with pytest.raises(PromptError, match="no positions in common"):
         by_token(prompts, demo)
+    alike = prompts.pick(np.flatnonzero(lengths == lengths[0]).tolist())
+    asked = prompt_spans(alike, demo, marks="tokens")
+    assert len(alike) > 1 and asked.names == by_token(alike, demo).names and len(asked.names) == lengths[0]
 
 
 @pytest.mark.parametrize(
@@ -210,6 +216,109 @@ def test_the_exchanged_words(clean: str, corrupted: str, words: list[str]) -> No
 def test_own_pairs_are_told_apart_by_what_is_exchanged(demo: Any) -> None:
     own = PromptSet("own", tuple(itertools.islice(make_prompts("gender-bias", 3), 3)), "logit-diff")
     assert by_part(own, demo, exchanged).names == (START, "before", "exchanged", "after exchanged", END)
+
+
+def test_marked_words_are_parts_and_add_up_as_others_do(demo: Any) -> None:
+    prompts = make_prompts("ioi", 6, seed=3, tokenizer=demo.tokenizer)
+    names = sorted({pair.correct[0].strip() for pair in prompts})
+    spans = prompt_spans(prompts, demo, marks={"receiver": names, "verb": ["gave", "handed", "passed"]})
+    assert "receiver" in spans.names and spans.names[-1] == END
+    encoded = encode(prompts, demo)
+    for row, pair in enumerate(prompts):
+        marked = [encoded.clean[row, at] for at in np.flatnonzero(spans.of[row] == spans.names.index("receiver"))]
+        words = {word.strip() for word in (demo.tokenizer.decode([one]) for one in marked)}
+        assert words <= set(names) and pair.correct[0].strip() in words
+    told = span_scores(demo, prompts, spans, method="eap-ig")
+    whole = attribute(demo, prompts, method="eap-ig").scores.values
+    assert relative_error(told.values.sum(0), whole) < 1e-5
+    with pytest.raises(OptionError, match=r"'thief'.*stands in no clean prompt"):
+        prompt_spans(prompts, demo, marks={"thief": ["nobody"]})
+
+
+def test_files_of_spans_are_read_back_as_they_were(tmp_path: Path) -> None:
+    scores = span_scores(tiny_model("gpt2"), ENCODED, SPANS, method="eap")
+    circuit = select_spans(scores, 40)
+    read, kept = read_spans(write_spans(tmp_path / "spans.json", scores, circuit))
+    assert read.graph == scores.graph and read.spans == NAMES and read.method == "eap"
+    assert np.array_equal(read.values, scores.values.astype(np.float32))
+    assert kept is not None and np.array_equal(kept.edges, circuit.edges) and kept.n_selected == 40
+    assert read_spans(write_spans(tmp_path / "scores.json", scores))[1] is None
+    rows = list(csv.DictReader((write_spans(tmp_path / "spans.csv", scores, circuit)).open(encoding="utf-8")))
+    assert len(rows) == 3 * scores.graph.n_edges and sum(int(row["kept"]) for row in rows) == circuit.n_kept
+    one = rows[17]
+    assert float(one["score"]) == pytest.approx(scores.of_edge(one["edge"])[one["span"]])
+    with pytest.raises(FormatError, match=r"\.json or \.csv"):
+        write_spans(tmp_path / "spans.txt", scores)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": "eapgp spans 9"}, "expected an object with format"),
+        ({"spans": ["a", "a", "b"]}, "different names"),
+        ({"spans": []}, "different names"),
+        ({"cfg": {"n_layers": 10**9, "n_heads": 4}}, "check n_layers"),
+        ({"cfg": 3}, "cfg must be an object"),
+        ({"scores": {"input->logits": [1, 2, 3]}}, "must hold all"),
+        ({"kept": {"input->logits": ["d"]}}, "expected names among a, b, c"),
+        ({"kept": {"logits->input": ["a"]}}, "unknown edge"),
+        ({"kept": []}, "spans by edge"),
+    ],
+)
+def test_files_of_spans_that_cannot_be_are_refused(change: dict[str, Any], words: str, tmp_path: Path) -> None:
+    scores = span_scores(tiny_model("gpt2"), ENCODED, SPANS, method="eap")
+    path = write_spans(tmp_path / "spans.json", scores, select_spans(scores, 9))
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(FormatError, match=words) as error:
+        read_spans(path)
+    assert str(error.value).startswith("spans.json: ") and "\n" not in str(error.value)
+    values = json.loads(write_spans(path, scores).read_text())
+    for wrong in ([1, 2], [1, None, 2], ["a", 1, 2], 3):
+        values["scores"]["input->logits"] = wrong
+        path.write_text(json.dumps(values))
+        with pytest.raises(FormatError, match=r"spans\.json: "):
+            read_spans(path)
+    path.write_bytes(b"\xff{")
+    with pytest.raises(FormatError, match="expected JSON"):
+        read_spans(path)
+
+
+def test_one_part_s_scores_and_circuit(demo: Any) -> None:
+    prompts = make_prompts("ioi", 6, tokenizer=demo.tokenizer)
+    scores = span_scores(demo, prompts, prompt_spans(prompts, demo), method="eap-ig")
+    circuit = select_spans(scores, 50)
+    for at, name in enumerate(scores.spans):
+        assert np.array_equal(scores.at(name).values, scores.values[at])
+        assert np.array_equal(circuit.at(name).edges, circuit.edges[at])
+    with pytest.raises(UnknownNameError):
+        scores.at("nowhere")
+
+
+def test_the_command_writes_marked_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "spans.json"
+    pairs = open_run(examples_folder() / "ioi-eap").prompts().pairs
+    names = ",".join(sorted({pair.correct[0].strip() for pair in pairs}))
+    run = ["positions", "--run", "ioi-eap", "--edges", "10", "--write", str(path)]
+    assert main([*run, "--mark", f"receiver={names}", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    read, kept = read_spans(path)
+    assert answer["written"] == str(path) and list(read.spans) == answer["spans"] and "receiver" in read.spans
+    assert main(["positions", "--run", "ioi-eap", "--mark", "tokens", "--json"]) == 2
+    assert "expected equal lengths" in json.loads(capsys.readouterr().out)["error"]["message"]
+    assert main(["positions", "--run", "ioi-eap", "--read", str(path), "--top", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["top"] == answer["top"][:3]
+    whole = open_run(examples_folder() / "ioi-eap").scores()
+    assert relative_error(read.values.sum(0), whole.values) < 1e-4
+    assert kept is not None and kept.n_selected == 10
+    for line, words in (
+        (["--mark", "a"], "NAME=WORD,WORD"),
+        (["--mark", "a=b", "--pair", "1"], "without --pair"),
+        (["--mark", "a=zzz"], "stands in no clean prompt"),
+        (["--read", "x.json", "--pair", "2"], "without --pair"),
+        (["--write", "x.json", "--edges", "3", "--edges", "4"], "at most one --edges"),
+    ):
+        assert main(["positions", "--run", "ioi-eap", *line, "--json"]) == 2
+        assert words in json.loads(capsys.readouterr().out)["error"]["message"]
 
 
 def test_the_command_tells_a_run_s_scores_apart(capsys: pytest.CaptureFixture[str]) -> None:

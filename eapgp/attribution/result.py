@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eapgp.errors import WrongTypeError
+from eapgp.errors import UnknownNameError, WrongTypeError
 from eapgp.graph import Graph
 from eapgp.html_table import ROWS, html_table
 from eapgp.types import Floats
@@ -94,6 +94,13 @@ class SpanScores:
         """What each span adds to one edge's score. Errors: UnknownNameError."""
         source, destination = self.graph.edge_index(name)
         return dict(zip(self.spans, self.values[:, source, destination].tolist(), strict=True))
+
+    def at(self, span: str) -> EdgeScores:
+        """What one span adds to every edge's score, as scores of edges. Errors: UnknownNameError."""
+        if span not in self.spans:
+            raise UnknownNameError.of("span", span, self.spans)
+        provenance = {"method": self.method, "span": span}
+        return EdgeScores(self.graph, self.values[self.spans.index(span)], provenance)
 
     def top(self, n: int) -> list[tuple[str, str, float]]:
         """The n (edge, span) of largest |score|, strongest first: edge, span, score."""

@@ -40,6 +40,11 @@ class SpanCircuit:
         """Number of edges that are kept in at least one span."""
         return int(self.edges.any(axis=0).sum())
 
+    def at(self, span: str) -> Circuit:
+        """The edges that are kept in one span; they need not lie on a path within it."""
+        edges = self.edges[self.spans.index(span)]
+        return Circuit(self.graph, edges, int(edges.sum()), f"at {span}")
+
     @classmethod
     def everywhere(cls, circuit: Circuit, spans: tuple[str, ...]) -> SpanCircuit:
         """A circuit that is blind to positions: its edges are kept in every span."""

@@ -12,6 +12,7 @@ from eapgp.formats.registry import (
     write_circuit,
     write_scores,
 )
+from eapgp.formats.spans import read_spans, write_spans
 from eapgp.formats.tables import edge_table
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "read_circuit",
     "read_file",
     "read_scores",
+    "read_spans",
     "read_with",
     "write_circuit",
     "write_scores",
+    "write_spans",
 ]

@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.prompts.prompting import PromptReader
 
 START, END = "start token", "last token"
+TOKENS: Literal["tokens"] = "tokens"
+Marks = Mapping[str, Sequence[str]] | Literal["tokens"]
+"""Parts of one's own: by name the words that stand for each; or every position for itself."""
 Part = tuple[str, int, int]
 """A named part of a text: its name, and its first character and the one after its last."""
 

@@ -21,6 +21,7 @@ from eapgp.errors import OptionError
 from eapgp.evaluation.runner import CircuitRunner, Measured
 from eapgp.evaluation.statistics import USUAL, Band, Resampling
 from eapgp.prompts.pairs import PromptSet
+from eapgp.prompts.spans import TOKENS, Marks
 from eapgp.runs.compute import load_run_model
 from eapgp.runs.evaluate import USUAL_WAY, Running
 from eapgp.runs.run import Run
@@ -64,8 +65,12 @@ def _at(name: str, band: Band, at: int) -> dict[str, float]:
     return {name: float(band.value[at]), f"{name}_low": float(band.low[at]), f"{name}_high": float(band.high[at])}
 
 
-def run_span_scores(run: Run, *, pair: int | None = None, how: Running = USUAL_WAY) -> SpanScores:
+def run_span_scores(
+    run: Run, *, pair: int | None = None, marks: Marks | None = None, how: Running = USUAL_WAY
+) -> SpanScores:
     """A run's scores told apart by the parts of its prompts; pair: of this one alone (from 0), token by token.
+
+    marks: parts of one's own, as `prompt_spans` takes them.
 
     Errors: OptionError for a method that does not tell positions apart, or no such pair; as `span_scores`.
     """
@@ -86,7 +91,7 @@ def run_span_scores(run: Run, *, pair: int | None = None, how: Running = USUAL_W
     return span_scores(
         model,
         some,
-        prompt_spans(some, model, tokens=pair is not None),
+        prompt_spans(some, model, marks=marks if pair is None else TOKENS),
         method=method,
         metric=run.request["metric"],
         intervention=run.request.get("intervention", "patching"),
@@ -101,15 +106,16 @@ def span_curve(
     edges: Sequence[int],
     *,
     prompts: PromptSet | None = None,
+    marks: Marks | None = None,
     how: Running = USUAL_WAY,
 ) -> SpanCurve:
     """Circuits of (edge, span) beside the run's circuits of these numbers of edges.
 
-    scores: those of `run_span_scores` over all pairs. prompts: others than the run's to run the circuits on.
+    scores: those of `run_span_scores` over all pairs, by the same marks. prompts: others than the run's to run on.
     """
     model = load_run_model(run, device=how.device, progress=how.progress, model_loader=how.model_loader)
     judged = prompts or run.prompts()
-    spans = prompt_spans(judged, model)
+    spans = prompt_spans(judged, model, marks=marks)
     if set(spans.names) != set(scores.spans):
         raise OptionError(
             f"the prompts to run on have the parts {', '.join(spans.names)}: expected {', '.join(scores.spans)}."

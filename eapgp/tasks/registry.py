@@ -15,7 +15,7 @@ from eapgp.options import Choice, OneOf, Option, settle
 from eapgp.prompts.encode import fit
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.prompts.prompting import PromptReader, TokenizerOnly
-from eapgp.prompts.spans import Part, Spans, by_part, by_token, exchanged
+from eapgp.prompts.spans import Marks, Part, Spans, by_part, by_token, exchanged, words_in
 from eapgp.tasks import country_capital, gender_bias, greater_than, hypernymy, ioi, sva
 from eapgp.tasks.recipe import Recipe, Vocabulary
 
@@ -255,12 +255,30 @@ def _fitting(task: Task, pairs: Iterator[PromptPair], tokenizer: Any) -> Iterato
         yield from prompts.pick(fit(prompts, reader).usable)
 
 
-def prompt_spans(prompts: PromptSet, model: PromptReader, *, tokens: bool = False) -> Spans:
+def prompt_spans(prompts: PromptSet, model: PromptReader, *, marks: Marks | None = None) -> Spans:
     """The parts of these prompts that all pairs share: those that their task names, or what is exchanged.
 
-    tokens: every position for itself. Errors: as `by_part` and `by_token`.
+    marks: parts of one's own, by name the words that stand for them; or "tokens": every position for itself, of one
+    pair or of prompts of equal length.
+    Errors: OptionError for a mark whose words stand in no prompt; as `by_part` and `by_token`.
     """
-    if tokens:
+    if isinstance(marks, str):
         return by_token(prompts, model)
+    if marks:
+        return by_part(prompts, model, _marked(prompts, marks))
     task = TASKS.get(prompts.task)
     return by_part(prompts, model, exchanged if task is None else task.parts)
+
+
+def _marked(prompts: PromptSet, marks: Mapping[str, Sequence[str]]) -> Callable[[PromptPair], list[Part]]:
+    """Parts by one's own words, in the order of the prompt. Errors: OptionError for words that stand nowhere."""
+
+    def parts(pair: PromptPair) -> list[Part]:
+        found = [part for name, words in marks.items() for part in words_in(pair.clean, words, name)]
+        return sorted(found, key=lambda part: part[1])
+
+    seen = {name for pair in prompts for name, _, _ in parts(pair)}
+    for name, words in marks.items():
+        if name not in seen:
+            raise OptionError(f"mark {name!r}: {' and '.join(words) or 'no word'} stands in no clean prompt.")
+    return parts

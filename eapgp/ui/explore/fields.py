@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from eapgp.ui.base.fields import choice, text
-from eapgp.ui.parts import edit_panel, roles, words
+from eapgp.ui.explore import spans
+from eapgp.ui.parts import edit_panel, looking, roles, words
 from eapgp.ui.parts import node as node_details
 from eapgp.ui.parts.bound_view import RULE, SELECTED, SIZE, VIEW_FIELDS
 from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
@@ -11,6 +12,7 @@ from eapgp.ui.sidebar.panel import FIELDS_OF_RUN
 TABS = {
     "edges": "Edges",
     "roles": "Roles of heads",
+    "words": "At which words",
     "map": "Heat map",
     "spread": "Scores",
     "curve": "Faithfulness by size",
@@ -42,8 +44,10 @@ FIELDS = (
     ),
     choice("tab", "edges", tuple(TABS), "Which view is open below the circuit."),
     node_details.FIELD,
+    *looking.FIELDS,
     roles.FIELD,
     words.FIELD,
+    *spans.FIELDS,
     *VIEW_FIELDS,
     *edit_panel.FIELDS,
 )

@@ -11,7 +11,9 @@ import streamlit as st
 from eapgp.attribution.registry import METHODS_BY_POSITION
 from eapgp.attribution.result import SpanScores
 from eapgp.graph import Graph
+from eapgp.prompts.spans import Marks
 from eapgp.runs.evaluate import Running
+from eapgp.runs.files import content_key
 from eapgp.runs.info import RunInfo
 from eapgp.runs.positions import run_span_scores
 from eapgp.types import Floats
@@ -63,13 +65,16 @@ def _of(scores: SpanScores, name: str) -> Floats:
     return np.asarray(scores.values[:, graph.source_index(name)].sum(axis=1))
 
 
-def submit_words(card: RunInfo, pair: int | None) -> str:
-    """Start (or join) the telling apart of a run's scores; result: `SpanScores`."""
+def submit_words(card: RunInfo, pair: int | None, marks: Marks | None = None) -> str:
+    """Start (or join) the telling apart of a run's scores; marks: parts of one's own. Result: `SpanScores`."""
     shop, lane = server.workshop(), lane_of_card(card)
 
     def work(progress: Progress) -> Any:
         how = Running(progress=progress, model_loader=partial(shop.model, lane))
-        return run_span_scores(card.run, pair=pair, how=how)
+        return run_span_scores(card.run, pair=pair, marks=marks, how=how)
 
     key = f"words-{card.id}-{'all' if pair is None else pair}"
+    if marks:
+        asked = marks if isinstance(marks, str) else {name: list(words) for name, words in marks.items()}
+        key += f"-{content_key({'marks': asked})[:12]}"
     return server.manager().submit(key, f"words of {card.task}", with_gradients(work), lane=lane)
