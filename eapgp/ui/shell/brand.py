@@ -43,6 +43,15 @@ button[kind="primary"]:not(:disabled) :is(p, span), [data-tag], [data-tag] * {
 [data-testid="stLayoutWrapper"]:has(> .st-key-presenter) {
   position: fixed; top: 0.8rem; right: 3.6rem; width: auto; z-index: 999991;
 }
+[data-testid="stLayoutWrapper"]:has(> .st-key-run-foot)::before {
+  content: ""; position: absolute; inset: auto 0 100% 0; height: 1.5rem; pointer-events: none;
+  background: linear-gradient(transparent, light-dark(#f6f8f8, #161d21));
+}
+@media (max-width: 640px) {
+  /* over the header, under the open sidebar, which holds its own way to close at this place */
+  [data-testid="stLayoutWrapper"]:has(> .st-key-presenter) { z-index: 999990; }
+  .st-key-truth-choice > [class*="st-key-field-"] { flex: 1 1 100%; min-width: 100%; }
+}
 .st-key-presenter, .st-key-presenter * { width: auto !important; min-height: 0; }
 @media (max-width: 640px) { .st-key-compare-choice > .st-key-field-these { flex: 1 1 100%; min-width: 100%; } }
 @media (max-width: 640px) { html[data-presenter] .eapgp-pair { grid-template-columns: 1fr; } }

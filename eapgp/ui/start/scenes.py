@@ -80,7 +80,11 @@ transition:width .4s}
 .st-key-scene-pair .eapgp-side i{height:24px}
 .st-key-scene-pair .eapgp-side i::before{transition:width .4s}
 [data-testid=stMainBlockContainer]>[data-testid=stVerticalBlock]{min-height:calc(100dvh - 9.5rem)}
-.st-key-start-foot{margin-top:auto}
+[data-testid=stLayoutWrapper]:has(>.st-key-start-foot){margin-top:auto}
+@media (min-width:1200px) and (min-height:820px){.eapgp-scene{font-size:2.05rem}
+.st-key-scene-pair{margin-top:4vh}.st-key-scene-pair .eapgp-pair{row-gap:64px}
+.st-key-scene-pair .eapgp-pair p{font-size:2.5rem}.st-key-scene-pair .eapgp-side{font-size:1.9rem;max-width:60rem}
+.st-key-scene-pair .eapgp-side i{height:36px}}
 @media (max-width:640px){.st-key-scene-pair .eapgp-pair p{font-size:1.4rem}
 .st-key-scene-pair .eapgp-side{font-size:1.1rem}.eapgp-scene{font-size:1.5rem}}
 </style>"""
