@@ -31,12 +31,15 @@ from .prompts import PromptPair as PromptPair
 from .prompts import PromptSet as PromptSet
 from .prompts import fit as fit
 from .prompts import read_prompts as read_prompts
+from .readings import attention_terms as attention_terms
 from .readings import check_role as check_role
 from .readings import head_roles as head_roles
+from .reference.learned_mask import learn_masks as learn_masks
 from .runs import RunLibrary as RunLibrary
 from .runs import RunSpec as RunSpec
 from .runs import compute_run as compute_run
 from .runs.mechanisms import run_mechanisms as run_mechanisms
+from .runs.reference import run_reference as run_reference
 from .study.plan import read_study as read_study
 from .study.reproduce import reproduce as reproduce
 from .study.sweep import sweep as sweep

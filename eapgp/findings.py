@@ -191,6 +191,30 @@ def of_clusters(n_clusters: int, edges: int, one: Band, own: Band, over: tuple[B
     return Finding(text, numbers, one.reason)
 
 
+def of_reference(name: str, rule: str, edges: int, own: Band, best: Band, gap: Band, at: int = 0) -> Finding:
+    """How far a method's circuit is from the best one that is known at its size.
+
+    name: the method; rule: how its circuit was selected. own, best: faithfulness of its circuit and of a learned mask,
+    `[size]`; gap: best minus own, paired. at: which size.
+    """
+    bands = {"own": own, "best": best, "gap": gap}
+    ends = {key: _ends(band.value[at], band.low[at], band.high[at], 2) for key, band in bands.items()}
+    numbers: dict[str, Any] = {"edges": edges, "rule": rule}
+    for key, three in ends.items():
+        numbers |= {f"{key}_{end}": value for end, value in zip(("value", "low", "high"), three, strict=True)}
+    if math.isnan(ends["gap"][0]):
+        return Finding("How far these circuits are from the best is undefined.", numbers, own.reason)
+    kept = f"with {count(edges)} edges it keeps {percent_with(*ends['own'])}, a learned mask "
+    kept += f"{percent_with(*ends['best'])} ({signed_with(*ends['gap'])})"
+    if ends["gap"][1] > 0:
+        verdict = f"The best known circuit keeps more than {name}'s"
+    elif ends["gap"][2] < 0:
+        verdict = f"{name}'s circuit keeps more than the learned one"
+    else:
+        verdict = f"No better circuit than {name}'s was found"
+    return Finding(f"{verdict}: {kept}.", numbers, own.reason)
+
+
 def of_truth(circuit: Circuit, truth: Circuit, *, name: str, of: str = "known") -> Finding:
     """Which edges of a known circuit another one holds: `EAP finds 7 of the 8 planted edges; it misses m1->m2`.
 

@@ -83,3 +83,12 @@ def percent_with(value: float, low: float, high: float) -> str:
     whole = all(math.isclose(100 * one, round(100 * one), abs_tol=0.05) for one in (value, low, high))
     digits = int(100 * (high - low) < _NARROW and not whole)
     return f"{percent(value, digits)} {ends(100 * low, 100 * high, digits)}"
+
+
+def duration(seconds: float) -> str:
+    """A time in a few characters: 1 s, 47 s, 12 min, 2.5 h."""
+    if seconds < 1:
+        return "1 s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

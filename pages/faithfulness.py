@@ -4,7 +4,7 @@ import streamlit as st
 
 from eapgp.ui.base.draw import guard, reserved
 from eapgp.ui.base.session import Session
-from eapgp.ui.faithfulness import controls, fields, measurements, mechanisms, views
+from eapgp.ui.faithfulness import controls, fields, measurements, mechanisms, reference, views
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import circuit_of
 from eapgp.ui.parts import head, measuring, run_choice
@@ -60,6 +60,8 @@ else:
                     views.show_evidence(evidence, closely, k)
             elif opened == "mechanisms":
                 mechanisms.show(session, cards[closely], closely, k)
+            elif opened == "reference":
+                reference.show(session, cards[closely], closely, k)
             elif opened == "numbers":
                 views.numbers(drawn, curves, base)
             else:

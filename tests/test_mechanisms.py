@@ -24,7 +24,8 @@ from eapgp.models import load_model
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.bundled import find_bundled
 from eapgp.runs.evaluate import Running
-from eapgp.runs.mechanisms import ONE, OWN, RANDOM, Separation, divide, run_mechanisms
+from eapgp.runs.mechanisms import ONE, OWN, RANDOM, Separation, run_mechanisms
+from eapgp.runs.other_pairs import divide
 from eapgp.tasks import make_prompts
 
 one_thread()

@@ -35,8 +35,7 @@ def write_page(stem: str, text: str) -> None:
 def by_model(stem: str, measure: Callable[[str], Kept], page: Callable[[Kept], str]) -> None:
     """Measure the models that the command line names, and write the page; without a name the page alone."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    kept = read(stem)
     for name in sys.argv[1:]:
-        kept[name] = measure(name)
-        keep(stem, kept)
-    write_page(stem, page(kept))
+        measured = measure(name)
+        keep(stem, read(stem) | {name: measured})  # read again: another process may have measured another model
+    write_page(stem, page(read(stem)))

@@ -18,7 +18,8 @@ from eapgp.numerals import decimal, percent_with, signed_with
 from eapgp.prompts.pairs import PromptPair
 from eapgp.runs.bundled import examples_folder
 from eapgp.runs.evaluate import Running
-from eapgp.runs.mechanisms import DRAWS, JUDGED, ONE, OWN, RANDOM, Separation, run_mechanisms
+from eapgp.runs.mechanisms import DRAWS, ONE, OWN, RANDOM, Separation, run_mechanisms
+from eapgp.runs.other_pairs import JUDGED
 from eapgp.runs.run import open_run
 from eapgp.runs.spec import library_versions
 from eapgp.tasks import TASKS

@@ -42,6 +42,17 @@ ROWS: dict[str, tuple[tuple[str, str, str, float], ...]] = {
     "circuits": (("curve_over_forwards", "curve of ten circuit sizes over ten forward passes", "≤", 1.6),),
     "exact": (("exact_forwards_per_edge", "exact patching, forward passes per edge", "≤", 0.6),),
     "demo": (("demo_circuit_ms", "one circuit of the demo model on 64 pairs, slowest size, ms", "≤", 100.0),),
+    "questions": (
+        ("questions_spans_over_scores", "demo: scores by the parts of prompts over eap-ig's scores", "", 0.0),
+        ("questions_attention_over_forwards", "demo: one attention logit taken apart over two forward passes", "", 0.0),
+        (
+            "questions_mask_step_over_passes",
+            "demo: a step of a learned mask over a forward and a backward pass",
+            "",
+            0.0,
+        ),
+        ("questions_pruning_over_forwards", "demo: a round of pruning over a forward pass for each edge", "", 0.0),
+    ),
     "real": (
         ("real_eap_over_passes", "smollm2-135m: eap over transformers alone", "≤", 1.15),
         ("real_eap_ig_over_passes", "smollm2-135m: eap-ig over transformers alone", "≤", 1.15),
@@ -106,6 +117,8 @@ READING = """
 - **Curve**: ten circuits of 0.1 … 100 % of the edges, chosen at random, which is the worst case: almost every
   destination keeps a part of its edges.
 - **Exact**: a sample of edges spread over the graph; what the method does once is subtracted.
+- **Questions**: what telling words apart, taking attention apart, learning a mask and pruning cost on the bundled
+  model. Telling words apart makes no pass of its own; circuits of nodes have their row above.
 - **smollm2-135m**: the fetched model, or weights drawn in its shape where it was not, on 8 pairs of 17 random tokens
   that share 8 leading positions. Its bare passes are made by transformers alone (frozen, to the input embedding, only
   the answer position reaching the unembedding) and its memory bound is 1.3 × their peak plus one activation difference.
@@ -176,7 +189,7 @@ def _setup(sections: Record) -> list[str]:
 
 def _details(sections: Record) -> list[str]:
     figures: Record = {}
-    for name in ("methods", "activations", "literal", "circuits", "exact", "demo", "real", "starting"):
+    for name in ("methods", "activations", "literal", "circuits", "exact", "demo", "questions", "real", "starting"):
         figures |= sections.get(name, {}).get("figures", {})
     rows = [
         f"| {key} | {value:,.3g} |\n"

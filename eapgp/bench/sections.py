@@ -12,18 +12,24 @@ import psutil
 import torch
 
 from eapgp.attribution.api import attribute
+from eapgp.attribution.per_position import span_scores
 from eapgp.attribution.result import EdgeScores
 from eapgp.bench import literal
 from eapgp.bench.measure import PeakMemory, Timing, exponent, measure
-from eapgp.bench.passes import forward, unavoidable, unavoidable_activations, unavoidable_gradpath
+from eapgp.bench.passes import forward, forward_backward, unavoidable, unavoidable_activations, unavoidable_gradpath
 from eapgp.bench.setting import CURVE_SHARES, STEPS, Setting, Work, random_pairs, ratio, repeat
 from eapgp.bench.shapes import random_gpt2
+from eapgp.circuits.mechanisms import cluster_pairs
 from eapgp.circuits.select import select_many, select_nodes
 from eapgp.engine.differences import gram
 from eapgp.evaluation.runner import CircuitRunner
 from eapgp.evaluation.statistics import mib_sizes
 from eapgp.models import load_model
-from eapgp.tasks import make_prompts
+from eapgp.prompts.encode import encode
+from eapgp.readings import attention_terms
+from eapgp.reference.learned_mask import Training, learn_masks
+from eapgp.reference.pruned import prune_by_effect
+from eapgp.tasks import make_prompts, prompt_spans
 
 Say = Callable[[str], None]
 # method → the bare passes it is held against
@@ -182,6 +188,39 @@ def demo(device: str, repeats: int, say: Say) -> dict[str, Any]:
         "demo_eap_gp_seconds": measurements["eap-gp"].median,
         "demo_exact_edges": model.graph.n_edges,
         "demo_exact_seconds": every.best,
+    }
+
+
+def questions(device: str, repeats: int, say: Say) -> dict[str, Any]:
+    """What five further questions cost on the bundled model, over the passes that they go by."""
+    model = load_model("demo", device=device)
+    prompts = make_prompts("ioi", 64, seed=0, tokenizer=model.tokenizer)
+    few, one = prompts.pick(range(Training.pairs_at_once)), prompts.pick([0])
+    spans = prompt_spans(prompts, model)
+    setting, single = (Setting(model, encode(some, model)) for some in (few, one))
+    scored = attribute(model, prompts, method="eap-ig", keep_pairs=True)
+    runner, steps = CircuitRunner(model, few), 20
+    node = f"a{model.graph.n_layers - 1}.h0"
+    work: Work = {
+        "scores": lambda: attribute(model, prompts, method="eap-ig"),
+        "spans": lambda: span_scores(model, prompts, spans, method="eap-ig"),
+        "clusters": lambda: cluster_pairs(scored),
+        "passes": lambda: repeat(forward_backward, steps, model, setting.batch.clean, setting.metric, lean=True),
+        "mask": lambda: learn_masks(model, few, [20], scored.scores, how=Training(steps)),
+        "forwards": lambda: repeat(forward, 2, model, single.batch.clean),
+        "attention": lambda: attention_terms(model, one, 0, node),
+        "edges": lambda: repeat(forward, model.graph.n_edges, model, setting.batch.clean, lean=True),
+        "pruning": lambda: prune_by_effect(runner, [model.graph.n_edges - 1]),
+    }
+    measurements = measure(work, repeats=repeats, cuda=model.device.type == "cuda")
+    return {
+        "questions_spans_over_scores": ratio(measurements, "spans", "scores"),
+        "questions_attention_over_forwards": ratio(measurements, "attention", "forwards"),
+        "questions_mask_step_over_passes": ratio(measurements, "mask", "passes"),
+        "questions_pruning_over_forwards": ratio(measurements, "pruning", "edges"),
+        "questions_clusters_seconds": measurements["clusters"].median,
+        "questions_attention_seconds": measurements["attention"].median,
+        "questions_mask_step_seconds": measurements["mask"].median / steps,
     }
 
 

@@ -75,7 +75,7 @@ def ratio(measurements: dict[str, Timing], over: str, under: str) -> float:
     return float(np.median([a / b for a, b in pairs]))
 
 
-def repeat(work: Callable[..., None], times: int, *arguments: Any) -> None:
+def repeat(work: Callable[..., None], times: int, *arguments: Any, **how: Any) -> None:
     """Do the same thing a few times over."""
     for _ in range(times):
-        work(*arguments)
+        work(*arguments, **how)

@@ -22,13 +22,14 @@ ON_SHAPE: dict[str, Section] = {
 }
 ON_THEIR_OWN: dict[str, Section] = {
     "demo": parts.demo,
+    "questions": parts.questions,
     "real": real,
     "starting": starting,
     "growth": parts.growth,
     "xl": parts.xl,
 }
 SECTIONS = (*ON_SHAPE, *ON_THEIR_OWN)
-QUICK = (*ON_SHAPE, "demo", "real", "starting")
+QUICK = (*ON_SHAPE, "demo", "questions", "real", "starting")
 
 
 def run_bench(

@@ -58,6 +58,10 @@ class Band:
             "undefined": self.undefined,
         }
 
+    def at(self, place: int) -> dict[str, float | None]:
+        """Value and ends of one of several, for JSON."""
+        return {key: _plain(getattr(self, key)[place : place + 1])[0] for key in ("value", "low", "high")}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Band:
         """Inverse of `to_dict`; null is NaN. Of a `Difference` the flips are left out."""

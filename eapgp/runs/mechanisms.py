@@ -16,24 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from eapgp.attribution.result import Attribution
 from eapgp.circuits.circuit import Circuit
-from eapgp.circuits.mechanisms import SMALLEST, Mechanisms, cluster_pairs
+from eapgp.circuits.mechanisms import Mechanisms, cluster_pairs
 from eapgp.circuits.select import select_many
-from eapgp.errors import OptionError
 from eapgp.evaluation.runner import CircuitRunner
 from eapgp.evaluation.statistics import USUAL, Band, Resampling, bootstrap_difference, bootstrap_ratio
 from eapgp.prompts.pairs import PromptSet
 from eapgp.runs.compute import load_run_model
 from eapgp.runs.evaluate import USUAL_WAY, Running
+from eapgp.runs.other_pairs import divide, judging_runner, score_pairs
 from eapgp.runs.run import Run
-from eapgp.tasks.registry import make_prompts
 from eapgp.types import Floats, Ints, Progress
 
 ONE, OWN, RANDOM = "one", "own", "random"
 WAYS = (ONE, OWN, RANDOM)
-JUDGED = 32
-"""Pairs that circuits are run on, where the task's generator makes them."""
 DRAWS = 5
 """Random divisions of the pairs that the control averages over."""
 
@@ -98,7 +94,7 @@ class Separation:
         for at, size in enumerate(self.sizes):
             row: dict[str, Any] = {"edges": size, "kept": [own[at].n_kept for own in self.circuits]}
             row |= {"kept_one": self.one[at].n_kept}
-            row |= {name: _ends(band, at) for name, band in (bands | gaps).items()}
+            row |= {name: band.at(at) for name, band in (bands | gaps).items()}
             rows.append(row | {"across": _plain(self.across()[at])})
         return {
             "clusters": self.mechanisms.n_clusters,
@@ -122,60 +118,11 @@ def run_mechanisms(
     """
     model = load_run_model(run, device=how.device, progress=how.progress, model_loader=how.model_loader)
     scored, judged, again = divide(run, model.tokenizer, seed)
-    result = run.attribution() if not again and run.request.get("keep_pairs") else _score(run, model, scored, how)
+    result = run.attribution() if not again and run.request.get("keep_pairs") else score_pairs(run, model, scored, how)
     mechanisms = cluster_pairs(result, clusters=clusters)
-    labels = mechanisms.assign(_score(run, model, judged, how))
-    runner = _runner(run, model, judged, how)
+    labels = mechanisms.assign(score_pairs(run, model, judged, how))
+    runner = judging_runner(run, model, judged, how)
     return _measure(mechanisms, scored, judged, labels, runner, tuple(edges), seed, how.progress)
-
-
-def divide(run: Run, tokenizer: Any, seed: int = 0) -> tuple[PromptSet, PromptSet, bool]:
-    """The pairs to cluster, those to judge on, and whether the first are not all of the run's."""
-    if not run.request.get("prompts"):
-        raise OptionError(f"run {run.id[:12]} has no prompts, so its pairs cannot be told apart.")
-    prompts = run.prompts()
-    origin = dict(prompts.origin)
-    if origin.pop("kind", "") != "generated":
-        if len(prompts) < 4 * SMALLEST:
-            raise OptionError(
-                f"one half of the pairs is clustered and the other judged: expected at least {4 * SMALLEST} pairs, "
-                f"run {run.id[:12]} has {len(prompts)}."
-            )
-        return prompts.pick(range(0, len(prompts), 2)), prompts.pick(range(1, len(prompts), 2)), True
-    own, n = set(prompts.pairs), int(str(origin.pop("n")))
-    split, first_seed = str(origin.pop("split")), int(str(origin.pop("seed")))
-    try:
-        drawn = make_prompts(
-            prompts.task, n + JUDGED, seed=first_seed + seed + 1, split=split, tokenizer=tokenizer, **origin
-        )
-    except OptionError as error:
-        raise OptionError(f"no other pairs are left to judge on: {error}") from None
-    fresh = [place for place, pair in enumerate(drawn.pairs) if pair not in own][:JUDGED]
-    return prompts, drawn.pick(fresh), False
-
-
-def _score(run: Run, model: Any, prompts: PromptSet, how: Running) -> Attribution:
-    """Scores of every pair, as the run made its own."""
-    from eapgp.attribution.api import attribute
-
-    options = {name: value for name, value in run.record["options"].items() if name != "keep_points"}
-    return attribute(
-        model,
-        prompts,
-        method=run.request["method"],
-        metric=run.request["metric"],
-        intervention=run.request.get("intervention", "patching"),
-        batch_size=how.batch_size,
-        keep_pairs=True,
-        keep_points=False,
-        progress=how.progress,
-        **options,
-    )
-
-
-def _runner(run: Run, model: Any, judged: PromptSet, how: Running) -> CircuitRunner:
-    asked = {"metric": run.request["metric"], "intervention": run.request.get("intervention", "patching")}
-    return (how.make_runner or CircuitRunner)(model, judged, **asked, batch_size=how.batch_size, progress=how.progress)
 
 
 def _measure(
@@ -213,11 +160,6 @@ def _measure(
         runs.metric_clean,
         runs.metric_corrupted,
     )
-
-
-def _ends(band: Band, at: int) -> dict[str, float | None]:
-    values = {"value": band.value[at], "low": band.low[at], "high": band.high[at]}
-    return {name: _plain(value) for name, value in values.items()}
 
 
 def _plain(values: Any) -> Any:

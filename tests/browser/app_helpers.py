@@ -20,6 +20,20 @@ def choose(page: Any, field: str, label: str) -> None:
     wait_ready(page)
 
 
+def pick(page: Any, field: str, label: str) -> None:
+    """Pick an option of a select box anywhere on the page; where a run of the page closes its list, it is reopened."""
+    option = page.get_by_role("option", name=label)
+
+    def opened() -> bool:
+        if not option.count():
+            page.locator(f".st-key-field-{field} input").press("ArrowDown")
+            page.wait_for_timeout(300)
+        return bool(option.count())
+
+    until(page, opened, what=f"the list of {field}")
+    option.first.click()
+
+
 def fill(page: Any, field: str, value: str) -> None:
     """Type into a number or text field."""
     box = page.locator(f".st-key-field-{field} input")

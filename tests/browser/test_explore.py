@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.app_helpers import LONG, choose, faithfulness, fill, open_tab, run_button, until
+from tests.browser.app_helpers import LONG, choose, faithfulness, fill, open_tab, pick, run_button, until
 from tests.browser.conftest import DESKTOP, PHONE, wait_ready
 
 
@@ -199,10 +199,25 @@ def test_a_head_shows_where_it_attends_and_what_it_writes(app: str, open_page: C
     shown = page.locator("[data-testid=stMetric]", has_text="Direct contribution")
     assert float(shown.locator("[data-testid=stMetricValue]").inner_text()) > 1, "the name mover of the demo model"
     page.get_by_text("This node under every method").wait_for()
+    _why_it_looks_there(page)
     _roles_of_the_head(page)
     page.locator(".st-key-deselect button").first.click()
     page.get_by_text("Click a node or an edge").wait_for()
     assert "sel=" not in page.url
+
+
+def _why_it_looks_there(page: Any) -> None:
+    """The attention logit taken apart below the maps; another word, and the check by patching."""
+    figure = page.locator(".st-key-terms-clean .js-plotly-plot")
+    figure.wait_for(timeout=LONG)
+    total = page.locator(".st-key-drawer").get_by_text(re.compile(r"logit [+−].* belong to no pair"))
+    before = total.inner_text()
+    page.locator(".st-key-terms-difference .js-plotly-plot").wait_for()
+    page.locator(".st-key-check-terms button").first.click()
+    page.locator(".st-key-drawer").get_by_text(re.compile(r"sources corrupted in the key, .* correlation")).wait_for()
+    pick(page, "at", "0 <|endoftext|>")
+    page.wait_for_url("**at=0*")
+    until(page, lambda: total.count() == 1 and total.inner_text() != before, what="the logit of another word")
 
 
 def _roles_of_the_head(page: Any) -> None:
@@ -409,3 +424,19 @@ def test_a_row_of_the_lists_picks_its_edge(app: str, open_page: Callable[..., An
     assert box is not None
     page.mouse.click(box["x"] + 40, box["y"] + 48)  # below the head, in the first row
     until(page, lambda: "sel=" in page.url, what="the edge in the link")
+
+
+def test_circuits_that_know_words_are_drawn_by_part_and_measured(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, path="explore", query="method=eap-ig&tab=words")
+    page.get_by_text(re.compile(r"\(edge, part\) of .* edges are kept: .* at repeated name")).wait_for(timeout=LONG)
+    graph = page.locator(".st-key-explore-spans")
+    graph.locator(".edges .edge").first.wait_for(state="attached")
+    page.get_by_text("These (edge, part)").or_(page.locator(".st-key-spans-row")).first.wait_for()
+    page.get_by_text("Outside its parts an edge carries the corrupted activation").wait_for(timeout=LONG)
+    n_edges = graph.locator(".edges .edge").count()
+    pick(page, "part", "last token")
+    page.wait_for_url("**part=last*")
+    until(page, lambda: graph.locator(".edges .edge").count() != n_edges, what="the graph at the last token")
+    page.locator(".st-key-field-marks input").fill("giver=nobody")
+    page.locator(".st-key-field-marks input").press("Enter")
+    page.get_by_text("stands in no clean prompt").wait_for(timeout=LONG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +72,21 @@ def test_evidence_is_measured_in_the_background_and_random_circuits_join(
         seconds=LONG / 1000,
         what="the random circuits",
     )
+
+
+def test_a_learned_mask_is_asked_for_and_drawn_beside_the_circuits(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, path="faithfulness", query="base=0&k=10&tab=reference&learn=60")
+    page.get_by_role("button", name="Learn a mask").click()
+    page.get_by_text(re.compile("with 10 edges it keeps .* a learned mask")).wait_for(timeout=2 * LONG)
+    plot = page.locator(".st-key-faith-reference-curves .js-plotly-plot")
+    plot.wait_for()
+    assert "Learned mask (upper reference)" in plot.inner_text() and "10 edges shown" in plot.inner_text()
+    panes = page.locator(".st-key-faith-reference-panes")
+    panes.locator(".edges .edge").first.wait_for(state="attached")
+    page.get_by_text("A learned mask is the best circuit that is known").wait_for()
+    page.locator(".st-key-field-pruned label").first.click()
+    page.get_by_role("button", name="Learn a mask").wait_for()
+    assert "pruned=1" in page.url
 
 
 def test_a_bad_parameter_is_named(app: str, open_page: Callable[..., Any]) -> None:

@@ -15,7 +15,7 @@ from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit
 from eapgp.figures.circuit_view import Compared, Pane, Ranking, build_payload, largest
 from eapgp.figures.numbers import edge_values
-from eapgp.numerals import percent_with, score
+from eapgp.numerals import duration, percent_with, score
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import (
     chart,
@@ -28,7 +28,6 @@ from eapgp.ui.base.draw import (
     written,
 )
 from eapgp.ui.base.session import Session
-from eapgp.ui.jobs.follow import seconds_text
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.circuits import circuit_of, usual_rule
 from eapgp.ui.library.consent import agree, agreed, cost
@@ -143,7 +142,7 @@ def _offer(cards: Mapping[str, RunInfo], k: int) -> None:
         if card.n_pairs and not agreed(card) and measure.known(card, [circuit]) is None:
             waiting.append(card)
     if waiting:
-        seconds = seconds_text(sum(cost(card) for card in waiting))
+        seconds = duration(sum(cost(card) for card in waiting))
         st.button(
             f"Measure what {'this circuit keeps' if len(waiting) == 1 else 'these circuits keep'} · about {seconds}",
             key="compare-measure",

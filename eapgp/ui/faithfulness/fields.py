@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eapgp.ui.base.fields import choice, flag, integer, names, text
-from eapgp.ui.faithfulness import mechanisms
+from eapgp.ui.faithfulness import mechanisms, reference
 from eapgp.ui.library.circuits import USUAL_TEXT
 from eapgp.ui.parts import run_choice
 from eapgp.ui.parts.measuring import GRID_TITLES
@@ -15,6 +15,7 @@ TABS = {
     "difference": "Differences",
     "evidence": "Complete and minimal",
     "mechanisms": "One or several?",
+    "reference": "The best?",
     "numbers": "Numbers",
     "made": "How it was made",
 }
@@ -78,5 +79,6 @@ FIELDS = (
         label="Look closely at",
     ),
     *mechanisms.FIELDS,
+    *reference.FIELDS,
     choice("tab", "areas", tuple(TABS), "Which view is open below the curves."),
 )

@@ -8,7 +8,7 @@ from typing import Literal
 import streamlit as st
 
 from eapgp.errors import EapgpError, one_line
-from eapgp.numerals import percent
+from eapgp.numerals import duration, percent
 from eapgp.ui.base.draw import plain
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.manager import JobView
@@ -88,18 +88,9 @@ def progress_text(job: JobView) -> str:
             ahead += ", when the cancelled one has stopped"
         return f"Waiting · {ahead}"
     phase = (job.phase or "starting").capitalize()
-    left = f" · about {seconds_text(job.seconds_left)} left" if job.seconds_left is not None else ""
+    left = f" · about {duration(job.seconds_left)} left" if job.seconds_left is not None else ""
     share = f" · {percent(job.fraction)}" if job.fraction > 0 else ""
     return f"{phase}{share}{left}"
-
-
-def seconds_text(seconds: float) -> str:
-    """A duration in a few characters."""
-    if seconds < 1:
-        return "1 s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 QUICK = 0.2  # seconds that a page waits for a job before it shows progress instead

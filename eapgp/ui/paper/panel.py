@@ -11,6 +11,7 @@ import streamlit as st
 from eapgp import places
 from eapgp.errors import FormatError
 from eapgp.models.catalogue import CATALOGUE, find_model
+from eapgp.numerals import duration
 from eapgp.study.plan import Study
 from eapgp.study.published import HEADLINE_SIZE, N_EDGES, published_model
 from eapgp.study.reproduce import not_run, protocol
@@ -20,7 +21,7 @@ from eapgp.ui.base.draw import curtain, plain
 from eapgp.ui.base.policy import policy
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import poll, progress_text, seconds_text, stop_button
+from eapgp.ui.jobs.follow import poll, progress_text, stop_button
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import results
 from eapgp.ui.paper import jobs as work
@@ -175,7 +176,7 @@ def _cost(study: Study, asked: Asked) -> str:
     reproduction = bundled()
     if reproduction is not None and reproduction.model == asked.model and reproduction.made:
         parts.append(
-            f"the whole protocol took {seconds_text(reproduction.made['seconds'])} where the bundled outcome was made"
+            f"the whole protocol took {duration(reproduction.made['seconds'])} where the bundled outcome was made"
         )
     return plain("; ".join(parts)) + "."
 

@@ -34,18 +34,22 @@ def sizes_of(grid: str) -> Callable[[int], list[int]]:
 
 @dataclass(frozen=True)
 class Task:
-    """Something to measure: its job's key, what to call it, how; and whether its result is stored."""
+    """Something to measure: its job's key, what to call it, how; and whether its result is stored.
+
+    asks: it takes minutes on any model, so it is never measured unasked.
+    """
 
     key: str
     label: str
     card: RunInfo
     compute: Work
     stored: bool = False
+    asks: bool = False
 
     @property
     def at_once(self) -> bool:
         """Whether it is measured without being asked for: small models, and what was kept before."""
-        return self.card.graph.n_edges <= AT_ONCE or self.stored
+        return self.stored or (not self.asks and self.card.graph.n_edges <= AT_ONCE)
 
     def start(self) -> None:
         """Queue it, also where it was stopped or failed before."""

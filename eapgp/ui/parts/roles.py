@@ -12,14 +12,14 @@ import pandas as pd
 import streamlit as st
 
 from eapgp.circuits.circuit import Circuit
-from eapgp.numerals import ends, percent
+from eapgp.numerals import duration, ends, percent
 from eapgp.readings.role_table import NO_ROLE
 from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import plain, table_to_pick, written
 from eapgp.ui.base.fields import flag
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import follow, seconds_text
+from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import consent
 from eapgp.ui.library.circuits import in_short, measured_roles, roles_key
@@ -104,7 +104,7 @@ def _wanted(card: RunInfo, *, key: str) -> bool:
         return True
     fetched = "" if consent.at_hand(card.model) else " It is fetched from Hugging Face first."
     if st.button(
-        f"Measure what each head does (about {seconds_text(seconds)})",
+        f"Measure what each head does (about {duration(seconds)})",
         key=key,
         icon=":material/visibility:",
         help=f"Runs {plain(card.model)} on the {card.n_pairs} pairs and on as many prompts of random words: where its "
@@ -155,7 +155,7 @@ def _checks(card: RunInfo, node: str, roles: Sequence[Measure]) -> Mapping[str, 
     asked, seconds = st.session_state.setdefault("checks-asked", set()), CHECK_COST * consent.cost(card) * len(names)
     if seconds > consent.AT_ONCE and (card.id, node) not in asked:
         if not st.button(
-            f"Check by ablation (about {seconds_text(seconds)})",
+            f"Check by ablation (about {duration(seconds)})",
             key="check-roles",
             icon=":material/science:",
             help="Changes exactly this attention and runs the rest of the model again; beside it the same for as many "

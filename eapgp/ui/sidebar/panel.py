@@ -18,6 +18,7 @@ from eapgp.errors import EapgpError, one_line
 from eapgp.metrics import metric_title
 from eapgp.models.catalogue import CATALOGUE
 from eapgp.models.store import set_title
+from eapgp.numerals import duration
 from eapgp.runs.info import RunInfo, model_title
 from eapgp.runs.spec import RunSpec
 from eapgp.tasks import TASKS
@@ -28,7 +29,7 @@ from eapgp.ui.base.policy import policy
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import poll, progress_text, seconds_text, stop_button
+from eapgp.ui.jobs.follow import poll, progress_text, stop_button
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.own_prompts import PromptStore
@@ -307,7 +308,7 @@ def _say_cost(spec: RunSpec) -> None:
     """How long the run takes, where runs of its model tell."""
     seconds = measure.run_cost(spec)
     if seconds is not None:
-        st.caption(f"It takes about {seconds_text(max(seconds, 1.0))}.", help=_COST)
+        st.caption(f"It takes about {duration(max(seconds, 1.0))}.", help=_COST)
 
 
 def _start(session: Session, spec: RunSpec) -> str:
