@@ -52,7 +52,8 @@ more. `eapgp reference --run RUN --edges 20`, the tab "The best?" of Faithfulnes
 
 ```python
 answer = eapgp.run_reference(run, [20, 50])
-masks = eapgp.learn_masks(model, prompts, [20])
+result = eapgp.attribute(model, prompts, method="eap-ig")
+masks = eapgp.learn_masks(model, prompts, [20], result.scores)
 ```
 
 hold circuits of a run's scores against a **learned mask**: the n edges of largest weight, whose weights begin at the
