@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from typing import Any
@@ -20,18 +21,27 @@ def choose(page: Any, field: str, label: str) -> None:
     wait_ready(page)
 
 
-def pick(page: Any, field: str, label: str) -> None:
-    """Pick an option of a select box anywhere on the page; where a run of the page closes its list, it is reopened."""
-    option = page.get_by_role("option", name=label)
+def pick(page: Any, field: str, label: str, *, exact: bool = False) -> None:
+    """Pick an option of a select box anywhere on the page.
 
-    def opened() -> bool:
+    A run of the page closes its list, and swallows a click on it: it is reopened until the box shows the option.
+    """
+    box = page.locator(f".st-key-field-{field} input")
+    option = page.get_by_role("option", name=label, exact=exact)
+
+    def picked() -> bool:
+        if label in box.input_value() and not option.count():
+            return True
         if not option.count():
-            page.locator(f".st-key-field-{field} input").press("ArrowDown")
+            box.press("ArrowDown")
             page.wait_for_timeout(300)
-        return bool(option.count())
+        if option.count():
+            with contextlib.suppress(Exception):  # the list was closed meanwhile
+                option.first.click(timeout=2_000)
+            page.wait_for_timeout(300)
+        return False
 
-    until(page, opened, what=f"the list of {field}")
-    option.first.click()
+    until(page, picked, what=f"{label} in {field}")
 
 
 def fill(page: Any, field: str, value: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eapgp.numerals import MINUS
-from tests.browser.app_helpers import LONG, choose, fill, open_tab, settled, until
+from tests.browser.app_helpers import LONG, choose, fill, open_tab, pick, settled, until
 from tests.browser.conftest import PHONE, wait_ready
 
 
@@ -124,8 +124,7 @@ def test_path_draws_both_paths_and_its_views(app: str, open_page: Callable[..., 
     page = open_page(app, path="path", query="at=3")
     page.get_by_text("on indirect object identification it came nearer on 1 of 64").wait_for()
     assert "on 64 of 64 pairs" in page.locator(".eapgp-finding").inner_text(), "it opens on a path that comes nearer"
-    page.locator(".st-key-field-walk input").click()
-    page.get_by_role("option", name="Indirect object identification").click()
+    pick(page, "walk", "Indirect object identification")
     until(page, lambda: "on 63 of 64 pairs" in page.locator(".eapgp-finding").inner_text(), what="the settings' own")
     settled(page)
     plot = page.locator(".st-key-projection .js-plotly-plot")
@@ -141,8 +140,7 @@ def test_path_draws_both_paths_and_its_views(app: str, open_page: Callable[..., 
     page.locator(".st-key-vanished .js-plotly-plot").wait_for()
     fill(page, "pair", "2")
     page.get_by_text("Corrupted", exact=True).first.wait_for()
-    page.locator(".st-key-field-background input").click()
-    page.get_by_role("option", name="Its slope").click()
+    pick(page, "background", "Its slope")
     page.locator(".st-key-projection .contourlayer .contour").first.wait_for(timeout=LONG, state="attached")
     open_tab(page, "Which tokens move")
     page.locator(".st-key-tokens .js-plotly-plot").wait_for(timeout=LONG)

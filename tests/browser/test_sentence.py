@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.app_helpers import LONG, settled, until
+from tests.browser.app_helpers import LONG, pick, settled, until
 from tests.browser.conftest import PHONE
 
 
@@ -32,8 +32,7 @@ def test_answers_follow_the_typing_and_a_twin_takes_two_clicks(app: str, open_pa
     until(page, lambda: first_answer(page) == "Portugal", what="the answer to what was typed")
     page.get_by_text("Choose the word that decides the answer").wait_for()
     page.locator(".st-key-field-at").get_by_text("Lisbon", exact=True).click()
-    page.locator(".st-key-field-word input").click()
-    page.get_by_role("option", name="Paris", exact=True).click()
+    pick(page, "word", "Paris", exact=True)
     page.locator(".eapgp-pair .differs").filter(has_text="Paris").wait_for()
     assert "France" in page.locator(".eapgp-pair .eapgp-side").nth(1).inner_text()
     settled(page)

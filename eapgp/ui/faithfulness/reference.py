@@ -21,6 +21,7 @@ from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.fields import choice, flag
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
+from eapgp.ui.library.consent import cost
 from eapgp.ui.parts.circuit_view import circuit_view
 from eapgp.ui.parts.measuring import Task, lane_of, settle
 
@@ -46,10 +47,11 @@ FIELDS = (
     ),
 )
 HEIGHT = 400  # px of each circuit
+STEP = 2.0  # of learning, in circuits' worth of time
 
 
 def show(session: Session, card: RunInfo, name: str, k: int) -> None:
-    """The whole section for the run that is looked at closely, at k edges, half and twice as many."""
+    """The whole section for the run that is looked at closely, at k edges, at half and at twice as many."""
     if not card.n_pairs:
         st.info("These scores came from a file without prompts, so there is nothing to learn a mask on.")
         return
@@ -65,7 +67,9 @@ def show(session: Session, card: RunInfo, name: str, k: int) -> None:
         session.widget("learn", st.segmented_control, width="content")
         if small:
             session.widget("pruned", st.toggle, width="content")
-    answer = settle(_task(session, card, name, k), Reference, ask="Learn a mask")
+    sizes = sorted({max(1, k // 2), k, min(2 * k, card.graph.n_edges)})
+    seconds = int(session["learn"]) * len(sizes) * STEP * cost(card)
+    answer = settle(_task(session, card, name, sizes), Reference, ask=f"Learn a mask (about {duration(seconds)})")
     if answer is None:
         return
     place = answer.sizes.index(k)
@@ -76,17 +80,15 @@ def show(session: Session, card: RunInfo, name: str, k: int) -> None:
     _circuits(answer, name, place)
 
 
-def _task(session: Session, card: RunInfo, name: str, k: int) -> Task:
+def _task(session: Session, card: RunInfo, name: str, sizes: list[int]) -> Task:
     shop, lane, steps = server.workshop(), lane_of(card), int(session["learn"])
-    n_edges = card.graph.n_edges
-    sizes = sorted({max(1, k // 2), k, min(2 * k, n_edges)})
-    pruned = bool(session["pruned"]) and n_edges <= MOST_EDGES
+    pruned = bool(session["pruned"]) and card.graph.n_edges <= MOST_EDGES
 
     def work(progress: Progress) -> Any:
         how = Running(progress=progress, model_loader=partial(shop.model, lane))
         return run_reference(card.run, sizes, steps=steps, pruned=pruned, how=how)
 
-    key = f"reference-{card.id}-{k}-{steps}-{pruned:d}"
+    key = f"reference-{card.id}-{'-'.join(map(str, sizes))}-{steps}-{pruned:d}"
     return Task(key, f"a learned mask beside {name}", card, work, asks=True)
 
 
