@@ -87,10 +87,18 @@ def _verdict(tasks: dict[str, Any]) -> str:
     gaps = [row[f"learned_minus_{_better(row)}"] for one in tasks.values() for row in one["sizes"]]
     gaps = [gap for gap in gaps if gap["value"] is not None]
     more, less = sum(gap["low"] > 0 for gap in gaps), sum(gap["high"] < 0 for gap in gaps)
-    return (
+    text = (
         f"In {more} of {len(gaps)} cases, a task and a size each, the learned mask keeps more than the better of the "
         f"two circuits of the scores; in {less} it keeps less; in the others no better circuit was found."
     )
+    pruned = [row[f"learned_minus_{PRUNED}"] for one in tasks.values() for row in one["sizes"] if PRUNED in row]
+    if pruned:
+        above, below = sum(gap["high"] < 0 for gap in pruned), sum(gap["low"] > 0 for gap in pruned)
+        text += (
+            f" Pruning by exact effect keeps more than the learned mask in {above} of {len(pruned)} cases and less in "
+            f"{below}: an edge that is harmless to lose early may be one that nothing replaces later."
+        )
+    return text
 
 
 def _better(row: dict[str, Any]) -> str:

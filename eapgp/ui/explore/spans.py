@@ -56,9 +56,9 @@ HEIGHT = 420  # px of the graph
 TOP = 200  # rows of the table
 SIZES = 60  # places of the slider, evenly in the logarithm
 TITLES = {
-    BLIND: "As many edges, each at all words",
+    BLIND: "As many edges, at all words",
     AS_MANY: "These (edge, part)",
-    AS_WIDE: "As wide: as many (edge, part) as those edges have where prompts differ",
+    AS_WIDE: "As wide as those edges",
 }
 
 
@@ -102,7 +102,7 @@ def _scores(
         session.widget("part", st.selectbox, options=live or list(scores.spans), format_func=str)
     circuit = select_spans(scores, int(n))
     st.markdown(_in_words(circuit))
-    left, right = st.columns([1.6, 1], gap="small")
+    left, right = st.columns([1.2, 1], gap="small")
     with left:
         part = session["part"]
         pane = Pane(title=f"At {part}", filename=f"{card.task}-{card.method}-at-{part}", link_group="spans")
@@ -131,7 +131,11 @@ def _table(scores: SpanScores, circuit: SpanCircuit, pick: Callable[[str], None]
         "span-table",
         lambda place: pick(str(rows["edge"].iloc[place])),
         height=HEIGHT,
-        column_config={"score": st.column_config.NumberColumn(width=88)},
+        column_config={
+            "edge": st.column_config.TextColumn(width=126),
+            "at": st.column_config.TextColumn(width=110),
+            "score": st.column_config.NumberColumn(width=70),
+        },
     )
 
 
@@ -162,5 +166,6 @@ def _kept(card: RunInfo, scores: SpanScores, n: int, marks: Marks | None) -> Non
     st.dataframe(pd.DataFrame(rows), hide_index=True)
     st.caption(
         f"Run on the {card.n_pairs} pairs of this run; intervals are 95 % over pairs, differences are paired. Outside "
-        "its parts an edge carries the corrupted activation."
+        "its parts an edge carries the corrupted activation. As wide: as many (edge, part) as those edges have where "
+        "the two prompts differ."
     )
