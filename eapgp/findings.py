@@ -204,7 +204,7 @@ def of_reference(name: str, rule: str, edges: int, own: Band, best: Band, gap: B
         numbers |= {f"{key}_{end}": value for end, value in zip(("value", "low", "high"), three, strict=True)}
     if math.isnan(ends["gap"][0]):
         return Finding("How far these circuits are from the best is undefined.", numbers, own.reason)
-    kept = f"with {count(edges)} edges it keeps {percent_with(*ends['own'])}, a learned mask "
+    kept = f"with {count(edges)} edges {name}'s keeps {percent_with(*ends['own'])}, a learned mask "
     kept += f"{percent_with(*ends['best'])} ({signed_with(*ends['gap'])})"
     if ends["gap"][1] > 0:
         verdict = f"The best known circuit keeps more than {name}'s"

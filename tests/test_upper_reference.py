@@ -182,7 +182,7 @@ def test_the_sentence_says_who_keeps_more() -> None:
     own, best = band(0.5, 0.4, 0.6), band(0.9, 0.8, 1.0)
     more = of_reference("eap-ig", "greedy", 20, own, best, band(0.4, 0.3, 0.5))
     assert more.text == (
-        "The best known circuit keeps more than eap-ig's: with 20 edges it keeps 50 % [40, 60], a learned mask "
+        "The best known circuit keeps more than eap-ig's: with 20 edges eap-ig's keeps 50 % [40, 60], a learned mask "
         "90 % [80, 100] (+0.400 [+0.300, +0.500])."
     )
     assert more.numbers["rule"] == "greedy" and more.numbers["gap_high"] == 0.5

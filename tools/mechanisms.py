@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from eapgp import __version__
+from eapgp.evaluation.statistics import three_of
 from eapgp.findings import of_clusters
 from eapgp.models import load_model
 from eapgp.numerals import decimal, percent_with, signed_with
@@ -119,17 +120,10 @@ def _circuits(tasks: dict[str, Any]) -> str:
         for row in one["sizes"]:
             silhouette = decimal(one["silhouettes"][str(one["clusters"])], 2)
             cells = [task, " + ".join(map(str, one["pairs"])), silhouette, str(row["edges"])]
-            cells += [percent_with(*_three(row[way])) for way in (ONE, OWN)]
-            cells += [signed_with(*_three(row[f"own_minus_{way}"])) for way in (ONE, RANDOM)]
+            cells += [percent_with(*three_of(row[way])) for way in (ONE, OWN)]
+            cells += [signed_with(*three_of(row[f"own_minus_{way}"])) for way in (ONE, RANDOM)]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _three(band: dict[str, float | None]) -> tuple[float, float, float]:
-    value, low, high = (
-        float("nan") if band[end] is None else float(band[end] or 0) for end in ("value", "low", "high")
-    )
-    return value, low, high
 
 
 def _prompts(tasks: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import logging
 from typing import Any
 
 from eapgp import __version__
+from eapgp.evaluation.statistics import three_of
 from eapgp.findings import of_reference
 from eapgp.models import load_model
 from eapgp.numerals import count, duration, percent_with, signed_with
@@ -116,8 +117,8 @@ def _circuits(tasks: dict[str, Any]) -> str:
     ]
     for task, one in tasks.items():
         for row in one["sizes"]:
-            cells = [task, count(row["edges"]), *(percent_with(*_three(row[way])) for way in shown)]
-            cells += [signed_with(*_three(row[f"learned_minus_{_better(row)}"]))]
+            cells = [task, count(row["edges"]), *(percent_with(*three_of(row[way])) for way in shown)]
+            cells += [signed_with(*three_of(row[f"learned_minus_{_better(row)}"]))]
             cells += [f"{row['learned_shares_with_top-n']} of {row['learned_kept_edges']}"]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -133,11 +134,6 @@ def _cost(tasks: dict[str, Any]) -> str:
             passes, seconds = (sum(cost[key] for cost in costs) / len(costs) for key in ("passes", "seconds"))
             parts.append(f"{title} {passes:,.0f} forward passes per pair ({duration(seconds)})")
     return "Cost, mean over the tasks: " + "; ".join(parts) + ". Masks make as many backward passes beside."
-
-
-def _three(band: dict[str, float | None]) -> tuple[float, float, float]:
-    value, low, high = (float("nan") if (end := band[name]) is None else end for name in ("value", "low", "high"))
-    return value, low, high
 
 
 def main() -> None:

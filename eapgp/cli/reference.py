@@ -9,6 +9,7 @@ import typer
 from eapgp.cli.command import DeviceOption, HomeOption, command
 from eapgp.cli.output import Output, Reply
 from eapgp.cli.sources import RunOption, only_run
+from eapgp.evaluation.statistics import three_of
 from eapgp.findings import of_reference
 from eapgp.numerals import count, duration, percent_with
 from eapgp.runs.evaluate import Running
@@ -72,8 +73,8 @@ def _text(payload: dict[str, Any], answer: Reference) -> str:
     for one, row in zip(payload["findings"], payload["sizes"], strict=True):
         lines += ["", one["text"]]
         for way in answer.circuits:
-            ends = (float("nan") if row[way][end] is None else row[way][end] for end in ("value", "low", "high"))
-            lines.append(f"  {TITLES[way]:<24} {percent_with(*ends)}, {count(row[f'{way}_kept_edges'])} edges kept")
+            kept = percent_with(*three_of(row[way]))
+            lines.append(f"  {TITLES[way]:<24} {kept}, {count(row[f'{way}_kept_edges'])} edges kept")
     for way, cost in answer.cost.items():
         lines += ["", *()] if way == "top-n" else []
         lines.append(f"cost, {TITLES[way]}: {cost.passes:,.0f} forward passes per pair, {duration(cost.seconds)}")

@@ -70,6 +70,12 @@ class Band:
         return Band(value, low, high, *rest)
 
 
+def three_of(values: Mapping[str, float | None]) -> tuple[float, float, float]:
+    """Value, low and high end of what `Band.at` gave; NaN where undefined."""
+    value, low, high = (float("nan") if (end := values[key]) is None else end for key in ("value", "low", "high"))
+    return value, low, high
+
+
 @dataclass(frozen=True)
 class Difference(Band):
     """a − b with its interval, and how often the order of the two flips.

@@ -77,7 +77,7 @@ def test_evidence_is_measured_in_the_background_and_random_circuits_join(
 def test_a_learned_mask_is_asked_for_and_drawn_beside_the_circuits(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, path="faithfulness", query="base=0&k=10&tab=reference&learn=60")
     page.get_by_role("button", name="Learn a mask").click()
-    page.get_by_text(re.compile("with 10 edges it keeps .* a learned mask")).wait_for(timeout=2 * LONG)
+    page.get_by_text(re.compile("with 10 edges .* keeps .* a learned mask")).wait_for(timeout=2 * LONG)
     plot = page.locator(".st-key-faith-reference-curves .js-plotly-plot")
     plot.wait_for()
     assert "Learned mask (upper reference)" in plot.inner_text() and "10 edges shown" in plot.inner_text()

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from eapgp import findings
+from eapgp.evaluation.statistics import three_of
 from eapgp.figures.circuit_view import Pane, build_payload
 from eapgp.numerals import count, duration, percent_with
 from eapgp.reference.pruned import MOST_EDGES
@@ -112,11 +113,10 @@ def _table(answer: Reference, place: int) -> None:
     rows = []
     for way, circuits in answer.circuits.items():
         band, cost = answer.kept(way).at(place), answer.cost.get(way)
-        ends = (float("nan") if band[end] is None else float(band[end] or 0) for end in ("value", "low", "high"))
         rows.append(
             {
                 "circuit": TITLES[way],
-                "keeps": percent_with(*ends),
+                "keeps": percent_with(*three_of(band)),
                 "edges kept": count(circuits[place].n_kept),
                 "shared with the learned": count(answer.shared(way, LEARNED)[place]),
                 "forward passes per pair": "–" if cost is None else f"{cost.passes:,.0f}",
