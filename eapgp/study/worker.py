@@ -161,7 +161,7 @@ class Worker:
         answer = evaluate_run(
             run,
             entry.question,
-            prompts=self._others(cell.spec, entry, progress),
+            prompts=self.judged_on(cell.spec, entry, progress),
             how=Running(cell.spec.device, cell.spec.batch_size, progress, self.load, self.runner),
             pairs=True,
         )
@@ -171,7 +171,8 @@ class Worker:
             answer["manual"] = manual_overlap(run, [entry["edges_selected"] for entry in answer["curve"]])
         return {**answer, "seconds": time.perf_counter() - started}
 
-    def _others(self, spec: RunSpec, entry: Evaluation, progress: Progress | None) -> PromptSet | None:
+    def judged_on(self, spec: RunSpec, entry: Evaluation, progress: Progress | None = None) -> PromptSet | None:
+        """The prompts that a question runs circuits on, where they are others than the run's."""
         asked = {"n_pairs": entry.pairs, "seed": entry.seed, "split": entry.split}
         changed = {name: value for name, value in asked.items() if value is not None}
         if not changed:

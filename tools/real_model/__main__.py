@@ -20,12 +20,17 @@ import numpy as np
 import torch
 
 from eapgp.circuits.select import select
+from eapgp.figures.print import save_figure
 from eapgp.runs.files import locked
 from eapgp.runs.library import RunLibrary
 from eapgp.study.plan import Cell, Study
 from eapgp.study.sweep import study_folder, sweep
 from eapgp.study.worker import DONE, Worker, read_record
 from tools import ROOT
+from tools.real_model.answer import readme_table
+from tools.real_model.dip import DIP, explain
+from tools.real_model.figures import methods_figure, spread_figure
+from tools.real_model.outcome import Outcome
 from tools.real_model.protocol import (
     BOS,
     EXACT_EDGES,
@@ -38,10 +43,11 @@ from tools.real_model.protocol import (
     study,
 )
 from tools.real_model.records import Record, left_of, read, reduced, write
-from tools.real_model.text import report
+from tools.real_model.text import report, whole
 
 log = logging.getLogger(__name__)
 EXACT = "exact"
+BEGIN, END = "<!-- made by python -m tools.real_model --readme -->", "<!-- end -->"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,14 +58,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parts", nargs="+", choices=(*PARTS, EXACT), default=[*PARTS, EXACT], help="parts to run")
     parser.add_argument("--home", type=Path, default=None, help="folder of the run library")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
-    parser.add_argument("--tables", action="store_true", help="only write the tables, from what is kept")
+    parser.add_argument("--tables", action="store_true", help="only write what came out, from what is kept")
+    parser.add_argument("--dip", action="store_true", help="look for the edges of the deepest fall of a curve")
     parser.add_argument("--kept", type=Path, default=ROOT / "docs" / "study-real-model.jsonl.gz", help="the records")
+    parser.add_argument("--readme", type=Path, default=None, help="a page with the marks of the short table")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "real-model.md", help="the outcome")
     asked = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     if not asked.tables:
         torch.set_num_threads(asked.threads)
         library = RunLibrary(asked.home)
+        if asked.dip:
+            _explain(asked.model, asked.bos, library, asked.kept)
+            asked.parts = []
         for part in [one for one in (*PARTS, EXACT) if one in asked.parts]:
             if part == EXACT:
                 exact = list(_exact(asked.model, asked.bos, library))
@@ -67,9 +78,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     write(asked.kept, [*(one for one in read(asked.kept) if one["part"] != EXACT), *exact])
             else:
                 _run(study(part, asked.model, asked.bos), part, library, asked.kept)
-    asked.out.write_text(report(read(asked.kept), asked.model, asked.bos), encoding="utf-8")
+    _write(asked.out, asked.readme, read(asked.kept), asked.model, asked.bos)
     log.info("written to %s", asked.out)
     return 0
+
+
+def _write(out: Path, readme: Path | None, records: Sequence[Record], model: str, bos: str) -> None:
+    """The page, its two figures, and the README's table: all once every cell is there, the page's parts before."""
+    outcomes = whole(records, model, bos)
+    out.write_text(report(records, outcomes, model, bos, figures=out.stem), encoding="utf-8")
+    if outcomes is None:
+        return
+    save_figure(methods_figure(outcomes.tasks), out.with_name(f"{out.stem}-methods.svg"))
+    save_figure(spread_figure(outcomes.spread), out.with_name(f"{out.stem}-spread.svg"))
+    if readme is not None:
+        text = readme.read_text(encoding="utf-8")
+        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+        readme.write_text(f"{before}{BEGIN}\n{readme_table(outcomes.tasks)}\n{END}{after}", encoding="utf-8")
+
+
+def _explain(model: str, bos: str, library: RunLibrary, kept: Path) -> None:
+    """Keep what makes the deepest fall of all curves of `tasks`."""
+    records = read(kept)
+    _, task, label, seed, fraction = Outcome(records, "tasks").dips()[0]
+    cells = study("tasks", model, bos).cells
+    cell = next(one for one in cells if (one.spec.task, one.label, one.spec.seed) == (task, label, seed))
+    record = explain(cell, fraction, library)
+    with locked(library.home):
+        write(kept, [*(one for one in read(kept) if one["part"] != DIP), dict(record)])
 
 
 def _run(planned: Study, part: str, library: RunLibrary, kept: Path) -> None:

@@ -16,7 +16,7 @@ from eapgp.types import Floats
 AREA, SMALL_CELL, HEADLINE_CELL, GREEDY_CELL = "area", "0.6 %", "2.5 %", "2.5 % greedy"
 QUANTITIES = (AREA, SMALL_CELL, HEADLINE_CELL, GREEDY_CELL)
 LOW, HIGH = 0.0015, 0.25  # fractions of MIB's grid between which the area's mean is taken: 0.2 to 20 %
-DIP = 0.05
+DEEP = 0.05
 
 
 @dataclass(frozen=True)
@@ -82,18 +82,22 @@ class Outcome:
         """One method on one task."""
         return self._cells[task, label]
 
+    def has(self, task: str, label: str) -> bool:
+        """Whether a method was run on a task."""
+        return (task, label) in self._cells
+
     def mean(self, label: str, quantity: str, tasks: Sequence[str] | None = None) -> Measured:
         """Mean over seeds, then over tasks that count equally."""
         return _over_tasks([self._cells[task, label] for task in tasks or self.tasks], quantity)
 
     def difference(self, a: str, b: str, quantity: str, tasks: Sequence[str] | None = None) -> Measured:
         """Paired mean difference a − b."""
-        return _over_tasks([self._difference(task, a, b) for task in tasks or self.tasks], quantity)
+        return _over_tasks([self.paired(task, a, b) for task in tasks or self.tasks], quantity)
 
     def flips(self, a: str, b: str, quantity: str, tasks: Sequence[str] | None = None) -> tuple[int, int]:
         """In how many cells (task and seed) the order is not that of the mean; of how many."""
         at = QUANTITIES.index(quantity)
-        signs = np.concatenate([np.sign(self._difference(task, a, b).values[:, at]) for task in tasks or self.tasks])
+        signs = np.concatenate([np.sign(self.paired(task, a, b).values[:, at]) for task in tasks or self.tasks])
         mean = np.sign(self.difference(a, b, quantity, tasks).value)
         return int((signs != mean).sum()), len(signs)
 
@@ -116,8 +120,16 @@ class Outcome:
         passes = [float(np.mean([one[name] for one in mine])) for name in ("forward_passes", "backward_passes")]
         return passes[0], passes[1], float(np.median([one["attribution_seconds"] for one in mine]))
 
-    def _difference(self, task: str, a: str, b: str) -> Cells:
+    def paired(self, task: str, a: str, b: str) -> Cells:
+        """Differences a − b, seed by seed.
+
+        Errors: ValueError where two seeds were judged on other pairs."""
         return self._cells[task, a].minus(self._cells[task, b])
+
+
+def signed(one: Measured) -> str:
+    """`+0.039 [+0.020, +0.060]`."""
+    return f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
 
 
 def _by_label(evaluations: Mapping[str, Methods]) -> Iterable[tuple[str, Cells]]:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
 
+from tools.real_model.answer import answers, deviation, rule
+from tools.real_model.dip import DIP, told
 from tools.real_model.outcome import (
     AREA,
-    DIP,
+    DEEP,
     GREEDY_CELL,
     HEADLINE_CELL,
     QUANTITIES,
     SMALL_CELL,
-    Cells,
-    Measured,
     Outcome,
+    signed,
 )
 from tools.real_model.protocol import (
     BOS,
@@ -35,9 +37,35 @@ from tools.real_model.records import left_of
 Records = Sequence[Mapping[str, Any]]
 
 
-def report(records: Records, model: str = MODEL, bos: str = BOS) -> str:
-    """The whole page. A part is told of once all its cells are there; of one that is not, how many are."""
+@dataclass(frozen=True)
+class Outcomes:
+    """Every part of the study; spread: by number of pairs to score on."""
+
+    tuning: Outcome
+    tasks: Outcome
+    spread: Sequence[Outcome]
+
+
+def whole(records: Records, model: str = MODEL, bos: str = BOS) -> Outcomes | None:
+    """The outcomes, or None while a cell is missing."""
+    if any(left_of(study(part, model, bos).cells, records) for part in _PARTS):
+        return None
+    cells = _cells(records)
+    return Outcomes(Outcome(cells, "tuning"), Outcome(cells, "tasks"), _by_pairs(records))
+
+
+def report(
+    records: Records, outcomes: Outcomes | None, model: str = MODEL, bos: str = BOS, *, figures: str = ""
+) -> str:
+    """The whole page. A part is told of once all its cells are there; of one that is not, how many are.
+
+    outcomes: of `whole`. figures: how the names of the figures beside the page begin.
+    """
     parts = [_HEAD.format(libraries=_libraries(records))]
+    if outcomes is not None:
+        parts += ["## What it says", *answers(outcomes.tasks, outcomes.spread)]
+        parts += [f"![{text}]({figures}-{name}.svg)" for name, text in _FIGURES.items()]
+        parts += ["## The default of `eap-gp`", rule(outcomes.tuning, outcomes.tasks)]
     for part, (title, text) in _PARTS.items():
         planned = study(part, model, bos).cells
         left = len(left_of(planned, records))
@@ -56,12 +84,12 @@ Written by `python -m tools.real_model` from docs/study-real-model.jsonl.gz; the
 and judged pairs. {libraries}"""
 
 
-def _whole(records: Records) -> Records:
-    return [record for record in records if record["part"] != "exact"]
+def _cells(records: Records) -> Records:
+    return [record for record in records if record["part"] not in ("exact", DIP)]
 
 
 def _libraries(records: Records) -> str:
-    versions = {tuple(sorted(one["libraries"].items())) for one in _whole(records)}
+    versions = {tuple(sorted(one["libraries"].items())) for one in _cells(records)}
     texts = {", ".join(f"{name} {value}" for name, value in one if name in _NAMED) for one in versions}
     return "; ".join(sorted(texts)) + ("." if texts else "")
 
@@ -87,20 +115,21 @@ def _means(outcome: Outcome, quantity: str, tasks: Sequence[str]) -> str:
 
 
 def _tuning(records: Records) -> str:
-    outcome = Outcome(_whole(records), "tuning")
+    outcome = Outcome(_cells(records), "tuning")
     text = f"Tasks {', '.join(TUNING_TASKS)}; seeds {', '.join(map(str, TUNING_SEEDS))}. Nothing is concluded from it."
     shown = [task for task in TUNING_TASKS if task in outcome.tasks]
     return "\n\n".join([text, *(f"**{name}**\n\n{_means(outcome, name, shown)}" for name in (AREA, HEADLINE_CELL))])
 
 
 def _tasks(records: Records) -> str:
-    outcome = Outcome(_whole(records), "tasks")
+    outcome = Outcome(_cells(records), "tasks")
     blocks = [f"Seeds {', '.join(map(str, SEEDS))}."]
     blocks += [f"### {_LONG[name]}\n\n{_means(outcome, name, outcome.tasks)}" for name in QUANTITIES]
     held = [task for task in HELD_OUT_TASKS if task in outcome.tasks]
     for title, tasks in (("held-out tasks", held), ("all tasks", outcome.tasks)):
         blocks.append(f"### Differences, {title}\n\n" + _differences(outcome, tasks))
     blocks.append("### Where curves fall\n\n" + _dips(outcome))
+    blocks += [told(record) for record in records if record["part"] == DIP]
     blocks.append("### Cost per pair\n\n" + _costs(outcome))
     return "\n\n".join(blocks)
 
@@ -123,19 +152,14 @@ def _differences(outcome: Outcome, tasks: Sequence[str]) -> str:
     return _table(("", "comparison", "quantity", "difference", "verdict", "cells the other way"), rows)
 
 
-def signed(one: Measured) -> str:
-    """`+0.039 [+0.020, +0.060]`."""
-    return f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
-
-
 def _dips(outcome: Outcome) -> str:
     drops = outcome.dips()
-    deep = sum(drop > DIP for drop, *_ in drops)
+    deep = sum(drop > DEEP for drop, *_ in drops)
     rows = [
         (f"{drop:.3f}", task, f"`{label}`", str(seed), f"{fraction:.1%}")
         for drop, task, label, seed, fraction in drops[:8]
     ]
-    text = f"{deep} of {len(drops)} curves fall by more than {DIP} from one size of the grid to the next; the deepest:"
+    text = f"{deep} of {len(drops)} curves fall by more than {DEEP} from one size of the grid to the next; the deepest:"
     return text + "\n\n" + _table(("by", "task", "method", "seed", "down to the size"), rows)
 
 
@@ -149,16 +173,12 @@ def _costs(outcome: Outcome) -> str:
 
 def _spread(records: Records) -> str:
     """Standard deviation over scoring sets against their number of pairs, all judged on one set."""
-    mine = [record for record in records if record["part"] == "spread"]
+    by_pairs = dict(zip(SPREAD_PAIRS, _by_pairs(records), strict=True))
     rows = []
-    by_pairs = {
-        n: Outcome([one for one in mine if one["asked"]["spec"]["n_pairs"] == n], "spread") for n in SPREAD_PAIRS
-    }
     for task, label in dict.fromkeys(
         (task, label) for one in by_pairs.values() for task in one.tasks for label in one.labels
     ):
-        cells = {n: one.cells(task, label) for n, one in by_pairs.items() if task in one.tasks and label in one.labels}
-        rows.append((task, f"`{label}`", *(_deviation(cells.get(n)) for n in SPREAD_PAIRS)))
+        rows.append((task, f"`{label}`", *(_deviation(one, task, label) for one in by_pairs.values())))
     text = (
         "Standard deviation of faithfulness over sets to score on, at 2.5 % of the edges (in brackets: mean from "
         "0.2 to 20 %), by the number of pairs in a set. All circuits of a task are judged on the same pairs."
@@ -166,10 +186,16 @@ def _spread(records: Records) -> str:
     return text + "\n\n" + _table(("task", "method", *(f"{n} pairs" for n in SPREAD_PAIRS)), rows)
 
 
-def _deviation(cells: Cells | None) -> str:
-    if cells is None or len(cells.seeds) < 2:
+def _by_pairs(records: Records) -> list[Outcome]:
+    """The part `spread`, by number of pairs to score on."""
+    mine = [record for record in records if record["part"] == "spread"]
+    return [Outcome([one for one in mine if one["asked"]["spec"]["n_pairs"] == n], "spread") for n in SPREAD_PAIRS]
+
+
+def _deviation(outcome: Outcome, task: str, label: str) -> str:
+    if not outcome.has(task, label) or len(outcome.cells(task, label).seeds) < 2:
         return "–"
-    area, cell = (float(cells.values[:, QUANTITIES.index(name)].std(ddof=1)) for name in (AREA, HEADLINE_CELL))
+    cell, area = (deviation(outcome, task, label, name) for name in (HEADLINE_CELL, AREA))
     return f"{cell:.3f} ({area:.3f})"
 
 
@@ -193,6 +219,10 @@ def _rank_correlation(scores: Sequence[float], exact: Sequence[float]) -> float:
     return float(spearmanr(np.array(scores), np.array(exact)).statistic)
 
 
+_FIGURES = {
+    "methods": "Faithfulness of each method with its interval, on all and on the held-out tasks",
+    "spread": "Spread of faithfulness over sets to score on, against their number of pairs",
+}
 _PARTS: Mapping[str, tuple[str, Callable[[Records], str]]] = {
     "tuning": ("Tuning half", _tuning),
     "tasks": ("All six tasks", _tasks),
