@@ -10,7 +10,7 @@ from eapgp.study.published import HEADLINE_SIZE, PUBLISHED, Published
 from eapgp.study.published import MODEL as PUBLISHED_ON
 from eapgp.types import Floats
 from tools.real_model.outcome import AREA, HEADLINE_CELL, QUANTITIES, Measured, Outcome, signed
-from tools.real_model.protocol import HELD_OUT_TASKS, SPREAD_PAIRS
+from tools.real_model.protocol import HELD_OUT_TASKS, SPREAD_PAIRS, SPREAD_TASKS
 from tools.results.words import listed, table
 
 EAP, EAP_IG, MASK_IG, RANDOM = "eap", "eap-ig", "mask-ig", "random"
@@ -99,11 +99,11 @@ def _pairs(spread: Sequence[Outcome]) -> str:
         enough = next((n for n, x in zip(SPREAD_PAIRS, deviations, strict=True) if x <= STABLE), None)
         shown = ", ".join(f"{x:.3f}" for x in deviations)
         words.append(f"`{label}` {f'from {enough} pairs on' if enough else 'not with any of these'} ({shown})")
-    counts = listed([str(n) for n in SPREAD_PAIRS])
+    counts = "; ".join(f"{task}: {listed([str(n) for n in some])}" for task, some in SPREAD_TASKS.items())
     return (
         f"**How many pairs does a stable circuit need?** Other sets to score on, the same pairs to judge on: "
         f"the standard deviation of faithfulness at 2.5 % is at most {STABLE} on every task tried: "
-        f"{'; '.join(words)}. In brackets: the larger task's, with {counts} pairs."
+        f"{'; '.join(words)}. In brackets: the larger deviation of the tasks tried ({counts} pairs)."
     )
 
 

@@ -18,7 +18,8 @@ PAIRS = 32  # to score on, and as many others to judge on
 HEADLINE, SMALL = 0.025, 0.006
 """Shares of edges: 97.5 % is the paper's sparsity on ioi."""
 
-SPREAD_PAIRS, SPREAD_TASKS, SPREAD_SEEDS = (8, 32, 128), ("ioi", "sva"), (21, 22, 23, 24)
+SPREAD_TASKS, SPREAD_SEEDS = {"ioi": (8, 32, 128), "sva": (8, 32)}, (21, 22, 23, 24)
+SPREAD_PAIRS = SPREAD_TASKS["ioi"]
 JUDGED_SEED = 99  # one set of judged pairs for all scoring sets, so that only these differ
 EXACT_EDGES, EXACT_SEED = 120, 11
 EXACT_LABELS = ("eap", "eap-ig", "eap-gp relative", "eap-gp unit", "mask-ig")
@@ -143,7 +144,7 @@ _PARTS: dict[str, dict[str, Any]] = {
     "tuning": {"tasks": list(TUNING_TASKS), "seeds": list(TUNING_SEEDS), "methods": list(READINGS)},
     "tasks": {"tasks": [*HELD_OUT_TASKS, *TUNING_TASKS], "seeds": list(SEEDS), "methods": list(METHODS)},
     "spread": {
-        "tasks": [{"name": name, "pairs": n} for name in SPREAD_TASKS for n in SPREAD_PAIRS],
+        "tasks": [{"name": name, "pairs": n} for name, counts in SPREAD_TASKS.items() for n in counts],
         "seeds": list(SPREAD_SEEDS),
         "methods": [EAP_IG, RELATIVE, UNIT, MASK_IG],
     },
