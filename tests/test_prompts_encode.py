@@ -68,6 +68,19 @@ def test_unequal_lengths_say_which_pair_and_how_long(words):
         encode(_set(GOOD, bad), TokenizerOnly(words))
 
 
+def test_advice_on_a_generated_pair_is_none_that_only_an_author_could_follow(words):
+    bad = replace(
+        GOOD, corrupted="When Mary and John went to the store, Paul gave a big drink to".replace(" big", " the")
+    )
+    drawn = replace(_set(GOOD, bad), origin={"kind": "generated", "seed": 0})
+    (problem,) = fit(drawn, TokenizerOnly(words)).problems
+    assert problem.reason.endswith(
+        "equal lengths. The task made this pair: take another seed or task, or prompts of your own."
+    )
+    (own,) = fit(_set(GOOD, bad), TokenizerOnly(words)).problems
+    assert own.reason.endswith("Reword one prompt or drop the pair.")
+
+
 def test_answers_that_are_no_single_token(words):
     with pytest.raises(PromptError, match=r"pair 1: correct answer ' Mary John' is 2 tokens \('␣Mary', '␣John'\)"):
         encode(_set(replace(GOOD, correct=(" Mary John",))), TokenizerOnly(words))

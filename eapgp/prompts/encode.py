@@ -122,11 +122,15 @@ class PairIds(NamedTuple):
 
 
 class Misfit(PromptError):
-    """A pair cannot be used, for a reason of this kind."""
+    """A pair cannot be used, for a reason of this kind; mend: what its author can do."""
 
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
+    def __init__(self, kind: str, reason: str, mend: str = "") -> None:
+        super().__init__(f"{reason} {mend}".rstrip())
+        self.kind, self.reason, self.mend = kind, reason, mend
+
+    def told(self, *, generated: bool) -> str:
+        """The reason, and what the reader can do: nobody rewords the pairs of a generated task."""
+        return f"{self.reason} {GENERATED}" if generated and self.mend else str(self)
 
 
 def examine(prompts: PromptSet, model: PromptReader, *, contrast: bool = True) -> tuple[Fit, tuple[PairIds, ...]]:
@@ -140,7 +144,7 @@ def examine(prompts: PromptSet, model: PromptReader, *, contrast: bool = True) -
         try:
             ids[place] = examiner.ids(place, pair)
         except Misfit as misfit:
-            problems.append(Problem(place, misfit.kind, str(misfit)))
+            problems.append(Problem(place, misfit.kind, misfit.told(generated=is_generated(prompts))))
     equal = [place for place, pair in ids.items() if pair.clean == pair.corrupted]
     remarks = _remarks(prompts, list(ids), examiner.literal_starts & set(ids), examiner.start_token)
     remarks += examiner.cut_answers(prompts, list(ids)) + examiner.spaced_answers(prompts, list(ids))
@@ -153,6 +157,12 @@ def examine(prompts: PromptSet, model: PromptReader, *, contrast: bool = True) -
     return Fit(len(prompts), tuple(ids), tuple(problems), tuple(remarks)), tuple(ids.values())
 
 
+def is_generated(prompts: PromptSet) -> bool:
+    """Whether a task made the pairs."""
+    return prompts.origin.get("kind") == "generated"
+
+
+GENERATED = "The task made this pair: take another seed or task, or prompts of your own."
 EQUAL = (
     "clean and corrupted are the same prompt, so nothing is changed and every score would be 0. "
     "Change in the corrupted prompt what decides the answer."
@@ -222,7 +232,8 @@ class _Examiner:
             raise Misfit(
                 "length",
                 f"clean has {len(clean) - n_start} tokens, corrupted has {len(corrupted) - n_start}; "
-                "patching needs equal lengths. Reword one prompt or drop the pair.",
+                "patching needs equal lengths.",
+                "Reword one prompt or drop the pair.",
             )
         check_context(len(clean), self._model)
         return PairIds(clean, corrupted, *self._answer_ids(pair))
@@ -241,7 +252,7 @@ class _Examiner:
             words = ", ".join(dict.fromkeys(visible_word(word) for word in unknown))
             raise Misfit(
                 "words",
-                f"{name} holds {words}, which this model's vocabulary does not have. "
+                f"{name} holds {words}, which this model's vocabulary does not have.",
                 "Use words it knows (the task's own prompts show them) or another model.",
             )
         check_rows(name, ids, self._model)
@@ -273,7 +284,7 @@ class _Examiner:
             texts = ", ".join(repr(text) for text in display_tokens(self._tokenizer, both))
             raise Misfit(
                 "overlap",
-                f"{texts} is both a correct and an incorrect answer; a logit difference needs them apart. "
+                f"{texts} is both a correct and an incorrect answer; a logit difference needs them apart.",
                 "Remove it from one side.",
             )
 
@@ -297,7 +308,7 @@ def check_context(length: int, model: PromptReader) -> None:
     if model.n_context is not None and length > model.n_context:
         raise Misfit(
             "context",
-            f"the prompts have {length:,} tokens, but the model reads at most {model.n_context:,}. "
+            f"the prompts have {length:,} tokens, but the model reads at most {model.n_context:,}.",
             "Shorten both or drop the pair.",
         )
 
@@ -333,7 +344,7 @@ def _remarks(prompts: PromptSet, usable: list[int], literal: set[int], start: st
         )
     pairs = [prompts.pairs[place] for place in usable]
     sides = dict.fromkeys(side for pair in pairs for side in (pair.correct, pair.incorrect) if side)  # often shared
-    generated = prompts.origin.get("kind") == "generated"  # whose digits are meant so
+    generated = is_generated(prompts)  # whose digits are meant so
     if sides and not generated and all(_is_number(answer) for side in sides for answer in side):
         first = next(iter(sides))[0]
         if not all(len(str(answer).strip()) == 2 for side in sides for answer in side):  # those are years

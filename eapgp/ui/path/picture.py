@@ -37,7 +37,7 @@ def approach(session: Session, card: RunInfo, source: RunInfo, record: PathRecor
         return
     after = float(record.output_distance[1].mean() / record.output_distance[0].mean())
     rest = "" if nearer.all() else "; for the others this walk moves away"
-    first = f" Its first step takes the mean distance to {number(after, 2)} times the start." if rose.any() else ""
+    first = f" After its first step the mean distance is {percent(after, 1)} of the start's." if rose.any() else ""
     of = f"{int(nearer.sum())} of {nearer.size} pairs{rest}" if nearer.any() else "no pair"
     st.caption(f"The output came nearer to the corrupted run's for {of}.{first}")
     if not own:

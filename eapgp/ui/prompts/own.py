@@ -416,5 +416,6 @@ def _table_buttons() -> None:
             )
     st.caption(
         "A block copied from a spreadsheet can be pasted into the cells. Clean and corrupted need as many tokens; each "
-        "answer is one token. Words of most tokenizers begin with a space: “\u00a0Mary”, not “Mary”."
+        "answer is one token, written as it stands in the text: mostly with the space before it, “\u00a0Mary”. What "
+        "the model's tokenizer makes of it is shown pair by pair."
     )
