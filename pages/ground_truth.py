@@ -18,29 +18,38 @@ settings = panel.open_panel(session)
 
 say = head.head("Ground truth", session)
 with guard("The comparison"):
-    with st.container(horizontal=True, vertical_alignment="bottom", key="truth-choice"):
+    choice = st.container(horizontal=True, vertical_alignment="bottom", key="truth-choice")
+    figure = st.container()
+    rankings = st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="truth-scores")
+    with choice:
         truth = candidates.choose_known(session)
-        scorings = candidates.candidates(truth)
+    scorings = candidates.candidates(truth)
+    with rankings:
+        compared = candidates.choose(session, truth, scorings) if scorings else []
         if not truth.exact and scorings:
             with st.popover("Add scores", icon=":material/upload_file:", help="Import files of edge scores."):
                 offers.importer(session, truth, key="truth-upload")
-        if truth.exact:
-            offers.planted_progress(len(scorings))
-    compared = candidates.choose(session, truth, scorings) if scorings else []
+        if compared:
+            session.widget("mlps", st.toggle, width="content")
+            session.widget("signed", st.toggle, width="content")
     if not compared:
+        with choice:
+            offers.planted_progress(truth, len(scorings))
         say(views.nothing_scored(truth))
-        with guard("The known circuit"):
+        with figure, guard("The known circuit"):
             payload = views.known_payload(session, truth)
             circuit_view(payload, key=f"truth-known-{truth.name}", height=600, above=views.ABOVE)
         offers.say_missing(session, truth, settings.card, loud=True)
         offers.nothing_to_compare(session, truth)
         exports.made(truth, None, 1, signed=False, mlps=True)
     else:
-        scored, k = candidates.drawn(session, truth, compared)
+        with choice:
+            scored, k = candidates.drawn(session, truth, compared)
+            offers.planted_progress(truth, len(scorings))
         how = {"signed": session["signed"], "mlps": session["mlps"]}
         circuit = candidates.circuit_at(scored, k, signed=how["signed"])
         say(views.finding(truth, scored, circuit))
-        with guard("The circuit"):
+        with figure, guard("The circuit"):
             payload = views.payload_of(session, truth, scored, k)
             bound_view(session, payload, key="truth-circuit", height=640, above=views.ABOVE)
         views.caution(truth, compared)

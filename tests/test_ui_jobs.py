@@ -224,12 +224,36 @@ def test_a_job_behind_a_cancelled_one_says_what_it_waits_for() -> None:
     assert done is not None and done.state == "done" and not done.stopping
 
 
+def test_every_job_imports_the_libraries_first_and_one_thread_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second thread that imports transformers meanwhile would find it without its names."""
+    from eapgp.ui.jobs import workshop as work
+
+    order: list[str] = []
+
+    def slow_import() -> None:
+        order.append("begun")
+        time.sleep(0.2)
+        order.append("imported")
+
+    monkeypatch.setattr(work, "import_for_good", slow_import)
+    jobs = [work.with_gradients(lambda progress: order.append("work")) for _ in range(2)]
+    threads = [threading.Thread(target=job, args=(lambda *_: None,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert order.count("work") == 2
+    assert [what for what in order if what != "work"] == ["begun", "imported"] * 2, "one after the other"
+    assert order.index("work") > order.index("imported")
+
+
 def test_quick_work_leaves_cores_to_the_browser_and_other_threads_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     from eapgp.ui.jobs import workshop as work
 
     monkeypatch.setattr(work, "all_threads", lambda: 6)
+    monkeypatch.setattr(work, "import_for_good", lambda: None)
     before, found = torch.get_num_threads(), []
 
     def lane() -> None:

@@ -202,14 +202,19 @@ def make_prompt_set(spec: RunSpec, model_loader: ModelLoader | None = None) -> P
     return make_prompts(spec.task, n_pairs, seed=spec.seed, split=spec.split, tokenizer=tokenizer, **spec.task_options)
 
 
+def reads_tokenizer(spec: RunSpec) -> bool:
+    """Whether generated prompts have to fit a tokenizer: not the bundled model's, whose words the tasks are made of."""
+    entry = find_model(spec.model)
+    return entry is None or entry.source != BUNDLED or spec.tokenizer is not None
+
+
 def spec_tokenizer(spec: RunSpec, model_loader: ModelLoader | None = None) -> Any | None:
-    """The tokenizer that generated prompts have to fit; None for the bundled model, whose words the tasks are made of.
+    """The tokenizer that generated prompts have to fit; None where they need not (`reads_tokenizer`).
 
     The model itself is loaded only where it has a loader of its own and its name says no place of a tokenizer.
     Errors: UnknownNameError, ModelError.
     """
-    entry = find_model(spec.model)
-    if entry is not None and entry.source == BUNDLED and spec.tokenizer is None:
+    if not reads_tokenizer(spec):
         return None
     try:
         return load_tokenizer(spec.model, tokenizer=spec.tokenizer, random_weights=spec.random_weights)

@@ -182,31 +182,27 @@ def choose_known(session: Session) -> KnownCircuit:
 
 
 def drawn(session: Session, truth: KnownCircuit, compared: Sequence[Scored]) -> tuple[Scored, int]:
-    """The row of settings above the circuit; returns whose circuit is drawn and its size."""
+    """Whose circuit is drawn, and its size, which the circuit's own slider sets."""
     by_id = {scored.id: scored for scored in compared}
     session.settle("overlay", session["overlay"] if session["overlay"] in by_id else "", "the id of one of the scores")
     session.usual("overlay", (fitting(truth, compared) or compared)[0].id)
     n_edges = truth.graph.n_edges
     session.settle("k", min(session["k"], n_edges), f"at most {n_edges:,}, the edges of this model")
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="truth-controls"):
-        session.widget(
-            "overlay",
-            st.selectbox,
-            options=list(by_id),
-            format_func=lambda key: by_id[key].label if key in by_id else key,
-            width=250,
-        )
-        session.widget("k", st.number_input, max_value=n_edges, width=130)
-        size = truth.circuit.n_kept
+    session.widget(
+        "overlay",
+        st.selectbox,
+        options=list(by_id),
+        format_func=lambda key: by_id[key].label if key in by_id else key,
+        width=250,
+    )
+    size = truth.circuit.n_kept
+    if session["k"] != size:
         st.button(
             f"As many as known ({size:,})",
             key="as-many",
             on_click=lambda: session.later(k=size),
-            disabled=session["k"] == size,
             help="Sets k to the number of edges of the known circuit.",
         )
-        session.widget("mlps", st.toggle, width="content")
-        session.widget("signed", st.toggle, width="content")
     return by_id[session["overlay"]], int(session["k"])
 
 

@@ -68,8 +68,10 @@ def start_planted() -> None:
     server.manager().submit(PLANTED_JOB, "planted circuit", work, lane="cpu")
 
 
-def planted_progress(have: int) -> None:
-    """How far the planted model is; a button where it was never started or failed."""
+def planted_progress(truth: KnownCircuit, have: int) -> None:
+    """How far the planted model is, where it is the known circuit; a button where it was never started or failed."""
+    if not truth.exact:
+        return
     job = server.manager().wait(PLANTED_JOB, QUICK)
     if job is not None and job.live:
         watch(_progress, lambda: _moved_on(have), every=0.5)

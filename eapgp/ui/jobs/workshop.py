@@ -18,7 +18,7 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.errors import ModelError
 from eapgp.evaluation.runner import Measured
 from eapgp.prompts.prompting import USUAL
-from eapgp.runs.compute import compute_run, folder_stamp, load_for, load_run_model
+from eapgp.runs.compute import compute_run, folder_stamp, load_for, load_run_model, reads_tokenizer
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.measure import Conditions, Measurer
 from eapgp.runs.run import Run
@@ -39,17 +39,9 @@ class Workshop:
 
     def __init__(self, *, keep: int = 2) -> None:
         self._keep = keep
-        self._imported = False
         self._models: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._runners: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._tried: set[tuple[Any, ...]] = set()
-
-    def import_libraries(self) -> None:
-        """Import what models and tokenizers need, once and by one thread."""
-        with _IMPORTING:
-            if not self._imported:
-                import_for_good()
-                self._imported = True
 
     def model(self, lane: str, name: str, *, progress: Progress | None = None, **options: Any) -> Any:
         """The loaded model, kept for the next job of this lane until a file of its folder changes.
@@ -59,7 +51,7 @@ class Workshop:
 
         def load() -> Any:
             self.try_model(name, progress=progress, **options)
-            self.import_libraries()
+            import_libraries()
             from eapgp.models import load_model
 
             return load_model(name, progress=progress, **options)  # one at a time, but for what is fetched before
@@ -85,13 +77,18 @@ class Workshop:
         load_for(bare, self.try_model, progress)
 
     def try_tokenizer(self, spec: RunSpec) -> None:
-        """As `try_spec`, for the tokenizer alone; nothing but its own files is fetched."""
+        """As `try_spec`, for the tokenizer alone; nothing but its own files is fetched.
+
+        What reads it, in this process too, is imported then.
+        """
         if not is_trusted(spec.model, spec.tokenizer):
             _allow(spec.model, spec.tokenizer)
         key = "tokenizer", spec.random_weights, *_state(spec.model, {"tokenizer": spec.tokenizer})
         if not is_trusted(spec.model, spec.tokenizer) and key not in self._tried:
             try_tokenizer(spec)
             self._tried.add(key)
+        if reads_tokenizer(spec):
+            import_libraries()
 
     def runner(self, lane: str, run: Run, progress: Progress) -> Any:
         """A circuit runner on the model and prompts of a run."""
@@ -143,6 +140,13 @@ def _state(name: str, options: dict[str, Any]) -> tuple[Any, ...]:
     return name, stamps, *sorted(options.items())
 
 
+def import_libraries() -> None:
+    """Import what models and tokenizers need, once and by one thread; every job that touches them does this first."""
+    with _IMPORTING:
+        import_for_good()
+
+
+@cache
 def import_for_good() -> None:
     """Import what models need, and let the garbage collector pass over it from now on.
 
@@ -166,7 +170,7 @@ def all_threads() -> int:
 
 
 def with_gradients(work: Work, *, quick: bool = False) -> Work:
-    """The work with torch's grad mode on, whatever the thread's was.
+    """The work with its libraries imported and torch's grad mode on, whatever the thread's was.
 
     quick: it takes a moment, and the browser (often of the same machine) draws meanwhile. With a thread on each core
     every operation would wait for the one that shares its core: half of the cores are quicker then.
@@ -174,6 +178,7 @@ def with_gradients(work: Work, *, quick: bool = False) -> Work:
 
     def run(progress: Progress) -> Any:
         progress("starting", 0.0)
+        import_libraries()
         import torch
 
         every = all_threads()

@@ -15,6 +15,7 @@ from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import QUICK, poll, progress_text, stop_button, watch
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.jobs.untrusted import is_trusted, tasks_refused
+from eapgp.ui.jobs.workshop import import_libraries
 from eapgp.ui.library.consent import at_hand, live_lane
 from eapgp.ui.sidebar.settings import model_problem
 
@@ -79,7 +80,7 @@ def unposable(model: str, tokenizer: str | None = None) -> Mapping[str, str]:
 
     def work(progress: Progress) -> dict[str, str]:
         if is_trusted(model, tokenizer):  # else a process of its own imports them
-            server.workshop().import_libraries()
+            import_libraries()
         return tasks_refused(model, tokenizer, progress)
 
     server.manager().submit(key, f"tasks of {model}", work, lane=live_lane(model))

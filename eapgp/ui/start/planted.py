@@ -39,7 +39,6 @@ def submit(method: str) -> str:
     """Start (or join) the scoring; the job's result are the scores."""
 
     def work(progress: Progress) -> EdgeScores:
-        server.workshop().import_libraries()
         progress("building the planted model", 0.0)
         return planted_scores(method)
 

@@ -80,7 +80,8 @@ transition:width .4s}
 .st-key-scene-pair .eapgp-side i{height:24px}
 .st-key-scene-pair .eapgp-side i::before{transition:width .4s}
 [data-testid=stMainBlockContainer]>[data-testid=stVerticalBlock]{min-height:calc(100dvh - 9.5rem)}
-[data-testid=stLayoutWrapper]:has(>.st-key-start-foot){margin-top:auto}
+[data-testid=stLayoutWrapper]:has(>.st-key-start-foot){margin-top:auto;position:sticky;bottom:0;z-index:3;
+padding:.6rem 0;background:light-dark(#ffffff,#12181b)}
 @media (min-width:1200px) and (min-height:820px){.eapgp-scene{font-size:2.05rem}
 .st-key-scene-pair{margin-top:4vh}.st-key-scene-pair .eapgp-pair{row-gap:64px}
 .st-key-scene-pair .eapgp-pair p{font-size:2.5rem}.st-key-scene-pair .eapgp-side{font-size:1.9rem;max-width:60rem}
@@ -244,7 +245,7 @@ def gradients(session: Session) -> None:
         )
         best = planted.best_edges(scores)
         payload = build_payload(
-            scores, n=best.n_kept, against=planted_circuit().edge_names(), pane=Pane(filename="planted")
+            scores, circuit=best, against=planted_circuit().edge_names(), pane=Pane(filename="planted")
         )
         circuit_view(payload, key=f"start-planted-{method}", height=400)
 
