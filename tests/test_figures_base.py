@@ -79,6 +79,8 @@ def test_methods_and_their_variants_are_told_apart() -> None:
     for names in ([*METHOD_STYLES, "eap-gp (unit)", "eap-ig k=20"], ["eap-gp", "GPT-2", "demo", "eap-ig"]):
         assert len({style.colour for style in line_styles(names)}) == len(names)
     assert len({style.colour for style in METHOD_STYLES.values()}) == len(METHOD_STYLES)
+    five = line_styles([f"eap-gp ({name})" for name in "abcde"])
+    assert len({style.symbol for style in five}) == 5, "not by shades of green alone"
 
 
 def test_apply_escapes_its_texts_and_says_how_to_read() -> None:

@@ -72,6 +72,7 @@ _VARIANT_COLOURS = {
     "mask-ig": ("#A0558A", "#E3A5C8"),
 }
 _VARIANT_DASHES = ("dash", "dot", "dashdot", "longdash")
+_VARIANT_SYMBOLS = ("hexagon2", "diamond-tall", "pentagon", "diamond-wide")
 PATH_STYLES = {"gradpath": METHOD_STYLES["eap-gp"], "straight": METHOD_STYLES["eap-ig"]}
 PATH_NAMES = {"gradpath": "GradPath", "straight": "Straight line"}
 
@@ -148,7 +149,7 @@ def line_styles(names: Sequence[str]) -> list[LineStyle]:
     """A style per series. A method always has its own; its second variant in one figure differs.
 
     `["eap-gp (relative)", "eap-gp (unit)"]`: the first is the colour of `eap-gp`, the second a
-    relative of it with another dash. Names that are no method take the palette in order.
+    relative of it with another dash and symbol. Names that are no method take the palette in order.
     """
     seen: dict[str, int] = {}
     styles: list[LineStyle] = []
@@ -166,8 +167,8 @@ def line_styles(names: Sequence[str]) -> list[LineStyle]:
         else:
             base = METHOD_STYLES[method]
             colours = _VARIANT_COLOURS.get(method, (base.colour,))
-            dash = _VARIANT_DASHES[(count - 1) % len(_VARIANT_DASHES)]
-            styles.append(LineStyle(colours[(count - 1) % len(colours)], dash, base.symbol.removesuffix("-open")))
+            dash, symbol = (row[(count - 1) % len(row)] for row in (_VARIANT_DASHES, _VARIANT_SYMBOLS))
+            styles.append(LineStyle(colours[(count - 1) % len(colours)], dash, symbol))
     return styles
 
 
