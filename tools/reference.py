@@ -18,7 +18,7 @@ from eapgp.numerals import count, duration, percent_with, signed_with
 from eapgp.runs.bundled import examples_folder
 from eapgp.runs.evaluate import Running
 from eapgp.runs.other_pairs import JUDGED
-from eapgp.runs.reference import GREEDY, LEARNED, PRUNED, TOP, run_reference
+from eapgp.runs.reference import GREEDY, LEARNED, PRUNED, TOP, WAYS, run_reference
 from eapgp.runs.run import open_run
 from eapgp.runs.spec import library_versions
 from eapgp.tasks import TASKS
@@ -110,9 +110,8 @@ def _circuits(tasks: dict[str, Any]) -> str:
     ways = (TOP, GREEDY, LEARNED, PRUNED)
     has_pruned = all(PRUNED in row for one in tasks.values() for row in one["sizes"])
     shown = [way for way in ways if way != PRUNED or has_pruned]
-    titles = {TOP: "largest scores", GREEDY: "grown from the logits", LEARNED: "learned mask", PRUNED: "pruned"}
     lines = [
-        "| task | n | " + " | ".join(titles[way] for way in shown) + " | learned − better | shared with largest |",
+        "| task | n | " + " | ".join(WAYS[way] for way in shown) + " | learned − better | shared with largest |",
         "|---|---:|" + "---:|" * (len(shown) + 2),
     ]
     for task, one in tasks.items():

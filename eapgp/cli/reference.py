@@ -13,7 +13,7 @@ from eapgp.evaluation.statistics import three_of
 from eapgp.findings import of_reference
 from eapgp.numerals import count, duration, percent_with
 from eapgp.runs.evaluate import Running
-from eapgp.runs.reference import STEPS, Reference, run_reference
+from eapgp.runs.reference import STEPS, WAYS, Reference, run_reference
 
 PANEL = "Weigh the evidence"
 EXAMPLES = (
@@ -21,12 +21,6 @@ EXAMPLES = (
     "eapgp reference --run DIR --edges 20 --edges 50 --pruned --json",
 )
 SHARE = 0.05  # of the edges, where no size is named
-TITLES = {
-    "top-n": "the largest scores",
-    "greedy": "grown from the logits",
-    "learned": "learned mask",
-    "pruned": "pruned by exact effect",
-}
 SizesOption = Annotated[
     list[int] | None,
     typer.Option("--edges", "-e", min=1, help="Edges of each circuit; 5 % of all where none is named. Repeatable."),
@@ -74,8 +68,8 @@ def _text(payload: dict[str, Any], answer: Reference) -> str:
         lines += ["", one["text"]]
         for way in answer.circuits:
             kept = percent_with(*three_of(row[way]))
-            lines.append(f"  {TITLES[way]:<24} {kept}, {count(row[f'{way}_kept_edges'])} edges kept")
+            lines.append(f"  {WAYS[way]:<24} {kept}, {count(row[f'{way}_kept_edges'])} edges kept")
     for way, cost in answer.cost.items():
         lines += ["", *()] if way == "top-n" else []
-        lines.append(f"cost, {TITLES[way]}: {cost.passes:,.0f} forward passes per pair, {duration(cost.seconds)}")
+        lines.append(f"cost, {WAYS[way]}: {cost.passes:,.0f} forward passes per pair, {duration(cost.seconds)}")
     return "\n".join(lines)

@@ -35,6 +35,13 @@ if TYPE_CHECKING:
     from eapgp.reference.learned_mask import LearnedMask
 
 TOP, GREEDY, LEARNED, PRUNED = "top-n", "greedy", "learned", "pruned"
+WAYS = {
+    TOP: "largest scores",
+    GREEDY: "grown from the logits",
+    LEARNED: "learned mask",
+    PRUNED: "pruned by exact effect",
+}
+"""How a circuit was found, in words."""
 STEPS = 200
 """Of a learned mask, for each size."""
 

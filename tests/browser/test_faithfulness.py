@@ -80,7 +80,7 @@ def test_a_learned_mask_is_asked_for_and_drawn_beside_the_circuits(app: str, ope
     page.get_by_text(re.compile("with 10 edges .* keeps .* a learned mask")).wait_for(timeout=2 * LONG)
     plot = page.locator(".st-key-faith-reference-curves .js-plotly-plot")
     plot.wait_for()
-    assert "Learned mask (upper reference)" in plot.inner_text() and "10 edges shown" in plot.inner_text()
+    assert "Learned mask" in plot.inner_text() and "10 edges shown" in plot.inner_text()
     panes = page.locator(".st-key-faith-reference-panes")
     panes.locator(".edges .edge").first.wait_for(state="attached")
     page.get_by_text("A learned mask is the best circuit that is known").wait_for()

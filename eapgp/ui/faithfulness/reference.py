@@ -15,7 +15,7 @@ from eapgp.numerals import count, duration, percent_with
 from eapgp.reference.pruned import MOST_EDGES
 from eapgp.runs.evaluate import Running
 from eapgp.runs.info import RunInfo
-from eapgp.runs.reference import GREEDY, LEARNED, PRUNED, TOP, Reference, run_reference
+from eapgp.runs.reference import LEARNED, WAYS, Reference, run_reference
 from eapgp.runs.spec import PATCHING
 from eapgp.types import Progress
 from eapgp.ui.base.draw import chart, dark, plain
@@ -26,12 +26,6 @@ from eapgp.ui.library.consent import cost
 from eapgp.ui.parts.circuit_view import circuit_view
 from eapgp.ui.parts.measuring import Task, lane_of, settle
 
-TITLES = {
-    TOP: "Largest scores",
-    GREEDY: "Grown from the logits",
-    LEARNED: "Learned mask (upper reference)",
-    PRUNED: "Pruned by exact effect",
-}
 FIELDS = (
     choice(
         "learn",
@@ -99,7 +93,7 @@ def _figure(answer: Reference, card: RunInfo, k: int) -> None:
 
     kept = {way: [one.n_kept for one in circuits] for way, circuits in answer.circuits.items()}
     figure = faithfulness_curves(
-        [band_line(TITLES[way], answer.sizes, answer.kept(way), kept[way]) for way in answer.circuits],
+        [band_line(WAYS[way].capitalize(), answer.sizes, answer.kept(way), kept[way]) for way in answer.circuits],
         n_edges=card.graph.n_edges,
         current=k,
         y="normalised faithfulness",
@@ -115,7 +109,7 @@ def _table(answer: Reference, place: int) -> None:
         band, cost = answer.kept(way).at(place), answer.cost.get(way)
         rows.append(
             {
-                "circuit": TITLES[way],
+                "circuit": WAYS[way].capitalize(),
                 "keeps": percent_with(*three_of(band)),
                 "edges kept": count(circuits[place].n_kept),
                 "shared with the learned": count(answer.shared(way, LEARNED)[place]),
