@@ -7,40 +7,37 @@ panels and second axes. Figures of dark pages turn light. Anything else is refus
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from eapgp.errors import OptionError
+from eapgp.figures.print_axes import Panel, dress_axis
+from eapgp.figures.print_marks import (
+    DASHES,
+    MARKERS,
+    POINT,
+    anchor_of,
+    borders,
+    colour,
+    colour_map,
+    each,
+    faded,
+    marker_colours,
+    point_texts,
+    text_of,
+)
 from eapgp.figures.print_style import new_figure
-from eapgp.figures.style import Theme, theme, unescape
+from eapgp.figures.style import Theme, theme
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, DPI, POINT = 760.0, 96.0, 0.72
-Letter = Literal["x", "y"]
+WIDTH, DPI = 760.0, 96.0
 SCATTER = ("scatter", "scattergl")
-_DASHES: dict[str, Any] = {"solid": "-", "dot": (0, (1, 2)), "dash": (0, (5, 2.5)), "longdash": (0, (9, 3))}
-_DASHES |= {"dashdot": (0, (5, 2, 1, 2)), "longdashdot": (0, (9, 2, 1, 2))}
-_MARKERS = {"circle": "o", "square": "s", "diamond": "D", "diamond-wide": "D", "star": "*", "cross": "P", "x": "X"}
-_MARKERS |= {"triangle-up": "^", "triangle-down": "v", "triangle-left": "<", "triangle-right": ">", "hexagon": "h"}
-_MARKERS |= {
-    "hexagon2": "H",
-    "diamond-tall": "d",
-    "pentagon": "p",
-    "line-ew": "_",
-    "line-ns": "|",
-    "cross-thin": "+",
-    "x-thin": "x",
-}
-_TAG = re.compile(r"<[^>]*>")
 
 
 def chart_figure(chart: go.Figure) -> Figure:
@@ -87,46 +84,6 @@ def _colour_pairs(dark: Theme, light: Theme) -> list[tuple[str, str]]:
     return [(a.lower(), b) for a, b in pairs]
 
 
-def colour(value: Any, opacity: float | None = None) -> Any:
-    """A CSS colour as matplotlib takes it, with the opacity multiplied in."""
-    from matplotlib.colors import to_rgba
-
-    if value is None:
-        return None
-    text = str(value)
-    numbers = re.fullmatch(r"rgba?\(([^)]*)\)", text.replace(" ", ""))
-    if numbers:
-        parts = [float(part) for part in numbers[1].split(",")]
-        red, green, blue, alpha = (*(part / 255 for part in parts[:3]), parts[3] if len(parts) > 3 else 1.0)
-    else:
-        red, green, blue, alpha = to_rgba(text)
-    return red, green, blue, alpha * (1.0 if opacity is None else opacity)
-
-
-def text_of(markup: str | None) -> str:
-    """Plotly's markup as plain text with line breaks."""
-    return unescape(_TAG.sub("", re.sub(r"<br\s*/?>", "\n", markup or "")))
-
-
-@dataclass
-class Panel:
-    """One pair of axes: matplotlib's, plotly's two, and the places of categories."""
-
-    axes: Axes
-    x: Any
-    y: Any
-    categories: dict[str, dict[Any, int]] = field(default_factory=lambda: {"x": {}, "y": {}})
-
-    def values(self, letter: str, data: Any) -> np.ndarray:
-        """Coordinates as numbers; names take the next free place."""
-        array = np.asarray(list(data), dtype=object)
-        axis = self.x if letter == "x" else self.y
-        if axis.type == "category" or any(isinstance(value, str) for value in array):
-            places = self.categories[letter]
-            return np.array([places.setdefault(value, len(places)) for value in array], dtype=float)
-        return np.array([np.nan if value is None else float(value) for value in array])
-
-
 class _Print:
     """One figure on its way: panels are made as traces ask for them."""
 
@@ -151,8 +108,8 @@ class _Print:
                 panel, trace
             )
         for panel in self.panels.values():
-            _dress_axis(panel, "x", panel.x)
-            _dress_axis(panel, "y", panel.y)
+            dress_axis(panel, "x", panel.x)
+            dress_axis(panel, "y", panel.y)
         self.tie()
         for shape in self.layout.shapes:
             self.shape(shape)
@@ -259,13 +216,13 @@ class _Print:
         self.before = (x, y)
         if "lines" in mode and line.width != 0:
             drawn = "steps-post" if line.shape == "hv" else "default"
-            look = {"linestyle": _DASHES.get(line.dash or "solid", "-"), "drawstyle": drawn, "alpha": trace.opacity}
+            look = {"linestyle": DASHES.get(line.dash or "solid", "-"), "drawstyle": drawn, "alpha": trace.opacity}
             named = "_nolegend_" if "markers" in mode else label
             panel.axes.plot(x, y, color=ink, linewidth=POINT * (line.width or 2), label=named, zorder=2.5, **look)
         if "markers" in mode:
             self._markers(panel, trace, x, y, ink, label)
         if "text" in mode:
-            _point_texts(panel.axes, trace, x, y)
+            point_texts(panel.axes, trace, x, y)
         for axis, error in (("xerr", trace.error_x), ("yerr", trace.error_y)):
             if error.array is not None:
                 low = error.array if error.arrayminus is None else error.arrayminus
@@ -277,18 +234,18 @@ class _Print:
         """Markers by symbol, of one or of many colours and sizes; the legend shows the line too."""
         marker = trace.marker
         n = len(x)
-        symbols = _each(marker.symbol or "circle", n)
-        sizes = np.array([float(size) for size in _each(6 if marker.size is None else marker.size, n)])
-        inks = _marker_colours(marker, n, ink)
+        symbols = each(marker.symbol or "circle", n)
+        sizes = np.array([float(size) for size in each(6 if marker.size is None else marker.size, n)])
+        inks = marker_colours(marker, n, ink)
         if (trace.opacity or 1) < 1 or isinstance(marker.opacity, float | int):
             inks = [
-                _fade(one, (trace.opacity or 1) * (marker.opacity if marker.opacity is not None else 1)) for one in inks
+                faded(one, (trace.opacity or 1) * (marker.opacity if marker.opacity is not None else 1)) for one in inks
             ]
         edge = colour(marker.line.color) if isinstance(marker.line.color, str) else None
         for symbol in dict.fromkeys(symbols):
             mine = [i for i in range(n) if symbols[i] == symbol]
             hollow = symbol.endswith("-open")
-            looks: dict[str, Any] = {"marker": _MARKERS.get(symbol.removesuffix("-open").removesuffix("-dot"), "o")}
+            looks: dict[str, Any] = {"marker": MARKERS.get(symbol.removesuffix("-open").removesuffix("-dot"), "o")}
             mine_inks = [inks[i] for i in mine]
             looks |= {
                 "facecolors": "none" if hollow else mine_inks,
@@ -301,9 +258,9 @@ class _Print:
             panel.axes.scatter(x[mine], y[mine], s=(POINT * sizes[mine]) ** 2, zorder=3, **looks)
         if label != "_nolegend_" and n:
             line = trace.line if "lines" in (trace.mode or "") else None
-            look = {"linestyle": _DASHES.get(line.dash or "solid", "-") if line else "", "color": ink or inks[0]}
+            look = {"linestyle": DASHES.get(line.dash or "solid", "-") if line else "", "color": ink or inks[0]}
             symbol = symbols[0]
-            look |= {"marker": _MARKERS.get(symbol.removesuffix("-open"), "o"), "markersize": 5}
+            look |= {"marker": MARKERS.get(symbol.removesuffix("-open"), "o"), "markersize": 5}
             look |= {"markerfacecolor": "white" if symbol.endswith("-open") else inks[0]}
             panel.axes.plot([], [], label=label, **look)
 
@@ -318,10 +275,10 @@ class _Print:
         if isinstance(trace.width, float | int):
             thick = float(trace.width)
         shift = (bars.index(trace) - (n - 1) / 2) * thick if n > 1 else 0.0
-        base = np.zeros(len(sizes)) if trace.base is None else np.asarray(_each(trace.base, len(sizes)), dtype=float)
+        base = np.zeros(len(sizes)) if trace.base is None else np.asarray(each(trace.base, len(sizes)), dtype=float)
         if mode in ("stack", "relative"):
             base = base + self._stacked(panel, places, sizes)
-        inks = [_fade(one, trace.marker.opacity) for one in _marker_colours(trace.marker, len(sizes), None)]
+        inks = [faded(one, trace.marker.opacity) for one in marker_colours(trace.marker, len(sizes), None)]
         draw = panel.axes.barh if lying else panel.axes.bar
         draw(places + shift, sizes, thick, base, color=inks, label=self._label(trace), zorder=2)
         for axis, error in (("xerr", trace.error_x), ("yerr", trace.error_y)):
@@ -347,15 +304,15 @@ class _Print:
         z = np.array(trace.z, dtype=float)
         x = panel.values("x", trace.x) if trace.x is not None else np.arange(z.shape[1], dtype=float)
         y = panel.values("y", trace.y) if trace.y is not None else np.arange(z.shape[0], dtype=float)
-        limits = {"vmin": trace.zmin, "vmax": trace.zmax, "cmap": _colour_map(trace.colorscale)}
-        mesh = panel.axes.pcolormesh(_borders(x), _borders(y), np.ma.masked_invalid(z), zorder=1, **limits)
+        limits = {"vmin": trace.zmin, "vmax": trace.zmax, "cmap": colour_map(trace.colorscale)}
+        mesh = panel.axes.pcolormesh(borders(x), borders(y), np.ma.masked_invalid(z), zorder=1, **limits)
         if z.size > 40_000:
             mesh.set_rasterized(True)
         self._colour_bar(panel, trace, mesh)
 
     def contour(self, panel: Panel, trace: Any) -> None:
         x, y, z = (np.array(values, dtype=float) for values in (trace.x, trace.y, trace.z))
-        mesh = panel.axes.pcolormesh(x, y, z, shading="gouraud", cmap=_colour_map(trace.colorscale), zorder=0.6)
+        mesh = panel.axes.pcolormesh(x, y, z, shading="gouraud", cmap=colour_map(trace.colorscale), zorder=0.6)
         mesh.set_rasterized(True)
         if trace.line.width != 0:
             lines: dict[str, Any] = {"colors": [colour(trace.line.color) or "#555"], "linestyles": "solid"}
@@ -413,7 +370,7 @@ class _Print:
         up, y0 = self._place(shape, "y", shape.y0)
         x1, y1 = self._place(shape, "x", shape.x1)[1], self._place(shape, "y", shape.y1)[1]
         moved = blended_transform_factory(across, up)
-        look: dict[str, Any] = {"linestyle": _DASHES.get(shape.line.dash or "solid", "-"), "alpha": shape.opacity}
+        look: dict[str, Any] = {"linestyle": DASHES.get(shape.line.dash or "solid", "-"), "alpha": shape.opacity}
         look |= {"linewidth": POINT * float(2 if shape.line.width is None else shape.line.width), "transform": moved}
         look |= {"zorder": 0.7 if shape.layer == "below" else 2.2}
         if shape.type == "line":
@@ -441,9 +398,9 @@ class _Print:
             "size": POINT * float(note.font.size or 13),
             "color": colour(note.font.color) or "#222",
         }
-        looks |= {"ha": _anchor(note.xanchor, note.xref, note.x, ("left", "center", "right"))}
+        looks |= {"ha": anchor_of(note.xanchor, note.xref, note.x, ("left", "center", "right"))}
         looks |= {
-            "va": _anchor(note.yanchor, note.yref, note.y, ("bottom", "center", "top")).replace("middle", "center")
+            "va": anchor_of(note.yanchor, note.yref, note.y, ("bottom", "center", "top")).replace("middle", "center")
         }
         if note.bgcolor and colour(note.bgcolor)[3] > 0:
             looks["bbox"] = {"facecolor": colour(note.bgcolor, note.opacity), "edgecolor": "none", "pad": 1.5}
@@ -483,133 +440,3 @@ class _Print:
 
 def _overlays(axis: Any, side: str) -> bool:
     return bool(axis.overlaying) and axis.side == side
-
-
-def _dress_axis(panel: Panel, letter: Letter, axis: Any) -> None:
-    """Scale, range, ticks, grid and title of one axis as plotly's says."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator, PercentFormatter
-
-    mine = panel.axes.xaxis if letter == "x" else panel.axes.yaxis
-    limits, scale = (getattr(panel.axes, f"set_{letter}{what}") for what in ("lim", "scale"))
-    if axis.type == "log":
-        scale("log")
-        mine.set_minor_formatter(NullFormatter())
-        mine.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    if axis.range is not None:
-        ends = [10 ** float(end) if axis.type == "log" else end for end in axis.range]
-        limits(*(panel.categories[letter].get(end, end) if isinstance(end, str) else end for end in ends))
-    elif axis.autorange == "reversed":
-        panel.axes.invert_xaxis() if letter == "x" else panel.axes.invert_yaxis()
-    places = panel.categories[letter]
-    if axis.tickvals is not None:
-        values = [places.get(v, v) if isinstance(v, str) else v for v in axis.tickvals]
-        labels = axis.ticktext if axis.ticktext is not None else [f"{v:g}" for v in values]
-        mine.set_ticks(values, labels=[text_of(str(label)) for label in labels])
-        mine.set_minor_locator(NullLocator())
-    elif places:
-        step = max(1, len(places) // 60)
-        names = list(places)[::step]
-        mine.set_ticks([places[name] for name in names], labels=[text_of(str(name)) for name in names])
-    elif "%" in (axis.tickformat or ""):
-        mine.set_major_formatter(PercentFormatter(1.0))
-    if axis.side in ("top", "right"):
-        mine.set_ticks_position(axis.side)
-        mine.set_label_position(axis.side)
-    _looks(panel, letter, axis, mine)
-
-
-def _looks(panel: Panel, letter: Letter, axis: Any, mine: Any) -> None:
-    """Grid, frame, title and size of the labels."""
-    axes = panel.axes
-    for name, spine in axes.spines.items():
-        spine.set_visible(bool(axis.showline) and name == ("bottom" if letter == "x" else "left"))
-    if axis.visible is False:
-        mine.set_visible(False)
-        return
-    grid = axis.showgrid is not False and not axis.overlaying
-    axes.grid(grid, axis=letter, color=colour(axis.gridcolor) or "#DDD", linewidth=0.7) if grid else axes.grid(
-        False, axis=letter
-    )
-    axes.set_axisbelow(True)
-    if axis.zeroline is not False and axis.type != "log" and not axis.overlaying and not panel.categories[letter]:
-        (axes.axvline if letter == "x" else axes.axhline)(
-            0, color=colour(axis.zerolinecolor) or "#CCC", lw=1.0, zorder=0.9
-        )
-    angle = -float(axis.tickangle) if isinstance(axis.tickangle, float | int) else None
-    labels = mine.get_ticklabels()
-    crowded = letter == "x" and angle is None and sum(len(label.get_text()) for label in labels) > 90
-    axes.tick_params(
-        axis=letter, labelsize=POINT * float(axis.tickfont.size or 13), length=0, colors="#1F2430", which="both"
-    )
-    if crowded or angle:
-        axes.tick_params(axis="x", labelrotation=90 if crowded else angle)
-    if axis.showticklabels is False:
-        axes.tick_params(axis=letter, labelbottom=False, labelleft=False, labeltop=False, labelright=False)
-    if axis.title.text:
-        pad = POINT * max(4.0, float(axis.title.standoff or 0) - 10)
-        getattr(axes, f"set_{letter}label")(text_of(axis.title.text), size=10.5, labelpad=pad, parse_math=False)
-    if letter == "y" and axis.scaleanchor:
-        axes.set_aspect("equal", adjustable="datalim" if axis.range is None else "box")
-
-
-def _each(value: Any, n: int) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple | np.ndarray) else [value] * n
-
-
-def _marker_colours(marker: Any, n: int, ink: Any) -> list[Any]:
-    """A colour per marker: names, or numbers on a scale."""
-    values = _each(marker.color, n)
-    if values and isinstance(values[0], int | float | np.number):
-        numbers = np.array(values, dtype=float)
-        low = float(np.nanmin(numbers)) if marker.cmin is None else marker.cmin
-        high = float(np.nanmax(numbers)) if marker.cmax is None else marker.cmax
-        return [tuple(c) for c in _colour_map(marker.colorscale)((numbers - low) / ((high - low) or 1.0))]
-    return [colour(value) if value is not None else ink or colour("#636EFA") for value in values]
-
-
-def _fade(rgba: Any, opacity: float | None) -> Any:
-    return rgba if opacity is None else (*rgba[:3], rgba[3] * float(opacity))
-
-
-def _colour_map(scale: Any) -> Any:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    stops = [(float(stop[0]), colour(stop[1])) for stop in scale] if scale is not None else [(0, "#fff"), (1, "#333")]
-    made = LinearSegmentedColormap.from_list("eapgp", stops)
-    return made.with_extremes(bad=(0, 0, 0, 0))
-
-
-def _borders(centres: np.ndarray) -> np.ndarray:
-    """Borders of cells around their middles."""
-    if len(centres) == 1:
-        return np.array([centres[0] - 0.5, centres[0] + 0.5])
-    middle = [(a + b) / 2 for a, b in pairwise(centres)]
-    return np.array([2 * centres[0] - middle[0], *middle, 2 * centres[-1] - middle[-1]])
-
-
-def _anchor(anchor: str | None, ref: str | None, value: Any, names: tuple[str, str, str]) -> str:
-    """Plotly's rule for "auto": by thirds of the paper, else the middle."""
-    if anchor and anchor != "auto":
-        return anchor
-    if ref != "paper" or not isinstance(value, float | int):
-        return "center"
-    return names[0] if value < 1 / 3 else names[2] if value > 2 / 3 else names[1]
-
-
-_BESIDE = {"left": ("right", -6), "right": ("left", 6), "center": ("center", 0)}
-
-
-def _point_texts(axes: Axes, trace: Any, x: np.ndarray, y: np.ndarray) -> None:
-    """The texts beside points, where plotly puts them."""
-    places, texts = _each(trace.textposition or "middle center", len(x)), _each(trace.text, len(x))
-    for i, (place, text) in enumerate(zip(places, texts, strict=True)):
-        if text is None or text == "" or not np.isfinite(x[i] + y[i]):
-            continue
-        up, across = place.split(" ")
-        ha, dx = _BESIDE[across]
-        va, dy = {"top": ("bottom", 6), "bottom": ("top", -6), "middle": ("center", 0)}[up]
-        size, ink = POINT * float(trace.textfont.size or 12), colour(trace.textfont.color) or "#222"
-        look: dict[str, Any] = {"ha": ha, "va": va, "size": size, "color": ink, "textcoords": "offset points"}
-        axes.annotate(
-            text_of(str(text)), (x[i], y[i]), (dx, dy), zorder=4, annotation_clip=True, parse_math=False, **look
-        )
