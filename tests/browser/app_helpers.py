@@ -99,3 +99,15 @@ def settled(page: Any, *, seconds: float = 300, jobs: bool = True) -> None:
         page.wait_for_timeout(250)
         found = page.evaluate(busy, jobs)
         quiet = 0 if found else quiet + 1
+
+
+def move_step(page: Any, step: int) -> float:
+    """Drag the step's slider; the milliseconds that the browser takes to move every mark."""
+    slider = page.locator(".st-key-path-step input")
+    taken = """(slider, step) => {
+      slider.value = String(step);
+      const begin = performance.now();
+      slider.dispatchEvent(new Event("input", { bubbles: true }));
+      return performance.now() - begin;
+    }"""
+    return float(slider.evaluate(taken, step))

@@ -16,6 +16,7 @@ Without --base the app is started on a free port with an empty library. Each pag
   bars of plotly and of tables, the boxes and lines of a circuit, and help marks, which are counted apart; onScreen:
   those above the fold.
 - words: on the first screen, the sidebar and the figure's labels included.
+- step: on Path, the longest of three steps of its slider, in ms, from the key to every mark being moved.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Any
 from playwright.sync_api import Browser, sync_playwright
 
 from eapgp.ui.base.routes import PAGES
-from tests.browser.app_helpers import settled
+from tests.browser.app_helpers import move_step, settled
 from tests.browser.conftest import chromium_path, wait_ready
 from tests.browser.shots import ROOT, rest, running_app
 
@@ -156,6 +157,8 @@ def measure(browser: Browser, address: str, size: tuple[int, int]) -> tuple[dict
         page.locator(FIGURES).first.wait_for(state="visible")
         rest(page)
         answer = page.evaluate(READ, FIGURES)
+        if page.locator(".st-key-path-step input").count():
+            answer["measures"]["step"] = max(move_step(page, step) for step in (1, 2, 3))
     finally:
         context.close()
     return {name: round(value, 3) for name, value in answer["measures"].items()}, answer["detail"]
@@ -222,7 +225,18 @@ def write(path: Path, label: str, measured: Measures, commit: str) -> None:
     if DOCUMENT.exists():
         before, _, rest_of = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
         _, _, after = rest_of.partition(END)
-        DOCUMENT.write_text(f"{before}{BEGIN}\n{table(stored)}\n{END}{after}", encoding="utf-8")
+        made = table(stored) + step_sentence(stored)
+        DOCUMENT.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}", encoding="utf-8")
+
+
+def step_sentence(stored: Mapping[str, Any]) -> str:
+    """How long a step of Path's slider takes in the browser, where that was measured."""
+    sizes = stored.get("after", {}).get("pages", {}).get("path", {}).values()
+    times = [values["step"] for values in sizes if "step" in values]
+    if not times:
+        return ""
+    shown = " and ".join(f"{time:.0f}" for time in times)
+    return f"\n\nA step of Path's slider moves every mark in {shown} ms, in the browser alone (asked for: 50)."
 
 
 BEGIN, END = "<!-- made by python -m tests.browser.measures -->", "<!-- end -->"

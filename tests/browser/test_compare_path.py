@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eapgp.numerals import MINUS
-from tests.browser.app_helpers import LONG, choose, fill, open_tab, pick, settled, until
+from tests.browser.app_helpers import LONG, choose, fill, move_step, open_tab, pick, settled, until
 from tests.browser.conftest import PHONE, wait_ready
 
 
@@ -145,18 +145,6 @@ def test_path_draws_both_paths_and_its_views(app: str, open_page: Callable[..., 
     open_tab(page, "Which tokens move")
     page.locator(".st-key-tokens .js-plotly-plot").wait_for(timeout=LONG)
     assert "pair=2" in page.url and "background=slope" in page.url and "at=3" in page.url
-
-
-def move_step(page: Any, step: int) -> float:
-    """Drag the step's slider; the milliseconds that the browser takes to move every mark."""
-    slider = page.locator(".st-key-path-step input")
-    taken = """(slider, step) => {
-      slider.value = String(step);
-      const begin = performance.now();
-      slider.dispatchEvent(new Event("input", { bubbles: true }));
-      return performance.now() - begin;
-    }"""
-    return float(slider.evaluate(taken, step))
 
 
 RING = """() => {
