@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from eapgp.prompts import TokenizerOnly, encode, fit
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.runs.compute import make_prompt_set
 from eapgp.runs.spec import RunSpec
-from eapgp.tasks import TASKS, make_prompts, posable
+from eapgp.tasks import TASKS, make_prompts, posable, registry
 from tools.tokenizers.families import FAMILIES, SIZE, gpt2
 from tools.training.vocabulary import build_tokenizer
 
@@ -198,6 +199,23 @@ def test_how_many_there_are_is_said_where_they_are_too_few() -> None:
     most = int(re.search(r"at most ([\d,]+)", str(raised.value)).group(1).replace(",", ""))
     pairs = make_prompts("country-capital", most, split="test", tokenizer=tokenizer)
     assert len({(pair.clean, pair.corrupted) for pair in pairs}) == most == len(fit(pairs, _reader(tokenizer)).usable)
+
+
+def test_a_tokenizer_that_fits_no_prompts_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every name is one token, but of no two prompts has the other as many: all of a million would be tried."""
+    tried: list[int] = []
+
+    def none(prompts: PromptSet, reader: Any, **_: Any) -> Any:
+        tried.append(len(prompts))
+        return replace(fit(prompts, reader), usable=())
+
+    monkeypatch.setattr(registry, "fit", none)
+    tokenizer = LLAMA.build(SIZE)
+    assert "no two prompts are" in posable("ioi", tokenizer)
+    assert sum(tried) == registry.IN_VAIN
+    with pytest.raises(PromptError, match=r"cannot be posed with this model's tokenizer: .* no two prompts are"):
+        make_prompts("ioi", 5, tokenizer=tokenizer)
+    assert sum(tried) == 2 * registry.IN_VAIN
 
 
 def test_threads_that_share_a_tokenizer_get_the_same_pairs() -> None:

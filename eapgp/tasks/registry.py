@@ -20,6 +20,9 @@ from eapgp.tasks import country_capital, gender_bias, greater_than, hypernymy, i
 from eapgp.tasks.recipe import Recipe, Vocabulary
 
 CHECKED_AT_ONCE = 64
+UNEVEN = "its words are of the right numbers of tokens one by one, but no two prompts are"
+IN_VAIN = 4_096
+"""So many pairs after one another that a tokenizer cannot use, and no further ones are tried."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,7 @@ def posable(task: str, tokenizer: Any | None) -> str:
         return recipe.why_not
     pairs = recipe.pairs(seed=0, split="all")
     if tokenizer is not None and next(_fitting(posed, pairs, tokenizer), None) is None:
-        return "its words are of the right numbers of tokens one by one, but no two prompts are"
+        return UNEVEN
     return ""
 
 
@@ -230,29 +233,40 @@ def _pairs(
     recipe = task.recipe(Vocabulary(tokenizer), **settings)
     n_pairs = len(recipe.space.allowed(split))
     if not len(recipe.space.allowed("all")):
-        raise PromptError(
-            f"task {task.name} cannot be posed with this model's tokenizer: {recipe.why_not}. "
-            "Choose another task or model."
-        )
+        raise _unposable(task, recipe.why_not)
     drawn: tuple[PromptPair, ...] = ()
-    if n <= n_pairs:
+    if fewer := n <= n_pairs:
         stream = recipe.pairs(seed=seed, split=split)
         drawn = tuple(islice(stream if tokenizer is None else _fitting(task, stream, tokenizer), n))
-        n_pairs = n_pairs if len(drawn) == n else len(drawn)
+        n_pairs = len(drawn)
+        if not drawn:
+            raise _unposable(task, UNEVEN)
     if n > n_pairs:
+        found = "were found that fit" if fewer else "exist"
         raise OptionError(
-            f"task {task.name}: {n:,} pairs were asked for, but only {n_pairs:,} distinct ones exist "
+            f"task {task.name}: {n:,} pairs were asked for, but only {n_pairs:,} distinct ones {found} "
             f"(split {split!r}{' with this tokenizer' if tokenizer is not None else ''}). Ask for at most {n_pairs:,}."
         )
     return drawn
 
 
+def _unposable(task: Task, reason: str) -> PromptError:
+    return PromptError(
+        f"task {task.name} cannot be posed with this model's tokenizer: {reason}. Choose another task or model."
+    )
+
+
 def _fitting(task: Task, pairs: Iterator[PromptPair], tokenizer: Any) -> Iterator[PromptPair]:
-    """The pairs that a tokenizer can use, in order; words were chosen one by one, and here whole prompts count."""
-    reader = TokenizerOnly(tokenizer, prepend_bos=False)
-    while some := tuple(islice(pairs, CHECKED_AT_ONCE)):
+    """The pairs that a tokenizer can use, in order, until too many after one another cannot be used.
+
+    Words were chosen one by one, and here whole prompts count.
+    """
+    reader, in_vain = TokenizerOnly(tokenizer, prepend_bos=False), 0
+    while in_vain < IN_VAIN and (some := tuple(islice(pairs, CHECKED_AT_ONCE))):
         prompts = PromptSet(task.name, some, task.metric)
-        yield from prompts.pick(fit(prompts, reader).usable)
+        usable = fit(prompts, reader).usable
+        in_vain = 0 if usable else in_vain + len(some)
+        yield from prompts.pick(usable)
 
 
 def prompt_spans(prompts: PromptSet, model: PromptReader, *, marks: Marks | None = None) -> Spans:

@@ -123,7 +123,9 @@ class Commands(Entrance):
         words += [keep] if keep else []
         child = index % PROCESSES == PROCESSES - 1
         label = " ".join(words).encode("unicode_escape", "surrogatepass").decode()
-        return Case(f"{label:.140}{' in a process' if child else ''}", lambda: self.call([*words, "--json"], child))
+        options = words.index("--") if "--" in words else len(words)  # what follows "--" is no option
+        line = [*words[:options], "--json", *words[options:]]
+        return Case(f"{label:.140}{' in a process' if child else ''}", lambda: self.call(line, child))
 
     def _arguments(self, path: str, rng: random.Random) -> list[str]:
         """Arguments that make a cheap command, some of them replaced by what is wrong."""
