@@ -23,12 +23,12 @@ with guard("The comparison"):
     rankings = st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="truth-scores")
     with choice:
         truth = candidates.choose_known(session)
-    scorings = candidates.candidates(truth)
-    with rankings:
-        compared = candidates.choose(session, truth, scorings) if scorings else []
+        scorings = candidates.candidates(truth)
         if not truth.exact and scorings:
             with st.popover("Add scores", icon=":material/upload_file:", help="Import files of edge scores."):
                 offers.importer(session, truth, key="truth-upload")
+    with rankings:
+        compared = candidates.choose(session, truth, scorings) if scorings else []
         if compared:
             session.widget("mlps", st.toggle, width="content")
             session.widget("signed", st.toggle, width="content")

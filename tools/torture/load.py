@@ -44,8 +44,10 @@ WARM_UP = 100
 """Jobs before memory is read: caches fill up."""
 MORE = 5
 """Files, threads or temporary files that may be more after the jobs than before."""
+ASKED = 20
+"""Jobs of the one visitor."""
 BETWEEN = 3
-"""Jobs of the visitor with twenty that may come before the other's first: theirs that runs, and one for each of the
+"""Of these jobs that may come before the other's first: theirs that runs, and one for each of the
 other's (the page asks how well the model does before the run)."""
 TASKS = ("ioi", "greater-than", "sva", "gender-bias", "hypernymy", "country-capital")
 TABS = ("map", "spread", "curve", "check", "made")
@@ -129,9 +131,10 @@ async def stoppable(visitor: Visitor) -> list[str]:
 
 
 async def cancel_all(visitor: Visitor) -> None:
-    """Cancel what waits and runs."""
-    for key in await stoppable(visitor):
-        await visitor.change(key, "trigger_value", True)
+    """Cancel what waits and runs: a page lists some of it at a time."""
+    for _ in range(QUEUED):
+        for key in await stoppable(visitor):
+            await visitor.change(key, "trigger_value", True)
 
 
 async def crowd(server: Server, seconds: float) -> Row:
@@ -264,19 +267,19 @@ async def fair_queue(server: Server) -> Row:
     runs = server.home / "visitors"
     async with anna, bert:
         await anna.visit("explore", "method=exact&pairs=16")
-        for seed in range(1, 21):
+        for seed in range(1, ASKED + 1):
             await ask(anna, seed)
         await bert.visit("explore", "method=eap&pairs=3&task=sva&seed=77")
-        waiting, before, started = await stoppable(anna), _runs_of(runs, "ioi"), time.monotonic()
+        before, started = _runs_of(runs, "ioi"), time.monotonic()
         await bert.change("run-button", "trigger_value", True)
         while not _runs_of(runs, "sva") and time.monotonic() - started < WAIT:
             await asyncio.sleep(0.1)
         between, mine, took = _runs_of(runs, "ioi") - before, _runs_of(runs, "sva"), time.monotonic() - started
         await cancel_all(anna)
         wrong = sorted({*anna.failures, *bert.failures})
-    figures = {"waiting before it": len(waiting), "of these before it": between, "seconds": took}
+    figures = {"waiting before it": ASKED - before, "of these before it": between, "seconds": took}
     wrong += [] if mine else [f"the other visitor's job gave no run within {WAIT:.0f} s"]
-    wrong += [] if len(waiting) > BETWEEN else [f"only {len(waiting)} jobs waited, which shows nothing"]
+    wrong += [] if ASKED - before > BETWEEN else [f"only {ASKED - before} jobs waited, which shows nothing"]
     wrong += [f"{between} jobs of one visitor came before the other's first"] if between > BETWEEN else []
     return Row("one visitor's 20 jobs and another's first", figures, tuple(wrong))
 

@@ -4,7 +4,7 @@ Streamlit serves the scripts of a folder named `pages` by itself until an app ha
 `st.navigation` once. A link to a page that is the very first request of a server therefore runs that
 page's script alone, so each page begins with `ensure()`, which then runs the whole app instead.
 
-- At the foot of every page's sidebar stands all that is being computed on this server, each with a way to stop it.
+- At the foot of every page's sidebar stands what is being computed on this server, with ways to stop it.
 - A switch of the theme (in the menu, or the system's) makes Streamlit recolour its own parts and send
   nothing to the server; `st.context.theme` follows with the next run only. An empty component, which takes no space,
   compares the two and asks for that run, once.
@@ -82,7 +82,9 @@ def _entered_by_app() -> bool:
 
 
 PATIENCE = 1.5  # seconds: what is over sooner needs no line
-EVERY = 2.0  # seconds between two looks
+EVERY = 5.0  # seconds between two looks, of everybody who has a page open
+MOST_LISTED = 4
+"""Jobs that are listed one by one, the oldest first; the line above them counts all."""
 
 
 def _jobs_bar() -> None:
@@ -104,9 +106,8 @@ def _list(own: str) -> None:
     if not jobs:
         return
     st.markdown(f"**{len(jobs)} job{'s' if len(jobs) != 1 else ''}** · {_in_words(jobs)}")
-    for job in jobs:
-        if job.id == own:  # its progress stands further up
-            continue
+    others = [job for job in jobs if job.id != own]  # its own progress stands further up
+    for job in others[:MOST_LISTED]:
         st.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
         help = f"Stop: {plain(job.label)}. It stops for everybody who waits for it."
         stop_button(job, key=f"bar-cancel-{job.id}", help=help, type="tertiary")
