@@ -220,7 +220,7 @@ async def many_jobs(server: Server, jobs: int, seconds: float) -> Row:
     """Jobs one after the other, each a run of its own; no more are begun after so many seconds."""
     library = RunLibrary(server.home)
     async with Visitor(server.port, "many") as visitor:
-        await visitor.visit("explore", "method=random&pairs=1")
+        await visitor.visit("explore", "method=random&pairs=3")  # of one pair two seeds may draw the same
         before, samples, start = len(library.folders()), [], time.monotonic()
         for number in range(1, jobs + 1):
             if time.monotonic() - start > seconds and number > 2:
