@@ -15,9 +15,10 @@ from streamlit import config
 from streamlit.elements.lib.pandas_styler_utils import marshall_styler
 from streamlit.proto.ArrowData_pb2 import ArrowData
 
+from eapgp.errors import ComputationError
 from eapgp.numerals import score
 from eapgp.ui.base.draw import MOST_WRITTEN, written
-from eapgp.ui.jobs import server
+from eapgp.ui.jobs import follow, server
 from eapgp.ui.jobs.manager import JobManager, JobView
 from eapgp.ui.shell import frame
 
@@ -69,6 +70,19 @@ def test_streamlit_looks_settings_up_without_a_lock(monkeypatch: pytest.MonkeyPa
     taken.clear()
     server.read_settings_without_lock()
     assert config.get_option("server.port") == before and not taken
+
+
+def test_what_cannot_be_drawn_by_itself_is_said_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A visitor whose queue is full: the page asks by itself how well the model does, and is refused."""
+    said: list[str] = []
+    monkeypatch.setattr(st, "fragment", lambda look, **_: look)
+    monkeypatch.setattr(st, "caption", said.append)
+
+    def full() -> None:
+        raise ComputationError("20 jobs of yours wait or run, as many as you may have; wait, or cancel some.")
+
+    follow.watch(full, lambda: False, every=1.0)
+    assert len(said) == 1 and said[0].startswith("20 jobs of yours wait or run")
 
 
 def test_of_many_jobs_some_are_listed_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

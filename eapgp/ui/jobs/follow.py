@@ -19,6 +19,7 @@ def watch(draw: Callable[[], None], over: Callable[[], bool], *, every: float) -
 
     The page never runs again from within its own run, even where things end just then: Streamlit
     would drop what this run has drawn but not sent yet, and with it the values given to widgets.
+    What cannot be drawn (a full queue, say) is said in its place, and tried again at the next look.
     """
     within_page = [True]
 
@@ -26,7 +27,10 @@ def watch(draw: Callable[[], None], over: Callable[[], bool], *, every: float) -
         first = bool(within_page)
         within_page.clear()
         if first or not over():
-            draw()
+            try:
+                draw()
+            except EapgpError as error:
+                st.caption(plain(one_line(error)))
         else:
             st.rerun(scope="app")
 
