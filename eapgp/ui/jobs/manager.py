@@ -125,16 +125,16 @@ class JobManager:
         """The job as it is now, or None if there is none of this id."""
         with self._changed:
             job = self._jobs.get(job_id)
-            return None if job is None else self._view(job)
+            return None if job is None else self._view(job, self._place(job))
 
     def live(self, *, lane: str | None = None) -> list[JobView]:
         """Jobs that wait or run, oldest first."""
         with self._changed:
-            return [
-                self._view(job)
-                for job in self._jobs.values()
-                if job.state in ("queued", "running") and lane in (None, job.lane)
-            ]
+            jobs = [job for job in self._jobs.values() if job.state in ("queued", "running")]
+            jobs = [job for job in jobs if lane in (None, job.lane)]
+            orders = [self._order(one) for one in {job.lane for job in jobs}]  # once, for all that wait
+            places = {job.id: place for order in orders for place, job in enumerate(order)}
+            return [self._view(job, places.get(job.id, 0)) for job in jobs]
 
     def cancel(self, job_id: str) -> None:
         """Stop a waiting or running job; no effect on a finished or unknown one."""
@@ -158,7 +158,7 @@ class JobManager:
             while job is not None and job.state in ("queued", "running"):
                 if not self._changed.wait(deadline - time.monotonic()):
                     break
-            return None if job is None else self._view(job)
+            return None if job is None else self._view(job, self._place(job))
 
     def _supersede(self, slot: str, key: str) -> None:
         for job in self._jobs.values():
@@ -192,11 +192,14 @@ class JobManager:
         for job_id in finished[: max(0, len(finished) - self._keep)]:
             del self._jobs[job_id]
 
-    def _view(self, job: _Job) -> JobView:
+    def _place(self, job: _Job) -> int:
+        """How many of its lane's waiting jobs come before it."""
+        return self._order(job.lane).index(job) if job.state == "queued" else 0
+
+    def _view(self, job: _Job, place: int) -> JobView:
         now = job.ended or self._clock()
-        ahead, stopping = 0, False
+        ahead, stopping = place, False
         if job.state == "queued":
-            ahead = self._order(job.lane).index(job)
             held = self._working.get(job.lane)
             ahead += held is not None and held.state == "running"
             stopping = held is not None and held.state == "cancelled"
