@@ -85,6 +85,12 @@ def test_what_cannot_be_drawn_by_itself_is_said_in_its_place(monkeypatch: pytest
     assert len(said) == 1 and said[0].startswith("20 jobs of yours wait or run")
 
 
+def test_a_busy_server_is_asked_less_often() -> None:
+    assert follow.pause(0.4, 0) == 0.4 and follow.pause(0.4, 1) < 0.5
+    assert follow.pause(0.4, 40) == pytest.approx(2.4) and follow.pause(0.4, 10_000) == follow.SELDOM
+    assert follow.pause(5.0, 100) == 5.0, "never more often than on a quiet one"
+
+
 def test_of_many_jobs_some_are_listed_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     one = view("job")
     jobs = [replace(one, id=f"job-{number}") for number in range(500)]

@@ -34,7 +34,15 @@ def watch(draw: Callable[[], None], over: Callable[[], bool], *, every: float) -
         else:
             st.rerun(scope="app")
 
-    st.fragment(look, run_every=every)()
+    st.fragment(look, run_every=pause(every, server.busy()))()
+
+
+def pause(every: float, jobs: int) -> float:
+    """Seconds between two looks: the more jobs a server has, the longer they wait, and the more pages look for them."""
+    return max(every, min(SELDOM, every * (1 + jobs / 8)))
+
+
+SELDOM = 4.0  # seconds
 
 
 def poll(job_id: str, draw: Callable[[JobView], None], *, every: float = 0.4) -> None:

@@ -89,6 +89,11 @@ class VisitorJobs:
         return None if job is None else replace(job, id=job.id.removeprefix(self._full("")))
 
 
+def busy() -> int:
+    """How many jobs wait or run on this server, whoever asked for them."""
+    return len(_manager().live())
+
+
 def manager() -> VisitorJobs:
     """The jobs of this page's visitor."""
     return VisitorJobs(_manager(), visitor.owner(), policy())
