@@ -65,6 +65,14 @@ def test_an_exchanged_word_changes_the_answer(app: str, open_page: Callable[...,
     page.locator(".eapgp-side").filter(has_text="after corrupted").wait_for()
 
 
+def test_the_planted_scene_draws_the_circuit_that_its_sentence_counts(app: str, open_page: Callable[..., Any]) -> None:
+    page = open_page(app, query="scene=4")
+    said(page).filter(has_text="EAP finds 7 of the 8 planted edges among the 8 it keeps").wait_for(timeout=LONG)
+    page.locator(".counts").get_by_text("8 edges").wait_for()
+    page.locator(".edges .edge.is-missed").first.wait_for(state="attached")
+    assert page.locator(".edges .edge.is-missed").count() == 1
+
+
 def test_questions_are_checked_and_kept_in_the_link(app: str, open_page: Callable[..., Any]) -> None:
     page = open_page(app, query=f"scene={len(SCENES)}&q2=a")
     said(page).filter(has_text="1 of 3 right").wait_for()

@@ -158,7 +158,7 @@ def rule(tuning: Outcome, tasks: Outcome) -> str:
     gain = tasks.difference(best, RELATIVE, AREA, held)
     losses = {task: -tasks.difference(best, RELATIVE, AREA, [task]).value for task in held}
     worst = max(losses, key=lambda task: losses[task])
-    fulfilled = [gain.low > 0, losses[worst] <= LEAST_LOSS, best not in (UNIT,) and "unit" not in best]
+    fulfilled = [gain.low > 0, losses[worst] <= LEAST_LOSS, "unit" not in best]
     lines = [
         text,
         f"2. On the held-out tasks its area is {signed(gain)} from `{RELATIVE}`'s: {_whether(fulfilled[0])}.",

@@ -8,6 +8,7 @@ from pathlib import Path
 from eapgp.attribution.api import attribute
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits import Circuit, select
+from eapgp.figures.circuit_view import Pane, Ranking, ViewPayload, build_payload
 from eapgp.findings import Finding, of_truth
 from eapgp.ground_truth.planted import TRUE_EDGES, build_planted, planted_circuit, planted_prompts
 from eapgp.models import load_model
@@ -33,6 +34,17 @@ def best_edges(scores: EdgeScores) -> Circuit:
 def finding(scores: EdgeScores, name: str) -> Finding:
     """Which planted edges are among the strongest."""
     return of_truth(best_edges(scores), planted_circuit(), name=name, of="planted")
+
+
+def picture(scores: EdgeScores) -> ViewPayload:
+    """The strongest edges that `finding` speaks of over the planted ones: all of them, also what leads nowhere."""
+    return build_payload(
+        scores,
+        circuit=best_edges(scores),
+        ranking=Ranking(prune=False),
+        against=planted_circuit().edge_names(),
+        pane=Pane(filename="planted"),
+    )
 
 
 def submit(method: str) -> str:

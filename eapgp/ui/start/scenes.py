@@ -243,11 +243,7 @@ def gradients(session: Session) -> None:
             f"This model was built, so its {len(planted_circuit().edge_names())} true edges are known. "
             f"Behind {SATURATED_EDGE} stands a saturated unit: the gradient there is 0, though the edge matters."
         )
-        best = planted.best_edges(scores)
-        payload = build_payload(
-            scores, circuit=best, against=planted_circuit().edge_names(), pane=Pane(filename="planted")
-        )
-        circuit_view(payload, key=f"start-planted-{method}", height=400)
+        circuit_view(planted.picture(scores), key=f"start-planted-{method}", height=340)
 
     follow(planted.submit(method), show, waiting="Building a model whose circuit is known ·")
     _open(None, "ground_truth", "Ground truth", known="planted")
