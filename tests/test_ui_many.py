@@ -98,10 +98,11 @@ def test_of_many_jobs_some_are_listed_and_all_are_counted(monkeypatch: pytest.Mo
     stopped: list[str] = []
     monkeypatch.setattr(frame, "_listed", lambda: jobs)
     monkeypatch.setattr(st, "markdown", said.append)
+    monkeypatch.setattr(st, "caption", said.append)
     monkeypatch.setattr(st, "progress", lambda *_, **__: None)
     monkeypatch.setattr(frame, "stop_button", lambda job, **_: stopped.append(job.id))
     frame._list("job-1")
-    assert said[0].startswith("**500 jobs**")
+    assert said[0].startswith("**500 jobs**") and said[-1] == "… and 495 more, listed as these end."
     assert stopped == ["job-0", "job-2", "job-3", "job-4"], "its own job's progress stands further up"
 
 

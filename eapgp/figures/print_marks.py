@@ -19,15 +19,8 @@ DASHES: dict[str, Any] = {"solid": "-", "dot": (0, (1, 2)), "dash": (0, (5, 2.5)
 DASHES |= {"dashdot": (0, (5, 2, 1, 2)), "longdashdot": (0, (9, 2, 1, 2))}
 MARKERS = {"circle": "o", "square": "s", "diamond": "D", "diamond-wide": "D", "star": "*", "cross": "P", "x": "X"}
 MARKERS |= {"triangle-up": "^", "triangle-down": "v", "triangle-left": "<", "triangle-right": ">", "hexagon": "h"}
-MARKERS |= {
-    "hexagon2": "H",
-    "diamond-tall": "d",
-    "pentagon": "p",
-    "line-ew": "_",
-    "line-ns": "|",
-    "cross-thin": "+",
-    "x-thin": "x",
-}
+MARKERS |= {"hexagon2": "H", "diamond-tall": "d", "pentagon": "p", "line-ew": "_", "line-ns": "|"}
+MARKERS |= {"cross-thin": "+", "x-thin": "x"}
 _TAG = re.compile(r"<[^>]*>")
 
 

@@ -111,6 +111,8 @@ def _list(own: str) -> None:
         st.progress(job.fraction, text=f"{plain(job.label)} · {progress_text(job)}")
         help = f"Stop: {plain(job.label)}. It stops for everybody who waits for it."
         stop_button(job, key=f"bar-cancel-{job.id}", help=help, type="tertiary")
+    if len(others) > MOST_LISTED:
+        st.caption(f"… and {len(others) - MOST_LISTED} more, listed as these end.")
 
 
 def _in_words(jobs: list[JobView]) -> str:
