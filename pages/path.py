@@ -39,7 +39,7 @@ else:
         opened, tabs = session.tabs("tab", fields.TABS)
         with tabs[opened], guard(fields.TABS[opened]):
             if opened == "curves":
-                views.step_curves(session, records, card.graph, pair)
+                views.step_curves(session, card, records, pair)
             elif opened == "vanished":
                 views.vanished(session, records, card.graph, pair)
             elif opened == "tokens":

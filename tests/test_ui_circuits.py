@@ -10,17 +10,22 @@ import pytest
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.select import select
 from eapgp.graph import Graph
+from eapgp.runs.info import info_of
+from eapgp.runs.library import RunLibrary
 from eapgp.runs.run import open_run
+from eapgp.ui.library import results
 from eapgp.ui.library.circuits import (
     DEFAULT_EDGES,
     KEPT_SHARE,
     LARGE,
     USUAL_SIZES,
     USUAL_TEXT,
+    circuit_of,
     usual_rule,
     usual_size,
 )
 from tests.large_runs import random_scores
+from tests.runs_made import made_attribution, made_prompts, made_request
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "assets" / "examples").glob("*/run.json"))
 
@@ -70,3 +75,16 @@ def test_the_rule_is_told_as_it_is() -> None:
     for part in (f"{LARGE:,}", *map(str, USUAL_SIZES), f"{DEFAULT_EDGES} strongest", "three quarters"):
         assert part in USUAL_TEXT
     assert KEPT_SHARE == 0.75
+
+
+def test_scores_that_somebody_brings_under_the_id_of_another_s_run_are_not_taken_for_them(tmp_path: Path) -> None:
+    """Two visitors of one server: what is remembered of one's run is never drawn of the other's."""
+    cards = []
+    for seed in (0, 1):
+        request, prompts = made_request(made_prompts()), made_prompts()
+        run = RunLibrary(tmp_path / str(seed)).save(made_attribution(seed), request, prompts)
+        cards.append(info_of(run))
+    one, other = cards
+    assert one.id == other.id
+    kept = [circuit_of(card, results.attribution(card).scores, 5).key for card in cards]
+    assert kept == [select(card.run.scores(), n=5).key for card in cards] and kept[0] != kept[1]

@@ -19,7 +19,7 @@ SMALL = Graph(3, 4)
 
 
 def page_of(scores: EdgeScores, find: str = "", run_id: str = "") -> edges.EdgePage:
-    card: Any = SimpleNamespace(id=run_id or f"run-{id(scores)}")
+    card: Any = SimpleNamespace(run=SimpleNamespace(content=run_id or f"run-{id(scores)}"))
     return edges.edge_page(card, scores, select(scores, n=30), find)
 
 

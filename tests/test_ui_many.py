@@ -1,13 +1,18 @@
-"""What keeps a page cheap where a class looks at it: settings without a lock, short lists of jobs, tables' texts."""
+"""What keeps a page cheap where a class looks at it: settings without a lock, short lists, tables' texts, figures."""
 
 from __future__ import annotations
 
 import io
+import os
+import sys
+import threading
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pyarrow as pa
 import pytest
 import streamlit as st
@@ -17,9 +22,11 @@ from streamlit.proto.ArrowData_pb2 import ArrowData
 
 from eapgp.errors import ComputationError
 from eapgp.numerals import score
+from eapgp.ui.base import draw
 from eapgp.ui.base.draw import MOST_WRITTEN, written
 from eapgp.ui.jobs import follow, server
-from eapgp.ui.jobs.manager import JobManager, JobView
+from eapgp.ui.jobs.looks import MOST, TOGETHER, Looks
+from eapgp.ui.jobs.manager import BEHIND, LIVE, STORED, JobManager, JobView
 from eapgp.ui.shell import frame
 
 TABLE = pd.DataFrame(
@@ -85,10 +92,22 @@ def test_what_cannot_be_drawn_by_itself_is_said_in_its_place(monkeypatch: pytest
     assert len(said) == 1 and said[0].startswith("20 jobs of yours wait or run")
 
 
-def test_a_busy_server_is_asked_less_often() -> None:
-    assert follow.pause(0.4, 0) == 0.4 and follow.pause(0.4, 1) < 0.5
-    assert follow.pause(0.4, 40) == pytest.approx(2.4) and follow.pause(0.4, 10_000) == follow.SELDOM
-    assert follow.pause(5.0, 100) == 5.0, "never more often than on a quiet one"
+@pytest.mark.parametrize(("pages", "every"), [(1, 0.4), (50, 5.0), (40, 0.4)])
+def test_pages_look_as_often_as_they_want_until_they_are_many(pages: int, every: float) -> None:
+    now = [0.0]
+    looks = Looks(lambda: now[0])
+    due, stretches, seen = [0.0] * pages, [1.0] * pages, 0
+    for tick in range(1_200):  # a minute and before it another, in which they find their pace
+        now[0] = tick / 10
+        for page in range(pages):
+            if now[0] >= due[page]:
+                looks.note(stretches[page])
+                stretches[page] = looks.stretch()
+                due[page] = now[0] + every * stretches[page]
+                seen += tick >= 600
+    wanted = pages * 60 / every
+    most = max(TOGETHER * 60, wanted / MOST)
+    assert 0.7 * min(wanted, most) <= seen <= 1.3 * min(wanted, most)
 
 
 def test_of_many_jobs_some_are_listed_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,3 +131,75 @@ def view(name: str) -> JobView:
     job = manager.wait(name, 5)
     assert job is not None
     return job
+
+
+def test_a_figure_is_made_once_for_all_who_look_at_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = {"dark": False, "phone": False}
+    drawn: list[go.Figure] = []
+    monkeypatch.setattr(draw, "dark", lambda: look["dark"])
+    monkeypatch.setattr(draw, "phone", lambda: look["phone"])
+    monkeypatch.setattr(st, "plotly_chart", lambda figure, **_: drawn.append(figure))
+    made: list[bool] = []
+
+    def figure() -> go.Figure:
+        made.append(look["dark"])
+        fig = go.Figure([go.Scatter(y=[1, 2], name=str(place)) for place in range(7)])
+        return fig.update_layout(title={"text": "T", "subtitle": {"text": "a note"}}, height=300)
+
+    st.cache_resource.clear()
+    for of, height in ((("a", 1), 0), (("a", 1), 0), (("a", 2), 0), (("a", 1), 200)):
+        draw.chart(figure, "once", of=of, height=height)
+    assert len(made) == 3 and drawn[0] is drawn[1] and drawn[0] is not drawn[2]
+    assert drawn[0].layout.title.text == "T" and drawn[3].layout.title.text is None
+    look["dark"] = True
+    draw.chart(figure, "once", of=("a", 1))
+    assert made == [False, False, False, True]
+    look["phone"] = True
+    for _ in range(3):  # the room for its legend is made once
+        draw.chart(figure, "once", of=("a", 1))
+    assert len(made) == 5 and drawn[-1].layout.height == drawn[-3].layout.height > 300
+    st.cache_resource.clear()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
+def test_a_long_job_stands_back_and_what_a_page_waits_for_does_not() -> None:
+    jobs, own = JobManager(), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    for lane in ("cpu", LIVE, STORED):
+        jobs.submit(lane, lane, lambda _: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), lane=lane)
+    nice = [jobs.wait(lane, 10.0).result - own for lane in ("cpu", LIVE, STORED)]  # type: ignore[union-attr]
+    assert nice == [min(BEHIND, 19 - own), 0, 0]
+
+
+def test_runs_by_several_methods_on_the_same_prompts_share_the_model_s_two_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from eapgp.evaluation import runner
+    from eapgp.ui.jobs import workshop
+
+    made: list[str] = []
+
+    class Runner:
+        nbytes = 100
+
+        def __init__(self, model: object, prompts: Any, **_: object) -> None:
+            made.append(prompts)
+
+    def run(name: str, prompts: str) -> Any:
+        request = {"model": {"weights_hash": "a"}, "prompts": {"hash": prompts}, "metric": "logit-diff", "method": name}
+        return SimpleNamespace(id=name + prompts, request=request, prompts=lambda: prompts)
+
+    shop = workshop.Workshop()
+    monkeypatch.setattr(runner, "CircuitRunner", Runner)
+    monkeypatch.setattr(shop, "model_of", lambda *_: None)
+
+    def ask(*names: str) -> list[str]:
+        made.clear()
+        for name in names:
+            shop.runner("live", run(name[0], name[1:]), lambda *_: None)
+        return made
+
+    assert ask("ax", "bx", "ay", "bx", "cz", "aw") == ["x", "y", "z", "w"]
+    assert ask("ax", "ay", "az", "aw") == [], "small ones are all kept"
+    monkeypatch.setattr(workshop, "RUNNERS_BYTES", 150)
+    assert ask("av", "aw", "az") == ["v"], "the two newest, and 150 bytes of others"
+    assert ask("ax") == ["x"]

@@ -57,7 +57,22 @@ class Base:
     @property
     def bytes_per_source(self) -> int:
         """Memory of one source's difference in one circuit's run."""
-        return self.reference[0].numel() * self.reference.element_size()
+        return self.reference[0].nbytes
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all that is kept of the two runs."""
+        every = [
+            self.reference,
+            *self.attn,
+            *self.mlp,
+            self.final,
+            *self.mlp_in,
+            self.clean_logits,
+            self.corrupted_logits,
+        ]
+        every += [one for layer in self.heads for one in layer.values()]
+        return sum(one.nbytes for one in every)
 
 
 def make_base(model: Model, batch: Batch, intervention: Intervention) -> Base:

@@ -115,6 +115,11 @@ class CircuitRunner:
         self.metric_clean = self._per_pair(lambda base: self._value(base, base.clean_logits))
         self.metric_corrupted = self._empty_metric()
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the clean and corrupted runs take."""
+        return sum(base.nbytes for base in self._bases)
+
     def _value(self, base: Base, logits: Tensor) -> Tensor:
         return self.metric.compute(logits, base.batch.targets)
 

@@ -28,6 +28,7 @@ from eapgp.runs.arrays import FORMAT_VERSION, PATH_FILE, SCORES_FILE, migrate_ar
 from eapgp.runs.files import (
     LOCK_NAME,
     REPAIR,
+    content_key,
     file_hash,
     folder_size,
     known_hash,
@@ -61,6 +62,11 @@ class Run:
     def id(self) -> str:
         """The hash of the request."""
         return str(self.record["id"])
+
+    @property
+    def content(self) -> str:
+        """What pages remember of the run they remember by this: an archive may bring other scores under the same id."""
+        return f"{self.path} {self.record['created']} {content_key(self.record['files'])}"
 
     @property
     def request(self) -> dict[str, Any]:

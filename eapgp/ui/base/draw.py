@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -60,33 +61,60 @@ def guard(what: str) -> Iterator[None]:
         st.error(plain(text), icon=":material/error:")
 
 
-def chart(fig: go.Figure, key: str, *, select: bool = False, height: int = 0, stem: str = "") -> Any:
+@dataclass(frozen=True)
+class Fitted:
+    """A figure as it is drawn: what is said of it to those who do not see it, and below it; px of a first figure."""
+
+    figure: go.Figure
+    title: str
+    read: str
+    height: int
+
+
+def chart(
+    fig: go.Figure | Callable[[], go.Figure],
+    key: str,
+    *,
+    of: Hashable = None,
+    select: bool = False,
+    height: int = 0,
+    stem: str = "",
+) -> Any:
     """A figure, its sentence on how to read it, and a menu that downloads it and the table behind it.
 
-    select: clicks on markers come back (the widget's state is returned). height: px of a page's first figure, which
-    has to fit the window: it goes without a title, which the page has, and its note goes below it. stem: what its
-    files are called.
+    fig: the figure, or what makes it from `of` and the theme alone: then it is made once for all who look at the same
+    (a figure takes tens of milliseconds, and a class looks at one). select: clicks on markers come back (the widget's
+    state is returned). height: px of a page's first figure, which has to fit the window: it goes without a title,
+    which the page has, and its note goes below it. stem: what its files are called.
     """
     options: dict[str, Any] = {
         "displaylogo": False,
         "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "toImage"],
         "scrollZoom": False,
     }
-    if phone():  # a finger that moves over a figure scrolls the page; the tools above it zoom
+    fitted = _kept(key, of, dark(), phone(), height, fig) if callable(fig) else _fit(fig, key, phone(), height)
+    extra: dict[str, Any] = {"on_select": "rerun", "selection_mode": "points"} if select else {}
+    if fitted.height:
+        st.html(_room(key, fitted.height))
+    state = st.plotly_chart(fitted.figure, theme=None, key=key, config=options, alt=fitted.title, **extra)
+    with st.container(horizontal=True, vertical_alignment="top", gap="xsmall", key=f"{key}-foot"):
+        st.caption(fitted.read, width="stretch")
+        _menu(fitted.figure, key, stem or f"eapgp-{key}")
+    return state
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def _kept(key: str, of: Hashable, in_the_dark: bool, on_phone: bool, height: int, _make: Callable[[], Any]) -> Fitted:
+    return _fit(_make(), key, on_phone, height)
+
+
+def _fit(fig: go.Figure, key: str, on_phone: bool, height: int) -> Fitted:
+    if on_phone:  # a finger that moves over a figure scrolls the page; the tools above it zoom
         fig.update_layout(dragmode=False)
         height = _room_for_legend(fig, height)
-    extra: dict[str, Any] = {"on_select": "rerun", "selection_mode": "points"} if select else {}
     title = (fig.layout.title.text or key) if fig.layout.title else key
-    note = ""
-    if height:
-        note = _flatten(fig, height)
-        st.html(_room(key, height))
-    state = st.plotly_chart(fig, theme=None, key=key, config=options, alt=str(title), **extra)
-    read = f"{note}{(fig.layout.meta or {}).get('read') or ''}"
-    with st.container(horizontal=True, vertical_alignment="top", gap="xsmall", key=f"{key}-foot"):
-        st.caption(read or "", width="stretch")
-        _menu(fig, key, stem or f"eapgp-{key}")
-    return state
+    note = _flatten(fig, height) if height else ""
+    return Fitted(fig, str(title), f"{note}{(fig.layout.meta or {}).get('read') or ''}", height)
 
 
 CURTAINS = "curtain-"  # how the keys begin of containers that are drawn once the page's style sheet is here
@@ -201,25 +229,26 @@ def written(table: pd.DataFrame, forms: Mapping[str, Callable[[float], str]]) ->
     """A table whose numbers read as `eapgp.numerals` writes them; it is still sorted by their values.
 
     forms: column → how its numbers are written. Streamlit's own formats know no minus sign; of long tables they stay
-    (`long_form`). Streamlit takes the texts from what pandas' Styler would make of the whole table for HTML, which
-    takes a tenth of a second of a thousand cells; here only numbers with a fraction are written.
+    (`long_form`). Streamlit takes the texts from what pandas' Styler would make of the whole table for HTML, cell by
+    cell, which takes a tenth of a second of a thousand cells; here it is handed them as a table.
     """
     if len(table) > MOST_WRITTEN:
         return table
-    columns = [place for place, name in enumerate(table) if name in forms or table.dtypes.iloc[place].kind == "f"]
-    texts = {place: _written_column(table.iloc[:, place], forms.get(table.columns[place])) for place in columns}
-    body = [
-        [{"id": f"row{row}_col{place}", "display_value": texts[place][row]} for place in columns]
-        for row in range(len(table))
-    ]
-    styler: Any = table.style
-    styler._compute, styler._translate = lambda: styler, lambda *_: {"body": body}
+    texts = table.astype(object)
+    for place, name in enumerate(table):
+        texts.isetitem(place, _texts(table.iloc[:, place], forms.get(str(name))))
+    shown: Any = table.copy(deep=False)
+    shown.astype = lambda *_: texts
+    styler = shown.style
+    styler._compute, styler._translate = lambda: styler, lambda *_: {}
     return styler
 
 
-def _written_column(values: pd.Series, form: Callable[[float], str] | None) -> list[str]:
-    write = form or "{:.6f}".format
-    return ["–" if missing else write(value) for value, missing in zip(values, values.isna(), strict=True)]
+def _texts(values: pd.Series, form: Callable[[float], str] | None) -> list[str | None]:
+    number = form is not None or values.dtype.kind == "f"
+    write: Callable[[Any], str] = form or ("{:.6f}".format if number else str)
+    gap = "–" if number else None
+    return [gap if missing else write(value) for value, missing in zip(values, values.isna(), strict=True)]
 
 
 def long_form(table: pd.DataFrame, form: str) -> str | None:

@@ -19,7 +19,7 @@ from eapgp.ui.base.session import Session
 from eapgp.ui.compare.choice import answer
 from eapgp.ui.compare.views import Pair
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK, poll_all, progress_bars, say_failed
+from eapgp.ui.jobs.follow import poll_all, progress_bars, say_failed
 from eapgp.ui.jobs.manager import Progress
 from eapgp.ui.library import measure, results
 from eapgp.ui.parts import run_choice
@@ -100,7 +100,7 @@ def _agreements(base: str, cards: Mapping[str, RunInfo]) -> dict[str, Agreement]
             continue
         key = f"agree-{card.id}-{cards[base].id}"
         server.manager().submit(key, f"agreement of {name} with {base}", _work(card, cards[base]), lane="numbers")
-        job = server.manager().wait(key, QUICK)
+        job = server.manager().soon(key)
         if job is not None and job.live:
             waiting.append(key)
         elif job is not None and job.state == "done":

@@ -163,11 +163,14 @@ def scatter(session: Session, pair: Pair, k: int, pick: Pick) -> None:
     else:
         st.caption("A and B use different metrics, so their scores have different units: drawn by rank.")
     quantity: Any = session["quantity"] if pair.same_units else "ranks"
-    correlation = results.correlations(*pair.cards)
-    figure = rank_scatter(
-        *pair.scores, pair.names, k, quantity=quantity, dark=dark(), current=session["sel"], correlation=correlation
-    )
-    state = chart(figure, "rank-scatter", select=True)
+    correlation, current = results.correlations(*pair.cards), session["sel"]
+    of = tuple(card.run.content for card in pair.cards), tuple(pair.names), k, quantity, current
+
+    def figure() -> Any:
+        looks = {"quantity": quantity, "dark": dark(), "current": current, "correlation": correlation}
+        return rank_scatter(*pair.scores, pair.names, k, **looks)
+
+    state = chart(figure, "rank-scatter", of=of, select=True)
     st.caption("Click a point to select its edge in the circuits above.")
     edges = [name for name in points_clicked(state) if "->" in name]
     if edges and edges[0] != st.session_state.get("scatter-picked"):

@@ -28,7 +28,7 @@ from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, long_form, plain, points_clicked, written
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK, follow
+from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure
 from eapgp.ui.library.circuits import (
@@ -281,7 +281,7 @@ def curve(card: RunInfo, scores: EdgeScores, n: int, marked: Circuit | None = No
 
 def _mark(figure: Any, card: RunInfo, circuit: Circuit) -> None:
     """The circuit on screen as a star, where it has been measured (the readout asks for it)."""
-    job = server.manager().wait(measure.submit_circuits(card, [circuit], "the circuit on screen"), QUICK)
+    job = server.manager().soon(measure.submit_circuits(card, [circuit], "the circuit on screen"))
     if job is None or job.state != "done":
         return
     figure.add_scatter(

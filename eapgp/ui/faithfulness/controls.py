@@ -15,7 +15,7 @@ from eapgp.ui.base.draw import plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.faithfulness.measurements import Cards
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK, poll_all, progress_text
+from eapgp.ui.jobs.follow import poll_all, progress_text
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.circuits import circuit_of
@@ -80,7 +80,7 @@ def readout(cards: Cards, k: int, closely: str) -> None:
             if card.graph.n_edges > AT_ONCE and measure.known(card, [circuit]) is None:
                 continue
             key = measure.submit_circuits(card, [circuit], f"{circuit.n_kept} edges of {name}", slot=slot)
-            job = server.manager().wait(key, QUICK)
+            job = server.manager().soon(key)
             if job is not None and job.live:
                 waiting.append(key)
             elif job is not None and job.state == "done":

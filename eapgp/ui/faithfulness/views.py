@@ -56,19 +56,25 @@ HEIGHT = 348  # px of the curves: below the two rows of settings they fit a low 
 
 def curves_figure(session: Session, cards: Cards, curves: Curves, base: RandomBaseline | None, k: int) -> None:
     """The curves with bands; a click on a point sets the size."""
+    show = session["measure"]
+    shown = {name: measured for name, measured in curves.items() if measured.has(show)}
+    if not shown:
+        return
+    of = tuple((name, cards[name].run.content, _sizes(measured)) for name, measured in shown.items())
+    figure = partial(_curves, show, cards, shown, base, k)
+    random = None if base is None else (base.sizes, SEEDS)
+    _take_size(session, chart(figure, "faith-curves", of=(show, of, random, k), select=True, height=HEIGHT))
+
+
+def _curves(show: str, cards: Cards, curves: Curves, base: RandomBaseline | None, k: int) -> Any:
     from eapgp.figures.adapt import band_line
     from eapgp.figures.curves import faithfulness_curves
 
-    show = session["measure"]
     lines = []
     for name, measured in curves.items():
-        if not measured.has(show):
-            continue
-        band = _band(cards[name].id, show, measured)
+        band = _band(cards[name].run.content, show, measured)
         run = name.removesuffix(OF_NODES) if measured.nodes else name
         lines.append(band_line(run, measured.selected, band, measured.kept, measured.nodes))
-    if not lines:
-        return
     card, grey = next(iter(cards.values())), None
     if base is not None:
         mean, low, high = base.spread(show)
@@ -87,19 +93,24 @@ def curves_figure(session: Session, cards: Cards, curves: Curves, base: RandomBa
     )
     if show in _READS:
         figure.layout.meta = {"read": _READS[show]}
-    _take_size(session, chart(figure, "faith-curves", select=True, height=HEIGHT))
+    return figure
 
 
 Sizes = tuple[tuple[int, ...], tuple[int, ...]]
+Areas = tuple[Band, Band] | None
+
+
+def _sizes(measured: Measured) -> Sizes:
+    return measured.selected, measured.nodes
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _cached_band(run_id: str, show: str, sizes: Sizes, whole: bool, _measured: Measured) -> Band:
+def _cached_band(content: str, show: str, sizes: Sizes, whole: bool, _measured: Measured) -> Band:
     return _measured.band(show)
 
 
-def _band(run_id: str, show: str, measured: Measured) -> Band:
-    return _cached_band(run_id, show, (measured.selected, measured.nodes), measured.whole, measured)
+def _band(content: str, show: str, measured: Measured) -> Band:
+    return _cached_band(content, show, _sizes(measured), measured.whole, measured)
 
 
 def _take_size(session: Session, state: Any) -> None:
@@ -119,11 +130,11 @@ def _take_size(session: Session, state: Any) -> None:
 def finding(cards: Cards, curves: Curves, name: str) -> Finding:
     """How many edges (or nodes) of one run are enough."""
     measured = curves[name]
-    return _cached_finding(cards[name].id, (measured.selected, measured.nodes), measured)
+    return _cached_finding(cards[name].run.content, _sizes(measured), measured)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _cached_finding(run_id: str, sizes: Sizes, _measured: Measured) -> Finding:
+def _cached_finding(content: str, sizes: Sizes, _measured: Measured) -> Finding:
     found = findings.of_curve(_measured)
     return Finding(found.text, found.numbers)  # what makes it weak stands in `remarks`
 
@@ -131,7 +142,7 @@ def _cached_finding(run_id: str, sizes: Sizes, _measured: Measured) -> Finding:
 def remarks(cards: Cards, curves: Curves) -> None:
     """What makes the numbers weak: an undefined ratio, unlike runs."""
     for name, measured in curves.items():
-        reason = _band(cards[name].id, "faithfulness", measured).reason
+        reason = _band(cards[name].run.content, "faithfulness", measured).reason
         if reason:
             st.warning(plain(f"{name}: {reason}"), icon=":material/warning:")
             return
@@ -143,7 +154,7 @@ def areas(cards: Cards, curves: Curves, base: RandomBaseline | None) -> None:
         return
     mib = all(is_mib(measured.shares) for measured in curves.values())
     names = AREAS[mib]
-    bands = {name: measured.areas() for name, measured in curves.items()}
+    bands = {name: _areas(cards[name], measured) for name, measured in curves.items()}
     rows = [_area_row(name, names, both) for name, both in bands.items() if both is not None]
     if base is not None:
         rows.append({"circuits of": "Random circuits"})
@@ -173,6 +184,15 @@ def areas(cards: Cards, curves: Curves, base: RandomBaseline | None) -> None:
 def _over(measured: Measured) -> str:
     """What the areas of one curve are taken over, in words."""
     return described(measured.shares, "nodes" if measured.nodes else "edges")
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _cached_areas(content: str, sizes: Sizes, _measured: Measured) -> Areas:
+    return _measured.areas()
+
+
+def _areas(card: RunInfo, measured: Measured) -> Areas:
+    return _cached_areas(card.run.content, _sizes(measured), measured)
 
 
 def _area_row(name: str, columns: tuple[str, str], bands: tuple[Band, Band]) -> dict[str, Any]:
@@ -326,7 +346,7 @@ def _download(label: str, file: str, data: bytes, help: str) -> None:
 
 
 def _rows(name: str, card: RunInfo, measured: Measured) -> list[dict[str, Any]]:
-    bands = {show: _band(card.id, show, measured) for show in QUANTITIES if measured.has(show)}
+    bands = {show: _band(card.run.content, show, measured) for show in QUANTITIES if measured.has(show)}
     rows = []
     for place, (size, n_kept) in enumerate(zip(measured.selected, measured.kept, strict=True)):
         row: dict[str, Any] = {"run": name, **({"nodes": measured.nodes[place]} if measured.nodes else {})}
@@ -344,7 +364,7 @@ def _everything(cards: Cards, curves: Curves, base: RandomBaseline | None) -> di
     runs = []
     for name, measured in curves.items():
         card = cards[name]
-        bands = {show: _band(card.id, show, measured).to_dict() for show in QUANTITIES if measured.has(show)}
+        bands = {show: _band(card.run.content, show, measured).to_dict() for show in QUANTITIES if measured.has(show)}
         sizes: dict[str, Any] = {"nodes_selected": list(measured.nodes)} if measured.nodes else {}
         sizes |= {"edges_selected": list(measured.selected), "edges_kept": list(measured.kept)}
         origin = {"run": card.id, "spec": card.record.get("spec"), "request": card.record["request"]}

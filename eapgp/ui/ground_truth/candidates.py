@@ -78,6 +78,11 @@ class Scored:
     card: RunInfo | None = None
     file: ScoreFile | None = None
 
+    @property
+    def content(self) -> str:
+        """What is remembered of the scores is remembered by this."""
+        return self.id if self.card is None else self.card.run.content
+
 
 def files() -> ScoreFiles:
     """The imported files of this library."""
@@ -207,17 +212,17 @@ def drawn(session: Session, truth: KnownCircuit, compared: Sequence[Scored]) -> 
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _circuit(scored_id: str, n: int, absolute: bool, _scores: EdgeScores) -> Circuit:
+def _circuit(content: str, n: int, absolute: bool, _scores: EdgeScores) -> Circuit:
     return select(_scores, n=n, absolute=absolute)
 
 
 def circuit_at(scored: Scored, k: int, *, signed: bool) -> Circuit:
     """The k best edges, pruned to input→logits paths."""
-    return _circuit(scored.id, min(k, scored.scores.graph.n_edges), not signed, scored.scores)
+    return _circuit(scored.content, min(k, scored.scores.graph.n_edges), not signed, scored.scores)
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _roc(scored_id: str, truth: str, level: str, absolute: bool, mlps: bool, _scored: Scored) -> Roc:
+def _roc(content: str, truth: str, level: str, absolute: bool, mlps: bool, _scored: Scored) -> Roc:
     nodes = _scored.node_scores if level == "nodes" else None
     circuit = known_circuit(truth).circuit
     return roc(_scored.scores, circuit, level=level, absolute=absolute, mlps=mlps, node_scores=nodes)  # type: ignore[arg-type]
@@ -225,7 +230,7 @@ def _roc(scored_id: str, truth: str, level: str, absolute: bool, mlps: bool, _sc
 
 def roc_of(scored: Scored, truth: KnownCircuit, level: str, *, signed: bool, mlps: bool) -> Roc:
     """ROC of a ranking against the known circuit, kept."""
-    return _roc(scored.id, truth.name, level, not signed, mlps, scored)
+    return _roc(scored.content, truth.name, level, not signed, mlps, scored)
 
 
 def fitting(truth: KnownCircuit, compared: Sequence[Scored]) -> list[Scored]:

@@ -18,7 +18,7 @@ from eapgp.ui.ground_truth import planted
 from eapgp.ui.ground_truth.candidates import KnownCircuit, Scored, files, fitting, of_file
 from eapgp.ui.ground_truth.fields import MOST, PLANTED
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK, progress_row, watch
+from eapgp.ui.jobs.follow import progress_row, watch
 from eapgp.ui.library import results
 
 PLANTED_JOB = "planted-model"
@@ -72,7 +72,7 @@ def planted_progress(truth: KnownCircuit, have: int) -> None:
     """How far the planted model is, where it is the known circuit; a button where it was never started or failed."""
     if not truth.exact:
         return
-    job = server.manager().wait(PLANTED_JOB, QUICK)
+    job = server.manager().soon(PLANTED_JOB)
     if job is not None and job.live:
         watch(_progress, lambda: _moved_on(have), every=0.5)
         return

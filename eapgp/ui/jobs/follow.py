@@ -22,10 +22,14 @@ def watch(draw: Callable[[], None], over: Callable[[], bool], *, every: float) -
     What cannot be drawn (a full queue, say) is said in its place, and tried again at the next look.
     """
     within_page = [True]
+    looks = server.looks()
+    stretch = looks.stretch()
 
     def look() -> None:
         first = bool(within_page)
         within_page.clear()
+        if not first:
+            looks.note(stretch)
         if first or not over():
             try:
                 draw()
@@ -34,15 +38,7 @@ def watch(draw: Callable[[], None], over: Callable[[], bool], *, every: float) -
         else:
             st.rerun(scope="app")
 
-    st.fragment(look, run_every=pause(every, server.busy()))()
-
-
-def pause(every: float, jobs: int) -> float:
-    """Seconds between two looks: the more jobs a server has, the longer they wait, and the more pages look for them."""
-    return max(every, min(SELDOM, every * (1 + jobs / 8)))
-
-
-SELDOM = 4.0  # seconds
+    st.fragment(look, run_every=every * stretch)()
 
 
 def poll(job_id: str, draw: Callable[[JobView], None], *, every: float = 0.4) -> None:
@@ -105,15 +101,12 @@ def progress_text(job: JobView) -> str:
     return f"{phase}{share}{left}"
 
 
-QUICK = 0.2  # seconds that a page waits for a job before it shows progress instead
-
-
 def follow(job_id: str, show: Callable[[JobView], None], *, waiting: str, cancel: bool = False) -> None:
     """Draw a job's result by `show`; until then its progress, refreshed without touching the page.
 
     waiting: what to say in front of the progress. cancel: offer to stop it.
     """
-    job = server.manager().wait(job_id, QUICK)
+    job = server.manager().soon(job_id)
     if job is None:
         st.caption("This result is no longer kept. Change something to ask again.")
     elif job.live:

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -28,6 +30,11 @@ from eapgp.types import Progress
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 Work = Callable[[Progress], Any]
+
+LIVE, STORED = "live", "stored"
+"""The lanes of what a page waits for: readouts on small models, and answers that are there already."""
+BEHIND = 10
+"""How far the other lanes' threads stand back (a `nice` value): a page that is looked at goes before a long job."""
 
 _LOG = logging.getLogger("eapgp.ui.jobs")
 
@@ -231,6 +238,8 @@ class JobManager:
         return [job for one in rounds for job in one if job is not None]
 
     def _serve(self, lane: str, queue: deque[_Job]) -> None:
+        if lane not in (LIVE, STORED):
+            step_back()
         while True:
             with self._changed:
                 while not queue:
@@ -284,3 +293,9 @@ class JobManager:
         with self._changed:
             if job.state == "running":
                 self._end(job, state, message=message, result=result)
+
+
+def step_back() -> None:
+    """Let this thread have the processor when no page wants it, where threads have priorities of their own (Linux)."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)

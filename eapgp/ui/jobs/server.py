@@ -17,9 +17,10 @@ from eapgp.runs.spec import RunSpec
 from eapgp.ui.base import visitor
 from eapgp.ui.base.policy import Policy, policy
 from eapgp.ui.jobs import workshop as work
-from eapgp.ui.jobs.manager import JobManager, JobView, Work
+from eapgp.ui.jobs.looks import Looks
+from eapgp.ui.jobs.manager import STORED, JobManager, JobView, Work
 
-STORED = "stored"  # the lane of answers that are there already
+QUICK = 0.2  # seconds that a page waits for a job before it shows progress instead
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
@@ -82,6 +83,11 @@ class VisitorJobs:
         """The job once it no longer lives, or as it is after `timeout` seconds."""
         return self._own(self.jobs.wait(self._full(job_id), timeout))
 
+    def soon(self, job_id: str) -> JobView | None:
+        """As `wait`, for a moment; not at all where others wait before it."""
+        job = self.view(job_id)
+        return job if job is None or job.position > 1 else self.wait(job_id, QUICK)
+
     def _full(self, key: str) -> str:
         return f"{self.owner}:{key}" if self.owner else key
 
@@ -89,9 +95,10 @@ class VisitorJobs:
         return None if job is None else replace(job, id=job.id.removeprefix(self._full("")))
 
 
-def busy() -> int:
-    """How many jobs wait or run on this server, whoever asked for them."""
-    return len(_manager().live())
+@st.cache_resource(max_entries=1, show_spinner=False)
+def looks() -> Looks:
+    """How often the pages of this server look for jobs."""
+    return Looks()
 
 
 def manager() -> VisitorJobs:

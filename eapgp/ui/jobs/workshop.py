@@ -19,6 +19,7 @@ from eapgp.errors import ModelError
 from eapgp.evaluation.runner import Measured
 from eapgp.prompts.prompting import USUAL
 from eapgp.runs.compute import compute_run, folder_stamp, load_for, load_run_model, reads_tokenizer
+from eapgp.runs.files import content_key
 from eapgp.runs.library import RunLibrary
 from eapgp.runs.measure import Conditions, Measurer
 from eapgp.runs.run import Run
@@ -34,8 +35,12 @@ Work = Callable[[Progress], Any]
 _IMPORTING = threading.Lock()
 
 
+RUNNERS_BYTES = 2**29
+"""What circuit runners of one lane may hold beyond the most recent ones: a class looks at several tasks at a time."""
+
+
 class Workshop:
-    """Models and circuit runners, the most recent `keep` of each."""
+    """Models and circuit runners, the most recent `keep` of each; of runners more, while they are small."""
 
     def __init__(self, *, keep: int = 2) -> None:
         self._keep = keep
@@ -91,7 +96,7 @@ class Workshop:
             import_libraries()
 
     def runner(self, lane: str, run: Run, progress: Progress) -> Any:
-        """A circuit runner on the model and prompts of a run."""
+        """A circuit runner on the model and prompts of a run; runs of other methods on the same share it."""
 
         def build() -> Any:
             from eapgp.evaluation.runner import CircuitRunner
@@ -107,7 +112,10 @@ class Workshop:
                 progress=progress,
             )
 
-        return self._kept(self._runners, (lane, run.id), build)
+        asked = {name: run.request.get(name) for name in ("model", "prompting")}
+        return self._kept(
+            self._runners, (lane, content_key({**asked, **Conditions.of(run).to_dict()})), build, spare=RUNNERS_BYTES
+        )
 
     def model_of(self, lane: str, run: Run, progress: Progress | None = None) -> Any:
         """The model that a run was made with. Errors: ModelError where it has changed since."""
@@ -118,11 +126,16 @@ class Workshop:
         runner = partial(self.runner, lane, run, progress)
         return Measurer(Conditions.of(run), runner, run=run, save=keep, progress=progress)
 
-    def _kept(self, store: OrderedDict[tuple[Any, ...], Any], key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    def _kept(
+        self, store: OrderedDict[tuple[Any, ...], Any], key: tuple[Any, ...], make: Callable[[], Any], *, spare: int = 0
+    ) -> Any:
+        """What is kept under a key, made where it is not; spare: bytes that those beyond the newest may hold."""
         if key not in store:
             store[key] = make()
-            while sum(other[0] == key[0] for other in store) > self._keep:
-                del store[next(other for other in store if other[0] == key[0])]
+            for other in [other for other in store if other[0] == key[0]][-self._keep - 1 :: -1]:
+                spare -= store[other].nbytes if spare else 0
+                if spare <= 0:
+                    del store[other]
         store.move_to_end(key)
         return store[key]
 

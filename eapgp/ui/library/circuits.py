@@ -85,23 +85,23 @@ def usual_size(scores: EdgeScores) -> int:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _usual_size(run_id: str, _scores: EdgeScores) -> int:
+def _usual_size(content: str, _scores: EdgeScores) -> int:
     return usual_size(_scores)
 
 
 def usual_size_of(card: RunInfo, scores: EdgeScores) -> int:
     """`usual_size` of a run, remembered."""
-    return _usual_size(card.id, scores)
+    return _usual_size(card.run.content, scores)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _circuit(run_id: str, n: int, rule: Rule, _scores: EdgeScores) -> Circuit:
+def _circuit(content: str, n: int, rule: Rule, _scores: EdgeScores) -> Circuit:
     return select(_scores, n=n, rule=rule)
 
 
 def circuit_of(card: RunInfo, scores: EdgeScores, n: int, rule: Rule | None = None) -> Circuit:
     """The n edges of a run that a rule selects (None: the graph's usual one), pruned to input→logits paths."""
-    return _circuit(card.id, min(n, scores.graph.n_edges), rule or usual_rule(scores.graph), scores)
+    return _circuit(card.run.content, min(n, scores.graph.n_edges), rule or usual_rule(scores.graph), scores)
 
 
 def circuits_of(card: RunInfo, sizes: Callable[[int], list[int]], by: By) -> list[Circuit]:

@@ -12,6 +12,7 @@ from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.base.policy import policy
+from eapgp.ui.jobs.manager import LIVE
 from eapgp.ui.jobs.server import lane_of
 
 _AGREED = "eapgp-agreed"
@@ -30,7 +31,7 @@ def live_lane(model: str, spec: RunSpec | None = None) -> str:
     """The lane of quick readouts: one of its own for small models, else that of the long jobs."""
     entry = find_model(model)
     small = entry is not None and entry.parameters <= SMALL_MODEL
-    return "live" if small else lane_of(spec or RunSpec())
+    return LIVE if small else lane_of(spec or RunSpec())
 
 
 def runs_at_once(model: str) -> bool:

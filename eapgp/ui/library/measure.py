@@ -23,6 +23,7 @@ from eapgp.ui.base import visitor
 from eapgp.ui.base.policy import policy
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs import workshop as work
+from eapgp.ui.jobs.manager import STORED
 from eapgp.ui.jobs.workshop import with_gradients
 from eapgp.ui.library import results
 from eapgp.ui.library.consent import cost, lane_of_card, runs_at_once
@@ -61,7 +62,7 @@ def submit_circuits(
     key = job_key("circuits", card, circuits, keep=keep)
     stored = known(card, circuits)
     if stored is not None:
-        return server.manager().submit(f"stored-{key}", label, lambda progress: stored, lane=server.STORED)
+        return server.manager().submit(f"stored-{key}", label, lambda progress: stored, lane=STORED)
     lane = lane_of_card(card)
     job = work.circuits_work(server.workshop(), lane, card.run, circuits, keep=keep)
     return server.manager().submit(key, label, job, lane=lane, slot=slot)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from eapgp.runs.bundled import examples_folder
 from eapgp.runs.files import content_key, file_stamp
 from eapgp.runs.info import USUAL, RunInfo, info_of, usual_task_options
 from eapgp.runs.library import RunLibrary, open_sound
-from eapgp.runs.run import RUN_FILE, open_run
+from eapgp.runs.run import RUN_FILE, Run, open_run
 from eapgp.runs.spec import DEFAULT_PAIRS, LATER_FIELDS, RunSpec
 from eapgp.ui.base import visitor
 from eapgp.ui.base.policy import policy, published
@@ -82,6 +83,10 @@ class _Entry:
     problem: str = ""
 
 
+LOOK_AGAIN = 2.0
+"""Seconds after which the files of all runs are looked at anew, whether one came or not."""
+
+
 class Shelf:
     """Examples first, then the library. A run that cannot be read or was altered is set aside, the others go on."""
 
@@ -90,6 +95,8 @@ class Shelf:
         self._examples = [folder for folder in examples if folder is not None]
         self._entries: dict[Path, _Entry] = {}
         self._lock = threading.Lock()
+        self._seen: tuple[tuple[int, ...], ...] = ()
+        self._until = 0.0
 
     def cards(self) -> list[RunInfo]:
         """All readable runs: the examples by name, then the library's, newest first."""
@@ -136,15 +143,27 @@ class Shelf:
         return exact[0] if exact else (matches[0] if len({card.id for card in matches}) == 1 else None)
 
     def _refreshed(self) -> Mapping[Path, _Entry]:
+        """The entries as they are: a run that comes or goes is seen at once, a changed file within `LOOK_AGAIN` s.
+
+        Of a class of fifty, four tenths of all scripts' time was spent looking at every file at every question.
+        """
+        seen = tuple(file_stamp(folder) for folder in (*self._examples, self.library.runs))
+        if seen == self._seen and time.monotonic() < self._until:
+            return self._entries
         with self._lock:
-            entries = {}
-            for folder, example in self._folders():
-                stamp = file_stamp(f"{folder}/{RUN_FILE}"), file_stamp(f"{folder}/{SCORES_FILE}")
-                entry = self._entries.get(folder)
-                if stamp[0] or not example:
-                    entries[folder] = entry if entry and entry.stamp == stamp else _read(folder, example, stamp)
-            self._entries = entries
-            return entries
+            if seen != self._seen or time.monotonic() >= self._until:
+                self._until = time.monotonic() + LOOK_AGAIN  # before: meanwhile others go on with what is there
+                self._entries, self._seen = self._looked_at(), seen
+            return self._entries
+
+    def _looked_at(self) -> dict[Path, _Entry]:
+        entries = {}
+        for folder, example in self._folders():
+            stamp = file_stamp(f"{folder}/{RUN_FILE}"), file_stamp(f"{folder}/{SCORES_FILE}")
+            entry = self._entries.get(folder)
+            if stamp[0] or not example:
+                entries[folder] = entry if entry and entry.stamp == stamp else _read(folder, example, stamp)
+        return entries
 
     def _folders(self) -> Iterator[tuple[Path, bool]]:
         for examples in self._examples:
@@ -180,8 +199,8 @@ def _shelf(home: str, public: bool) -> Shelf:
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _attribution(path: str, run_id: str) -> Attribution:
-    return open_run(path).attribution()
+def _attribution(content: str, _run: Run) -> Attribution:
+    return open_run(_run.path).attribution()
 
 
 def attribution(card: RunInfo) -> Attribution:
@@ -190,21 +209,21 @@ def attribution(card: RunInfo) -> Attribution:
     Errors: RunError where it is damaged or was altered; the run is set aside then.
     """
     try:
-        return _attribution(str(card.run.path), card.id)
+        return _attribution(card.run.content, card.run)
     except RunError as error:
         shelf().set_aside(card, str(error))
         raise
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _correlations(a: tuple[str, str], b: tuple[str, str]) -> tuple[float, float, int]:
-    first, second = (_attribution(path, run_id).scores for run_id, path in (a, b))
+def _correlations(a: str, b: str, _runs: tuple[Run, Run]) -> tuple[float, float, int]:
+    first, second = (_attribution(content, run).scores for content, run in zip((a, b), _runs, strict=True))
     return numbers.correlations(numbers.edge_values(first), numbers.edge_values(second))
 
 
 def correlations(a: RunInfo, b: RunInfo) -> tuple[float, float, int]:
     """Pearson's and Spearman's correlation of two runs' scores and over how many edges, taken once (64 at most)."""
-    return _correlations((a.id, str(a.run.path)), (b.id, str(b.run.path)))
+    return _correlations(a.run.content, b.run.content, (a.run, b.run))
 
 
 def kept_prompts(card: RunInfo) -> KeptPrompts:
@@ -251,3 +270,8 @@ def path_sources(card: RunInfo) -> dict[str, RunInfo]:
 def paths(card: RunInfo) -> dict[str, PathRecord]:
     """The paths of a run, with the straight line or GradPath of a run on the same prompts beside it."""
     return {kind: attribution(source).paths[kind] for kind, source in path_sources(card).items()}
+
+
+def path_contents(card: RunInfo) -> tuple[tuple[str, str], ...]:
+    """What `paths` come from: what a figure of them is kept by."""
+    return tuple((kind, source.run.content) for kind, source in path_sources(card).items())

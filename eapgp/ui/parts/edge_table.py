@@ -44,7 +44,7 @@ def edge_page(card: RunInfo, scores: EdgeScores, circuit: Circuit, find: str = "
 
     Of more than 40,000 only the 5,000 strongest.
     """
-    page, rows, columns = _page(card.id, " ".join(find.split()), scores)
+    page, rows, columns = _page(card.run.content, " ".join(find.split()), scores)
     return EdgePage(page.table.assign(in_graph=circuit.edges[rows, columns]), page.n_found)
 
 
@@ -75,15 +75,15 @@ def _destinations(graph: Graph, word: str) -> NDArray[np.bool_]:
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
-def _order(run_id: str, _scores: EdgeScores) -> NDArray[np.int32]:
+def _order(content: str, _scores: EdgeScores) -> NDArray[np.int32]:
     """Flat positions of the scored edges, best first."""
     return rank_edges(_scores).astype(np.int32)
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
-def _page(run_id: str, find: str, _scores: EdgeScores) -> tuple[EdgePage, NDArray[Any], NDArray[Any]]:
+def _page(content: str, find: str, _scores: EdgeScores) -> tuple[EdgePage, NDArray[Any], NDArray[Any]]:
     """The page without a circuit, and the row and column of each edge in it."""
-    graph, order = _scores.graph, _order(run_id, _scores)
+    graph, order = _scores.graph, _order(content, _scores)
     places = np.flatnonzero(matching(graph, find).ravel()[order]) if find else np.arange(len(order))
     sent = places if len(places) <= MOST_ROWS else places[:CUT_TO]
     rows, columns = np.divmod(order[sent].astype(np.int64), graph.n_destinations)

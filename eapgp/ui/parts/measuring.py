@@ -15,8 +15,8 @@ from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
 from eapgp.ui.base.draw import plain
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK, poll, progress_row
-from eapgp.ui.jobs.manager import JobView
+from eapgp.ui.jobs.follow import poll, progress_row
+from eapgp.ui.jobs.manager import STORED, JobView
 from eapgp.ui.jobs.workshop import Work, circuits_work, with_gradients
 from eapgp.ui.library import measure
 from eapgp.ui.library.circuits import circuits_of
@@ -53,7 +53,7 @@ class Task:
 
     def start(self) -> None:
         """Queue it, also where it was stopped or failed before."""
-        lane = "stored" if self.stored else lane_of(self.card)
+        lane = STORED if self.stored else lane_of(self.card)
         job = self.compute if self.stored else with_gradients(self.compute)
         server.manager().submit(self.key, self.label, job, lane=lane)
 
@@ -67,7 +67,7 @@ def obtain(task: Task) -> JobView | None:
     """The task's job, started where that needs no asking; None if it waits for the user."""
     if server.job(task.key) is None and task.at_once:
         task.start()
-    return server.manager().wait(task.key, QUICK)
+    return server.manager().soon(task.key)
 
 
 def settle(task: Task, kind: type[T], *, ask: str) -> T | None:

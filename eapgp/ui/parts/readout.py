@@ -20,7 +20,7 @@ from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import PATCHING
 from eapgp.ui.base.draw import plain
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK, end, poll, progress_text
+from eapgp.ui.jobs.follow import end, poll, progress_text
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure
 from eapgp.ui.library.consent import may_run
@@ -70,7 +70,7 @@ def readout(card: RunInfo, circuit: Circuit, unedited: Circuit | None = None) ->
     elif job.live:
         poll(job_id, lambda now: _wait(now, card, circuit), every=0.25)
     elif job.state == "done":
-        job_before = server.manager().wait(before, QUICK) if before else None
+        job_before = server.manager().soon(before) if before else None
         base = job_before.result.faithfulness[0] if job_before is not None and job_before.state == "done" else None
         reading = Reading(card, circuit, job.result, base)
         st.session_state[_LAST] = (card.id, reading.value, circuit.n_kept)

@@ -8,7 +8,7 @@ from eapgp.evaluation.runner import Measured
 from eapgp.findings import Finding
 from eapgp.runs.info import RunInfo
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK, poll_all
+from eapgp.ui.jobs.follow import poll_all
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.circuits import circuit_of
 from eapgp.ui.library.consent import agreed
@@ -53,7 +53,7 @@ def measured_now(card: RunInfo, circuit: Circuit, name: str) -> Measured | None:
     if measured is not None or not card.n_pairs or not agreed(card):
         return measured
     slot = server.session_slot(f"sentence-{card.id}")
-    job = server.manager().wait(measure.submit_circuits(card, [circuit], f"{name}, one circuit", slot=slot), QUICK)
+    job = server.manager().soon(measure.submit_circuits(card, [circuit], f"{name}, one circuit", slot=slot))
     if job is not None and job.live:
         poll_all([job.id], lambda _: None)
     return job.result if job is not None and job.state == "done" else None

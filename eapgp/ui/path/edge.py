@@ -16,7 +16,7 @@ from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import chart, dark, plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK, poll_all, progress_bars
+from eapgp.ui.jobs.follow import poll_all, progress_bars
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import score_of, selected
 from eapgp.ui.library.consent import may_run
@@ -87,7 +87,7 @@ def _added(card: RunInfo, records: Records, pair: int | None, name: str) -> Mapp
             continue
         key = jobs.point_job(source, kind, pair, name)
         jobs.submit_points(source, kind, pair, name)
-        job = server.manager().wait(key, QUICK)
+        job = server.manager().soon(key)
         if job is not None and job.live:
             waiting.append(key)
         elif job is not None and job.state == "done":

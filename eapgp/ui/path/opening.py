@@ -37,14 +37,14 @@ def other_run(session: Session, own: RunInfo) -> RunInfo | None:
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def _nearer(run_id: str, _card: RunInfo) -> float:
+def _nearer(content: str, _card: RunInfo) -> float:
     record = results.attribution(_card).paths.get("gradpath")
     return 0.0 if record is None else float(np.mean(record.descended()))
 
 
 def nearer(card: RunInfo) -> float:
     """The share of a run's pairs on which its GradPath came nearer to the corrupted output."""
-    return _nearer(card.id, card)
+    return _nearer(card.run.content, card)
 
 
 def choice_row(session: Session, own: RunInfo, other: RunInfo | None) -> None:

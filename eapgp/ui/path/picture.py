@@ -14,7 +14,7 @@ from eapgp.runs.info import RunInfo
 from eapgp.ui.base.draw import PHONE, chart, dark, phone, plain
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK, follow
+from eapgp.ui.jobs.follow import follow
 from eapgp.ui.library import consent, measure, results
 from eapgp.ui.library.landscape import stored_picture
 from eapgp.ui.path import jobs
@@ -127,8 +127,10 @@ def picture(session: Session, card: RunInfo, records: Records, pair: int | None)
 
     missing = _missing(records)
     if not has_picture(card, records):
-        figure = path_curves(records, "output_distance", normalised=True, pair=pair, current=session["at"], dark=dark())
-        chart(figure, "distance", height=HEIGHT)
+        distance = path_curves(
+            records, "output_distance", normalised=True, pair=pair, current=session["at"], dark=dark()
+        )
+        chart(distance, "distance", height=HEIGHT)
         _offer_points(card, missing, left_out=any(kind in records for kind in missing))
         return
     gradpath = results.path_sources(card).get("gradpath")
@@ -141,20 +143,26 @@ def picture(session: Session, card: RunInfo, records: Records, pair: int | None)
         background = _background(session, card, drawn, pair, focus)
     else:
         background = None if pair is not None else kept.backgrounds[session["window"]].get(session["background"])
-    figure = path_projection(
-        drawn,
-        pair=pair,
-        background=background,
-        current=session["at"],
-        focus=focus,
-        averaged=None if kept is None else kept.projection,
-        width=PHONE if phone() else None,
-        dark=dark(),
-    )
-    if pair is not None:  # the library counts pairs from 0, the page from 1
-        title = figure.layout.title.subtitle
-        title.text = title.text.replace(f"pair {pair}", f"pair {pair + 1}")
-    chart(figure, "projection", height=HEIGHT)
+    named = None if background is None else session["background"]
+    of = results.path_contents(card), tuple(drawn), pair, session["at"], focus, named, kept is None
+
+    def figure() -> Any:
+        made = path_projection(
+            drawn,
+            pair=pair,
+            background=background,
+            current=session["at"],
+            focus=focus,
+            averaged=None if kept is None else kept.projection,
+            width=PHONE if phone() else None,
+            dark=dark(),
+        )
+        if pair is not None:  # the library counts pairs from 0, the page from 1
+            title = made.layout.title.subtitle
+            title.text = title.text.replace(f"pair {pair}", f"pair {pair + 1}")
+        return made
+
+    chart(figure, "projection", of=of, height=HEIGHT)
     if kept is not None and pair is not None and session["background"] != "none":
         _offer_points(card, missing, left_out=True)
 
@@ -230,7 +238,7 @@ def _background(session: Session, card: RunInfo, records: Records, pair: int | N
         return None
     if not consent.may_run(card, "Draw what the model does behind the picture", key="ask-plane"):
         return None
-    job = server.manager().wait(jobs.submit_plane(card, records, pair, focus=focus), QUICK)
+    job = server.manager().soon(jobs.submit_plane(card, records, pair, focus=focus))
     if job is None or job.state == "done":
         return None if job is None else job.result[session["background"]]
     follow(job.id, lambda _: None, waiting="The model on a grid of this plane ·", cancel=True)

@@ -17,6 +17,7 @@ from eapgp.ui.base.draw import chart, dark, downloads, guard, written
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView
+from eapgp.ui.library import results
 from eapgp.ui.library.consent import may_run
 from eapgp.ui.path import jobs
 from eapgp.ui.path.fields import KINDS
@@ -25,7 +26,7 @@ from eapgp.ui.path.picture import Records
 CURVES = ("output_distance", "metric", "gradient_norm", "vanished", "to_corrupted", "to_clean")
 
 
-def step_curves(session: Session, records: Records, graph: Graph, pair: int | None) -> None:
+def step_curves(session: Session, card: RunInfo, records: Records, pair: int | None) -> None:
     """Distances, metric, gradient size and share of edges without a signal at every step."""
     from eapgp.figures.path_curves import path_curves, vanished_curve
 
@@ -35,15 +36,17 @@ def step_curves(session: Session, records: Records, graph: Graph, pair: int | No
 
     def figure(quantity: str) -> Any:
         if quantity == "vanished":
-            return vanished_curve(_with_gradients(records), graph, threshold=near, pair=pair, current=at, dark=dark())
+            gradients = _with_gradients(records)
+            return vanished_curve(gradients, card.graph, threshold=near, pair=pair, current=at, dark=dark())
         return path_curves(records, quantity, pair=pair, current=at, dark=dark())  # type: ignore[arg-type]
 
+    of = results.path_contents(card), at, near, pair
     some = any(record.has_gradients for record in records.values())
     quantities = [quantity for quantity in CURVES if some or quantity != "vanished"]
     for start in range(0, len(quantities), 2):
         for column, quantity in zip(st.columns(2, gap="large"), quantities[start : start + 2], strict=False):
             with column, guard(quantity):
-                chart(figure(quantity), f"path-{quantity}")
+                chart(partial(figure, quantity), f"path-{quantity}", of=of)
 
 
 def vanished(session: Session, records: Records, graph: Graph, pair: int | None) -> None:

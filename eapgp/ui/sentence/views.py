@@ -19,7 +19,7 @@ from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.base.text import visible
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK, follow, poll, progress_row
+from eapgp.ui.jobs.follow import follow, poll, progress_row
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.circuits import circuit_of
@@ -194,7 +194,7 @@ def circuit(session: Session, card: RunInfo) -> findings.Finding | None:
     job_id = measure.submit_circuits(
         card, [chosen], "the circuit of your sentence", slot=server.session_slot("sentence-k")
     )
-    job = server.manager().wait(job_id, QUICK)
+    job = server.manager().soon(job_id)
     if "gradpath" in result.paths:
         st.markdown(plain(findings.of_path(result.paths["gradpath"]).text))
     view = selection_view(chosen_in(session, card.graph), session["pins"])

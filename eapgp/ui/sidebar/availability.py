@@ -12,7 +12,7 @@ from eapgp.tasks import TASKS
 from eapgp.types import Progress
 from eapgp.ui.base.draw import plain
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import QUICK, poll, progress_text, stop_button, watch
+from eapgp.ui.jobs.follow import poll, progress_text, stop_button, watch
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.jobs.untrusted import is_trusted, tasks_refused
 from eapgp.ui.jobs.workshop import import_libraries
@@ -84,7 +84,7 @@ def unposable(model: str, tokenizer: str | None = None) -> Mapping[str, str]:
         return tasks_refused(model, tokenizer, progress)
 
     server.manager().submit(key, f"tasks of {model}", work, lane=live_lane(model))
-    job = server.manager().wait(key, QUICK)
+    job = server.manager().soon(key)
     return job.result if job is not None and job.state == "done" else {}
 
 

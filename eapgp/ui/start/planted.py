@@ -14,6 +14,7 @@ from eapgp.ground_truth.planted import TRUE_EDGES, build_planted, planted_circui
 from eapgp.models import load_model
 from eapgp.types import Progress
 from eapgp.ui.jobs import server
+from eapgp.ui.jobs.manager import LIVE
 from eapgp.ui.jobs.workshop import with_gradients
 
 PAIRS = 24
@@ -55,4 +56,4 @@ def submit(method: str) -> str:
         return planted_scores(method)
 
     job = with_gradients(work, quick=True)
-    return server.manager().submit(f"start-planted-{method}", "the planted circuit", job, lane="live")
+    return server.manager().submit(f"start-planted-{method}", "the planted circuit", job, lane=LIVE)
