@@ -18,6 +18,7 @@ from eapgp.attribution.api import attribute
 from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import node_attribution, select_nodes
 from eapgp.engine import circuit_pass
+from eapgp.engine.batches import make_batch
 from eapgp.engine.circuit_pass import make_base
 from eapgp.engine.circuit_plan import plan
 from eapgp.engine.differences import make_intervention
@@ -92,10 +93,10 @@ def test_what_both_prompts_begin_with_is_left_out_and_changes_nothing(name: str,
     encoded = replace(encoded, corrupted=corrupted)
     circuits = circuits_of(model.graph)
     runner, whole = (CircuitRunner(model, encoded, intervention=kind) for _ in range(2))
-    assert [base.batch.shared for base in runner._bases] == [3]
-    assert [base.shared for base in runner._bases] == [3 if kind == "patching" else 0]
-    means = make_intervention(kind, model, encoded, (kind,))
-    whole._bases = [make_base(model, replace(base.batch, shared=0), means) for base in whole._bases]
+    batch = make_batch(model, encoded, np.arange(3))
+    means, goes_on = make_intervention(kind, model, encoded, (kind,)), kind == "patching"
+    assert [base.batch.start for base in runner._bases] == [3 if goes_on else 0] and batch.shared == 3
+    whole._bases = [make_base(model, replace(batch, shared=0), means)]
     assert relative_error(runner.run(circuits).metric, whole.run(circuits).metric) < 1e-6
 
 

@@ -263,6 +263,8 @@ class Scoring:
     ) -> Context:
         """A batch on its way. means: mean scores over all pairs of the rounds before this one."""
         batch = make_batch(self.model, self.pairs, index, self.metric)
+        if self.method.after_shared and self.intervention.kind == "patching":
+            batch = batch.after_shared(self.model)
         options = {**self._options, **(surveyed.facts if surveyed else {})}
         passes = Passes(reference=int(self.metric.compares))  # the clean run that the metric compares with
         return Context(self.model, batch, self.metric, options, self.intervention, tick, passes, earlier=means)

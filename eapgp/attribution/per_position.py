@@ -47,7 +47,8 @@ class _SpanContext(Context):
     def contract(
         self, difference: Float[Tensor, "pair rows pos d_model"], total: GradientSum, *, first: int = 0
     ) -> Float[Tensor, "pair src dst"]:
-        places = torch.from_numpy(self.spans[:, self.shared : self.shared + difference.shape[2]]).to(difference.device)
+        start = self.batch.start + self.shared
+        places = torch.from_numpy(self.spans[:, start : start + difference.shape[2]]).to(difference.device)
         whole: Tensor | None = None
         for span in range(len(self.parts)):
             inside = (places == span)[:, None, :, None]
@@ -91,6 +92,8 @@ def span_scores(
 
     def context(index: NDArray[np.int64]) -> _SpanContext:
         batch, shape = make_batch(model, encoded, index, measure), model.graph.mask.shape
+        if row.after_shared and intervention == "patching":
+            batch = batch.after_shared(model)
         parts = [np.zeros(shape) for _ in spans.names]
         return _SpanContext(model, batch, measure, settings, ablation, spans=spans.of[index], parts=parts)
 

@@ -66,8 +66,9 @@ class Method:
     path record comes with the result. evidence: "paper", "second-hand" (the formula was read from
     re-implementations, since no reference code exists) or "ours". rounds: how often all pairs are gone
     through; a later round knows the earlier ones' mean scores, and `rounds` says how they are summed.
-    reads_corrupted: whether the scores depend on the corrupted prompts. survey: what these options make it find out
-    of all pairs before any is scored, if anything.
+    reads_corrupted: whether the scores depend on the corrupted prompts. after_shared: whether, under patching, it can
+    go on from the positions that both prompts share, since nothing there is moved or asked for. survey: what these
+    options make it find out of all pairs before any is scored, if anything.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Method:
     rounds: int = 1
     short: str = ""
     reads_corrupted: bool = True
+    after_shared: bool = False
     survey: Callable[[Mapping[str, Any]], Survey | None] = field(
         default=lambda options: None, repr=False, compare=False
     )
@@ -250,6 +252,7 @@ _ALL = (
             "vanishes and edges that matter score near zero."
         ),
         run=_eap,
+        after_shared=True,
         interventions=ALL_INTERVENTIONS,
     ),
     Method(
@@ -262,6 +265,7 @@ _ALL = (
             "of the line that EAP-IG integrates over, and nothing between."
         ),
         run=_clean_corrupted,
+        after_shared=True,
         passes=lambda steps, layers: (2, 2),
     ),
     Method(
@@ -312,6 +316,7 @@ _ALL = (
             "averages each source's gradient over the interpolations of all layers instead, and gives other scores."
         ),
         run=_eap_ig_activations,
+        after_shared=True,
         options=(STEPS,),
         passes=lambda steps, layers: (steps * (1 + 2 * layers), steps * (1 + 2 * layers)),
     ),
@@ -387,6 +392,7 @@ _ALL = (
             "cancel between layers no longer hide each other. Scores carry no sign."
         ),
         run=_atp_graddrop,
+        after_shared=True,
         interventions=ALL_INTERVENTIONS,
         evidence="second-hand",
         passes=lambda steps, layers: (1, layers),
@@ -401,6 +407,7 @@ _ALL = (
             "MLP's non-linearity is replaced by its input-output ratio. Edges into queries and keys score zero."
         ),
         run=_relp,
+        after_shared=True,
         interventions=ALL_INTERVENTIONS,
         evidence="second-hand",
     ),
@@ -416,6 +423,7 @@ _ALL = (
             "EAP-IG's where the metric saturates, and as good elsewhere."
         ),
         run=_mask_ig,
+        after_shared=True,
         options=(MASK_STEPS, NODES),
         evidence="ours",
         passes=lambda steps, layers: (steps, steps),
@@ -432,6 +440,7 @@ _ALL = (
             "normalised per round and then scaled to Mask-IG's size."
         ),
         run=_mask_ig_refined,
+        after_shared=True,
         options=(MASK_STEPS, NODES),
         evidence="ours",
         rounds=5,
@@ -448,6 +457,7 @@ _ALL = (
             "each alone is worth nothing."
         ),
         run=_exact,
+        after_shared=True,
         interventions=ALL_INTERVENTIONS,
         options=(EDGES,),
         passes=lambda steps, layers: (0, 0),

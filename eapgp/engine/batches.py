@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eapgp.engine.passes import Keep, Tokens, capture
+from eapgp.engine.past import goes_on, make_past
 from eapgp.errors import ComputationError, OptionError
 from eapgp.metrics import Metric, Targets, targets_of
 from eapgp.models.catalogue import default_batch_size
@@ -28,7 +29,7 @@ class Batch:
     """Some pairs on the model's device. index: which pairs of the prompt set they are.
 
     shared: leading positions at which both prompts of every pair are the same, and so is all that a causal model
-    computes there; the answer's position is never among them.
+    computes there; the answer's position is never among them. Where they are the tokens' past, none are left.
     """
 
     index: Int[np.ndarray, " pair"]
@@ -36,6 +37,18 @@ class Batch:
     corrupted: Tokens
     targets: Targets
     shared: int = 0
+
+    @property
+    def start(self) -> int:
+        """Which position of the prompts the first one is."""
+        return 0 if self.clean.past is None else self.clean.past.length
+
+    def after_shared(self, model: Model) -> Batch:
+        """The positions after the shared ones, which are run once; all where the model cannot go on from there."""
+        if not self.shared or not goes_on(model):
+            return self
+        past = make_past(model, self.clean.ids[:, : self.shared])
+        return replace(self, clean=self.clean.after(past), corrupted=self.corrupted.after(past), shared=0)
 
     @property
     def size(self) -> int:

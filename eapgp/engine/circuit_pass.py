@@ -39,11 +39,11 @@ class Base:
     q, k or v that r′ gives; mlp_in: per layer the MLP input that it gives. Logits: of the clean and
     corrupted runs. add_only: always add kept edges to r′. Under zero ablation a destination may read
     nothing at all, and what rounding leaves of r minus every source would be blown up to full size by
-    norms without a bias. shared: leading positions at which nothing differs; z′ is kept from there on.
+    norms without a bias.
     """
 
     batch: Batch
-    reference: Float[Tensor, "src pair some d_model"]
+    reference: Float[Tensor, "src pair pos d_model"]
     attn: list[Float[Tensor, "pair pos d_model"]]
     mlp: list[Float[Tensor, "pair pos d_model"]]
     final: Float[Tensor, "pair pos d_model"]
@@ -52,7 +52,6 @@ class Base:
     clean_logits: Float[Tensor, "pair vocab"]
     corrupted_logits: Float[Tensor, "pair vocab"]
     add_only: bool = False
-    shared: int = 0
 
     @property
     def bytes_per_source(self) -> int:
@@ -72,17 +71,17 @@ class Base:
             self.corrupted_logits,
         ]
         every += [one for layer in self.heads for one in layer.values()]
-        return sum(one.nbytes for one in every)
+        past = self.batch.clean.past
+        return sum(one.nbytes for one in every) + (0 if past is None else past.nbytes)
 
 
 def make_base(model: Model, batch: Batch, intervention: Intervention) -> Base:
     """Run the clean and the corrupted prompts and keep what every circuit run needs."""
-    shared = batch.shared if intervention.kind == "patching" else 0
     with torch.no_grad():
         corrupted = capture(model, batch.corrupted, keep=Keep.SOURCES | Keep.RESIDUALS | Keep.INPUTS)
         clean = capture(model, batch.clean)
         if intervention.kind == "patching":
-            reference = source_values(model, corrupted)[:, :, shared:].transpose(0, 1)
+            reference = source_values(model, corrupted).transpose(0, 1)
             attn, mlp = ([widen(x) for x in s] for s in (corrupted.attn_residual, corrupted.mlp_residual))
             final, mlp_in = widen(corrupted.final_residual), corrupted.mlp_in
             heads = [{letter: getattr(corrupted, letter)[i] for letter in QKV} for i in range(len(attn))]
@@ -91,7 +90,7 @@ def make_base(model: Model, batch: Batch, intervention: Intervention) -> Base:
             heads = [_same_input(layer, r, z) for layer, r, z in zip(model.layers, attn, clean.mlp, strict=True)]
             mlp_in = [_normed(layer.mlp_norm, r, y) for layer, r, y in zip(model.layers, mlp, clean.mlp, strict=True)]
     add_only = intervention.kind == "zero"
-    return Base(batch, reference, attn, mlp, final, heads, mlp_in, clean.logits, corrupted.logits, add_only, shared)
+    return Base(batch, reference, attn, mlp, final, heads, mlp_in, clean.logits, corrupted.logits, add_only)
 
 
 def _ablated(
@@ -153,7 +152,6 @@ class _Run:
         self.model, self.base, self.plans = model, base, plans
         _, pairs, length, width = base.reference.shape
         self.shape = (len(plans), pairs, length, width)
-        self.whole = (len(plans), pairs, length + base.shared, width)
         self.stores = [base.reference.new_empty((len(todo.rows), pairs, length, width)) for todo in plans]
         self.rebuilt: dict[str, list[tuple[int, NDArray[np.int64], Tensor]]] = {}
 
@@ -169,16 +167,16 @@ class _Run:
         circuit: int,
         slots: slice,
         rows: Int[np.ndarray, " row"],
-        values: Float[Tensor, "row pair some d_model"],
+        values: Float[Tensor, "row pair pos d_model"],
     ) -> None:
         """Store what sources wrote, minus their reference."""
         store, whole = self.stores[circuit], len(rows) == rows[-1] - rows[0] + 1
         reference = self.base.reference[rows[0] : rows[-1] + 1] if whole else self.base.reference[rows]
         torch.sub(widen(values).to(store.device), reference, out=store[slots])
 
-    def apart(self, value: Float[Tensor, "circuit_pair pos d_model"]) -> Float[Tensor, "circuit pair some d_model"]:
-        """One circuit's pairs after another's as an axis, from position `shared` on."""
-        return value.reshape(self.whole)[:, :, self.base.shared :]
+    def apart(self, value: Float[Tensor, "circuit_pair pos *axes"]) -> Float[Tensor, "circuit pair pos *axes"]:
+        """One circuit's pairs after another's as an axis."""
+        return value.reshape(*self.shape[:2], *value.shape[1:])
 
     def write(self, row: int, value: Float[Tensor, "circuit_pair pos d_model"]) -> None:
         """Keep source `row` where it is needed. value: one circuit's pairs after another's."""
@@ -194,8 +192,7 @@ class _Run:
     ) -> None:
         """Keep the heads of a layer that are needed."""
         view, first = self.model.layers[layer], self.model.graph.head_source(layer, 0)
-        split = z.reshape(self.shape[0], -1, *z.shape[1:])[:, :, self.base.shared :]
-        scales = None if scale is None else scale.reshape(self.shape[0], -1, *scale.shape[1:])[:, :, self.base.shared :]
+        split, scales = self.apart(z), None if scale is None else self.apart(scale)
         for circuit, slots, rows in self.needed(first, self.model.graph.n_heads):
             own = None if scales is None else scales[circuit]
             self.keep(circuit, slots, rows, head_outputs(view, split[circuit], own, rows - first))
@@ -205,11 +202,11 @@ class _Run:
         circuit: int,
         place: Place,
         corrupted: Float[Tensor, "pair pos d_model"],
-        own: Float[Tensor, "pair some d_model"],
-    ) -> Float[Tensor, "row pair some d_model"]:
-        """What the place's partly kept destinations read from position `shared` on. own: the run's residual there."""
+        own: Float[Tensor, "pair pos d_model"],
+    ) -> Float[Tensor, "row pair pos d_model"]:
+        """What the place's partly kept destinations read. own: the run's residual there."""
         written = self.stores[circuit][: place.weights.shape[1]].flatten(1)
-        start = corrupted[:, self.base.shared :] if place.from_corrupted else widen(own)
+        start = corrupted if place.from_corrupted else widen(own)
         start = start.to(written).reshape(1, -1)
         read = torch.addmm(start, torch.from_numpy(place.weights).to(written), written)
         return read.reshape(-1, *self.shape[1:])
@@ -245,9 +242,7 @@ class _Run:
         if not rebuilt and not any(len(which) for which in empty):
             return None
         new = x.clone(memory_format=torch.contiguous_format)
-        shared = self.base.shared
-        split = new.view(self.shape[0], -1, *x.shape[1:])[:, :, shared:]
-        corrupted = self.base.heads[layer][letter][:, shared:].to(x)
+        split, corrupted = self.apart(new), self.base.heads[layer][letter].to(x)
         for circuit, which in enumerate(empty):
             if len(which):
                 split[circuit][:, :, which] = corrupted[:, :, which]
@@ -269,7 +264,7 @@ class _Run:
         split, residual, norm = self.apart(new), self.apart(own), self.model.layers[layer].mlp_norm
         for circuit, place in enumerate(places):
             if len(place.empty):
-                split[circuit] = self.base.mlp_in[layer][:, self.base.shared :].to(x)
+                split[circuit] = self.base.mlp_in[layer].to(x)
             elif len(place.some):
                 read = self.inputs(circuit, place, self.base.mlp[layer], residual[circuit])[0]
                 split[circuit] = _normed(norm, read, x)
@@ -284,15 +279,13 @@ class _Run:
         last = self.base.batch.clean.last.to(own.device)
         pairs = torch.arange(len(last), device=own.device)
         new = own.clone(memory_format=torch.contiguous_format)
-        split, corrupted = new.view(self.whole), at_positions(self.base.final, last)[:, 0]
+        split, corrupted = self.apart(new), at_positions(self.base.final, last)[:, 0]
         for circuit, todo in enumerate(self.plans):
             place = todo.final
             if len(place.empty):
                 split[circuit, pairs, last] = corrupted.to(own)
             elif len(place.some):
-                written = self.stores[circuit][
-                    :, pairs.to(corrupted.device), last.to(corrupted.device) - self.base.shared
-                ]
+                written = self.stores[circuit][:, pairs.to(corrupted.device), last.to(corrupted.device)]
                 start = corrupted if place.from_corrupted else widen(split[circuit, pairs, last]).to(written)
                 weights = torch.from_numpy(place.weights[0]).to(written)
                 split[circuit, pairs, last] = (start + torch.einsum("r,rbm->bm", weights, written)).to(own)

@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from eapgp.engine.past import Past
 from eapgp.graph import QKV
 from eapgp.models.model import Layer, Model, widen
 
@@ -33,15 +34,25 @@ Tensors = defaultdict[str, list[Tensor]]  # name of a field of `Capture` → wha
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of one side of a batch, right-padded. last: where each pair's answer is read."""
+    """Token ids of one side of a batch, right-padded. last: where each pair's answer is read.
+
+    past: what comes before the first of these positions, where that was run already.
+    """
 
     ids: Int[Tensor, "pair pos"]
     mask: Bool[Tensor, "pair pos"]
     last: Int[Tensor, " pair"]
+    past: Past | None = None
 
     def repeat(self, times: int) -> Tokens:
         """The same prompts `times` times over: entry e·pair + p is pair p."""
-        return Tokens(self.ids.repeat(times, 1), self.mask.repeat(times, 1), self.last.repeat(times))
+        past = None if self.past is None else replace(self.past, times=times)
+        return Tokens(self.ids.repeat(times, 1), self.mask.repeat(times, 1), self.last.repeat(times), past)
+
+    def after(self, past: Past) -> Tokens:
+        """The positions after those of a past, which are the first of these."""
+        start = past.length
+        return Tokens(self.ids[:, start:].contiguous(), self.mask[:, start:].contiguous(), self.last - start, past)
 
 
 class Keep(enum.Flag):
@@ -174,11 +185,14 @@ def call(
     model: Model, tokens: Tokens, hooks: Sequence[Hook], *, start: int = 0
 ) -> Float[Tensor, "pair positions vocab"]:
     """Run the model on a batch with hooks; returns the logits that come out (with `answer_hook`, at one position)."""
-    mask = None if bool(tokens.mask.all()) else tokens.mask.long()
+    mask, past = None if bool(tokens.mask.all()) else tokens.mask.long(), tokens.past
+    if mask is not None and past is not None:
+        mask = torch.cat([mask.new_ones(len(mask), past.length), mask], 1)
+    goes_on = {"use_cache": False} if past is None else {"past_key_values": past.cache(), "use_cache": True}
     if start:
         _blocks_return_tuples(model)  # runs the model itself, so it must come before the hooks are on
     with model.lock, hooked(hooks), skipped(model, start):
-        return model.bridge(tokens.ids, attention_mask=mask, use_cache=False)
+        return model.bridge(tokens.ids, attention_mask=mask, **goes_on)
 
 
 def at_positions(hidden: Float[Tensor, "pair pos *axes"], last: Int[Tensor, " pair"]) -> Float[Tensor, "pair 1 *axes"]:

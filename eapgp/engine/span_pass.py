@@ -24,11 +24,11 @@ from eapgp.models.model import Model, widen
 class _SpanRun(_Run):
     """State of one run: z_u − z′_u of every source, and which edges are kept in which span.
 
-    spans: `[pair, some]` of each position from `shared` on; edges: `[span, src, dst]`.
+    spans: `[pair, pos]` of each position; edges: `[span, src, dst]`.
     """
 
     def __init__(
-        self, model: Model, base: Base, edges: Bool[np.ndarray, "span src dst"], spans: Int[Tensor, "pair some"]
+        self, model: Model, base: Base, edges: Bool[np.ndarray, "span src dst"], spans: Int[Tensor, "pair pos"]
     ) -> None:
         whole = plan(model.graph, model.graph.mask, add_only=base.add_only)
         super().__init__(model, base, [replace(whole, rows=np.arange(model.graph.n_sources))])
@@ -36,8 +36,8 @@ class _SpanRun(_Run):
         self.places = [torch.nonzero(spans == span, as_tuple=True) for span in range(len(edges))]
 
     def read(
-        self, corrupted: Float[Tensor, "pair some d_model"], first: int, count: int
-    ) -> Float[Tensor, "dst pair some d_model"]:
+        self, corrupted: Float[Tensor, "pair pos d_model"], first: int, count: int
+    ) -> Float[Tensor, "dst pair pos d_model"]:
         """What destinations first … first + count − 1 read, which all read the same sources."""
         (store,), sources = self.stores, int(self.model.graph.prefix[first])
         out = corrupted.to(store).repeat(count, 1, 1, 1)
@@ -51,7 +51,7 @@ class _SpanRun(_Run):
     def attention(self, layer: int, own: Float[Tensor, "pair pos d_model"]) -> None:
         view, heads = self.model.layers[layer], self.model.graph.n_heads
         start, every = self.model.graph.qkv_slice(layer, "q").start, np.arange(heads)
-        read = self.read(self.base.attn[layer][:, self.base.shared :], start, len(QKV) * heads)
+        read = self.read(self.base.attn[layer], start, len(QKV) * heads)
         normed = _normed(view.attn_norm, read, own).unflatten(0, (len(QKV), heads))
         self.rebuilt = {
             letter: [(0, every, _project(view.weight(letter), view.bias(letter), normed[number]))]
@@ -61,16 +61,14 @@ class _SpanRun(_Run):
     def mlp_override(
         self, layer: int, x: Float[Tensor, "pair pos d_model"], own: Float[Tensor, "pair pos d_model"]
     ) -> Float[Tensor, "pair pos d_model"]:
-        shared, at = self.base.shared, self.model.graph.mlp_destination(layer)
-        read = self.read(self.base.mlp[layer][:, shared:], at, 1)[0]
-        return torch.cat([x[:, :shared], _normed(self.model.layers[layer].mlp_norm, read, x)], dim=1)
+        read = self.read(self.base.mlp[layer], self.model.graph.mlp_destination(layer), 1)[0]
+        return _normed(self.model.layers[layer].mlp_norm, read, x)
 
     def final_override(self, own: Float[Tensor, "pair pos d_model"]) -> Float[Tensor, "pair pos d_model"]:
-        shared = self.base.shared
-        read = self.read(self.base.final[:, shared:], self.model.graph.n_destinations - 1, 1)[0]
+        read = self.read(self.base.final, self.model.graph.n_destinations - 1, 1)[0]
         new, last = own.clone(), self.base.batch.clean.last.to(own.device)
         pairs = torch.arange(len(last), device=own.device)
-        new[pairs, last] = at_positions(read, last - shared)[:, 0].to(own)
+        new[pairs, last] = at_positions(read, last)[:, 0].to(own)
         return new
 
 
@@ -79,7 +77,8 @@ def run_spans(
 ) -> Float[Tensor, "pair vocab"]:
     """Logits at the answer position of one circuit. spans: of every position; what is in none (−1) carries r′."""
     pairs, length = base.batch.clean.mask.shape
-    places = torch.from_numpy(np.ascontiguousarray(spans[:, base.shared : length]))
+    start = base.batch.start
+    places = torch.from_numpy(np.ascontiguousarray(spans[:, start : start + length]))
     run, tokens = _SpanRun(model, base, edges, places.to(base.reference.device)), base.batch.clean
     with torch.no_grad():
         logits = call(model, tokens, [*_hooks(model, run), answer_hook(model, tokens)])

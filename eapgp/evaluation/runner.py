@@ -131,7 +131,9 @@ class CircuitRunner:
         def work(index: NDArray[np.int64]) -> Base:
             if progress is not None:
                 progress("clean and corrupted runs", done / total)
-            return make_base(self.model, make_batch(self.model, self._encoded, index, self.metric), self._means)
+            batch = make_batch(self.model, self._encoded, index, self.metric)
+            batch = batch.after_shared(self.model) if self.intervention == "patching" else batch
+            return make_base(self.model, batch, self._means)
 
         done, total = 0, sum(map(len, parts))
         for index, base in run_halving(parts, work, self.messages.append):

@@ -153,6 +153,6 @@ def write_report(page: Path, outcomes: Sequence[Outcome]) -> None:
     """Put the sections of these parts into the page, in place of their former ones."""
     former = page.read_text("utf-8") if page.is_file() else ""
     sections = dict(re.findall(r"^<!-- (\w+) -->\n(.*?)(?=^<!-- |\Z)", former, flags=re.MULTILINE | re.DOTALL))
-    sections |= {outcome.part: text_of(outcome) + "\n" for outcome in outcomes}
-    ordered = [f"<!-- {part} -->\n{sections[part]}" for part in PARTS if part in sections]
+    sections |= {outcome.part: text_of(outcome) for outcome in outcomes}
+    ordered = [f"<!-- {part} -->\n{sections[part].rstrip()}\n" for part in PARTS if part in sections]
     page.write_text("\n".join([HEAD, *ordered]).rstrip() + "\n", encoding="utf-8")
