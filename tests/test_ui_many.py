@@ -25,7 +25,7 @@ from eapgp.numerals import score
 from eapgp.ui.base import draw
 from eapgp.ui.base.draw import MOST_WRITTEN, written
 from eapgp.ui.jobs import follow, server
-from eapgp.ui.jobs.looks import MOST, TOGETHER, Looks
+from eapgp.ui.jobs.follow import MOST, TOGETHER, Looks
 from eapgp.ui.jobs.manager import BEHIND, LIVE, STORED, JobManager, JobView
 from eapgp.ui.shell import frame
 

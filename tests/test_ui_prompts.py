@@ -314,7 +314,7 @@ def test_a_word_is_read_with_and_without_its_space(demo: Any) -> None:
 
 
 def test_tokens_from_anybody_are_shown_as_text() -> None:
-    from eapgp.ui.base.text import visible
+    from eapgp.ui.base.draw import visible
     from eapgp.ui.prompts.views import alignment_html
 
     page = alignment_html([("<script>alert(1)</script>", "a&b\x07\u202e", True), ("␣same", "␣same", False)], dark=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import re
+import unicodedata
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,23 @@ def phone() -> bool:
 def plain(text: object) -> str:
     """Text that markdown shows literally (tokens, file names, names that users typed)."""
     return _MARKDOWN.sub(r"\\\1", readable(policy().plain(str(text))))
+
+
+def counted(n: int, noun: str) -> str:
+    """A number and its noun: `1 pair`, `1,200 pairs`."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def visible(text: str) -> str:
+    """Text in which control characters and marks that turn the writing direction can be seen."""
+    return text if text.isprintable() else "".join(_shown(char) for char in text)
+
+
+def _shown(char: str) -> str:
+    kind = unicodedata.category(char)
+    if kind == "Cc":
+        return chr(0x2400 + ord(char)) if ord(char) < 0x20 else "␡"
+    return f"[U+{ord(char):04X}]" if kind == "Cf" else char
 
 
 def code(text: str, language: str, *, wrap_lines: bool = False) -> None:

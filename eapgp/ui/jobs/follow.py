@@ -1,7 +1,12 @@
-"""How pages wait for jobs: places that look by themselves until something has ended, progress, results."""
+"""How pages wait for jobs: places that look by themselves until something has ended, progress, results.
+
+A few pages look each as often as they want, those of a class no oftener than that all together.
+"""
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -13,6 +18,37 @@ from eapgp.ui.base.draw import plain
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.manager import JobView
 
+TOGETHER = 4.0
+"""Looks a second of all pages of a server; each takes a hundredth of a second of its one thread that runs at a time."""
+MOST = 8.0
+"""How many times longer a page waits at most."""
+SECONDS = 10.0
+"""How far back looks are counted."""
+
+
+class Looks:
+    """The looks of the last seconds, each as many as it would have been had its page not waited longer."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._recent: deque[tuple[float, float]] = deque(maxlen=1_000)
+
+    def note(self, stretch: float) -> None:
+        """Count a look of a page that waits so many times longer than it wants."""
+        self._recent.append((self._clock(), stretch))
+
+    def stretch(self) -> float:
+        """How many times longer than it wants a page should wait, at least 1."""
+        since = self._clock() - SECONDS
+        wanted = sum(stretch for at, stretch in list(self._recent) if at >= since) / SECONDS
+        return min(MOST, max(1.0, wanted / TOGETHER))
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def looks_so_far() -> Looks:
+    """How often the pages of this server look for jobs."""
+    return Looks()
+
 
 def watch(draw: Callable[[], None], over: Callable[[], bool], *, every: float) -> None:
     """Draw every so many seconds until `over`; then the whole page runs.
@@ -22,7 +58,7 @@ def watch(draw: Callable[[], None], over: Callable[[], bool], *, every: float) -
     What cannot be drawn (a full queue, say) is said in its place, and tried again at the next look.
     """
     within_page = [True]
-    looks = server.looks()
+    looks = looks_so_far()
     stretch = looks.stretch()
 
     def look() -> None:

@@ -298,4 +298,5 @@ class JobManager:
 def step_back() -> None:
     """Let this thread have the processor when no page wants it, where threads have priorities of their own (Linux)."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
+        own = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, own, min(19, os.getpriority(os.PRIO_PROCESS, own) + BEHIND))

@@ -17,7 +17,6 @@ from eapgp.runs.spec import RunSpec
 from eapgp.ui.base import visitor
 from eapgp.ui.base.policy import Policy, policy
 from eapgp.ui.jobs import workshop as work
-from eapgp.ui.jobs.looks import Looks
 from eapgp.ui.jobs.manager import STORED, JobManager, JobView, Work
 
 QUICK = 0.2  # seconds that a page waits for a job before it shows progress instead
@@ -93,12 +92,6 @@ class VisitorJobs:
 
     def _own(self, job: JobView | None) -> JobView | None:
         return None if job is None else replace(job, id=job.id.removeprefix(self._full("")))
-
-
-@st.cache_resource(max_entries=1, show_spinner=False)
-def looks() -> Looks:
-    """How often the pages of this server look for jobs."""
-    return Looks()
 
 
 def manager() -> VisitorJobs:

@@ -18,9 +18,8 @@ from eapgp.numerals import percent
 from eapgp.prompts.align import SPACE
 from eapgp.prompts.pairs import PromptPair
 from eapgp.runs.info import RunInfo
-from eapgp.ui.base.draw import dark, plain
+from eapgp.ui.base.draw import dark, plain, visible
 from eapgp.ui.base.session import Session
-from eapgp.ui.base.text import visible
 from eapgp.ui.jobs.follow import poll
 from eapgp.ui.library import answers as asked
 from eapgp.ui.library.consent import agreed

@@ -10,8 +10,7 @@ from eapgp.metrics import metric_title
 from eapgp.prompts.pairs import Answer, PromptPair
 from eapgp.runs.info import RunInfo
 from eapgp.tasks import TASKS
-from eapgp.ui.base.draw import plain
-from eapgp.ui.base.text import visible
+from eapgp.ui.base.draw import plain, visible
 
 KEY = "primer"
 _FEW = 3  # answers that are written out

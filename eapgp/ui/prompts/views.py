@@ -18,9 +18,8 @@ from eapgp.metrics import METRICS
 from eapgp.numerals import percent, score
 from eapgp.prompts import write_prompts
 from eapgp.prompts.pairs import Answer, PromptSet
-from eapgp.ui.base.draw import dark, plain, table_to_pick, written
+from eapgp.ui.base.draw import counted, dark, plain, table_to_pick, visible, written
 from eapgp.ui.base.session import Session
-from eapgp.ui.base.text import counted, visible
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import follow
 from eapgp.ui.jobs.manager import JobView

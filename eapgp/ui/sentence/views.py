@@ -14,10 +14,9 @@ from eapgp.numerals import percent
 from eapgp.prompts.align import SPACE
 from eapgp.prompts.pairs import PromptPair, PromptSet
 from eapgp.runs.info import RunInfo
-from eapgp.ui.base.draw import guard, plain
+from eapgp.ui.base.draw import guard, plain, visible
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
-from eapgp.ui.base.text import visible
 from eapgp.ui.jobs import server
 from eapgp.ui.jobs.follow import follow, poll, progress_row
 from eapgp.ui.jobs.manager import JobView
