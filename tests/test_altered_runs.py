@@ -121,7 +121,10 @@ def test_a_file_is_hashed_once_while_it_stays_as_it_is(library: RunLibrary, monk
     open_run(run.path).scores()
 
 
-def test_the_pages_set_it_aside_and_take_it_back_when_it_is_mended(library: RunLibrary) -> None:
+def test_the_pages_set_it_aside_and_take_it_back_when_it_is_mended(
+    library: RunLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "LOOK_AGAIN", 0.0)  # files are looked at anew every two seconds
     run = next(library.open(one.id) for one in library.list() if one.method == "eap")
     shelf, whole = results.shelf(), (run.path / "scores.safetensors").read_bytes()
     examples = sum(card.example for card in shelf.cards())
