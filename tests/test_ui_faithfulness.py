@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 from eapgp.circuits.ops import add_edges, complement, remove_edges
 from eapgp.circuits.select import select, select_many
 from eapgp.errors import Cancelled, ModelError
-from eapgp.evaluation.evidence import OUTSIDE, SEEDS, outside_edges, random_circuits
+from eapgp.evaluation.evidence import OUTSIDE, SEEDS, RandomBaseline, outside_edges, random_circuits
 from eapgp.evaluation.runner import CircuitRuns, Measured
 from eapgp.runs.info import RunInfo
 from eapgp.runs.run import Run, open_run
 from eapgp.ui.faithfulness import jobs as work
+from eapgp.ui.faithfulness import views
 from eapgp.ui.jobs.workshop import Workshop, circuits_work
 from eapgp.ui.library import measure, results
 from eapgp.ui.parts.measuring import sizes_of
@@ -195,3 +197,18 @@ def test_nothing_is_drawn_before_anything_is_measured() -> None:
     views.remarks({}, {})
     views.areas({}, {}, None)
     views.numbers({}, {}, None)
+
+
+def test_the_figure_that_is_kept_is_of_these_runs_these_random_circuits_and_this_size(
+    run: Run, curve: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random circuits are of the run that is looked at closely: of the same sizes they may be of other prompts."""
+    kept: list[Any] = []
+    monkeypatch.setattr(views, "chart", lambda figure, key, *, of, **_: kept.append(of))
+    other = replace(curve, runs=replace(curve.runs, metric=curve.runs.metric + 0.125))
+    cards = {"one": RunInfo(run)}
+    for base, k in ((curve, 5), (curve, 5), (other, 5), (curve, 40), (None, 5)):
+        random = None if base is None else RandomBaseline((base, base))
+        views.curves_figure({"measure": "faithfulness"}, cards, {"one": curve}, random, k)  # type: ignore[arg-type]
+    first, again, *others = kept
+    assert first == again and len({first, *others}) == 4

@@ -62,7 +62,7 @@ def curves_figure(session: Session, cards: Cards, curves: Curves, base: RandomBa
         return
     of = tuple((name, cards[name].run.content, _sizes(measured)) for name, measured in shown.items())
     figure = partial(_curves, show, cards, shown, base, k)
-    random = None if base is None else (base.sizes, SEEDS)
+    random = None if base is None else (base.sizes, base.values(show).tobytes())  # of the run that is looked at closely
     _take_size(session, chart(figure, "faith-curves", of=(show, of, random, k), select=True, height=HEIGHT))
 
 
