@@ -117,3 +117,9 @@ def test_a_prompt_that_differs_from_its_first_token_on_has_no_past() -> None:
     encoded.corrupted[0, 0] = 1 + encoded.clean[0, 0] % 58
     batch = make_batch(model, encoded, np.arange(encoded.n))
     assert batch.shared == 0 and batch.after_shared(model) is batch
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2"])
+def test_rounding_is_no_reason_to_run_whole_prompts(name: str, dtype: str) -> None:
+    assert goes_on(tiny_model(name, dtype))

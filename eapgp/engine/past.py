@@ -17,7 +17,7 @@ from torch import Tensor
 from eapgp.models.model import Model, widen
 
 _LOG = logging.getLogger(__name__)
-CLOSE, ROUGHLY = 1e-3, 0.1
+CLOSE, ROUGHLY = 1e-4, 0.05
 """How far logits of a run that goes on may be from those of a whole one, of the latter's size: in float32, in less."""
 
 
