@@ -67,7 +67,8 @@ def test_a_link_presents_and_the_graph_that_fills_the_screen_says_what_it_is(
         assert part in about.inner_text()
     pair = page.locator(".st-key-page-head .eapgp-pair").first
     assert about.locator(".eapgp-pair .differs").inner_text().split() == pair.locator(".differs").inner_text().split()
-    assert about.locator(".differs").evaluate("e => getComputedStyle(e).borderTopStyle") == "solid", "without its style"
+    style = "e => getComputedStyle(e).borderTopStyle"  # "" of one that was drawn anew meanwhile
+    until(page, lambda: about.locator(".differs").evaluate(style) == "solid", what="the differing word's style")
     assert about.bounding_box()["width"] <= size[0]
     page.get_by_role("button", name="Full screen").click()
     about.wait_for(state="hidden")
