@@ -25,7 +25,7 @@ from eapgp.numerals import score
 from eapgp.ui.base import draw
 from eapgp.ui.base.draw import MOST_WRITTEN, written
 from eapgp.ui.jobs import follow, server
-from eapgp.ui.jobs.follow import MOST, TOGETHER, Looks
+from eapgp.ui.jobs.follow import CROWD, MOST, SECONDS, TOGETHER, Looks, looks_so_far, watch
 from eapgp.ui.jobs.manager import BEHIND, LIVE, STORED, JobManager, JobView
 from eapgp.ui.shell import frame
 
@@ -162,12 +162,33 @@ def test_a_figure_is_made_once_for_all_who_look_at_the_same(monkeypatch: pytest.
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own on Linux alone")
-def test_a_long_job_stands_back_and_what_a_page_waits_for_does_not() -> None:
+def test_in_a_crowd_a_long_job_stands_back_and_what_a_page_waits_for_does_not() -> None:
     jobs, own = JobManager(), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    for lane in ("cpu", LIVE, STORED):
-        jobs.submit(lane, lane, lambda _: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), lane=lane)
-    nice = [jobs.wait(lane, 10.0).result - own for lane in ("cpu", LIVE, STORED)]  # type: ignore[union-attr]
-    assert nice == [min(BEHIND, 19 - own), 0, 0]
+
+    def nice(lane: str, number: int) -> int:
+        key = f"{lane}-{number}"
+        jobs.submit(key, key, lambda _: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), lane=lane)
+        done = jobs.wait(key, 10.0)
+        assert done is not None and done.state == "done"
+        return done.result - own
+
+    assert [nice(lane, 1) for lane in ("cpu", LIVE, STORED)] == [0, 0, 0]  # nobody waits for another
+    jobs.crowded()
+    back = min(BEHIND, 19 - own)
+    assert [nice(lane, 2) for lane in ("cpu", LIVE, STORED)] == [back, 0, 0]
+    assert nice("cpu", 3) == back  # once
+
+
+def test_pages_that_wait_for_one_another_make_long_jobs_stand_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    st.cache_resource.clear()
+    crowded: list[bool] = []
+    monkeypatch.setattr(JobManager, "crowded", lambda _: crowded.append(True))
+    for wanted, told in ((CROWD * TOGETHER * SECONDS - 1, 0), (2, 1)):
+        for _ in range(round(wanted)):
+            looks_so_far().note(1.0)
+        watch(lambda: None, lambda: False, every=1.0)
+        assert len(crowded) == told
+    st.cache_resource.clear()
 
 
 def test_runs_by_several_methods_on_the_same_prompts_share_the_model_s_two_runs(

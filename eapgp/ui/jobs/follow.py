@@ -22,6 +22,8 @@ TOGETHER = 4.0
 """Looks a second of all pages of a server; each takes a hundredth of a second of its one thread that runs at a time."""
 MOST = 8.0
 """How many times longer a page waits at most."""
+CROWD = 2.0
+"""How many times longer pages wait from where on long jobs stand back for them."""
 SECONDS = 10.0
 """How far back looks are counted."""
 
@@ -60,6 +62,8 @@ def watch(draw: Callable[[], None], over: Callable[[], bool], *, every: float) -
     within_page = [True]
     looks = looks_so_far()
     stretch = looks.stretch()
+    if stretch >= CROWD:
+        server.manager().jobs.crowded()
 
     def look() -> None:
         first = bool(within_page)

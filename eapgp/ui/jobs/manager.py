@@ -34,7 +34,7 @@ Work = Callable[[Progress], Any]
 LIVE, STORED = "live", "stored"
 """The lanes of what a page waits for: readouts on small models, and answers that are there already."""
 BEHIND = 10
-"""How far the other lanes' threads stand back (a `nice` value): a page that is looked at goes before a long job."""
+"""How far the other lanes' threads stand back in a crowd (a `nice` value): pages that are looked at go first."""
 
 _LOG = logging.getLogger("eapgp.ui.jobs")
 
@@ -103,6 +103,11 @@ class JobManager:
         self._jobs: dict[str, _Job] = {}
         self._queues: dict[str, deque[_Job]] = {}
         self._working: dict[str, _Job] = {}
+        self._crowded = False
+
+    def crowded(self) -> None:
+        """From now on long jobs let pages go first: so many look that they would wait for one another."""
+        self._crowded = True
 
     def submit(
         self, key: str, label: str, work: Work, *, lane: str = "cpu", slot: str | None = None, owner: str = ""
@@ -238,8 +243,7 @@ class JobManager:
         return [job for one in rounds for job in one if job is not None]
 
     def _serve(self, lane: str, queue: deque[_Job]) -> None:
-        if lane not in (LIVE, STORED):
-            step_back()
+        ahead = lane not in (LIVE, STORED)  # what pages wait for never stands back
         while True:
             with self._changed:
                 while not queue:
@@ -252,6 +256,9 @@ class JobManager:
                 job.state = "running"
                 job.started = job.phase_started = self._clock()
                 self._changed.notify_all()
+            if self._crowded and ahead:
+                step_back()
+                ahead = False
             self._run(job)
             with self._changed:
                 self._working.pop(job.lane, None)
