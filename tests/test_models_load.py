@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from eapgp.graph import Graph
 from eapgp.models import load_model
 from eapgp.models.checkpoint import byte_tokenizer
 from eapgp.prompts import PromptPair, PromptSet
+from eapgp.tasks import make_prompts
 
 one_thread()
 
@@ -396,3 +398,14 @@ def test_random_weights_are_the_seed_s_whatever_other_threads_load_and_leave_the
         assert len({other.result().weights_hash for other in others}) == 1
     assert hashes == {drawn(0)}
     assert torch.equal(torch.cat([first, torch.rand(1)]), expected)
+
+
+def test_prompts_that_begin_with_what_also_pads_bring_no_warning_of_transformers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[str] = []
+    monkeypatch.setattr(logging.Logger, "warning_once", lambda _, message: heard.append(message))
+    model = load_model("demo")
+    assert model.tokenizer.bos_token_id == model.tokenizer.pad_token_id  # what every prompt begins with
+    attribute(model, make_prompts("ioi", n=2), method="eap")
+    assert not heard

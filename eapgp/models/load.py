@@ -114,6 +114,7 @@ def load_model(
         own_bos = own_tokenizer.bos_token_id  # read before booting, which invents one where there is none
         answers = sample_answers(name, hf_model)
         bridge = _boot(name, folder, hf_model, own_tokenizer, place, device_map)
+        hf_model.config.get_text_config().pad_token_id = None  # transformers warns of it in prompts; padding has a mask
     with _parts_in_place(name, hf_model):
         model = wrap_bridge(
             bridge,
