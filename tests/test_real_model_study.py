@@ -46,7 +46,7 @@ def test_it_goes_on_elsewhere_and_tells_of_a_part_that_is_whole(computed: list[s
     text = run(tmp_path / "first", kept, out)
     records = read(kept)
     assert len(computed) == len(records) == 8 and [one["part"] for one in records] == ["tuning"] * 8
-    assert "**area**" in text and "0 of 432 cells are computed" in text
+    assert "**area**" in text and "0 of 468 cells are computed" in text
     seeds = [title.rpartition("seed ")[2] for title in computed]
     assert seeds == sorted(seeds), "seed after seed, so that an interrupted study has the same seeds of every task"
 

@@ -38,6 +38,7 @@ UNIT = _gradpath("eap-gp unit", step="unit")
 DESCEND = _gradpath("eap-gp descend", step="descend")
 RANDOM_WAY = _gradpath("eap-gp unit, random direction", step="unit", direction="random")
 REVERSED = _gradpath("eap-gp unit, reversed", step="unit", direction="reversed")
+ANSWER_ONLY = _gradpath("eap-gp unit, answer only", step="unit", objective="last")
 MASK_IG: Row = {"name": "mask-ig", "label": "mask-ig", "options": {"steps": 3}}
 REFINED: Row = {"name": "mask-ig-refined", "label": "mask-ig-refined"}
 
@@ -54,8 +55,9 @@ METHODS: tuple[Row, ...] = (
     MASK_IG,
     REFINED,
     {"name": "random", "label": "random"},
+    ANSWER_ONLY,
 )
-"""What all tasks are judged with."""
+"""What all tasks are judged with; the last is what the tuning half chose, as the rule for the default asks."""
 
 READINGS: tuple[Row, ...] = (
     EAP_IG,
@@ -65,7 +67,7 @@ READINGS: tuple[Row, ...] = (
     MASK_IG,
     _gradpath("eap-gp unit, one norm", step="unit", norm="batch"),
     _gradpath("eap-gp unit, points 0…k−1", step="unit", points="0..k-1"),
-    _gradpath("eap-gp unit, answer only", step="unit", objective="last"),
+    ANSWER_ONLY,
     _gradpath("eap-gp relative, one norm", step="relative", norm="batch"),
     _gradpath("eap-gp relative, points 0…k−1", step="relative", points="0..k-1"),
     _gradpath("eap-gp descend, points 0…k−1", step="descend", points="0..k-1"),

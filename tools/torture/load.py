@@ -107,13 +107,14 @@ async def act(visitor: Visitor, draw: random.Random) -> None:
 
 
 async def keep_queued(visitor: Visitor, library: RunLibrary, until: float) -> int:
-    """Keep five jobs waiting or running; how many were asked for."""
+    """Keep five jobs waiting or running; how many were asked for. No seed comes twice: its run would be there."""
     asked, before = 0, len(library.folders())
+    first = before + QUEUED  # as many as may have been asked for before
     await visitor.visit("explore", "method=eap-gp&pairs=64&steps=20&seed=1")
     while time.perf_counter() < until:
         if asked - (len(library.folders()) - before) < QUEUED:
             asked += 1
-            await ask(visitor, asked)
+            await ask(visitor, first + asked)
         await asyncio.sleep(1.0)
     return asked
 
