@@ -16,7 +16,8 @@ from eapgp.attribution import METHODS, api
 from eapgp.attribution.api import attribute
 from eapgp.engine import batches, patching
 from eapgp.errors import Cancelled, ComputationError, OptionError, PromptError
-from eapgp.models import Model
+from eapgp.models import Model, load_model
+from eapgp.tasks import make_prompts
 
 one_thread()
 
@@ -209,6 +210,31 @@ def test_halving_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "out of memory with 5 pairs; going on with batches of 2" in found.messages
     assert sizes[0] == 5
     assert max(sizes[1:]) == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_halving_on_a_device_that_is_really_full() -> None:
+    """The driver refuses what is beyond a share of its memory, as where another process holds the rest."""
+    model, prompts = load_model("demo", device="cuda"), make_prompts("ioi", 512)
+
+    def scores() -> Any:
+        return attribute(model, prompts, method="eap-gp", steps=2, batch_size=512)
+
+    scores()  # what the libraries take once
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    torch.cuda.reset_peak_memory_stats()
+    expected = scores()
+    needed = torch.cuda.max_memory_allocated() - before
+    torch.cuda.empty_cache()
+    share = (torch.cuda.memory_reserved() + needed / 2) / torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(share)
+    try:
+        found = scores()
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert any("out of memory with 512 pairs" in message for message in found.messages)
+    assert relative_error(found.scores.values, expected.scores.values) < 1e-4
 
 
 @pytest.mark.parametrize(
