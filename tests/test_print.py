@@ -177,6 +177,19 @@ def test_a_chart_is_printed_with_its_own_data_and_words() -> None:
     assert printed.axes[0].get_xlim() == printed.axes[1].get_xlim()
 
 
+def test_a_note_beyond_the_range_is_left_out_as_in_the_browser() -> None:
+    """A path that the panel is zoomed to: the note at the other path's end would squeeze the panel to nothing."""
+    chart = go.Figure(go.Scatter(x=[0, 0.1, 1], y=[0, 0.1, 0]))
+    chart.update_layout(width=600, height=400, xaxis_range=[-0.1, 0.2], yaxis_range=[-0.1, 0.2])
+    plain = chart_figure(chart).axes[0].get_position().bounds
+    for x, shown in ((0.1, True), (1.0, False)):
+        chart.layout.annotations = ()
+        chart.add_annotation(x=x, y=0, text="the end", showarrow=False)
+        printed = chart_figure(chart)
+        assert [note.get_text() for note in printed.axes[0].texts] == (["the end"] if shown else [])
+        assert np.allclose(printed.axes[0].get_position().bounds, plain)
+
+
 @pytest.mark.parametrize("make", [faithfulness, lambda dark=False: score_heatmap(made_scores(), dark=dark)])
 def test_a_dark_page_prints_what_a_light_one_does(make: Any) -> None:
     assert figure_bytes(make(dark=True), "pdf") == figure_bytes(make(), "pdf")

@@ -358,6 +358,14 @@ class _Print:
         power = axis.type == "log" and item.plotly_name == "annotations"
         return panel.axes.transData, 10 ** float(value) if power else value
 
+    def _outside(self, letter: str, transform: Any, value: Any) -> bool:
+        """Whether a place in data coordinates lies beyond the range that an axis was given: the browser shows none."""
+        for panel in self.panels.values():
+            if transform is panel.axes.transData and (panel.x if letter == "x" else panel.y).range is not None:
+                low, high = sorted(panel.axes.get_xlim() if letter == "x" else panel.axes.get_ylim())
+                return not low <= value <= high
+        return False
+
     def shape(self, shape: Any) -> None:
         from matplotlib.patches import Rectangle
         from matplotlib.transforms import blended_transform_factory
@@ -387,6 +395,8 @@ class _Print:
             return
         across, x = self._place(note, "x", note.x)
         up, y = self._place(note, "y", note.y)
+        if self._outside("x", across, x) or self._outside("y", up, y):
+            return
         moved = blended_transform_factory(across, up)
         shift = ((note.xshift or 0) / DPI, (note.yshift or 0) / DPI)
         if note.showarrow is not False and note.ax is not None and not note.axref:
