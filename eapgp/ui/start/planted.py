@@ -44,7 +44,7 @@ def picture(scores: EdgeScores) -> ViewPayload:
         circuit=best_edges(scores),
         ranking=Ranking(prune=False),
         against=planted_circuit().edge_names(),
-        pane=Pane(filename="planted"),
+        pane=Pane(filename="planted", legend=False),
     )
 
 

@@ -33,7 +33,7 @@ from eapgp.ui.jobs.follow import follow, poll
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.circuits import USUAL_SIZES, circuit_of, usual_rule
 from eapgp.ui.library.consent import at_hand
-from eapgp.ui.library.landscape import EdgeAlongPath, stored_edge, stored_picture
+from eapgp.ui.library.landscape import EdgeAlongPath, Picture, stored_edge, stored_picture
 from eapgp.ui.parts import head
 from eapgp.ui.parts.circuit_view import circuit_view
 from eapgp.ui.parts.path_step import Gauge, step_bar
@@ -43,6 +43,7 @@ from eapgp.ui.start.fields import PLANTED_METHODS, SCENES
 METHODS = ("eap", "eap-ig", "eap-gp")
 PATIENCE = 0.6
 MOST_DRAWN = 2_000  # edges of the whole graph's picture
+NEAR = 0.25  # of ‖x − x′‖
 
 
 @dataclass(frozen=True)
@@ -241,9 +242,9 @@ def gradients(session: Session) -> None:
         _say(planted.finding(scores, PLANTED_METHODS[method]).text)
         st.caption(
             f"This model was built, so its {len(planted_circuit().edge_names())} true edges are known. "
-            f"Behind {SATURATED_EDGE} stands a saturated unit: the gradient there is 0, though the edge matters."
+            f"Behind {SATURATED_EDGE} stands a saturated unit: its gradient is 0. ○ missed, × kept but not planted."
         )
-        circuit_view(planted.picture(scores), key=f"start-planted-{method}", height=340)
+        circuit_view(planted.picture(scores), key=f"start-planted-{method}", height=385)
 
     follow(planted.submit(method), show, waiting="Building a model whose circuit is known ·")
     _open(None, "ground_truth", "Ground truth", known="planted")
@@ -257,21 +258,31 @@ def path(session: Session) -> None:
     assert picture is not None and edge is not None, "bundled GradPath runs come with their picture"
     gradpath = records["gradpath"]
     _say(findings.of_path(gradpath).text)
+    near = _stays_near(picture)
     figure = path_projection(
         records,
         pair=None,
         averaged=picture.projection,
-        background=picture.backgrounds["all"]["metric"],
+        background=picture.backgrounds["gradpath" if near else "all"]["metric"],
         current=session["step"],
+        focus="gradpath" if near else None,
         dark=dark(),
     )
-    figure.update_layout(title_subtitle_text="", meta={"read": "Numbers count the steps; shades show the metric."})
+    window = " Zoomed to GradPath; the straight line goes on to x′ at 1." if near else ""
+    read = f"Numbers count the steps; shades show the metric.{window}"
+    figure.update_layout(title_subtitle_text="", meta={"read": read})
     step_bar(session, gradpath.n_points - 1, field="step", gauges=_gauges(edge))
     rose = gradpath.rose().any(axis=0)
     aside = f" A step can overshoot: on {rose.sum()} of {rose.size} pairs one did." if rose.any() else ""
     st.caption(plain(f"Bars: the score of {edge.name} so far.{aside}"))
     chart(figure, "start-path", height=300)
     _open(card, "path", "Path", run=card.id)
+
+
+def _stays_near(picture: Picture) -> bool:
+    """Whether GradPath ends so near to x that it could not be seen beside the whole way to x′, and has its own view."""
+    reach = float(np.linalg.norm(picture.projection.mean["gradpath"], axis=1).max())
+    return reach < NEAR and "gradpath" in picture.backgrounds
 
 
 def _gauges(edge: EdgeAlongPath) -> list[Gauge]:
