@@ -59,9 +59,8 @@ else:
             elif opened == "words":
                 spans.show(session, card, pick)
             elif opened == "map":
-                views.heat_map(card, result.scores, pick)
-            elif opened == "spread":
                 views.spread(result.scores, k)
+                views.heat_map(card, result.scores, pick)
             elif opened == "curve":
                 views.curve(card, result.scores, k, circuit if by_hand else None)
             elif opened == "check":

@@ -62,6 +62,12 @@ def test_one_bad_parameter_leaves_the_others_alone() -> None:
     assert values == {"method": "eap"} and len(problems) == 1
 
 
+def test_an_old_link_holds() -> None:
+    fields = (choice("tab", "edges", ("edges", "map"), "h", earlier={"spread": "map"}),)
+    values, problems = read_url({"tab": "spread"}, fields)
+    assert (values, problems) == ({"tab": "map"}, []) and write_url(values, fields) == {"tab": "map"}
+
+
 def test_a_long_value_is_cut_in_the_message() -> None:
     _, problems = read_url({"method": "x" * 5000}, FIELDS)
     assert len(problems[0]) < 250

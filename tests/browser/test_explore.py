@@ -100,7 +100,7 @@ def test_tabs_show_table_map_curve_and_how_it_was_made(app: str, open_page: Call
     open_tab(page, "Roles of heads")
     page.locator(".st-key-role-table").wait_for(timeout=LONG)
     assert page.get_by_text(re.compile("heads of this circuit have a role on its 64 pairs")).is_visible()
-    open_tab(page, "Heat map")
+    open_tab(page, "Scores")
     page.locator(".st-key-heat-map .js-plotly-plot").wait_for()
     open_tab(page, "Faithfulness by size")
     page.locator(".st-key-curve .js-plotly-plot").wait_for(timeout=LONG)

@@ -50,7 +50,7 @@ BETWEEN = 3
 """Of these jobs that may come before the other's first: theirs that runs, and one for each of the
 other's (the page asks how well the model does before the run)."""
 TASKS = ("ioi", "greater-than", "sva", "gender-bias", "hypernymy", "country-capital")
-TABS = ("map", "spread", "curve", "check", "made")
+TABS = ("map", "curve", "check", "made")
 VISITS: tuple[tuple[str, Callable[[random.Random], str]], ...] = (
     ("", lambda draw: f"task={draw.choice(TASKS)}"),
     ("explore", lambda draw: f"k={draw.randint(10, 500)}&task={draw.choice(TASKS)}"),

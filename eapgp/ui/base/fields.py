@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 _NAME = re.compile(r"[\w.\-+<>:/ ]{1,200}")
@@ -46,15 +47,16 @@ def choice(
     *,
     label: str = "",
     titles: Callable[[str], str] | None = None,
+    earlier: Mapping[str, str] = MappingProxyType({}),
 ) -> Field:
     """One of some names; the options may be computed when they are needed.
 
-    titles: how lists show a name; a mapping as options holds them.
+    titles: how lists show a name; a mapping as options holds them. earlier: names in old links, and what they are now.
     """
     title = titles or (options.__getitem__ if isinstance(options, Mapping) else str)
 
     def parse(text: str) -> str:
-        values = list(options() if callable(options) else options)
+        text, values = earlier.get(text, text), list(options() if callable(options) else options)
         if text not in values:
             listed = ", ".join(values[:12]) + (", …" if len(values) > 12 else "")
             raise ValueError(f"expected one of {listed}{near(text, values)}")

@@ -18,7 +18,7 @@ from eapgp.ui.base.draw import guard, plain, visible
 from eapgp.ui.base.routes import page_file
 from eapgp.ui.base.session import Session
 from eapgp.ui.jobs import server
-from eapgp.ui.jobs.follow import follow, poll, progress_row
+from eapgp.ui.jobs.follow import follow, poll, progress_row, progress_text
 from eapgp.ui.jobs.manager import JobView
 from eapgp.ui.library import measure, results
 from eapgp.ui.library.circuits import circuit_of
@@ -52,8 +52,9 @@ def reading(asked: Asked) -> Reading | None:
     """What the model makes of it; until that is known, what it made of the sentence before."""
     job = server.manager().wait(jobs.submit(asked), LONG)
     if job is not None and job.live:
-        poll(job.id, lambda _: None, every=0.25)
         before: Reading | None = st.session_state.get(_LAST)
+        waiting = f"{asked.model} reads the sentence"
+        poll(job.id, lambda now: None if before else _waits(f"{waiting} · {progress_text(now)}"), every=0.25)
         return before
     if job is None or job.state != "done":
         if job is not None and job.state == "failed":
@@ -62,6 +63,10 @@ def reading(asked: Asked) -> Reading | None:
     st.session_state[_LAST] = job.result
     result: Reading = job.result
     return result
+
+
+def _waits(text: str) -> None:
+    st.caption(plain(text))
 
 
 def answers(session: Session, read: Reading) -> None:
@@ -138,7 +143,7 @@ def twin(session: Session, read: Reading) -> None:
             accept_new_options=True,
             width=300,
         )
-    with st.expander("Type the corrupted sentence instead", expanded=bool(session["twin"])):
+    with st.expander("Type the corrupted sentence instead", expanded=bool(session["twin"]), width=400):
         session.widget("twin", st.text_input, live=True)
 
 

@@ -26,7 +26,11 @@ STYLE = """<style>
 [data-testid="stTopNavLink"] { padding-inline: 5px !important; } /* all pages fit beside the sidebar at 1280 px */
 [data-testid="stElementContainer"]:has(> [data-testid="stSkeleton"]) { visibility: hidden; }
 :is(.st-key-curtain-settings, [class*="-choice"], .st-key-path-view)
-  [class*="st-key-field-"]:has(> [data-testid="stSkeleton"]) { min-height: 64px; }
+  [class*="st-key-field-"]:has(> [data-testid="stSkeleton"]),
+:is(.st-key-field-says, .st-key-field-model, .st-key-field-right, .st-key-field-wrong, .st-key-field-word):has(
+  [data-testid="stSkeleton"]
+) { min-height: 64px; }
+.st-key-field-at:has(> [data-testid="stSkeleton"]) { min-height: 56px; }
 button[kind="primary"]:not(:disabled) :is(p, span), [data-tag], [data-tag] * {
   color: light-dark(#ffffff, #12181b) !important;
 }
@@ -41,7 +45,8 @@ button[kind="primary"]:not(:disabled) :is(p, span), [data-tag], [data-tag] * {
   .stHorizontalBlock { row-gap: 0.75rem; }
 }
 [data-testid="stLayoutWrapper"]:has(> .st-key-presenter) {
-  position: fixed; top: 0.8rem; right: 3.6rem; width: auto; z-index: 999991;
+  position: fixed; top: 0.8rem; right: 3.6rem; z-index: 999991;
+  width: auto !important; height: auto !important; max-width: none !important;
 }
 [data-testid="stLayoutWrapper"]:has(> .st-key-run-foot)::before {
   content: ""; position: absolute; inset: auto 0 100% 0; height: 1.5rem; pointer-events: none;
@@ -52,7 +57,8 @@ button[kind="primary"]:not(:disabled) :is(p, span), [data-tag], [data-tag] * {
   [data-testid="stLayoutWrapper"]:has(> .st-key-presenter) { z-index: 999990; }
   .st-key-truth-choice > [class*="st-key-field-"] { flex: 1 1 100%; min-width: 100%; }
 }
-.st-key-presenter, .st-key-presenter * { width: auto !important; min-height: 0; }
+.st-key-presenter, .st-key-presenter * { width: auto !important; max-width: none !important; min-height: 0; }
+.st-key-presenter { height: auto !important; overflow: visible !important; }
 @media (max-width: 640px) { .st-key-compare-choice > .st-key-field-these { flex: 1 1 100%; min-width: 100%; } }
 @media (max-width: 640px) { html[data-presenter] .eapgp-pair { grid-template-columns: 1fr; } }
 /* 1.5 times the theme's 15 px */

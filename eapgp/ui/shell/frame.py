@@ -153,7 +153,8 @@ def _presenter() -> None:
     def turned() -> None:
         Session.hand_over(present=bool(st.session_state[PRESENTER_KEY]["turned"]))
 
-    with st.container(key="presenter"):
+    # Of no size until the style sheet is there and puts it into the corner: nothing is seen to move.
+    with st.container(key="presenter", width=1, height=1, border=False):
         button = _component("eapgp_presenter", PRESENTER_SCRIPT, PRESENTER_STYLE)
         button(
             key=PRESENTER_KEY,
