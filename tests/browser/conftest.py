@@ -209,9 +209,15 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
 
 
 def wait_ready(page: Any, timeout: int = PATIENCE) -> None:
-    """Connected, and the script is not running. A job may still be: wait for its visible result."""
+    """Connected, shown, and the script is not running. A job may still be: wait for its visible result."""
     page.wait_for_selector("[data-testid=stApp][data-test-connection-state=CONNECTED]", timeout=timeout)
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=timeout)
+    page.wait_for_function(_SHOWN, timeout=timeout)
+
+
+# The first page is hidden until every kind of element on it is there; an app without the frame never says so.
+_SHOWN = """() => document.documentElement.dataset.drawn ||
+  (!document.querySelector('[class*="st-key-curtain-"]') && performance.now() > 3000)"""
 
 
 @pytest.fixture

@@ -25,10 +25,12 @@ STYLE = """<style>
 [data-testid="stLayoutWrapper"]:has(> [class*="st-key-curtain-"]) { height: auto !important; flex: none !important; }
 [data-testid="stTopNavLink"] { padding-inline: 5px !important; } /* all pages fit beside the sidebar at 1280 px */
 [data-testid="stElementContainer"]:has(> [data-testid="stSkeleton"]) { visibility: hidden; }
-/* In the first two seconds a page is shown once every kind of element on it is there: nothing is seen to move. */
+/* The first page is shown once every kind of element on it is there, or after two seconds: nothing is seen to move. */
 :root { animation: eapgp-first 2s step-end; }
 @keyframes eapgp-first { from, 99% { --eapgp-first: hidden; } to { --eapgp-first: visible; } }
-[class*="st-key-curtain-"]:has([data-testid="stSkeleton"]) { visibility: var(--eapgp-first, visible); }
+:root:not([data-drawn]) [class*="st-key-curtain-"]:has([data-testid="stSkeleton"]) {
+  visibility: var(--eapgp-first, visible);
+}
 :is(.st-key-curtain-settings, [class*="-choice"], .st-key-path-view)
   [class*="st-key-field-"]:has(> [data-testid="stSkeleton"]),
 :is(.st-key-field-says, .st-key-field-model, .st-key-field-right, .st-key-field-wrong, .st-key-field-word):has(

@@ -1,6 +1,7 @@
 // @ts-check
 // Presenter mode: P, or the button that this draws, turns it on and off; Esc leaves it. The look is in the style sheet
 // (`[data-presenter]` on the page's root); Python hears of it, so that the link says so.
+// It stands last on every page, and so notes too when the first one is drawn in full (`[data-drawn]`).
 
 const TYPING = 'input:not([type="range"], [type="checkbox"], [type="radio"], [type="button"]), textarea, select, [contenteditable="true"], [role="textbox"], [role="combobox"]';
 const OPEN = '[role="dialog"], [data-testid="stMainMenuPopover"], [data-baseweb="popover"]'; // what Esc closes first
@@ -18,6 +19,22 @@ function turn(on) {
   if (on) document.documentElement.dataset.presenter = "1";
   else delete document.documentElement.dataset.presenter;
   window.dispatchEvent(new Event("resize")); // figures take the width that the sidebar leaves
+}
+
+const PENDING = '[class*="st-key-curtain-"] [data-testid="stSkeleton"]'; // a kind of element that is still being fetched
+const PATIENCE = 2000; // ms
+
+/** Says once that every kind of element is there, so that the style sheet hides nothing from then on. */
+function noteDrawn() {
+  const root = document.documentElement;
+  if (root.dataset.drawn) return;
+  const done = () => {
+    root.dataset.drawn = "1";
+    seen.disconnect();
+  };
+  const seen = new MutationObserver(() => document.querySelector(PENDING) || done());
+  seen.observe(document.body, { childList: true, subtree: true });
+  setTimeout(done, document.querySelector(PENDING) ? PATIENCE : 0);
 }
 
 /**
@@ -39,6 +56,7 @@ export default function present({ data, parentElement, setTriggerValue }) {
     button.textContent = "Present";
     parentElement.append(button);
   }
+  noteDrawn();
   button.title = data.help;
   button.onclick = () => ask(!isOn());
   if (asked?.on === data.on || (asked && Date.now() - asked.at > ANSWER)) asked = null;

@@ -210,6 +210,7 @@ def _prompt_settings(session: Session) -> None:
         st.caption("Pairs of your own; the Prompts page shows them.")
         if session["task"] == OWN and session.page != "prompts":
             st.page_link(page_file("prompts"), label="Make them on Prompts", icon=":material/edit_note:")
+            st.page_link(page_file("sentence"), label="Type a sentence instead", icon=":material/short_text:")
         if session["seed"] or METHODS[session["method"]].draws_noise(_own_options(session)):
             session.widget("seed", st.number_input)
         return

@@ -170,6 +170,7 @@ def graph(session: Session) -> None:
     circuit_view(payload, key="start-graph", height=430)
     if drawn.n_selected < card.graph.n_edges:
         st.caption(f"Drawn are the {count(drawn.n_selected)} strongest.")
+    _open(card, "explore", "Explore", run=card.id, tab="map")
 
 
 def circuit(session: Session) -> None:
