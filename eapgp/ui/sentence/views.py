@@ -53,8 +53,12 @@ def reading(asked: Asked) -> Reading | None:
     job = server.manager().wait(jobs.submit(asked), LONG)
     if job is not None and job.live:
         before: Reading | None = st.session_state.get(_LAST)
-        waiting = f"{asked.model} reads the sentence"
-        poll(job.id, lambda now: None if before else _waits(f"{waiting} · {progress_text(now)}"), every=0.25)
+
+        def wait(now: JobView) -> None:
+            if before is None:  # else that stays on screen
+                st.caption(plain(f"{asked.model} reads the sentence · {progress_text(now)}"))
+
+        poll(job.id, wait, every=0.25)
         return before
     if job is None or job.state != "done":
         if job is not None and job.state == "failed":
@@ -63,10 +67,6 @@ def reading(asked: Asked) -> Reading | None:
     st.session_state[_LAST] = job.result
     result: Reading = job.result
     return result
-
-
-def _waits(text: str) -> None:
-    st.caption(plain(text))
 
 
 def answers(session: Session, read: Reading) -> None:
