@@ -16,7 +16,7 @@ from tools.real_model.dip import DIP, cause, told
 from tools.real_model.outcome import Outcome
 from tools.real_model.protocol import BOS, MODEL, PARTS, SPREAD_PAIRS, cell_sizes, study
 from tools.real_model.records import Record, write
-from tools.real_model.text import whole
+from tools.real_model.text import report, whole
 
 N_EDGES, PAIRS = 123_211, 4
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -130,8 +130,14 @@ def test_figures_and_the_short_table_stand_beside_the_page(page: tuple[str, Path
     assert "| `eap-gp unit` | 3+4 |" in readme
 
 
-def test_a_page_without_all_cells_says_nothing() -> None:
+def test_a_part_without_all_cells_is_not_told_of() -> None:
     assert whole(records()[1:]) is None
+    made = records()
+    at = next(i for i, one in enumerate(made) if one["part"] == "spread")
+    some = [*made[:at], *made[at + 1 :]]
+    text = report(some, whole(some), figures="real")
+    assert "Does EAP-GP beat" in text and "How many pairs does" not in text and "real-spread.svg" not in text
+    assert "79 of 80 cells are computed" in text
 
 
 def test_a_fall_is_traced_to_the_edges_that_cause_it() -> None:

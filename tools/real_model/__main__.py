@@ -84,13 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write(out: Path, readme: Path | None, records: Sequence[Record], model: str, bos: str) -> None:
-    """The page, its two figures, and the README's table: all once every cell is there, the page's parts before."""
+    """The page, its two figures, and the README's table: each once the part of the study is whole that it tells of."""
     outcomes = whole(records, model, bos)
     out.write_text(report(records, outcomes, model, bos, figures=out.stem), encoding="utf-8")
     if outcomes is None:
         return
     save_figure(methods_figure(outcomes.tasks), out.with_name(f"{out.stem}-methods.svg"))
-    save_figure(spread_figure(outcomes.spread), out.with_name(f"{out.stem}-spread.svg"))
+    if outcomes.spread:
+        save_figure(spread_figure(outcomes.spread), out.with_name(f"{out.stem}-spread.svg"))
     if readme is not None:
         text = readme.read_text(encoding="utf-8")
         before, after = text.partition(BEGIN)[0], text.partition(END)[2]

@@ -26,8 +26,10 @@ ANSWERS = {"higher": "Yes", "lower": "No, it is the other way round", "tie": "Th
 
 
 def answers(tasks: Outcome, spread: Sequence[Outcome]) -> list[str]:
-    """Sentences on all tasks: the paper's claim, the path's direction, mask-ig, and how many pairs are needed."""
-    return [_claim(tasks), _direction(tasks), _mixtures(tasks), _pairs(spread), _published(tasks)]
+    """Sentences on all tasks: the paper's claim, the path's direction, mask-ig, and, where the part of the study that
+    tells it is whole, how many pairs are needed."""
+    needed = [_pairs(spread)] if spread else []
+    return [_claim(tasks), _direction(tasks), _mixtures(tasks), *needed, _published(tasks)]
 
 
 def _both(outcome: Outcome, a: str, b: str, quantity: str) -> str:

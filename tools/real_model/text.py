@@ -39,7 +39,7 @@ Records = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Every part of the study; spread: by number of pairs to score on."""
+    """What can be told of the study; spread: by number of pairs to score on, empty while a cell of it is missing."""
 
     tuning: Outcome
     tasks: Outcome
@@ -47,11 +47,13 @@ class Outcomes:
 
 
 def whole(records: Records, model: str = MODEL, bos: str = BOS) -> Outcomes | None:
-    """The outcomes, or None while a cell is missing."""
-    if any(left_of(study(part, model, bos).cells, records) for part in _PARTS):
+    """The outcomes, or None while a cell of the tuning half or of all tasks is missing."""
+    unfinished = {part for part in _PARTS if left_of(study(part, model, bos).cells, records)}
+    if unfinished - {"spread"}:
         return None
     cells = _cells(records)
-    return Outcomes(Outcome(cells, "tuning"), Outcome(cells, "tasks"), _by_pairs(records))
+    spread = () if unfinished else _by_pairs(records)
+    return Outcomes(Outcome(cells, "tuning"), Outcome(cells, "tasks"), spread)
 
 
 def report(
@@ -64,7 +66,8 @@ def report(
     parts = [_HEAD.format(libraries=_libraries(records))]
     if outcomes is not None:
         parts += ["## What it says", *answers(outcomes.tasks, outcomes.spread)]
-        parts += [f"![{text}]({figures}-{name}.svg)" for name, text in _FIGURES.items()]
+        drawn = [name for name in _FIGURES if name != "spread" or outcomes.spread]
+        parts += [f"![{_FIGURES[name]}]({figures}-{name}.svg)" for name in drawn]
         parts += ["## The default of `eap-gp`", rule(outcomes.tuning, outcomes.tasks)]
     for part, (title, text) in _PARTS.items():
         planned = study(part, model, bos).cells
