@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -329,3 +330,25 @@ def test_bad_options(options: dict[str, Any], error: type[Exception], text: str)
     with pytest.raises(error, match=text) as caught:
         attribute(tiny_model("gpt2"), ENCODED, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("able", "kept"), [(True, [True, False]), (False, [True])])
+def test_two_backward_passes_are_one_where_that_can_be(
+    able: bool, kept: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Autograd is asked for both at once, once in vain; the graph is kept only until it is known whether it can."""
+    model, grad = tiny_model("gpt2"), torch.autograd.grad
+    expected = attribute(model, ENCODED, steps=3)
+    asked: list[bool] = []
+
+    def watched(*args: Any, is_grads_batched: bool = False, **named: Any) -> Any:
+        if is_grads_batched:
+            asked.append(named["retain_graph"])
+            if not able:
+                raise RuntimeError("no batching rule")
+        return grad(*args, **named, is_grads_batched=is_grads_batched)
+
+    monkeypatch.setattr(torch.autograd, "grad", watched)
+    found = attribute(replace(model, cache={}), ENCODED, steps=3)
+    assert asked == kept
+    assert relative_error(found.scores.values, expected.scores.values) < 1e-5

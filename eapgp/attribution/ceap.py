@@ -5,9 +5,12 @@ Source: arXiv:2606.16920; second-hand: the formula was read from re-implementati
 
 from __future__ import annotations
 
-from eapgp.attribution.context import Context
-from eapgp.attribution.outcome import Outcome
+from eapgp.attribution.context import Context, Point
+from eapgp.attribution.outcome import Outcome, PathPart
 from eapgp.attribution.straight import record_point, record_run, straight_part
+from eapgp.engine.differences import OutputTarget
+from eapgp.engine.gradients import GradientSum
+from eapgp.engine.passes import Capture
 
 
 def run(ctx: Context) -> Outcome:
@@ -20,20 +23,23 @@ def run(ctx: Context) -> Outcome:
     steps = ctx.options["steps"]
     clean = ctx.reference(ctx.batch.clean)
     point = ctx.point(None, tokens=ctx.batch.corrupted, sources=True)
-    corrupted, end = point.run.sources_only(), point.metric
-    part, target = straight_part(ctx, clean, corrupted), ctx.target(corrupted)
-    x, x_prime = clean.input, corrupted.input
-    scores = None
+    part, target = straight_part(ctx, clean, point.run), ctx.target(point.run)
+    x, x_prime, end = clean.input, point.run.input.detach(), point.metric
+    scores, here = None, _compact(ctx, part, target, point)
+    del point  # its tensors, before the next point's are made
     for step in range(1, steps + 1):
-        record_point(ctx, part, point, target)
-        gradients, lower, upper = ctx.gradients_at(point), point.run.sources_only(), clean
-        del point  # its tensors, before the next point's are made
+        gradients, lower = here
         if step < steps:
-            point = ctx.point(x_prime + step / steps * (x - x_prime), sources=True)
-            upper = point.run
-        added = ctx.increment(upper, lower, gradients)
+            here = _compact(ctx, part, target, ctx.point(x_prime + step / steps * (x - x_prime), sources=True))
+        added = ctx.increment(here[1] if step < steps else clean, lower, gradients)
         scores = added if scores is None else scores + added
     record_run(ctx, part, clean, target)
     part.reverse()
     assert scores is not None
     return Outcome.of_inputs(scores, ctx.values(clean), end, [part])
+
+
+def _compact(ctx: Context, part: PathPart, target: OutputTarget, point: Point) -> tuple[GradientSum, Capture]:
+    """Write a point down; what increments take from it, a quarter of its tensors."""
+    record_point(ctx, part, point, target)
+    return ctx.gradients_at(point), point.run.sources_only()

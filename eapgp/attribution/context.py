@@ -177,7 +177,8 @@ class Context:
         inputs = [*run.destinations(), self.leaf if self.leaf is not None else run.input]
         if metric_gradient and distance is not None:
             self.passes.backward += 2
-            both = _two_gradients(values.sum(), distance.sum(), inputs)
+            key = f"batched gradients of {self.metric.name}"  # its operations are walked too
+            both = _two_gradients(values.sum(), distance.sum(), inputs, self.model.cache, key)
             return [g[0] for g in both[:-1]], both[-1][0], both[-1][1]
         if metric_gradient:
             self.passes.backward += 1
@@ -232,27 +233,39 @@ def gradients_of(scalar: Float[Tensor, ""], inputs: Sequence[Tensor], *, retain_
     return [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, partial, strict=True)]
 
 
-def _two_gradients(first: Float[Tensor, ""], second: Float[Tensor, ""], inputs: list[Tensor]) -> list[Tensor]:
+def _two_gradients(
+    first: Float[Tensor, ""], second: Float[Tensor, ""], inputs: list[Tensor], known: dict[str, Any], key: str
+) -> list[Tensor]:
     """Gradients of two scalars over one graph: `[2, ...]` per input.
 
     The two backward passes are batched into one (`vmap` over the two unit vectors) where every operation
     of the model allows it; where one does not, autograd raises RuntimeError and they run one after the other.
+    known: where it is kept, under `key`, which of the two it is; once that is known the graph goes as it is walked.
     """
     first, second = widen(first), widen(second).to(first.device)
+    if known.get(key, True):
+        try:
+            both = _batched(first, second.to(first.dtype), inputs, retain_graph=key not in known)
+            known[key] = True
+            return [x.new_zeros((2, *x.shape)) if g is None else g for x, g in zip(inputs, both, strict=True)]
+        except RuntimeError as error:
+            if out_of_memory(error) or key in known:
+                raise
+            known[key] = False
+    metric = gradients_of(first, inputs, retain_graph=True)
+    path = torch.autograd.grad(second, inputs[-1])[0]
+    return [g.unsqueeze(0) for g in metric[:-1]] + [torch.stack([metric[-1], path])]
+
+
+def _batched(
+    first: Float[Tensor, ""], second: Float[Tensor, ""], inputs: list[Tensor], *, retain_graph: bool
+) -> Sequence[Tensor | None]:
     unit = torch.eye(2, dtype=first.dtype, device=first.device)
-    try:
-        both = torch.autograd.grad(
-            (first, second.to(first.dtype)),
-            inputs,
-            (unit[0], unit[1]),
-            is_grads_batched=True,
-            allow_unused=True,
-            retain_graph=True,
-        )
-    except RuntimeError as error:
-        if out_of_memory(error):
-            raise
-        metric = gradients_of(first, inputs, retain_graph=True)
-        path = torch.autograd.grad(second, inputs[-1])[0]
-        return [g.unsqueeze(0) for g in metric[:-1]] + [torch.stack([metric[-1], path])]
-    return [x.new_zeros((2, *x.shape)) if g is None else g for x, g in zip(inputs, both, strict=True)]
+    return torch.autograd.grad(
+        (first, second),
+        inputs,
+        (unit[0], unit[1]),
+        is_grads_batched=True,
+        allow_unused=True,
+        retain_graph=retain_graph,
+    )

@@ -118,7 +118,7 @@ def real(device: str, repeats: int, say: Callable[[str], None]) -> dict[str, Any
     model = load_model(NAME, random_weights=not trained, device=device)
     setting = Setting(model, random_pairs(model.n_vocab, 8, 17))
     bare, graph = Bare.of(setting), model.graph
-    setting.run("eap-gp", steps=1)  # fills what is kept per model
+    setting.run("eap-gp", steps=2)  # fills what is kept per model
     noise = np.random.default_rng(0).standard_normal(graph.mask.shape) ** 3 * graph.mask
     scores = EdgeScores(graph, noise)
     curve = select_many(scores, mib_sizes(graph.n_edges, CURVE_SHARES))

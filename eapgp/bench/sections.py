@@ -40,7 +40,7 @@ def methods(setting: Setting, repeats: int, say: Say) -> dict[str, Any]:
     """Each path method over its own unavoidable passes, and eap-gp over eap-ig."""
     model, batch = setting.model, setting.batch
     gram_seconds = measure({"": lambda: (model.cache.pop("unembed.gram", None), gram(model))}, repeats=1)[""].best
-    setting.run("eap-gp", steps=1)  # fills what is kept per model, which is no part of any method's memory
+    setting.run("eap-gp", steps=2)  # fills what is kept per model, which is no part of any method's memory
     sides = (batch.clean, batch.corrupted, setting.metric)
     work: Work = {}
     for lean in (False, True):
