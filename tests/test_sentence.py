@@ -26,6 +26,20 @@ def test_a_word_can_be_what_changes_the_answer() -> None:
     assert sentence.alternatives("colourless") == () and sentence.kind_of("colourless") == ""
 
 
+def test_a_number_can_be_another_of_as_many_digits(model) -> None:
+    assert sentence.alternatives("7")[:3] == ("8", "6", "9") and len(sentence.alternatives("7")) == 9
+    assert sentence.alternatives("32")[:2] == ("33", "31") and "05" in sentence.alternatives("32")
+    years = sentence.alternatives("1732")
+    assert {"1733", "1799", "1632"} <= set(years) and all(len(one) == 4 for one in years) and "1732" not in years
+    assert sentence.alternatives("three")[0] == "one" and sentence.kind_of("1732") == sentence.NUMBER
+    text = "The war lasted from the year 1532 to the year 15"
+    token = next(one for one in sentence.tokens_of(text, model.tokenizer) if one.text == "32")
+    fits = sentence.equal_length(text, token, sentence.alternatives("32"), model.tokenizer)
+    assert len(fits) > 50, "two digits are a token of this model"
+    pair = PromptPair(text, text.replace("1532", "1502"), (" 40",), (" 20",))
+    assert sentence.slots(pair) == {"war": "event"}, "which answers are right depends on the number"
+
+
 def test_tokens_are_the_characters_they_stand_for(model) -> None:
     tokens = sentence.tokens_of(TEXT, model.tokenizer)
     assert all(TEXT[token.start : token.end] == token.text for token in tokens)

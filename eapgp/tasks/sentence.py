@@ -4,8 +4,10 @@
    row holds the forms that go together, so that Lisbon takes Portugal along, and `teacher` `teachers`.
 2. `alternatives` of a word: its other forms, then the same form of other rows; of a stereotyped job those of the other
    gender. They change what decides the answer and nothing else.
+   A number in digits has the numbers of as many digits, the nearest first.
 3. `make_alike` reads every listed word of a pair as a slot: one row for each, distinct rows of one kind for distinct
-   words, the same row wherever the word comes again, in the prompts and in the answers.
+   words, the same row wherever the word comes again, in the prompts and in the answers. Numbers are no slots: which
+   answers are right may depend on them.
 """
 
 from __future__ import annotations
@@ -32,17 +34,20 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Kind:
-    """Words that can stand for each other. rows: the forms of each; opposite: the kind that a corrupted twin takes."""
+    """Words that can stand for each other. rows: the forms of each; opposite: the kind that a corrupted twin takes;
+    slot: whether pairs of the same form have others of them in its places."""
 
     title: str
     rows: tuple[Row, ...]
     opposite: str = ""
+    slot: bool = True
 
 
 def _singles(*entries: str) -> tuple[Row, ...]:
     return tuple((entry,) for entry in entries)
 
 
+NUMBERS = "one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty hundred"
 KINDS: tuple[Kind, ...] = (
     Kind("name", _singles(*words.NAMES)),
     Kind("capital and country", tuple(words.CAPITALS)),
@@ -53,7 +58,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("place", _singles(*words.PLACES)),
     Kind("object", _singles(*words.OBJECTS)),
     Kind("event", _singles(*words.EVENTS)),
+    Kind("number in words", _singles(*NUMBERS.split()), slot=False),
 )
+NUMBER = "number"  # in digits
 
 
 @cache
@@ -69,11 +76,13 @@ def _places() -> dict[str, tuple[Kind, int, int]]:
 
 def kind_of(word: str) -> str:
     """What kind a word is of, or "" where no list has it."""
-    return _places()[word][0].title if word in _places() else ""
+    return NUMBER if word.isdecimal() else _places()[word][0].title if word in _places() else ""
 
 
 def alternatives(word: str) -> tuple[str, ...]:
-    """What a word of the lists could be in the corrupted twin, the likeliest choice first; none of other words."""
+    """What a listed word or a number could be in the corrupted twin, the likeliest choice first; of others nothing."""
+    if word.isdecimal():
+        return _numbers(word)
     if word not in _places():
         return ()
     kind, row, form = _places()[word]
@@ -82,6 +91,16 @@ def alternatives(word: str) -> tuple[str, ...]:
     forms = [one for one in kind.rows[row] if one != word] if "singular" in kind.title else []
     same = [forms_[form] for at, forms_ in enumerate(kind.rows) if at != row]
     return (*forms, *same)
+
+
+def _numbers(text: str) -> tuple[str, ...]:
+    """Numbers of as many digits, the nearest first: others in the last two places, then in the two before these."""
+    value, found = int(text), []
+    for unit in (1, 100) if len(text) > 2 else (1,):
+        digit = value // unit % 100
+        near = sorted(range(100 if len(text) > 1 else 10), key=lambda other: (abs(other - digit), other < digit))
+        found += [str(value + (other - digit) * unit).zfill(len(text)) for other in near if other != digit]
+    return tuple(one for one in found if len(one) == len(text))
 
 
 @dataclass(frozen=True)
@@ -128,7 +147,7 @@ def slots(pair: PromptPair) -> dict[str, str]:
     """Word → its kind, for every word of a pair that `make_alike` changes."""
     texts = (pair.clean, pair.corrupted, *(str(one) for one in (*pair.correct, *pair.incorrect)))
     found = (word for text in texts for word in _WORD.findall(text))
-    return {word: kind_of(word) for word in found if word in _places()}
+    return {word: kind_of(word) for word in found if word in _places() and _places()[word][0].slot}
 
 
 def make_alike(pair: PromptPair, model: PromptReader, *, n: int = PAIRS, seed: int = 0) -> PromptSet:
