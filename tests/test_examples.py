@@ -12,7 +12,9 @@ from eapgp.runs import open_run
 from eapgp.runs.answers import stored_answers
 from eapgp.runs.bundled import MEASURED
 from eapgp.runs.measure import Conditions, stored_circuits
+from eapgp.runs.run import Run
 from eapgp.ui.library.circuits import USUAL_SIZES
+from eapgp.ui.library.landscape import stored_edge, stored_picture
 from tools.training.examples import FOLDER, N_PAIRS, REAL, WITH_POINTS, example_specs, make_example
 
 SPECS = example_specs()
@@ -39,6 +41,23 @@ def test_every_example_is_there_whole_and_says_how_it_was_made(name: str) -> Non
     assert answers is not None and any(differs for _, _, differs in answers.tokens)
     best = {kind: max(p for _, p, side in answers.clean if side == kind) for kind in ("right", "wrong")}
     assert best["right"] > best["wrong"], "the first pair of each example is one that the model gets right"
+    check_picture(run)
+
+
+def check_picture(run: Run) -> None:
+    """A GradPath has its landscape; on the real model what its points add to the best edge too."""
+    picture, edge = stored_picture(run), stored_edge(run)
+    if "gradpath" not in run.attribution().paths:
+        assert picture is None and edge is None
+        return
+    assert picture is not None
+    for grounds in picture.backgrounds.values():
+        assert {"metric", "distance"} <= set(grounds)
+    assert edge is not None or run.spec is None or run.spec.model != REAL
+    if edge is not None:
+        name, score = run.scores().top(1)[0]
+        total = edge.adds["gradpath"].sum()
+        assert edge.name == name and total == pytest.approx(score, rel=0.02), "computed on another machine"
 
 
 def test_all_examples_together_are_small() -> None:
@@ -79,3 +98,4 @@ def test_every_example_of_the_real_model_is_there(name: str) -> None:
     assert np.allclose(measured["circuits"][-1]["metric"], measured["metric_clean"], atol=1e-2), "the full circuit"
     rows = stored_circuits(run, Conditions.of(run))
     assert all(rows.has(one, whole=True) for one in select_many(result.scores, USUAL_SIZES, rule="greedy"))
+    check_picture(run)

@@ -10,9 +10,11 @@ import pytest
 from eapgp.figures.path import path_projection
 from eapgp.figures.projection import mean_projection, project_record
 from eapgp.runs import RunLibrary, RunSpec, compute_run
+from eapgp.runs.info import RunInfo
 from eapgp.runs.run import Run
 from eapgp.ui.jobs.workshop import Workshop
 from eapgp.ui.library.landscape import PICTURE, stored_picture
+from eapgp.ui.path import edge
 from eapgp.ui.path.plane import Plane, picture_values, plane_of, plane_work
 
 
@@ -79,3 +81,16 @@ def test_a_stored_picture_is_the_picture_of_the_points(run: Run, tmp_path_factor
         drawn = next(trace for trace in figure.data if trace.name == "GradPath")
         points = averaged.mean["gradpath"] if pair is None else averaged.coordinates["gradpath"][pair]
         assert np.allclose(np.stack([drawn.x, drawn.y], axis=1), points, atol=1e-3)
+
+
+@pytest.mark.parametrize(("total", "remarked"), [(0.2503, True), (0.25301, False)])
+def test_sums_that_miss_the_score_are_explained(
+    total: float, remarked: bool, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(edge.st, "caption", said.append)
+    monkeypatch.setattr(edge.results, "path_sources", lambda card: {"gradpath": card})
+    monkeypatch.setattr(edge.results, "attribution", lambda card: run.attribution())
+    monkeypatch.setattr(edge, "score_of", lambda scores, name: 0.253)
+    edge._check(RunInfo(run), {"gradpath": np.array([0.0, total])}, "m0->logits")
+    assert f"{total:+.4g}"[:6] in said[0] and ("another machine" in said[0]) == remarked

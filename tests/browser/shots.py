@@ -53,7 +53,7 @@ class Report:
 
 def build_planted(page: Page) -> None:
     """Have the planted model built and scored, so that the page compares ten methods."""
-    button = page.locator(".st-key-start-planted button")
+    button = page.locator(".st-key-start-planted button:visible")  # a phone has a hidden one beside it, for its help
     if button.count():
         button.first.click()
         page.locator(".st-key-stop-planted").wait_for(state="attached", timeout=60_000)

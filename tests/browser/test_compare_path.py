@@ -171,7 +171,7 @@ SENDS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("task", ["ioi", "hypernymy"])
+@pytest.mark.parametrize("task", ["ioi", "hypernymy", "sva&model=smollm2-135m"])
 def test_every_bundled_path_has_its_landscape_and_its_step_moves_in_the_browser(
     app: str, open_page: Callable[..., Any], task: str, record_property: Callable[..., None]
 ) -> None:
