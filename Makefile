@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE := node_modules
+# A module is compiled once, when it is first imported, on machines too that tell Python to keep nothing: there every
+# process would compile transformers and torch anew, for seconds.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup environment model app test e2e check js npm audit torture cluster bench load shots demo examples reproduction results tokenizers format clean
 

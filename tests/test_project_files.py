@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
 import tomllib
 from typing import Any
 
@@ -90,3 +93,14 @@ def test_the_architectures_that_the_document_lists_are_those_that_the_tests_run(
     run, refused = (ROOT / "docs" / "architectures.md").read_text(encoding="utf-8").split("## Refused")
     named = [re.findall(r"^\| ([a-z][\w-]*) \|", part, re.M) for part in (run, refused)]
     assert named == [list(CONFIGURATIONS), list(REFUSED)], "all, in the tests' order"
+
+
+def test_what_make_runs_keeps_compiled_modules() -> None:
+    """Else every process compiles transformers and torch anew, where a machine's setting asks for that."""
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    asked = ["make", "--silent", "--eval", 'shown:; @echo "[$$PYTHONDONTWRITEBYTECODE]"', "shown"]
+    told = subprocess.run(
+        asked, cwd=ROOT, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == "[]"
