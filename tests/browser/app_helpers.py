@@ -59,10 +59,17 @@ def run_button(page: Any) -> Any:
 
 
 def faithfulness(page: Any) -> float:
-    """The value of the readout, once it is there."""
+    """The value of the readout, once it is there: another run's may stand there first, and go for a moment."""
     value = page.locator(".st-key-readout [data-testid=stMetricValue]").first
-    value.filter(has_text=re.compile(r"\d")).wait_for(timeout=LONG)
-    return float(value.inner_text())
+    read: list[str] = []
+
+    def is_read() -> bool:
+        value.filter(has_text=re.compile(r"\d")).wait_for(timeout=LONG)
+        read[:] = re.findall(r"^[−-]?[\d.]+$", value.inner_text().strip())
+        return bool(read)
+
+    until(page, is_read, seconds=LONG / 1000, what="a number in the readout")
+    return float(read[0].replace("−", "-"))
 
 
 def until(page: Any, condition: Any, *, seconds: float = 60, what: str = "condition") -> None:
