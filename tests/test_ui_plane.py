@@ -93,4 +93,4 @@ def test_sums_that_miss_the_score_are_explained(
     monkeypatch.setattr(edge.results, "attribution", lambda card: run.attribution())
     monkeypatch.setattr(edge, "score_of", lambda scores, name: 0.253)
     edge._check(RunInfo(run), {"gradpath": np.array([0.0, total])}, "m0->logits")
-    assert f"{total:+.4g}"[:6] in said[0] and ("another machine" in said[0]) == remarked
+    assert f"{total:+.4g}"[:6] in said[0] and ("computed anew" in said[0]) == remarked

@@ -100,6 +100,13 @@ def _added(card: RunInfo, records: Records, pair: int | None, name: str) -> Mapp
     return adds
 
 
+CLOSE = 1e-3  # of a score: what one machine rounds differently from time to time is far less
+REMARK = (
+    " The points were computed anew: where another machine or another batch size rounds differently, a path on a deep "
+    "model enlarges it, on single pairs up to some percent."
+)
+
+
 def _check(card: RunInfo, adds: Mapping[str, NDArray[Any]], name: str) -> None:
     """Say that the sums are the stored scores, and where they are not quite, why."""
     sums, apart = [], False
@@ -109,10 +116,3 @@ def _check(card: RunInfo, adds: Mapping[str, NDArray[Any]], name: str) -> None:
             apart = apart or abs(total - stored) > CLOSE * abs(stored)
             sums.append(f"{KINDS.get(kind, kind)} {score(total)} (score of the run {score(stored)})")
     st.caption(f"Sum over the points: {', '.join(sums)}.{REMARK if apart else ''}")
-
-
-CLOSE = 1e-3
-REMARK = (
-    " The points were computed on another machine than the run: a path on a deep model enlarges what is rounded "
-    "differently, on single pairs up to some percent."
-)
