@@ -9,13 +9,15 @@ import pytest
 
 from eapgp.figures.path import path_projection
 from eapgp.figures.projection import mean_projection, project_record
-from eapgp.runs import RunLibrary, RunSpec, compute_run
+from eapgp.runs import RunLibrary, RunSpec, compute_run, open_run
 from eapgp.runs.info import RunInfo
 from eapgp.runs.run import Run
 from eapgp.ui.jobs.workshop import Workshop
+from eapgp.ui.library import consent
 from eapgp.ui.library.landscape import PICTURE, stored_picture
 from eapgp.ui.path import edge
 from eapgp.ui.path.plane import Plane, picture_values, plane_of, plane_work
+from tools.training.examples import FOLDER
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +96,21 @@ def test_sums_that_miss_the_score_are_explained(
     monkeypatch.setattr(edge, "score_of", lambda scores, name: 0.253)
     edge._check(RunInfo(run), {"gradpath": np.array([0.0, total])}, "m0->logits")
     assert f"{total:+.4g}"[:6] in said[0] and ("computed anew" in said[0]) == remarked
+
+
+def test_what_came_with_a_run_is_read_and_a_long_computation_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without weights: the strongest edge's points lie beside the bundled run, another edge's take minutes."""
+    names = {"gradpath": "smollm2-135m-ioi-eap-gp-relative", "straight": "smollm2-135m-ioi-eap-ig"}
+    sources = {kind: RunInfo(open_run(FOLDER / name), example=True) for kind, name in names.items()}
+    card = sources["gradpath"]
+    records = {kind: one for source in sources.values() for kind, one in source.run.attribution().paths.items()}
+    asked: list[float] = []
+    monkeypatch.setattr(edge.results, "path_sources", lambda _: sources)
+    monkeypatch.setattr(edge, "may_run", lambda *_, seconds, **__: asked.append(seconds))
+    (strongest, score), (other, _) = card.run.scores().top(2)
+    adds = edge._added(card, records, None, strongest)
+    assert not asked and set(adds) == set(names) and adds["gradpath"].sum() == pytest.approx(score, rel=0.01)
+    assert edge._added(card, records, None, other) == {} and asked[0] > consent.UNASKED
+    assert edge._added(card, records, 0, strongest) == {} and asked[1] == pytest.approx(asked[0] / card.n_pairs)
+    sources["straight"] = replace(sources["straight"], example=False)
+    assert edge._added(card, records, None, strongest) == {}, "an own run's points may be others"

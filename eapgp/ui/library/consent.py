@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from eapgp.models.catalogue import find_model, in_hub_cache, is_here, model_shape
+from eapgp.numerals import duration
 from eapgp.places import is_file, is_folder
 from eapgp.runs.info import RunInfo
 from eapgp.runs.spec import RunSpec
@@ -17,6 +18,7 @@ from eapgp.ui.jobs.server import lane_of
 
 _AGREED = "eapgp-agreed"
 AT_ONCE = 2.0  # seconds up to which something is measured unasked
+UNASKED = 15.0  # seconds up to which a small model that is here works on unasked
 SOON_LOADED = 1_000_000_000  # parameters up to which a model is loaded in seconds
 SMALL_MODEL = 200_000_000  # parameters up to which the live readout may keep a copy of its own
 
@@ -73,20 +75,22 @@ def _is_quick(card: RunInfo) -> bool:
     return shape is not None and shape.parameters <= SOON_LOADED
 
 
-def may_run(card: RunInfo, what: str, *, key: str) -> bool:
-    """Whether the model of a run may be run now; where it is large or must be fetched, a button asks first.
+def may_run(card: RunInfo, what: str, *, key: str, seconds: float = 0.0) -> bool:
+    """Whether the model of a run may be run now; where it is large, must be fetched or takes long, a button asks first.
 
-    what: what it is run for, as the button says it, e.g. "Measure this circuit".
+    what: what it is run for, as the button says it, e.g. "Measure this circuit". seconds: about how long it takes,
+    where that is longer than a circuit's run.
     """
-    if agreed(card):
+    if agreed(card) and (seconds <= UNASKED or card.id in st.session_state.get(_AGREED, ())):
         return True
     fetched = "" if at_hand(card.model) else " and first fetches it from Hugging Face"
+    long = f" It takes about {duration(seconds)}." if seconds > UNASKED else ""
     pressed = st.button(
         what,
         key=key,
         icon=":material/play_arrow:",
         help=f"Runs {plain(card.model)} in the background{fetched}. It is not done unasked because it takes long or "
-        "the model is not on this machine; after this click, what this page shows is measured as it changes.",
+        f"the model is not on this machine; after this click, what this page shows is measured as it changes.{long}",
     )
     if pressed:
         agree([card])

@@ -20,6 +20,7 @@ from eapgp.ui.jobs.follow import poll_all, progress_bars
 from eapgp.ui.library import results
 from eapgp.ui.library.circuits import score_of, selected
 from eapgp.ui.library.consent import may_run
+from eapgp.ui.library.landscape import stored_edge
 from eapgp.ui.path import jobs
 from eapgp.ui.path.fields import KINDS
 from eapgp.ui.path.picture import Records
@@ -74,15 +75,21 @@ def gradient_at(record: PathRecord, graph: Graph, name: str, pair: int | None) -
 
 
 def _added(card: RunInfo, records: Records, pair: int | None, name: str) -> Mapping[str, NDArray[Any]]:
-    """kind → `[point]` what each point adds; what is not known yet is computed in the background."""
+    """kind → `[point]` what each point adds: as it came with a bundled run, else computed in the background."""
     from eapgp.attribution.per_point import METHODS_BY_POINT
 
+    sources = results.path_sources(card)
+    kept = _kept(sources, records, name) if pair is None else None
+    if kept is not None:
+        return kept
     row, column = card.graph.edge_index(name)
     adds: dict[str, NDArray[Any]] = {}
     waiting = []
-    if not may_run(card, "Take the gradients of this edge", key="ask-points"):
+    # one more run of each method for all edges and points, of one pair or of all
+    seconds = sum(source.seconds or 0.0 for source in sources.values()) / (1 if pair is None else max(1, card.n_pairs))
+    if not may_run(card, "Take the gradients of this edge", key="ask-points", seconds=seconds):
         return adds
-    for kind, source in results.path_sources(card).items():
+    for kind, source in sources.items():
         if kind not in records or source.method not in METHODS_BY_POINT:
             continue
         key = jobs.point_job(source, kind, pair, name)
@@ -98,6 +105,17 @@ def _added(card: RunInfo, records: Records, pair: int | None, name: str) -> Mapp
     if waiting:
         poll_all(waiting, progress_bars)
     return adds
+
+
+def _kept(sources: Mapping[str, RunInfo], records: Records, name: str) -> Mapping[str, NDArray[Any]] | None:
+    """What came with bundled runs of both paths for this edge, or None."""
+    if "gradpath" not in sources or not all(source.example for source in sources.values()):
+        return None
+    kept = stored_edge(sources["gradpath"].run)
+    if kept is None or kept.name != name:
+        return None
+    adds = {kind: one for kind, one in kept.adds.items() if kind in records}
+    return adds if all(len(one) == records[kind].n_points for kind, one in adds.items()) else None
 
 
 CLOSE = 1e-3  # of a score: what one machine rounds differently from time to time is far less
