@@ -67,7 +67,7 @@ def show(session: Session, card: RunInfo, pick: Callable[[str], None]) -> None:
     if not card.n_pairs or card.method not in METHODS_BY_POSITION:
         st.caption("Only scores of methods that follow positions, on prompts, can be told apart by words.")
         return
-    if not may_run(card, "Tell its scores apart by words", key="ask-spans"):
+    if not may_run(card, "Tell its scores apart by words", key="ask-spans", seconds=card.seconds):
         return
     session.widget("marks", st.text_input, placeholder="subject=Mary,John; verb=gave,took")
     marks = _marks(session["marks"])

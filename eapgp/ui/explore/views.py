@@ -41,7 +41,7 @@ from eapgp.ui.library.circuits import (
     said_of_heads,
     score_of,
 )
-from eapgp.ui.library.consent import may_run
+from eapgp.ui.library.consent import cost, may_run
 from eapgp.ui.parts import edit_panel, exports, primer, roles, sentences
 from eapgp.ui.parts.bound_view import bound_view, groups_of, rule_in, shown_edges, whole_view
 from eapgp.ui.parts.edge_table import edge_page
@@ -264,7 +264,10 @@ def curve(card: RunInfo, scores: EdgeScores, n: int, marked: Circuit | None = No
     """
     sizes = curve_sizes(card.graph.n_edges)
     circuits = [circuit_of(card, scores, size, "top-n") for size in sizes]
-    if measure.known(card, circuits) is None and not may_run(card, "Measure the curve", key="curve-run"):
+    seconds = len(circuits) * cost(card)
+    if measure.known(card, circuits) is None and not may_run(
+        card, "Measure the curve", key="curve-run", seconds=seconds
+    ):
         return
     job_id = measure.submit_circuits(card, circuits, f"faithfulness curve of {card.task}")
 

@@ -41,9 +41,10 @@ def section(session: Session, card: RunInfo, name: str) -> None:
     """The score of a node or edge, told apart by words; a node's is the sum over the edges out of it."""
     if not card.n_pairs or card.method not in METHODS_BY_POSITION or name == "logits":
         return
-    if not may_run(card, "Tell its score apart by words", key="ask-words"):
-        return
     pair = min(session["prompt"], card.n_pairs) - 1 if session["words"] == ONE else None
+    seconds = card.seconds / (1 if pair is None else card.n_pairs)  # it is one more run
+    if not may_run(card, "Tell its score apart by words", key="ask-words", seconds=seconds):
+        return
     where = f"mean over {card.n_pairs} pairs" if pair is None else f"pair {pair + 1}"
 
     def show(job: JobView) -> None:

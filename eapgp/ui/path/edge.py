@@ -86,7 +86,7 @@ def _added(card: RunInfo, records: Records, pair: int | None, name: str) -> Mapp
     adds: dict[str, NDArray[Any]] = {}
     waiting = []
     # one more run of each method for all edges and points, of one pair or of all
-    seconds = sum(source.seconds or 0.0 for source in sources.values()) / (1 if pair is None else max(1, card.n_pairs))
+    seconds = sum(source.seconds for source in sources.values()) / (1 if pair is None else max(1, card.n_pairs))
     if not may_run(card, "Take the gradients of this edge", key="ask-points", seconds=seconds):
         return adds
     for kind, source in sources.items():
