@@ -12,6 +12,8 @@ import pytest
 
 from tools.real_model import __main__ as command
 from tools.real_model.answer import published_differences, rule
+from tools.real_model.beside import DEMO, STORY, demo_study
+from tools.real_model.beside import told as told_beside
 from tools.real_model.dip import DIP, cause, told
 from tools.real_model.outcome import Outcome
 from tools.real_model.protocol import BOS, MODEL, PARTS, SPREAD_PAIRS, cell_sizes, study
@@ -69,7 +71,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     folder = tmp_path_factory.mktemp("page")
     kept, out, readme = (folder / name for name in ("kept.jsonl.gz", "real.md", "README.md"))
     write(kept, records())
-    readme.write_text(f"before\n{command.BEGIN}\nold\n{command.END}\nafter\n")
+    readme.write_text(f"before\n{command.BEGIN}\nto be replaced\n{command.END}\nafter\n")
     assert command.main(["--tables", "--kept", str(kept), "--out", str(out), "--readme", str(readme)]) == 0
     return out.read_text(), folder
 
@@ -119,15 +121,40 @@ def test_the_rule_for_the_default(levels: dict[str, float], verdict: str) -> Non
     assert verdict in rule(Outcome(made, "tuning"), Outcome(made, "tasks"))
 
 
-def test_figures_and_the_short_table_stand_beside_the_page(page: tuple[str, Path]) -> None:
+def test_figures_and_the_short_answer_stand_beside_the_page(page: tuple[str, Path]) -> None:
     text, folder = page
     for name in ("methods", "spread"):
         assert f"(real-{name}.svg)" in text
         assert "held-out tasks" in (folder / "real-methods.svg").read_text()
         assert "pairs to score on" in (folder / "real-spread.svg").read_text()
     readme = (folder / "README.md").read_text()
-    assert readme.startswith("before\n") and readme.endswith("\nafter\n") and "old" not in readme
+    assert readme.startswith("before\n") and readme.endswith("\nafter\n") and "to be replaced" not in readme
     assert "| `eap-gp unit` | 3+4 |" in readme
+    claim, direction, _ = (line for line in readme.splitlines() if line.startswith("- "))
+    assert "sparsity? Yes.** Unit step" in claim and "+0.100 [+0.100, +0.100] on all tasks" in claim
+    assert "direction? That cannot be told from these data. Unit step" in direction
+
+
+def beside_records(models: Sequence[str] = (DEMO, STORY)) -> list[Record]:
+    """As of `demo`, where unit is below EAP-IG, and of the story model, where it is above by more."""
+    made = []
+    if DEMO in models:
+        made += [record(DEMO, cell, LEVELS | {"eap-gp unit": 0.5}) for cell in demo_study().cells]
+    if STORY in models:
+        cells = [cell for cell in study("tasks", MODEL, BOS).cells if cell.spec.task == "ioi"]
+        made += [record(STORY, cell, LEVELS | {"eap-gp unit": 0.9}) for cell in cells]
+    return made
+
+
+def test_other_models_stand_beside_the_studied_one() -> None:
+    studied, made = Outcome(records(parts=("tasks",)), "tasks"), beside_records()
+    text = told_beside(made, studied, MODEL)
+    row = next(line for line in text.splitlines() if line.startswith("| H1"))
+    found = [cell.strip() for cell in row.split("|")[4:7]]
+    assert [one.split(" [")[0] for one in found] == ["+0.100", "-0.100", "+0.300"]
+    assert [one.rpartition(" ")[2] for one in found] == ["higher", "lower", "higher"]
+    for some in (beside_records([DEMO]), made[1:], made[:-1]):
+        assert not told_beside(some, studied, MODEL), "told of before all of it is there"
 
 
 def test_a_part_without_all_cells_is_not_told_of() -> None:

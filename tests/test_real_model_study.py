@@ -11,9 +11,10 @@ from engine_made import one_thread
 
 from eapgp.study.worker import Worker
 from tools.real_model import __main__ as command
-from tools.real_model import protocol
+from tools.real_model import beside, protocol
 from tools.real_model.outcome import AREA, HEADLINE_CELL, Outcome
 from tools.real_model.records import read, write
+from tools.results.study import shared_models
 
 one_thread()
 SMALL = {"tasks": ["ioi", "sva"], "seeds": [1, 2], "methods": [protocol.EAP, protocol.EAP_IG]}
@@ -79,3 +80,25 @@ def test_quantities_are_those_of_the_protocol(computed: list[str], tmp_path: Pat
     assert outcome.mean("eap", HEADLINE_CELL, ["ioi"]).value == pytest.approx(np.mean(headline), abs=1e-4)
     same = outcome.difference("eap", "eap", AREA)
     assert (same.value, same.low, same.high, same.verdict) == (0, 0, 0, "tie")
+
+
+@pytest.mark.skipif(shared_models() is None, reason="the story model is not here")
+def test_the_story_models_pairs_are_judged_by_the_other_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "METHODS", (protocol.EAP, protocol.EAP_IG))
+    monkeypatch.setattr(beside, "HALVINGS", (1,))
+    kept = tmp_path / "kept.jsonl.gz"
+    line = ["--parts", beside.STORY, "--threads", "1", "--home", str(tmp_path / "home")]
+    for _ in range(2):
+        assert command.main([*line, "--kept", str(kept), "--out", str(tmp_path / "out.md")]) == 0
+    made = read(kept)
+    assert [one["part"] for one in made] == [beside.STORY] * 4, "asked again, it takes the place of what was kept"
+    assert {len(one["evaluations"]["grid"]["pairs"]["metric_clean"]) for one in made} == {32}
+    sets = {(one["asked"]["spec"]["seed"], one["evaluations"]["cells"]["prompts"]) for one in made}
+    assert len(sets) == 2 and "prompts" not in made[0]["asked"]["spec"]
+    curve = Outcome(made, beside.STORY).cells(beside.STORY_TASK, "eap-ig")
+    assert curve.seeds == (1, 2) and curve.values[:, 0].min() > 0.5, "circuits keep what the model does"
+
+    pairs = beside.read_prompts(shared_models() / "stories260K-gender.csv")  # type: ignore[operator]
+    (first, second), (third, fourth) = beside._halves(pairs)
+    assert (first, second) == (fourth, third) and not set(first.pairs) & set(second.pairs)
+    assert set(first.pairs) | set(second.pairs) == set(pairs.pairs)

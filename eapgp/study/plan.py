@@ -202,6 +202,7 @@ def _specs(
     seeds: Sequence[int] = mapping.get("seeds", [0])
     _check_amount(len(tasks) * len(seeds), models, methods, where)
     variants = [_variants(method, where, index) for index, method in enumerate(methods)]
+    posed: set[str] = set()
     for (_, model), (task_index, task), (method_index, method) in itertools.product(
         enumerate(models), enumerate(tasks), enumerate(methods)
     ):
@@ -211,7 +212,7 @@ def _specs(
             at = place(("methods", method_index)) if "prompts_file" in fields else place(("tasks", task_index))
             try:
                 spec = RunSpec(**fields)
-                _check(spec)
+                _check(spec, posed)
             except InputError as error:
                 raise FormatError(f"{where}: {at}, {method['name']}: {error}") from None
             yield spec, method.get("label", method["name"])
@@ -291,9 +292,11 @@ def _fields(
     return fields
 
 
-def _check(spec: RunSpec) -> None:
-    """Names that a typing mistake can spoil, before anything is computed. Errors: InputError."""
+def _check(spec: RunSpec, posed: set[str]) -> None:
+    """Names that a typing mistake can spoil, before anything is computed; posed: tasks that were tried, which grows.
 
+    Errors: InputError.
+    """
     resolve_options(spec)
     if spec.dtype not in DTYPES:
         raise OptionError(f"unknown dtype {spec.dtype!r}: expected one of {', '.join(DTYPES)}.")
@@ -301,6 +304,8 @@ def _check(spec: RunSpec) -> None:
         get_metric(spec.metric)
     if spec.prompts_file is None:
         assert spec.task is not None
-        make_prompts(spec.task, 1, split=spec.split, **spec.task_options)
+        if (asked := content_key([spec.task, spec.split, dict(spec.task_options)])) not in posed:
+            make_prompts(spec.task, 1, split=spec.split, **spec.task_options)
+            posed.add(asked)
     elif not os.path.isfile(spec.prompts_file):  # noqa: PTH113  (False, too, for a name that no file can have)
         raise OptionError(f"prompts {spec.prompts_file}: expected a file, found none.")

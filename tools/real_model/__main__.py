@@ -27,7 +27,8 @@ from eapgp.study.plan import Cell, Study
 from eapgp.study.sweep import study_folder, sweep
 from eapgp.study.worker import DONE, Worker, read_record
 from tools import ROOT
-from tools.real_model.answer import readme_table
+from tools.real_model.answer import readme_text
+from tools.real_model.beside import DEMO, STORY, demo_study, story_records
 from tools.real_model.dip import DIP, explain
 from tools.real_model.figures import methods_figure, spread_figure
 from tools.real_model.outcome import Outcome
@@ -44,9 +45,11 @@ from tools.real_model.protocol import (
 )
 from tools.real_model.records import Record, left_of, read, reduced, write
 from tools.real_model.text import report, whole
+from tools.results.study import shared_models
 
 log = logging.getLogger(__name__)
 EXACT = "exact"
+ALL = (*PARTS, EXACT, DEMO, STORY)
 BEGIN, END = "<!-- made by python -m tools.real_model --readme -->", "<!-- end -->"
 
 
@@ -55,13 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.real_model", description=__doc__)
     parser.add_argument("--model", default=MODEL, help="any model that eapgp takes")
     parser.add_argument("--bos", default=BOS, help="start token, as `eapgp --bos` takes it")
-    parser.add_argument("--parts", nargs="+", choices=(*PARTS, EXACT), default=[*PARTS, EXACT], help="parts to run")
+    parser.add_argument("--parts", nargs="+", choices=ALL, default=ALL, help="parts to run")
     parser.add_argument("--home", type=Path, default=None, help="folder of the run library")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     parser.add_argument("--tables", action="store_true", help="only write what came out, from what is kept")
     parser.add_argument("--dip", action="store_true", help="look for the edges of the deepest fall of a curve")
     parser.add_argument("--kept", type=Path, default=ROOT / "docs" / "study-real-model.jsonl.gz", help="the records")
-    parser.add_argument("--readme", type=Path, default=None, help="a page with the marks of the short table")
+    parser.add_argument("--readme", type=Path, default=None, help="a page with the marks of the short answer")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "real-model.md", help="the outcome")
     asked = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
@@ -71,20 +74,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.dip:
             _explain(asked.model, asked.bos, library, asked.kept)
             asked.parts = []
-        for part in [one for one in (*PARTS, EXACT) if one in asked.parts]:
-            if part == EXACT:
-                exact = list(_exact(asked.model, asked.bos, library))
-                with locked(library.home):
-                    write(asked.kept, [*(one for one in read(asked.kept) if one["part"] != EXACT), *exact])
-            else:
-                _run(study(part, asked.model, asked.bos), part, library, asked.kept)
+        for part in [one for one in ALL if one in asked.parts]:
+            _run_part(part, asked.model, asked.bos, library, asked.kept)
     _write(asked.out, asked.readme, read(asked.kept), asked.model, asked.bos)
     log.info("written to %s", asked.out)
     return 0
 
 
 def _write(out: Path, readme: Path | None, records: Sequence[Record], model: str, bos: str) -> None:
-    """The page, its two figures, and the README's table: each once the part of the study is whole that it tells of."""
+    """The page, its two figures, and the README's answer: each once the part of the study is whole that it tells of."""
     outcomes = whole(records, model, bos)
     out.write_text(report(records, outcomes, model, bos, figures=out.stem), encoding="utf-8")
     if outcomes is None:
@@ -95,7 +93,27 @@ def _write(out: Path, readme: Path | None, records: Sequence[Record], model: str
     if readme is not None:
         text = readme.read_text(encoding="utf-8")
         before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-        readme.write_text(f"{before}{BEGIN}\n{readme_table(outcomes.tasks)}\n{END}{after}", encoding="utf-8")
+        readme.write_text(f"{before}{BEGIN}\n{readme_text(outcomes.tasks)}\n{END}{after}", encoding="utf-8")
+
+
+def _run_part(part: str, model: str, bos: str, library: RunLibrary, kept: Path) -> None:
+    if part == DEMO:
+        _run(demo_study(), part, library, kept)
+    elif part == EXACT:
+        _keep(_exact(model, bos, library), part, library, kept)
+    elif part != STORY:
+        _run(study(part, model, bos), part, library, kept)
+    elif (models := shared_models()) is None:
+        log.warning("the story model's folder is not here: what is kept of it stays")
+    else:
+        _keep(story_records(models, library), part, library, kept)
+
+
+def _keep(made: Iterable[Record], part: str, library: RunLibrary, kept: Path) -> None:
+    """Keep a part that is made as a whole, in place of what is kept of it."""
+    made = list(made)
+    with locked(library.home):
+        write(kept, [*(one for one in read(kept) if one["part"] != part), *made])
 
 
 def _explain(model: str, bos: str, library: RunLibrary, kept: Path) -> None:
@@ -104,9 +122,7 @@ def _explain(model: str, bos: str, library: RunLibrary, kept: Path) -> None:
     _, task, label, seed, fraction = Outcome(records, "tasks").dips()[0]
     cells = study("tasks", model, bos).cells
     cell = next(one for one in cells if (one.spec.task, one.label, one.spec.seed) == (task, label, seed))
-    record = explain(cell, fraction, library)
-    with locked(library.home):
-        write(kept, [*(one for one in read(kept) if one["part"] != DIP), dict(record)])
+    _keep([dict(explain(cell, fraction, library))], DIP, library, kept)
 
 
 def _run(planned: Study, part: str, library: RunLibrary, kept: Path) -> None:

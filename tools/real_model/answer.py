@@ -189,7 +189,25 @@ def _whether(yes: bool) -> str:
 README_METHODS = (EAP, EAP_IG, RELATIVE, UNIT, DESCEND, RANDOM_WAY, "ceap", MASK_IG, "mask-ig-refined", RANDOM)
 
 
-def readme_table(outcome: Outcome) -> str:
+def readme_text(outcome: Outcome) -> str:
+    """The README's table, and the sentences that go with it."""
+    unit, chance, mixtures = (
+        f"{_both(outcome, a, b, HEADLINE_CELL)}; area {_both(outcome, a, b, AREA)}"
+        for a, b in ((UNIT, EAP_IG), (UNIT, RANDOM_WAY), (MASK_IG, EAP_IG))
+    )
+    relative = _both(outcome, RELATIVE, EAP_IG, HEADLINE_CELL)
+    claim, direction = (outcome.difference(UNIT, other, HEADLINE_CELL).verdict for other in (EAP_IG, RANDOM_WAY))
+    points = (
+        f"**Does EAP-GP beat EAP-IG on this model at the paper's sparsity? {ANSWERS[claim]}.** Unit step (our reading "
+        f"of the paper) − EAP-IG at 2.5 % of the edges: {unit}. Relative step: {relative}.",
+        f"Is it the path's direction? {ANSWERS[direction]}. Unit step − the same steps in a random direction: "
+        f"{chance}.",
+        f"`mask-ig` − EAP-IG, at fewer passes: {mixtures}.",
+    )
+    return "\n".join([_readme_table(outcome), "", *(f"- {point}" for point in points)])
+
+
+def _readme_table(outcome: Outcome) -> str:
     """Method, passes, and faithfulness with intervals at 2.5 % and as area, on all and on the held-out tasks."""
     rows = []
     for label in README_METHODS:

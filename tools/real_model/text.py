@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from tools.real_model.answer import answers, deviation, rule
+from tools.real_model.beside import told as told_beside
 from tools.real_model.dip import DIP, told
 from tools.real_model.outcome import (
     AREA,
@@ -75,6 +76,8 @@ def report(
         unfinished = _UNFINISHED.format(done=len(planned) - left, n=len(planned))
         parts.append(f"## {title}\n\n" + (unfinished if left else text(records)))
     parts.append("## Agreement with exact patching\n\n" + (_exact(records) or _NOT_RUN))
+    if outcomes is not None and (beside := told_beside(_cells(records), outcomes.tasks, model)):
+        parts.append(f"## Beside it: the bundled model and the story model\n\n{beside}")
     return "\n\n".join(parts) + "\n"
 
 
