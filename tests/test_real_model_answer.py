@@ -79,11 +79,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 def test_sentences_say_what_the_numbers_say(page: tuple[str, Path]) -> None:
     text, _ = page
     claim = next(line for line in text.splitlines() if line.startswith("**Does EAP-GP beat"))
-    assert "sparsity?** Yes. With" in claim and "+0.100 [+0.100, +0.100] on all tasks" in claim
+    assert "2.5 % of the edges: yes. There" in claim and "+0.100 [+0.100, +0.100] on all tasks" in claim
+    assert "primary quantity): yes. `eap-gp unit`: +0.100" in claim
     assert "0 of 36 cells" in claim
     assert "`eap-gp relative`: +0.000 [" in claim
     direction = next(line for line in text.splitlines() if line.startswith("**Is it the path's direction?"))
-    assert "random direction: that cannot be told" in direction
+    assert "random direction: a tie (area" in direction
     assert "reversed direction: no, it is the other way round (area -0.050 [-0.050, -0.050]" in direction
     mixtures = next(line for line in text.splitlines() if line.startswith("**Where does mask-ig"))
     assert "is below one of them on" in mixtures and "gender-bias" in mixtures and "above all three" not in mixtures
@@ -130,9 +131,12 @@ def test_figures_and_the_short_answer_stand_beside_the_page(page: tuple[str, Pat
     readme = (folder / "README.md").read_text()
     assert readme.startswith("before\n") and readme.endswith("\nafter\n") and "to be replaced" not in readme
     assert "| `eap-gp unit` | 3+4 |" in readme
-    claim, direction, _ = (line for line in readme.splitlines() if line.startswith("- "))
-    assert "sparsity? Yes.** Unit step" in claim and "+0.100 [+0.100, +0.100] on all tasks" in claim
-    assert "direction? That cannot be told from these data. Unit step" in direction
+    claim, direction, mixtures, default = (" ".join(part.split()) for part in readme.partition("\n\n")[2].split("\n- "))
+    assert "sparsity: yes; over sizes from 0.2 to 20 %: yes. Unit step" in claim
+    assert "EAP-IG: +0.100 [+0.100, +0.100] at 2.5 %, +0.100" in claim
+    assert "direction?** A tie. Unit step" in direction and "-0.050 [-0.050, -0.050] at 2.5 %" in mixtures
+    assert default.startswith("By the rule that was written down before, the default step of EAP-GP ")
+    assert max(len(line) for line in readme.splitlines() if not line.startswith("|")) <= 120
 
 
 def beside_records(models: Sequence[str] = (DEMO, STORY)) -> list[Record]:

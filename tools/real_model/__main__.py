@@ -27,7 +27,7 @@ from eapgp.study.plan import Cell, Study
 from eapgp.study.sweep import study_folder, sweep
 from eapgp.study.worker import DONE, Worker, read_record
 from tools import ROOT
-from tools.real_model.answer import readme_text
+from tools.real_model.answer import RANDOM, readme_text
 from tools.real_model.beside import DEMO, STORY, demo_study, story_records
 from tools.real_model.dip import DIP, explain
 from tools.real_model.figures import methods_figure, spread_figure
@@ -93,7 +93,9 @@ def _write(out: Path, readme: Path | None, records: Sequence[Record], model: str
     if readme is not None:
         text = readme.read_text(encoding="utf-8")
         before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-        readme.write_text(f"{before}{BEGIN}\n{readme_text(outcomes.tasks)}\n{END}{after}", encoding="utf-8")
+        readme.write_text(
+            f"{before}{BEGIN}\n{readme_text(outcomes.tuning, outcomes.tasks)}\n{END}{after}", encoding="utf-8"
+        )
 
 
 def _run_part(part: str, model: str, bos: str, library: RunLibrary, kept: Path) -> None:
@@ -117,9 +119,9 @@ def _keep(made: Iterable[Record], part: str, library: RunLibrary, kept: Path) ->
 
 
 def _explain(model: str, bos: str, library: RunLibrary, kept: Path) -> None:
-    """Keep what makes the deepest fall of all curves of `tasks`."""
-    records = read(kept)
-    _, task, label, seed, fraction = Outcome(records, "tasks").dips()[0]
+    """Keep what makes the deepest fall of all curves of `tasks`, random scores' apart."""
+    dips = Outcome(read(kept), "tasks").dips()
+    _, task, label, seed, fraction = next(one for one in dips if one[2] != RANDOM)
     cells = study("tasks", model, bos).cells
     cell = next(one for one in cells if (one.spec.task, one.label, one.spec.seed) == (task, label, seed))
     _keep([dict(explain(cell, fraction, library))], DIP, library, kept)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from textwrap import fill
 
 import numpy as np
 
@@ -22,7 +24,7 @@ NEAR_HEADLINE = (800, HEADLINE_SIZE)
 """Published sizes at about 2.5 % of GPT-2 small's edges."""
 LEAST_LOSS = 0.03
 """How much lower on one held-out task a reading may be and still become the default (rule 3)."""
-ANSWERS = {"higher": "Yes", "lower": "No, it is the other way round", "tie": "That cannot be told from these data"}
+ANSWERS = {"higher": "yes", "lower": "no, it is the other way round", "tie": "a tie"}
 
 
 def answers(tasks: Outcome, spread: Sequence[Outcome]) -> list[str]:
@@ -44,29 +46,32 @@ def held_out(outcome: Outcome) -> list[str]:
 
 
 def _claim(outcome: Outcome) -> str:
-    overall = outcome.difference(UNIT, EAP_IG, HEADLINE_CELL)
     alone = outcome.difference(UNIT, EAP_IG, HEADLINE_CELL, ["ioi"])
     against, cells = outcome.flips(UNIT, EAP_IG, HEADLINE_CELL)
     return (
-        f"**Does EAP-GP beat EAP-IG on a real language model at high sparsity?** {ANSWERS[overall.verdict]}. "
-        f"With 2.5 % of the edges `{UNIT}` (our reading of the paper's step) keeps "
+        f"**Does EAP-GP beat EAP-IG on a real language model at high sparsity?** With 2.5 % of the edges: "
+        f"{_answer(outcome, EAP_IG, HEADLINE_CELL)}. There `{UNIT}` (our reading of the paper's step) keeps "
         f"{_percent(outcome.mean(UNIT, HEADLINE_CELL))} of the behaviour and `{EAP_IG}` "
         f"{_percent(outcome.mean(EAP_IG, HEADLINE_CELL))}, at 6+10 passes against 5+5; the difference is "
         f"{_both(outcome, UNIT, EAP_IG, HEADLINE_CELL)}, and {signed(alone)} on ioi, the paper's case. In "
         f"{against} of {cells} cells (a task with a prompt seed) the order is not that of the mean. The step "
         f"that means the same on every model, `{RELATIVE}`: {_both(outcome, RELATIVE, EAP_IG, HEADLINE_CELL)}. "
-        f"Over sizes from 0.2 to 20 % (area): `{UNIT}` {_both(outcome, UNIT, EAP_IG, AREA)}; `{RELATIVE}` "
-        f"{_both(outcome, RELATIVE, EAP_IG, AREA)}."
+        f"Over sizes from 0.2 to 20 % (area, the primary quantity): {_answer(outcome, EAP_IG, AREA)}. `{UNIT}`: "
+        f"{_both(outcome, UNIT, EAP_IG, AREA)}; `{RELATIVE}`: {_both(outcome, RELATIVE, EAP_IG, AREA)}."
     )
 
 
+def _answer(outcome: Outcome, other: str, quantity: str) -> str:
+    """Whether the unit step is above another method on all tasks."""
+    return ANSWERS[outcome.difference(UNIT, other, quantity).verdict]
+
+
 def _direction(outcome: Outcome) -> str:
-    chance, back = (outcome.difference(UNIT, other, AREA) for other in (RANDOM_WAY, REVERSED))
     return (
         f"**Is it the path's direction?** Against steps of the same lengths in a random direction: "
-        f"{_lower_first(ANSWERS[chance.verdict])} (area {_both(outcome, UNIT, RANDOM_WAY, AREA)}; at 2.5 % "
+        f"{_answer(outcome, RANDOM_WAY, AREA)} (area {_both(outcome, UNIT, RANDOM_WAY, AREA)}; at 2.5 % "
         f"{_both(outcome, UNIT, RANDOM_WAY, HEADLINE_CELL)}). Against the reversed direction: "
-        f"{_lower_first(ANSWERS[back.verdict])} (area {_both(outcome, UNIT, REVERSED, AREA)}; at 2.5 % "
+        f"{_answer(outcome, REVERSED, AREA)} (area {_both(outcome, UNIT, REVERSED, AREA)}; at 2.5 % "
         f"{_both(outcome, UNIT, REVERSED, HEADLINE_CELL)})."
     )
 
@@ -189,22 +194,28 @@ def _whether(yes: bool) -> str:
 README_METHODS = (EAP, EAP_IG, RELATIVE, UNIT, DESCEND, RANDOM_WAY, "ceap", MASK_IG, "mask-ig-refined", RANDOM)
 
 
-def readme_text(outcome: Outcome) -> str:
-    """The README's table, and the sentences that go with it."""
-    unit, chance, mixtures = (
-        f"{_both(outcome, a, b, HEADLINE_CELL)}; area {_both(outcome, a, b, AREA)}"
-        for a, b in ((UNIT, EAP_IG), (UNIT, RANDOM_WAY), (MASK_IG, EAP_IG))
-    )
-    relative = _both(outcome, RELATIVE, EAP_IG, HEADLINE_CELL)
-    claim, direction = (outcome.difference(UNIT, other, HEADLINE_CELL).verdict for other in (EAP_IG, RANDOM_WAY))
+def readme_text(tuning: Outcome, outcome: Outcome) -> str:
+    """The README's table, and the sentences that go with it. outcome: of all tasks."""
+    default = rule(tuning, outcome).rpartition("**The step")[2].rstrip("*.")
     points = (
-        f"**Does EAP-GP beat EAP-IG on this model at the paper's sparsity? {ANSWERS[claim]}.** Unit step (our reading "
-        f"of the paper) − EAP-IG at 2.5 % of the edges: {unit}. Relative step: {relative}.",
-        f"Is it the path's direction? {ANSWERS[direction]}. Unit step − the same steps in a random direction: "
-        f"{chance}.",
-        f"`mask-ig` − EAP-IG, at fewer passes: {mixtures}.",
+        f"**Does EAP-GP beat EAP-IG here?** With 2.5 % of the edges, the paper's sparsity: "
+        f"{_answer(outcome, EAP_IG, HEADLINE_CELL)}; over sizes from 0.2 to 20 %: {_answer(outcome, EAP_IG, AREA)}. "
+        f"Unit step (our reading of the paper) − EAP-IG: {_at_both(outcome, UNIT, EAP_IG)}. Relative step − EAP-IG: "
+        f"{_at_both(outcome, RELATIVE, EAP_IG)}.",
+        f"**Is it the path's direction?** {_answer(outcome, RANDOM_WAY, AREA).capitalize()}. Unit step − steps as long "
+        f"in a random direction: {_at_both(outcome, UNIT, RANDOM_WAY)}.",
+        f"`mask-ig` − EAP-IG, at fewer passes: {_at_both(outcome, MASK_IG, EAP_IG)}.",
+        f"By the rule that was written down before, the default step of EAP-GP{default}.",
     )
-    return "\n".join([_readme_table(outcome), "", *(f"- {point}" for point in points)])
+    bullet = partial(fill, width=120, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
+    bullets = [bullet(point.replace(" %", "\N{NO-BREAK SPACE}%")) for point in points]
+    return "\n".join([_readme_table(outcome), "", *bullets]).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _at_both(outcome: Outcome, a: str, b: str) -> str:
+    """The difference at the paper's sparsity and over all sizes."""
+    cell, area = (outcome.difference(a, b, quantity) for quantity in (HEADLINE_CELL, AREA))
+    return f"{signed(cell)} at 2.5 %, {signed(area)} over all sizes"
 
 
 def _readme_table(outcome: Outcome) -> str:
@@ -218,17 +229,14 @@ def _readme_table(outcome: Outcome) -> str:
             for tasks in (None, held_out(outcome))
         ]
         rows.append((f"`{label}`", f"{forward:g}+{backward:g}", *(_short(one) for one in means)))
-    head = ("method", "passes", "2.5 % of edges", "held out", "area, 0.2 … 20 %", "held out")
+    head = ("method", "passes", "2.5 % of the edges", "held-out tasks", "0.2 … 20 %, mean", "held-out tasks")
     return table(head, rows)
 
 
 def _short(one: Measured) -> str:
-    return f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]"
+    value, low, high = (round(x, 2) + 0.0 for x in (one.value, one.low, one.high))
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _percent(one: Measured) -> str:
     return f"{one.value:.0%} [{100 * one.low:.0f}, {100 * one.high:.0f}]".replace("%", " %")
-
-
-def _lower_first(text: str) -> str:
-    return text[0].lower() + text[1:]

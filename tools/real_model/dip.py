@@ -106,7 +106,8 @@ def told(record: Mapping[str, Any]) -> str:
     named = ", ".join(f"`{edge}`" for edge in edges[:NAMED]) + (" …" if len(edges) > NAMED else "")
     way = "; ".join(f"{n:,}: {value:.3f}" for n, value in record["steps"])
     return (
-        f"The deepest down to the edges that cause it: {record['task']}, `{record['label']}`, seed {record['seed']}: "
+        f"The deepest but random scores', down to the edges that cause it: {record['task']}, `{record['label']}`, "
+        f"seed {record['seed']}: "
         f"from {record['sizes'][0]:,} to {record['sizes'][1]:,} edges faithfulness falls from {small:.3f} to "
         f"{large:.3f}. Halving what is added, each time keeping the half whose removal gives back more, leads to "
         f"{last} ({named}{_ends(edges)}): the larger circuit without them keeps {record['without']:.3f}. The "
