@@ -11,7 +11,7 @@ from engine_made import one_thread
 
 from eapgp.study.worker import Worker
 from tools.real_model import __main__ as command
-from tools.real_model import beside, protocol
+from tools.real_model import beside, protocol, rounding
 from tools.real_model.outcome import AREA, HEADLINE_CELL, Outcome
 from tools.real_model.records import read, write
 from tools.results.study import shared_models
@@ -80,6 +80,23 @@ def test_quantities_are_those_of_the_protocol(computed: list[str], tmp_path: Pat
     assert outcome.mean("eap", HEADLINE_CELL, ["ioi"]).value == pytest.approx(np.mean(headline), abs=1e-4)
     same = outcome.difference("eap", "eap", AREA)
     assert (same.value, same.low, same.high, same.verdict) == (0, 0, 0, "tie")
+
+
+def test_rounding_is_measured_by_scoring_in_smaller_batches(
+    computed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounding, "BATCH", 1)
+    monkeypatch.setitem(protocol._PARTS, "tasks", SMALL | {"seeds": [protocol.SEEDS[0]]})
+    kept = tmp_path / "kept.jsonl.gz"
+    line = ["--model", "demo", "--bos", "own", "--parts", rounding.ROUNDING, "--threads", "1"]
+    assert command.main([*line, "--home", str(tmp_path), "--kept", str(kept), "--out", str(tmp_path / "out.md")]) == 0
+    made = read(kept)
+    assert {(one["task"], one["label"]) for one in made} == {(a, b) for a in ("ioi", "sva") for b in ("eap", "eap-ig")}
+    assert 0 < max(one["apart"] for one in made) < 1e-5, "rounding, no other scores"
+    for one in made:
+        assert one["faithfulness"][0] == pytest.approx(one["faithfulness"][1], abs=1e-3), one
+    some = [{**made[0], "apart": x, "faithfulness": [0.5, y]} for x, y in ((1e-3, 0.51), (2e-4, 0.47))]
+    assert "| 1.0e-03 | 0.0300 |" in rounding.told(some) and not rounding.told([])
 
 
 @pytest.mark.skipif(shared_models() is None, reason="the story model is not here")

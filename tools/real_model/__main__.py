@@ -44,12 +44,13 @@ from tools.real_model.protocol import (
     study,
 )
 from tools.real_model.records import Record, left_of, read, reduced, write
+from tools.real_model.rounding import ROUNDING, rounding_records
 from tools.real_model.text import report, whole
 from tools.results.study import shared_models
 
 log = logging.getLogger(__name__)
 EXACT = "exact"
-ALL = (*PARTS, EXACT, DEMO, STORY)
+ALL = (*PARTS, EXACT, ROUNDING, DEMO, STORY)
 BEGIN, END = "<!-- made by python -m tools.real_model --readme -->", "<!-- end -->"
 
 
@@ -103,6 +104,8 @@ def _run_part(part: str, model: str, bos: str, library: RunLibrary, kept: Path) 
         _run(demo_study(), part, library, kept)
     elif part == EXACT:
         _keep(_exact(model, bos, library), part, library, kept)
+    elif part == ROUNDING:
+        _keep(rounding_records(model, bos, library), part, library, kept)
     elif part != STORY:
         _run(study(part, model, bos), part, library, kept)
     elif (models := shared_models()) is None:

@@ -34,6 +34,8 @@ from tools.real_model.protocol import (
     study,
 )
 from tools.real_model.records import left_of
+from tools.real_model.rounding import ROUNDING
+from tools.real_model.rounding import told as told_rounding
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -76,6 +78,8 @@ def report(
         unfinished = _UNFINISHED.format(done=len(planned) - left, n=len(planned))
         parts.append(f"## {title}\n\n" + (unfinished if left else text(records)))
     parts.append("## Agreement with exact patching\n\n" + (_exact(records) or _NOT_RUN))
+    if rounded := told_rounding(records):
+        parts.append(f"## What rounding alone changes\n\n{rounded}")
     if outcomes is not None and (beside := told_beside(_cells(records), outcomes.tasks, model)):
         parts.append(f"## Beside it: the bundled model and the story model\n\n{beside}")
     return "\n\n".join(parts) + "\n"
@@ -91,7 +95,7 @@ and judged pairs. {libraries}"""
 
 
 def _cells(records: Records) -> Records:
-    return [record for record in records if record["part"] not in ("exact", DIP)]
+    return [record for record in records if record["part"] not in ("exact", DIP, ROUNDING)]
 
 
 def _libraries(records: Records) -> str:
