@@ -99,6 +99,7 @@ def test_pairs_that_are_enough_are_the_fewest_whose_spread_is_small(page: tuple[
         larger = max(one.cells(task, "mask-ig").values[:, 2].std(ddof=1) for task in one.tasks)
         assert f"{larger:.3f}" in needed and (larger <= 0.05) == (n == 128)
     assert "`mask-ig` from 128 pairs on" in needed
+    assert "over 4 sets, so that the true one lies between 0.6 and 3.7 times it" in needed
 
 
 def test_published_differences_are_those_at_the_papers_sparsity() -> None:
@@ -143,10 +144,13 @@ def test_figures_and_the_short_answer_stand_beside_the_page(page: tuple[str, Pat
     readme = (folder / "README.md").read_text()
     assert readme.startswith("before\n") and readme.endswith("\nafter\n") and "to be replaced" not in readme
     assert "| `eap-gp unit` | 3+4 |" in readme
-    claim, direction, mixtures, default = (" ".join(part.split()) for part in readme.partition("\n\n")[2].split("\n- "))
+    claim, direction, mixtures, moved, default = (
+        " ".join(part.split()) for part in readme.partition("\n\n")[2].split("\n- ")
+    )
     assert "sparsity: yes; over sizes from 0.2 to 20 %: yes. Unit step" in claim
     assert "EAP-IG: +0.100 [+0.100, +0.100] at 2.5 %, +0.100" in claim
     assert "direction?** A tie. Unit step" in direction and "-0.050 [-0.050, -0.050] at 2.5 %" in mixtures
+    assert "at 2.5 % on ioi by 0.05 to 0.05, by method (standard deviation over 4 sets" in moved
     assert default.startswith("By the rule that was written down before, the default step of EAP-GP ")
     assert max(len(line) for line in readme.splitlines() if not line.startswith("|")) <= 120
 

@@ -95,7 +95,8 @@ def _write(out: Path, readme: Path | None, records: Sequence[Record], model: str
         text = readme.read_text(encoding="utf-8")
         before, after = text.partition(BEGIN)[0], text.partition(END)[2]
         readme.write_text(
-            f"{before}{BEGIN}\n{readme_text(outcomes.tuning, outcomes.tasks)}\n{END}{after}", encoding="utf-8"
+            f"{before}{BEGIN}\n{readme_text(outcomes.tuning, outcomes.tasks, outcomes.spread)}\n{END}{after}",
+            encoding="utf-8",
         )
 
 

@@ -7,12 +7,13 @@ from functools import partial
 from textwrap import fill
 
 import numpy as np
+from scipy.stats import chi2
 
 from eapgp.study.published import HEADLINE_SIZE, PUBLISHED, Published
 from eapgp.study.published import MODEL as PUBLISHED_ON
 from eapgp.types import Floats
 from tools.real_model.outcome import AREA, HEADLINE_CELL, QUANTITIES, Measured, Outcome, signed
-from tools.real_model.protocol import HELD_OUT_TASKS, SPREAD_PAIRS, SPREAD_TASKS
+from tools.real_model.protocol import HELD_OUT_TASKS, PAIRS, SPREAD_PAIRS, SPREAD_SEEDS, SPREAD_TASKS
 from tools.results.words import listed, table
 
 EAP, EAP_IG, MASK_IG, RANDOM = "eap", "eap-ig", "mask-ig", "random"
@@ -110,7 +111,17 @@ def _pairs(spread: Sequence[Outcome]) -> str:
     return (
         f"**How many pairs does a stable circuit need?** Other sets to score on, the same pairs to judge on: "
         f"the standard deviation of faithfulness at 2.5 % is at most {STABLE} on every task tried: "
-        f"{'; '.join(words)}. In brackets: the larger deviation of the tasks tried ({counts} pairs)."
+        f"{'; '.join(words)}. In brackets: the larger deviation of the tasks tried ({counts} pairs). "
+        f"{known_within(len(SPREAD_SEEDS))}"
+    )
+
+
+def known_within(sets: int) -> str:
+    """How well a standard deviation over so many sets is known: its 95 % interval, were the values normal."""
+    low, high = np.sqrt((sets - 1) / chi2.ppf([0.975, 0.025], sets - 1))
+    return (
+        f"Each is over {sets} sets, so that the true one lies between {low:.1f} and {high:.1f} times it: falls and "
+        "rises of that order say nothing."
     )
 
 
@@ -203,8 +214,8 @@ def _whether(yes: bool) -> str:
 README_METHODS = (EAP, EAP_IG, RELATIVE, UNIT, DESCEND, RANDOM_WAY, "ceap", MASK_IG, "mask-ig-refined", RANDOM)
 
 
-def readme_text(tuning: Outcome, outcome: Outcome) -> str:
-    """The README's table, and the sentences that go with it. outcome: of all tasks."""
+def readme_text(tuning: Outcome, outcome: Outcome, spread: Sequence[Outcome]) -> str:
+    """The README's table, and the sentences that go with it. outcome: of all tasks; spread: as `answers` takes it."""
     default = rule(tuning, outcome).rpartition("**The step")[2].rstrip("*.")
     points = (
         f"**Does EAP-GP beat EAP-IG here?** With 2.5 % of the edges, the paper's sparsity: "
@@ -214,11 +225,23 @@ def readme_text(tuning: Outcome, outcome: Outcome) -> str:
         f"**Is it the path's direction?** {_answer(outcome, RANDOM_WAY, AREA).capitalize()}. Unit step − steps as long "
         f"in a random direction: {_at_both(outcome, UNIT, RANDOM_WAY)}.",
         f"`mask-ig` − EAP-IG, at fewer passes: {_at_both(outcome, MASK_IG, EAP_IG)}.",
+        *([_moved(spread)] if spread else []),
         f"By the rule that was written down before, the default step of EAP-GP{default}.",
     )
     bullet = partial(fill, width=120, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
     bullets = [bullet(point.replace(" %", "\N{NO-BREAK SPACE}%")) for point in points]
     return "\n".join([_readme_table(outcome), "", *bullets]).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _moved(spread: Sequence[Outcome]) -> str:
+    """What another set of pairs to score on changes, on the first task that the spread was measured on."""
+    task, one = next(iter(SPREAD_TASKS)), spread[SPREAD_PAIRS.index(PAIRS)]
+    deviations = [deviation(one, task, label, HEADLINE_CELL) for label in one.labels]
+    return (
+        f"Which {PAIRS} pairs are scored on moves the faithfulness of a circuit at 2.5 % on {task} by "
+        f"{min(deviations):.2f} to {max(deviations):.2f}, by method (standard deviation over {len(SPREAD_SEEDS)} sets, "
+        "judged on the same pairs): a single run says little about the order of methods."
+    )
 
 
 def _at_both(outcome: Outcome, a: str, b: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from tools.real_model.answer import answers, deviation, rule
+from tools.real_model.answer import answers, deviation, known_within, rule
 from tools.real_model.beside import told as told_beside
 from tools.real_model.dip import DIP, told
 from tools.real_model.outcome import (
@@ -29,6 +29,7 @@ from tools.real_model.protocol import (
     MODEL,
     SEEDS,
     SPREAD_PAIRS,
+    SPREAD_SEEDS,
     TUNING_SEEDS,
     TUNING_TASKS,
     study,
@@ -191,7 +192,8 @@ def _spread(records: Records) -> str:
         rows.append((task, f"`{label}`", *(_deviation(one, task, label) for one in by_pairs.values())))
     text = (
         "Standard deviation of faithfulness over sets to score on, at 2.5 % of the edges (in brackets: mean from "
-        "0.2 to 20 %), by the number of pairs in a set. All circuits of a task are judged on the same pairs."
+        "0.2 to 20 %), by the number of pairs in a set. All circuits of a task are judged on the same pairs. "
+        + known_within(len(SPREAD_SEEDS))
     )
     return text + "\n\n" + _table(("task", "method", *(f"{n} pairs" for n in SPREAD_PAIRS)), rows)
 
