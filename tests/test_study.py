@@ -23,6 +23,7 @@ from eapgp.cli import main
 from eapgp.errors import Cancelled, FormatError, OptionError
 from eapgp.graph import Graph
 from eapgp.runs import RunLibrary, RunSpec
+from eapgp.study import plan
 from eapgp.study.estimate import estimate
 from eapgp.study.plan import Cell, Execution, Study, make_study, read_study
 from eapgp.study.sweep import executor_parameters, in_order, make_executor, split, sweep
@@ -536,3 +537,12 @@ def test_planning_needs_no_torch() -> None:
 def test_the_study_type_is_plain(tmp_path: Path) -> None:
     study: Study = make_study(SMALL)
     assert study.limited(1).cells == study.cells[:1] and study.limited(None) is study
+
+
+def test_a_task_is_posed_once_however_many_cells_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    posed: list[tuple[str, str]] = []
+    monkeypatch.setattr(plan, "make_prompts", lambda task, n, *, split, **options: posed.append((task, split)))
+    tasks = [{"name": "ioi"}, {"name": "ioi", "split": "test"}, {"name": "sva"}]
+    study = {"name": "x", "models": ["demo"], "tasks": tasks, "methods": ["eap", "eap-ig"], "seeds": [0, 1, 2]}
+    assert len(plan.make_study(study).cells) == 18
+    assert posed == [("ioi", "all"), ("ioi", "test"), ("sva", "all")]

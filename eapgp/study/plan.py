@@ -202,7 +202,7 @@ def _specs(
     seeds: Sequence[int] = mapping.get("seeds", [0])
     _check_amount(len(tasks) * len(seeds), models, methods, where)
     variants = [_variants(method, where, index) for index, method in enumerate(methods)]
-    posed: set[str] = set()
+    posed: list[Posed] = []
     for (_, model), (task_index, task), (method_index, method) in itertools.product(
         enumerate(models), enumerate(tasks), enumerate(methods)
     ):
@@ -292,7 +292,11 @@ def _fields(
     return fields
 
 
-def _check(spec: RunSpec, posed: set[str]) -> None:
+Posed = tuple[str, str, Values]
+"""A task with its split and options."""
+
+
+def _check(spec: RunSpec, posed: list[Posed]) -> None:
     """Names that a typing mistake can spoil, before anything is computed; posed: tasks that were tried, which grows.
 
     Errors: InputError.
@@ -304,8 +308,8 @@ def _check(spec: RunSpec, posed: set[str]) -> None:
         get_metric(spec.metric)
     if spec.prompts_file is None:
         assert spec.task is not None
-        if (asked := content_key([spec.task, spec.split, dict(spec.task_options)])) not in posed:
+        if (asked := (spec.task, spec.split, spec.task_options)) not in posed:
             make_prompts(spec.task, 1, split=spec.split, **spec.task_options)
-            posed.add(asked)
+            posed.append(asked)
     elif not os.path.isfile(spec.prompts_file):  # noqa: PTH113  (False, too, for a name that no file can have)
         raise OptionError(f"prompts {spec.prompts_file}: expected a file, found none.")
