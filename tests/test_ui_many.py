@@ -25,7 +25,7 @@ from eapgp.numerals import score
 from eapgp.ui.base import draw
 from eapgp.ui.base.draw import MOST_WRITTEN, written
 from eapgp.ui.jobs import follow, server
-from eapgp.ui.jobs.follow import CROWD, MOST, SECONDS, TOGETHER, Looks, looks_so_far, watch
+from eapgp.ui.jobs.follow import CROWD, MOST, PAGES, SECONDS, TOGETHER, Looks, looks_so_far, watch
 from eapgp.ui.jobs.manager import BEHIND, LIVE, STORED, JobManager, JobView
 from eapgp.ui.shell import frame
 
@@ -101,7 +101,7 @@ def test_pages_look_as_often_as_they_want_until_they_are_many(pages: int, every:
         now[0] = tick / 10
         for page in range(pages):
             if now[0] >= due[page]:
-                looks.note(stretches[page])
+                looks.note(stretches[page], "one")
                 stretches[page] = looks.stretch()
                 due[page] = now[0] + every * stretches[page]
                 seen += tick >= 600
@@ -183,12 +183,23 @@ def test_pages_that_wait_for_one_another_make_long_jobs_stand_back(monkeypatch: 
     st.cache_resource.clear()
     crowded: list[bool] = []
     monkeypatch.setattr(JobManager, "crowded", lambda _: crowded.append(True))
-    for wanted, told in ((CROWD * TOGETHER * SECONDS - 1, 0), (2, 1)):
-        for _ in range(round(wanted)):
-            looks_so_far().note(1.0)
+    enough = round(CROWD * TOGETHER * SECONDS)
+    one_page = ["a"] * (2 * enough)  # a slow machine on which one page watches four bars
+    few = [str(number) for number in range(PAGES)]
+    assert not _crowd(few) and not _crowd(one_page) and not _crowd(one_page + few[2:]) and _crowd(one_page + few[1:])
+    for looking, told in ((one_page, 0), (few[2:], 0), (few[1:2], 1)):
+        for page in looking:
+            looks_so_far().note(1.0, page)
         watch(lambda: None, lambda: False, every=1.0)
         assert len(crowded) == told
     st.cache_resource.clear()
+
+
+def _crowd(looking: list[str]) -> bool:
+    looks = Looks(lambda: 0.0)
+    for page in looking:
+        looks.note(1.0, page)
+    return looks.crowd()
 
 
 def test_runs_by_several_methods_on_the_same_prompts_share_the_model_s_two_runs(

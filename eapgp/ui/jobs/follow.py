@@ -22,8 +22,8 @@ TOGETHER = 4.0
 """Looks a second of all pages of a server; each takes a hundredth of a second of its one thread that runs at a time."""
 MOST = 8.0
 """How many times longer a page waits at most."""
-CROWD = 2.0
-"""How many times longer pages wait from where on long jobs stand back for them."""
+CROWD, PAGES = 2.0, 4
+"""How many times longer pages wait from where on long jobs stand back for them, and how many pages make a crowd."""
 SECONDS = 10.0
 """How far back looks are counted."""
 
@@ -33,17 +33,24 @@ class Looks:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._recent: deque[tuple[float, float]] = deque(maxlen=1_000)
+        self._recent: deque[tuple[float, float, str]] = deque(maxlen=1_000)
 
-    def note(self, stretch: float) -> None:
-        """Count a look of a page that waits so many times longer than it wants."""
-        self._recent.append((self._clock(), stretch))
+    def note(self, stretch: float, page: str) -> None:
+        """Count a look of a page, by its session's name, that waits so many times longer than it wants."""
+        self._recent.append((self._clock(), stretch, page))
 
     def stretch(self) -> float:
         """How many times longer than it wants a page should wait, at least 1."""
-        since = self._clock() - SECONDS
-        wanted = sum(stretch for at, stretch in list(self._recent) if at >= since) / SECONDS
+        wanted = sum(stretch for stretch, _ in self._last()) / SECONDS
         return min(MOST, max(1.0, wanted / TOGETHER))
+
+    def crowd(self) -> bool:
+        """Whether pages of several people wait for one another; one page with several bars is none."""
+        return self.stretch() >= CROWD and len({page for _, page in self._last()}) >= PAGES
+
+    def _last(self) -> list[tuple[float, str]]:
+        since = self._clock() - SECONDS
+        return [(stretch, page) for at, stretch, page in list(self._recent) if at >= since]
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
@@ -62,14 +69,14 @@ def watch(draw: Callable[[], None], over: Callable[[], bool], *, every: float) -
     within_page = [True]
     looks = looks_so_far()
     stretch = looks.stretch()
-    if stretch >= CROWD:
+    if looks.crowd():
         server.manager().jobs.crowded()
 
     def look() -> None:
         first = bool(within_page)
         within_page.clear()
         if not first:
-            looks.note(stretch)
+            looks.note(stretch, server.session_slot("look"))
         if first or not over():
             try:
                 draw()
