@@ -82,11 +82,12 @@ def made_passes(method: str, options: dict[str, Any], monkeypatch: pytest.Monkey
 
     def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("return_type") != "logits_and_cache":  # what both prompts begin with, which the passes go on from
-            calls.append(torch.is_grad_enabled())
+            calls.extend([torch.is_grad_enabled()] * (args[0].shape[0] // ENCODED.n))  # both prompts may go at once
         return forward(self, *args, **kwargs)
 
     def counted_grad(outputs: Any, *args: Any, **kwargs: Any) -> Any:
-        backwards.append(len(outputs) if isinstance(outputs, tuple) else 1)
+        if not isinstance(outputs, list):  # a list: what arrived at the beginning of both prompts, sent on
+            backwards.append(len(outputs) if isinstance(outputs, tuple) else 1)
         return grad(outputs, *args, **kwargs)
 
     model.cache.setdefault("tuples", False)  # found once per model, by a pass of its own

@@ -409,3 +409,22 @@ def test_prompts_that_begin_with_what_also_pads_bring_no_warning_of_transformers
     assert model.tokenizer.bos_token_id == model.tokenizer.pad_token_id  # what every prompt begins with
     attribute(model, make_prompts("ioi", n=2), method="eap")
     assert not heard
+
+
+def test_a_norm_s_statistics_are_taken_only_where_a_hook_reads_them() -> None:
+    """The bridge takes them beside every norm; the model's output does not depend on it, to the last bit."""
+    model, seen = tiny_model("llama"), []
+    ids = torch.arange(1, 7)[None]
+    norm = model.bridge.blocks[0].ln1
+    taken: list[str] = []
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "rsqrt", lambda x, rsqrt=torch.rsqrt: (taken.append("rsqrt"), rsqrt(x))[1])
+        without = model.bridge(ids)
+        in_model = len(taken)
+        norm.hook_scale.add_hook(lambda value, hook: seen.append(value))
+        hooked = model.bridge(ids)
+        norm.hook_scale.remove_hooks()
+    assert len(taken) - in_model == in_model + 1 and len(seen) == 1
+    residual = model.bridge.embed(ids)
+    assert torch.equal(without, hooked)
+    assert torch.allclose(seen[0], (residual.square().mean(-1, keepdim=True) + model.layers[0].attn_norm.eps).sqrt())

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from eapgp.attribution.context import Context, gradients_of
 from eapgp.attribution.outcome import Outcome
+from eapgp.engine.gradients import point_gradients
 from eapgp.engine.passes import capture
 
 
@@ -68,7 +69,7 @@ def run(ctx: Context) -> Outcome:
     for index in range(len(model.layers)):
         switch.layer = index
         total = ctx.total()
-        total.add(clean, gradients_of(values.sum(), inputs, retain_graph=True))
+        total.add(point_gradients(model, clean, gradients_of(values.sum(), inputs, retain_graph=True)))
         ctx.passes.backward += 1
         term = ctx.contract(difference, total)
         edges, nodes = edges + term.abs(), nodes + term.sum(-1).abs()

@@ -20,7 +20,7 @@ def run(ctx: Context) -> Outcome:
     is turned round, to run from the clean to the corrupted end as the others do. Sums over the
     input's edges approach M(clean) − M(corrupted) as k grows.
     """
-    steps = ctx.options["steps"]
+    ctx, steps = ctx.after_shared(), ctx.options["steps"]
     clean = ctx.reference(ctx.batch.clean)
     point = ctx.point(None, tokens=ctx.batch.corrupted, sources=True)
     part, target = straight_part(ctx, clean, point.run), ctx.target(point.run)
@@ -32,7 +32,8 @@ def run(ctx: Context) -> Outcome:
         if step < steps:
             here = _compact(ctx, part, target, ctx.point(x_prime + step / steps * (x - x_prime), sources=True))
         added = ctx.increment(here[1] if step < steps else clean, lower, gradients)
-        scores = added if scores is None else scores + added
+        scores = added if scores is None else scores.add_(added)
+        del added
     record_run(ctx, part, clean, target)
     part.reverse()
     assert scores is not None

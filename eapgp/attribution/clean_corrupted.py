@@ -13,6 +13,6 @@ def run(ctx: Context) -> Outcome:
     total = ctx.total()
     for point in (clean, corrupted):
         assert point.gradients is not None
-        total.add(point.run, point.gradients, 0.5)
+        total.add(point.gradients, 0.5)
     scores = ctx.contract(ctx.difference(clean.run, corrupted.run), total)
     return Outcome(scores, clean.metric, corrupted.metric)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ from eapgp.engine.differences import (
     source_differences,
     source_values,
 )
-from eapgp.engine.gradients import GradientSum, contract, gradient_norms
+from eapgp.engine.gradients import GradientSum, PointGradients, contract, point_gradients
 from eapgp.engine.passes import Capture, Hook, Keep, Tokens, capture
+from eapgp.engine.prefix import Prefix, make_prefix
 from eapgp.errors import NotFiniteError
 from eapgp.metrics import Metric, accuracy
 from eapgp.models.model import Model, widen
@@ -48,14 +49,14 @@ class Passes:
 class Point:
     """One point of a path, run with gradient. All tensors are detached; what was not asked for is None.
 
-    gradients: ∂M at `run.destinations()`; input_gradient: ∂M/∂γ; path_gradient: ∇_γ ‖G(γ) − G(x′)‖²,
+    gradients: ∂M at every destination; input_gradient: ∂M/∂γ; path_gradient: ∇_γ ‖G(γ) − G(x′)‖²,
     distance: that squared norm.
     """
 
     run: Capture
     metric: Float[Tensor, " pair"]
     distance: Float[Tensor, " pair"] | None
-    gradients: list[Tensor] | None
+    gradients: PointGradients | None
     input_gradient: Float[Tensor, "pair pos d_model"] | None
     path_gradient: Float[Tensor, "pair pos d_model"] | None
 
@@ -68,6 +69,7 @@ class Context:
     right: whether the right answer wins on the clean prompts, noted once at the first clean run.
     leaf: the tensor whose gradient is taken beside the destinations', where it is not the input.
     earlier: mean scores over all pairs of the rounds before this one.
+    prefix: what the batch's positions go on from, where a path's points have gradients before them too.
     """
 
     model: Model
@@ -80,6 +82,19 @@ class Context:
     right: list[Bool[Tensor, " pair"]] = field(default_factory=list)
     leaf: Float[Tensor, "pair pos d_model"] | None = None
     earlier: tuple[Float[np.ndarray, "src dst"], ...] = ()
+    prefix: Prefix | None = None
+
+    def after_shared(self) -> Context:
+        """The positions after those that both prompts share, for a path that moves nothing before them.
+
+        Itself where few are shared, where another intervention moves them or where the model cannot go on from them.
+        """
+        prefix = make_prefix(self.model, self.batch.clean.ids[:, : self.shared])
+        return self if prefix is None else replace(self, batch=self.batch.after(prefix.past), prefix=prefix)
+
+    def whole(self, value: Float[Tensor, "pair pos d_model"]) -> Float[Tensor, "pair positions d_model"]:
+        """A point of the path at all positions of the prompts."""
+        return value if self.prefix is None else torch.cat([self.prefix.input.to(value), value.detach()], 1)
 
     @property
     def mask(self) -> Float[Tensor, "pair pos 1"]:
@@ -116,6 +131,18 @@ class Context:
         self.tick()
         return run
 
+    def references(self) -> tuple[Capture, Capture]:
+        """The clean and the corrupted run, without gradient, as one pass over both."""
+        clean, corrupted = self.batch.clean, self.batch.corrupted
+        self.passes.reference += 2
+        with torch.no_grad():
+            both = capture(self.model, clean.beside(corrupted))
+        runs = both.rows(slice(0, self.batch.size)), both.rows(slice(self.batch.size, None))
+        self.note_right(runs[0])
+        self.tick()
+        self.tick()
+        return runs
+
     def target(self, corrupted: Capture, *, runs: int | None = None) -> OutputTarget:
         """The corrupted run's output as what a path heads for. runs: of how many the distance to it will be taken."""
         tokens = self.batch.clean
@@ -150,8 +177,12 @@ class Context:
         path: OutputTarget | None = None,
         sources: bool = False,
         extra: tuple[Hook, ...] = (),
+        constant_scale: bool = False,
     ) -> Point:
-        """Run one point with gradient; `path` asks for the path gradient, which shares the forward pass."""
+        """Run one point with gradient; `path` asks for the path gradient, which shares the forward pass.
+
+        constant_scale: treat the scale of every norm that destinations stand behind as a constant.
+        """
         tokens = self.batch.clean if tokens is None else tokens
         keep = Keep.SOURCES if sources else Keep.NOTHING
         run = capture(self.model, tokens, value=value, start=start, grad=True, keep=keep, extra=extra)
@@ -160,7 +191,9 @@ class Context:
             self.note_right(run)
         values = self.values(run)
         distance = None if path is None else path.distance(self.model, run.hidden)
-        gradients, input_gradient, path_gradient = self._backward(run, values, distance, metric_gradient)
+        gradients, input_gradient, path_gradient = self._backward(
+            run, values, distance, metric_gradient, constant_scale
+        )
         # without its graph, which would else stay while the next point's is made beside it
         run, values = run.released(), values.detach()
         self.tick()
@@ -173,25 +206,45 @@ class Context:
         values: Float[Tensor, " pair"],
         distance: Float[Tensor, " pair"] | None,
         metric_gradient: bool,
-    ) -> tuple[list[Tensor] | None, Float[Tensor, "pair pos d_model"] | None, Float[Tensor, "pair pos d_model"] | None]:
+        constant_scale: bool,
+    ) -> tuple[
+        PointGradients | None, Float[Tensor, "pair pos d_model"] | None, Float[Tensor, "pair pos d_model"] | None
+    ]:
         inputs = [*run.destinations(), self.leaf if self.leaf is not None else run.input]
-        if metric_gradient and distance is not None:
-            self.passes.backward += 2
-            key = f"batched gradients of {self.metric.name}"  # its operations are walked too
-            both = _two_gradients(values.sum(), distance.sum(), inputs, self.model.cache, key)
-            return [g[0] for g in both[:-1]], both[-1][0], both[-1][1]
-        if metric_gradient:
-            self.passes.backward += 1
-            one = gradients_of(values.sum(), inputs)
-            return one[:-1], one[-1], None
-        if distance is None:
+        if not metric_gradient and distance is None:
             return None, None, None
         self.passes.backward += 1
-        return None, None, gradients_of(distance.sum(), [inputs[-1]])[0]
+        if not metric_gradient:
+            assert distance is not None
+            return None, None, gradients_of(distance.sum(), [inputs[-1]])[0]
+        earlier, at_path = None, None
+        if distance is None:
+            found, earlier = self._metric_gradients(values, inputs)
+        else:
+            assert self.prefix is None, "a path gradient is taken of whole prompts"
+            self.passes.backward += 1
+            key = f"batched gradients of {self.metric.name}"  # its operations are walked too
+            found = _two_gradients(values.sum(), distance.sum(), inputs, self.model.cache, key)
+            at_path = found[-1][1]
+            found = [g[0] for g in found]
+        at_input = found.pop()
+        here = point_gradients(self.model, run, found, constant_scale=constant_scale)
+        if earlier is not None:
+            here, at_input = replace(here, before=earlier[0]), torch.cat([earlier[1], at_input], 1)
+        return here, at_input, at_path
 
-    def total(self, *, constant_scale: bool = False) -> GradientSum:
+    def _metric_gradients(
+        self, values: Float[Tensor, " pair"], inputs: list[Tensor]
+    ) -> tuple[list[Tensor], tuple[PointGradients, Float[Tensor, "pair pos d_model"]] | None]:
+        """∂M at the inputs, and what the prefix has of it."""
+        if self.prefix is None:
+            return gradients_of(values.sum(), inputs), None
+        found = gradients_of(values.sum(), [*inputs, *self.prefix.leaves])
+        return found[: len(inputs)], self.prefix.gradients(self.model, found[len(inputs) :])
+
+    def total(self) -> GradientSum:
         """An empty sum of destination gradients."""
-        return GradientSum(self.model, constant_scale, self.shared)
+        return GradientSum(self.model, self.shared)
 
     def contract(
         self, difference: Float[Tensor, "pair rows pos d_model"], total: GradientSum, *, first: int = 0
@@ -204,7 +257,7 @@ class Context:
         """A point's destination gradients in compact form."""
         assert point.gradients is not None
         total = self.total()
-        total.add(point.run, point.gradients)
+        total.add(point.gradients)
         return total
 
     def increment(self, upper: Capture, lower: Capture, total: GradientSum) -> Float[Tensor, "pair src dst"]:
@@ -219,12 +272,6 @@ class Context:
         if not bool(self.batch.clean.mask.all()):
             out *= self.mask[:, self.shared :].unsqueeze(1).to(out.device)
         return out
-
-    def norms(self, point: Point) -> Float[Tensor, "pair dst"]:
-        """‖∂M/∂x_v‖ at a point."""
-        assert point.gradients is not None
-        with torch.no_grad():
-            return gradient_norms(self.model, point.run, point.gradients)
 
 
 def gradients_of(scalar: Float[Tensor, ""], inputs: Sequence[Tensor], *, retain_graph: bool = False) -> list[Tensor]:

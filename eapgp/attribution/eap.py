@@ -12,6 +12,6 @@ def run(ctx: Context) -> Outcome:
     point = ctx.point(None, sources=True)
     assert point.gradients is not None
     total = ctx.total()
-    total.add(point.run, point.gradients)
+    total.add(point.gradients)
     scores = ctx.contract(ctx.difference(point.run, corrupted), total)
     return Outcome(scores, point.metric, ctx.values(corrupted))

@@ -24,7 +24,7 @@ def run(ctx: Context) -> Outcome:
     total = ctx.total()
     for point in walk.points(ctx):
         assert point.gradients is not None
-        total.add(point.run, point.gradients, 1 / ctx.options["steps"])
+        total.add(point.gradients, 1 / ctx.options["steps"])
         del point  # its tensors, before the next point's are made
     scores = ctx.contract(ctx.difference(walk.clean, walk.corrupted), total)
     return Outcome.of_inputs(scores, walk.metric, ctx.values(walk.corrupted), [walk.part])

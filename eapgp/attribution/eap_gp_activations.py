@@ -34,7 +34,7 @@ def _along(ctx: Context, component: Component, target: OutputTarget) -> Gradient
         path = target if number < steps else None
         point = component.point(ctx, value, path=path, metric_gradient=number > 0)
         if point.gradients is not None:
-            total.add(point.run, point.gradients, 1 / steps)
+            total.add(point.gradients, 1 / steps)
         if point.path_gradient is not None and point.distance is not None:
             value = walk.advance(number, value, widen(point.path_gradient), point.distance)
     return total

@@ -5,7 +5,7 @@ from __future__ import annotations
 from eapgp.attribution.context import Context
 from eapgp.attribution.outcome import Outcome
 from eapgp.attribution.quadrature import fractions
-from eapgp.attribution.straight import record_point, record_run, reference_runs, straight_part
+from eapgp.attribution.straight import record_point, record_run, straight_part
 
 
 def run(ctx: Context) -> Outcome:
@@ -13,7 +13,8 @@ def run(ctx: Context) -> Outcome:
 
     The record runs from the clean end to the corrupted end, as GradPath's does.
     """
-    clean, corrupted = reference_runs(ctx)
+    ctx = ctx.after_shared()
+    clean, corrupted = ctx.references()
     part, target, total = straight_part(ctx, clean, corrupted), ctx.target(corrupted), ctx.total()
     alphas = sorted(fractions(ctx.options["steps"], ctx.options["points"]), reverse=True)
     if alphas[0] < 1:
@@ -21,7 +22,7 @@ def run(ctx: Context) -> Outcome:
     for alpha in alphas:
         point = ctx.point(corrupted.input + alpha * (clean.input - corrupted.input))
         assert point.gradients is not None
-        total.add(point.run, point.gradients, 1 / len(alphas))
+        total.add(point.gradients, 1 / len(alphas))
         record_point(ctx, part, point, target)
         del point  # its tensors, before the next point's are made
     if alphas[-1] > 0:

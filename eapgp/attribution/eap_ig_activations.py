@@ -21,6 +21,6 @@ def run(ctx: Context) -> Outcome:
         for alpha in alphas:
             point = component.point(ctx, between(component, alpha))
             assert point.gradients is not None
-            total.add(point.run, point.gradients, 1 / len(alphas))
+            total.add(point.gradients, 1 / len(alphas))
         scores.add(component, total)
     return scores.outcome()

@@ -23,8 +23,7 @@ from eapgp.attribution.registry import get_method
 from eapgp.attribution.survey import survey_pairs
 from eapgp.engine.batches import make_batch, run_halving, split_batches
 from eapgp.engine.differences import make_intervention
-from eapgp.engine.gradients import GradientSum
-from eapgp.engine.passes import Capture
+from eapgp.engine.gradients import GradientSum, PointGradients
 from eapgp.errors import OptionError
 from eapgp.metrics import Compute
 from eapgp.models.model import Model
@@ -41,10 +40,10 @@ class _Apart(GradientSum):
 
     points: list[GradientSum] = field(default_factory=list)
 
-    def add(self, run: Capture, gradients: list[Tensor], weight: float = 1.0) -> None:
-        super().add(run, gradients, weight)
-        one = GradientSum(self.model, self.constant_scale, self.shared)
-        one.add(run, gradients, weight)
+    def add(self, point: PointGradients, weight: float = 1.0) -> None:
+        super().add(point, weight)
+        one = GradientSum(self.model, self.shared)
+        one.add(point, weight)
         self.points.append(one)
 
 
@@ -54,8 +53,8 @@ class _PointContext(Context):
 
     parts: list[Float[np.ndarray, "src dst"]] = field(default_factory=list)
 
-    def total(self, *, constant_scale: bool = False) -> GradientSum:
-        return _Apart(self.model, constant_scale, self.shared)
+    def total(self) -> GradientSum:
+        return _Apart(self.model, self.shared)
 
     def contract(
         self, difference: Float[Tensor, "pair rows pos d_model"], total: GradientSum, *, first: int = 0

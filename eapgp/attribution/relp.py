@@ -29,10 +29,10 @@ SMALL = 1e-6  # below this an input's ratio act(x)/x is taken as its limit at 0 
 def run(ctx: Context) -> Outcome:
     """score(u→v) = Σ (z_u − z′_u) · ∂M/∂x_v (x), ∂ by the rules above; on a linear model this is EAP."""
     corrupted = ctx.reference(ctx.batch.corrupted)
-    point = ctx.point(None, sources=True, extra=tuple(rules(ctx.model)))
+    point = ctx.point(None, sources=True, extra=tuple(rules(ctx.model)), constant_scale=True)
     assert point.gradients is not None
-    total = ctx.total(constant_scale=True)
-    total.add(point.run, point.gradients)
+    total = ctx.total()
+    total.add(point.gradients)
     scores = ctx.contract(ctx.difference(point.run, corrupted), total)
     return Outcome(scores, point.metric, ctx.values(corrupted))
 

@@ -106,7 +106,7 @@ def _record(
 ) -> None:
     """Write a point down, with the gradients that were taken there."""
     used = point.gradients is not None
-    norms = ctx.norms(point) if used else None
+    norms = None if point.gradients is None else point.gradients.norms()
     part.add(value, point.metric, distance, input_gradient=point.input_gradient, norms=norms, used=used)
 
 

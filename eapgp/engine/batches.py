@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eapgp.engine.passes import Keep, Tokens, capture
-from eapgp.engine.past import goes_on, make_past
+from eapgp.engine.past import Past, goes_on, make_past
 from eapgp.errors import ComputationError, OptionError
 from eapgp.metrics import Metric, Targets, targets_of
 from eapgp.models.catalogue import default_batch_size
@@ -47,7 +47,10 @@ class Batch:
         """The positions after the shared ones, which are run once; all where the model cannot go on from there."""
         if not self.shared or not goes_on(model):
             return self
-        past = make_past(model, self.clean.ids[:, : self.shared])
+        return self.after(make_past(model, self.clean.ids[:, : self.shared]))
+
+    def after(self, past: Past) -> Batch:
+        """The positions after a past that is that of the shared ones."""
         return replace(self, clean=self.clean.after(past), corrupted=self.corrupted.after(past), shared=0)
 
     @property

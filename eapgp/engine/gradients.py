@@ -24,33 +24,115 @@ from eapgp.graph import QKV
 from eapgp.models.model import Layer, Model, Norm, widen
 
 
+@dataclass(frozen=True)
+class LayerPoint:
+    """One layer's gradients at a point; `inputs` counts the heads' queries, then their keys, then their values.
+
+    heads: g/σ, or g where attention has no norm before it. mlp: ∂M/∂x. normed: x̂, inner: mean(x̂ ⊙ u)/σ; both None
+    without that norm, or where its scale is held constant.
+    """
+
+    heads: Float[Tensor, "pair pos inputs d_head"]
+    mlp: Float[Tensor, "pair pos d_model"]
+    normed: Float[Tensor, "pair pos d_model"] | None = None
+    inner: Float[Tensor, "pair pos inputs"] | None = None
+
+
+@dataclass(frozen=True)
+class PointGradients:
+    """∂M/∂x_v at one point for every destination v of the layers from `start` on, in the compact form above.
+
+    before: those at earlier positions, which were run by themselves and enter no score.
+    """
+
+    model: Model
+    start: int
+    layers: list[LayerPoint]
+    final: Float[Tensor, "pair pos d_model"]
+    before: PointGradients | None = None
+
+    def norms(self) -> Float[Tensor, "pair dst"]:
+        """‖∂M/∂x_v‖ over positions and d_model for every destination, of a point whose layers were all run."""
+        squares = self._squares()
+        return (squares if self.before is None else squares + self.before._squares()).sqrt()
+
+    def _squares(self) -> Float[Tensor, "pair dst"]:
+        columns = []
+        for index, part in enumerate(self.layers, self.start):
+            columns += [_head_squares(self.model, index, part), part.mlp.square().sum((1, 2))[:, None]]
+        columns.append(self.final.square().sum((1, 2))[:, None])
+        return torch.cat([column.cpu() for column in columns], dim=1)
+
+
+def point_gradients(
+    model: Model, run: Capture, gradients: list[Tensor], *, constant_scale: bool = False
+) -> PointGradients:
+    """Bring the gradients of `run.destinations()`, in that order, into the compact form; the list is emptied.
+
+    constant_scale: treat every norm's σ as a constant (the rule of RelP).
+    """
+    flat, layers = gradients[::-1], []
+    gradients.clear()
+    with torch.no_grad():
+        for at, view in enumerate(model.layers[run.start :]):
+            qkv = torch.cat([widen(flat.pop()) for _ in QKV], dim=2)
+            heads, normed, inner = _at_heads(model, run, at, qkv, constant_scale)
+            mlp = norm_gradient(view.mlp_norm, run.mlp_residual[at], widen(flat.pop()), constant_scale)
+            layers.append(LayerPoint(heads, mlp, normed, inner))
+    return PointGradients(model, run.start, layers, widen(flat.pop()))
+
+
+def _at_heads(
+    model: Model, run: Capture, at: int, g: Float[Tensor, "pair pos inputs d_head"], constant_scale: bool
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """g/σ, x̂ and mean(x̂ ⊙ u)/σ of a layer, counted from where the run started."""
+    norm = model.layers[run.start + at].attn_norm
+    if norm is None:
+        return g, None, None
+    normed, sigma = norm.statistics(run.attn_residual[at])
+    heads = g / sigma.unsqueeze(-1)
+    if constant_scale:
+        return heads, None, None
+    raw = torch.cat([widen(getattr(run, letter)[at].detach()) for letter in QKV], dim=2)
+    inner = (heads * (raw - projection_bias(model, run.start + at))).sum(-1) / model.d_model
+    return heads, normed, inner
+
+
 @dataclass
 class LayerGradients:
     """Weighted sums over path points for one layer.
 
-    heads: letter → Σ w g/σ. normed: x̂ per point; coefficients: letter → w · mean(x̂ ⊙ u)/σ per point;
-    both empty where attention has no norm before it, or where the norm's scale is held constant.
-    mlp: Σ w ∂M/∂x.
+    heads: Σ w g/σ. normed: x̂ per point; coefficients: w · mean(x̂ ⊙ u)/σ per point. mlp: Σ w ∂M/∂x.
     """
 
-    heads: dict[str, Float[Tensor, "pair pos head d_head"]] = field(default_factory=dict)
+    heads: Float[Tensor, "pair pos inputs d_head"] | None = None
     normed: list[Float[Tensor, "pair pos d_model"]] = field(default_factory=list)
-    coefficients: dict[str, list[Float[Tensor, "pair pos head"]]] = field(
-        default_factory=lambda: {letter: [] for letter in QKV}
-    )
+    coefficients: list[Float[Tensor, "pair pos inputs"]] = field(default_factory=list)
     mlp: Float[Tensor, "pair pos d_model"] | None = None
+
+    def add(self, part: LayerPoint, weight: float, shared: int) -> None:
+        """Add one point; shared: leading positions that are left out."""
+        self.heads = _plus(self.heads, part.heads[:, shared:], weight)
+        self.mlp = _plus(self.mlp, part.mlp[:, shared:], weight)
+        if part.normed is not None and part.inner is not None:
+            self.normed.append(part.normed[:, shared:].contiguous())
+            self.coefficients.append(part.inner[:, shared:] * weight)
+
+
+def _plus(total: Tensor | None, value: Tensor, weight: float) -> Tensor:
+    """The sum with one more term, in the sum's own memory."""
+    return value * weight if total is None else total.add_(value, alpha=weight)
 
 
 @dataclass
 class GradientSum:
     """Σ_j w_j ∂M/∂x_v(γ_j) for every destination v of a batch, in the compact form above.
 
-    constant_scale: treat every norm's σ as a constant (the rule of RelP). shared: leading positions that are left
-    out, since no source differs there; every `pos` below counts from the first one after them.
+    shared: leading positions that are left out, since no source differs there; every `pos` of the sums counts from
+    the first one after them.
     """
 
     model: Model
-    constant_scale: bool = False
     shared: int = 0
     layers: list[LayerGradients] = field(default_factory=list)
     final: Float[Tensor, "pair pos d_model"] | None = None
@@ -58,64 +140,29 @@ class GradientSum:
     def __post_init__(self) -> None:
         self.layers = [LayerGradients() for _ in self.model.layers]
 
-    def add(self, run: Capture, gradients: list[Tensor], weight: float = 1.0) -> None:
-        """Add one point: its capture and the gradients of `run.destinations()`, in that order."""
-        gradients = [g[:, self.shared :] for g in gradients]
-        for at, view in enumerate(self.model.layers[run.start :]):
-            index = at + run.start
-            part = self.layers[index]
-            q, k, v, mlp = (widen(g) * weight for g in gradients[4 * at : 4 * at + 4])
-            self._add_attention(view, part, run, index, {"q": q, "k": k, "v": v})
-            mlp_gradient = norm_gradient(
-                view.mlp_norm, run.mlp_residual[at][:, self.shared :], mlp, self.constant_scale
-            )
-            part.mlp = mlp_gradient if part.mlp is None else part.mlp + mlp_gradient
-        last = widen(gradients[-1]) * weight
-        self.final = last if self.final is None else self.final + last
-
-    def _add_attention(
-        self, view: Layer, part: LayerGradients, run: Capture, index: int, grads: dict[str, Tensor]
-    ) -> None:
-        norm, at = view.attn_norm, index - run.start
-        if norm is None:
-            scaled = grads
-        else:
-            normed, sigma = norm.statistics(run.attn_residual[at][:, self.shared :])
-            scaled = {letter: g / sigma.unsqueeze(-1) for letter, g in grads.items()}
-            if not self.constant_scale:
-                part.normed.append(normed)
-                for letter, g in scaled.items():
-                    raw = widen(getattr(run, letter)[at].detach()[:, self.shared :])
-                    part.coefficients[letter].append(mean_product(self.model, index, letter, g, raw))
-        for letter, g in scaled.items():
-            part.heads[letter] = g if letter not in part.heads else part.heads[letter] + g
+    def add(self, point: PointGradients, weight: float = 1.0) -> None:
+        """Add one point."""
+        with torch.no_grad():
+            for index, part in enumerate(point.layers, point.start):
+                self.layers[index].add(part, weight, self.shared)
+            self.final = _plus(self.final, point.final[:, self.shared :], weight)
 
 
-def projection_bias(model: Model, index: int, letter: str) -> Float[Tensor, "head d_head"]:
-    """b + β W: what a projection gives for x̂ = 0."""
-    key = f"bias.{index}.{letter}"
+def projection_bias(model: Model, index: int) -> Float[Tensor, "inputs d_head"]:
+    """b + β W of a layer's queries, keys and values: what the projections give for x̂ = 0."""
+    key = f"bias.{index}"
     if key not in model.cache:
-        view = model.layers[index]
-        bias, beta = view.bias(letter), view.attn_norm.beta if view.attn_norm else None
-        weight = view.weight(letter)
-        total = torch.zeros(weight.shape[0], weight.shape[2], device=weight.device, dtype=weight.dtype)
-        if bias is not None:
-            total = total + bias
-        if beta is not None:
-            total = total + torch.einsum("m,hmd->hd", beta, weight)
-        model.cache[key] = total
+        model.cache[key] = torch.cat([_projection_bias(model.layers[index], letter) for letter in QKV])
     return model.cache[key]
 
 
-def mean_product(
-    model: Model,
-    index: int,
-    letter: str,
-    g: Float[Tensor, "pair pos head d_head"],
-    raw: Float[Tensor, "pair pos head d_head"],
-) -> Float[Tensor, "pair pos head"]:
-    """mean(x̂ ⊙ u) = g · (q − b − βW) / d_model."""
-    return (g * (raw - projection_bias(model, index, letter))).sum(-1) / model.d_model
+def _projection_bias(view: Layer, letter: str) -> Float[Tensor, "head d_head"]:
+    bias, beta = view.bias(letter), view.attn_norm.beta if view.attn_norm else None
+    weight = view.weight(letter)
+    total = torch.zeros(weight.shape[0], weight.shape[2], device=weight.device, dtype=weight.dtype)
+    if bias is not None:
+        total = total + bias
+    return total if beta is None else total + torch.einsum("m,hmd->hd", beta, weight)
 
 
 def norm_gradient(
@@ -157,46 +204,31 @@ def project_heads(
     return rows.view(heads, pairs, length, -1)
 
 
-def gradient_norms(model: Model, run: Capture, gradients: list[Tensor]) -> Float[Tensor, "pair dst"]:
-    """‖∂M/∂x_v‖ over positions and d_model for every destination."""
-    columns = []
-    for index, view in enumerate(model.layers):
-        *qkv, mlp = gradients[4 * index : 4 * index + 4]
-        for letter, g in zip(QKV, qkv, strict=True):
-            columns.append(_head_norms(model, run, index, letter, widen(g)))
-        at_residual = norm_gradient(view.mlp_norm, run.mlp_residual[index], widen(mlp))
-        columns.append(at_residual.square().sum((1, 2)).sqrt()[:, None])
-    columns.append(widen(gradients[-1]).square().sum((1, 2)).sqrt()[:, None])
-    return torch.cat([column.cpu() for column in columns], dim=1)
+def _head_squares(model: Model, index: int, part: LayerPoint) -> Float[Tensor, "pair inputs"]:
+    """‖u − mean u‖² − d c² (2 − mean x̂²), c = mean(x̂ ⊙ u), over σ², summed over positions."""
+    pairs, length, count = part.heads.shape[:3]
+    by_head = part.heads.permute(2, 0, 1, 3).flatten(1, 2)  # [inputs, pair · pos, d_head]
+    squares = ((by_head @ _gram(model, index)) * by_head).sum(-1).view(count, pairs, length).permute(1, 2, 0)
+    if part.normed is not None and part.inner is not None:
+        spread = part.normed.square().mean(-1, keepdim=True)
+        squares = squares - model.d_model * part.inner.square() * (2 - spread)
+    return squares.sum(1).clamp_min(0)
 
 
-def _head_norms(
-    model: Model, run: Capture, index: int, letter: str, g: Float[Tensor, "pair pos head d_head"]
-) -> Float[Tensor, "pair head"]:
-    """‖u − mean u‖² − d c² (2 − mean x̂²), over σ², summed over positions."""
-    view = model.layers[index]
-    by_head = g.permute(2, 0, 1, 3).flatten(1, 2)  # [head, pair · pos, d_head]
-    squares = ((by_head @ _gram(model, index, letter)) * by_head).sum(-1)
-    squares = squares.reshape(g.shape[2], g.shape[0], g.shape[1]).permute(1, 2, 0)
-    if view.attn_norm is None:
-        return squares.sum(1).clamp_min(0).sqrt()
-    normed, sigma = view.attn_norm.statistics(run.attn_residual[index])
-    c = mean_product(model, index, letter, g, widen(getattr(run, letter)[index].detach()))
-    spread = normed.square().mean(-1, keepdim=True)
-    squares = (squares - model.d_model * c.square() * (2 - spread)) / sigma.square()
-    return squares.sum(1).clamp_min(0).sqrt()
-
-
-def _gram(model: Model, index: int, letter: str) -> Float[Tensor, "head d_head d_head"]:
-    """Inner products of the centred, weighted projection's columns."""
-    key = f"gram.{index}.{letter}"
+def _gram(model: Model, index: int) -> Float[Tensor, "inputs d_head d_head"]:
+    """Inner products of the columns of a layer's centred, weighted projections."""
+    key = f"gram.{index}"
     if key not in model.cache:
-        weight = model.layers[index].weight(letter)
-        heads, _, d_head = weight.shape
-        eye = torch.eye(d_head, device=weight.device, dtype=weight.dtype)[None, :, None, :]
-        rows = project_heads(model.layers[index], letter, eye.expand(1, d_head, heads, d_head))
-        model.cache[key] = torch.einsum("hbem,hbfm->hef", rows, rows)
+        model.cache[key] = torch.cat([_projection_gram(model.layers[index], letter) for letter in QKV])
     return model.cache[key]
+
+
+def _projection_gram(view: Layer, letter: str) -> Float[Tensor, "head d_head d_head"]:
+    weight = view.weight(letter)
+    heads, _, d_head = weight.shape
+    eye = torch.eye(d_head, device=weight.device, dtype=weight.dtype)[None, :, None, :]
+    rows = project_heads(view, letter, eye.expand(1, d_head, heads, d_head))
+    return torch.einsum("hbem,hbfm->hef", rows, rows)
 
 
 TOGETHER = 112
@@ -268,11 +300,10 @@ def _rows(
 
 def _layer_rows(view: Layer, part: LayerGradients, rows: Float[Tensor, "inputs pair pos d_model"]) -> None:
     """Write the gradients at a layer's 3 · head query, key and value inputs and at its MLP's."""
-    assert part.mlp is not None
+    assert part.mlp is not None and part.heads is not None
     heads = rows[:-1]
-    for letter, place in zip(QKV, heads.chunk(len(QKV)), strict=True):
-        project_heads(view, letter, part.heads[letter], place)
-    for j, normed in enumerate(part.normed):
-        along = torch.cat([part.coefficients[letter][j] for letter in QKV], -1).permute(2, 0, 1)
-        heads.addcmul_(along.unsqueeze(-1), normed, value=-1)
+    for letter, g, place in zip(QKV, part.heads.chunk(len(QKV), dim=2), heads.chunk(len(QKV)), strict=True):
+        project_heads(view, letter, g, place)
+    for normed, inner in zip(part.normed, part.coefficients, strict=True):
+        heads.addcmul_(inner.permute(2, 0, 1).unsqueeze(-1), normed, value=-1)
     rows[-1] = part.mlp

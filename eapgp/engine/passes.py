@@ -49,6 +49,12 @@ class Tokens:
         past = None if self.past is None else replace(self.past, times=times)
         return Tokens(self.ids.repeat(times, 1), self.mask.repeat(times, 1), self.last.repeat(times), past)
 
+    def beside(self, other: Tokens) -> Tokens:
+        """The same prompts, then as many others of this length that go on from the same past."""
+        past = None if self.past is None else replace(self.past, times=2)
+        ids, mask = torch.cat([self.ids, other.ids]), torch.cat([self.mask, other.mask])
+        return Tokens(ids, mask, torch.cat([self.last, other.last]), past)
+
     def after(self, past: Past) -> Tokens:
         """The positions after those of a past, which are the first of these."""
         start = past.length
@@ -117,9 +123,16 @@ class Capture:
             mlp_in=[x.detach() for x in self.mlp_in],
         )
 
+    def rows(self, which: slice) -> Capture:
+        """Some of the pairs."""
+        parts = {name: value for name, value in vars(self).items() if name != "start"}
+        some = {name: [x[which] for x in v] if isinstance(v, list) else v[which] for name, v in parts.items()}
+        return Capture(start=self.start, **some)
+
     def sources_only(self) -> Capture:
-        """The two ends and what the sources wrote, so that all else can be freed."""
-        ends = Capture(self.input, self.final_residual, self.final, self.hidden, self.logits, self.start)
+        """The two ends but for the logits, and what the sources wrote, so that all else can be freed."""
+        logits = self.logits.new_empty((len(self.logits), 0))
+        ends = Capture(self.input, self.final_residual, self.final, self.hidden, logits, self.start)
         return replace(ends, z=self.z, mlp=self.mlp, post_scale=self.post_scale)
 
 
@@ -182,9 +195,12 @@ def _blocks_return_tuples(model: Model) -> bool:
 
 
 def call(
-    model: Model, tokens: Tokens, hooks: Sequence[Hook], *, start: int = 0
+    model: Model, tokens: Tokens, hooks: Sequence[Hook], *, start: int = 0, filled: list[Any] | None = None
 ) -> Float[Tensor, "pair positions vocab"]:
-    """Run the model on a batch with hooks; returns the logits that come out (with `answer_hook`, at one position)."""
+    """Run the model on a batch with hooks; returns the logits that come out (with `answer_hook`, at one position).
+
+    filled: where the pass's keys and values are put, for runs that go on from these tokens.
+    """
     mask, past = None if bool(tokens.mask.all()) else tokens.mask.long(), tokens.past
     if mask is not None and past is not None:
         mask = torch.cat([mask.new_ones(len(mask), past.length), mask], 1)
@@ -192,7 +208,13 @@ def call(
     if start:
         _blocks_return_tuples(model)  # runs the model itself, so it must come before the hooks are on
     with model.lock, hooked(hooks), skipped(model, start):
-        return model.bridge(tokens.ids, attention_mask=mask, **goes_on)
+        if filled is None:
+            return model.bridge(tokens.ids, attention_mask=mask, **goes_on)
+        logits, held = model.bridge(
+            tokens.ids, attention_mask=mask, return_type="logits_and_cache", **{**goes_on, "use_cache": True}
+        )
+    filled.append(held)
+    return logits
 
 
 def at_positions(hidden: Float[Tensor, "pair pos *axes"], last: Int[Tensor, " pair"]) -> Float[Tensor, "pair 1 *axes"]:
@@ -214,12 +236,13 @@ def capture(
     grad: bool = False,
     keep: Keep = Keep.SOURCES,
     extra: Sequence[Hook] = (),
+    filled: list[Any] | None = None,
 ) -> Capture:
     """Run one pass and keep what attribution needs.
 
     value: replaces the embedding (start = 0) or the residual stream that enters layer `start`.
     grad: make it a leaf, and keep residuals and destinations whatever `keep` says. Layers before
-    `start` leave nothing.
+    `start` leave nothing. filled: where keys and values are put.
     """
     tensors: Tensors = defaultdict(list)
     hooks = [_input_hook(model, tensors, value, start, grad)]
@@ -227,7 +250,7 @@ def capture(
         hooks += _layer_hooks(layer, tensors, keep, grad)
     hooks += _head_hooks(model, tensors, tokens, grad)
     with torch.set_grad_enabled(grad):
-        logits = call(model, tokens, [*hooks, *extra], start=start)
+        logits = call(model, tokens, [*hooks, *extra], start=start, filled=filled)
     ends = {name: tensors.pop(name)[0] for name in ("input", "final_residual", "final", "hidden")}
     return Capture(**ends, logits=widen(logits[:, -1]), start=start, **tensors)
 
@@ -252,7 +275,7 @@ def _layer_hooks(layer: Layer, tensors: Tensors, keep: Keep, grad: bool) -> list
         ]
     if grad:
         hooks += [(layer.hook(letter), _keep(tensors[letter])) for letter in QKV]
-        hooks.append((layer.mlp_in, _keep_clone(tensors["mlp_in"])))
+        hooks.append((layer.mlp_in, (_keep if layer.mlp_reads_alone else _keep_clone)(tensors["mlp_in"])))
     elif Keep.INPUTS in keep:
         hooks += [(layer.hook(letter), _watch(tensors[letter])) for letter in QKV]
         hooks.append((layer.mlp_in, _watch(tensors["mlp_in"])))
@@ -295,7 +318,7 @@ def _keep(place: list[Tensor]) -> Callable[[Tensor], Tensor]:
 
 
 def _keep_clone(place: list[Tensor]) -> Callable[[Tensor], Tensor]:
-    """Keep a copy that takes the tensor's place: attention may read the same one, with a gradient of its own."""
+    """Keep a copy that takes the tensor's place: others read the same one, with a gradient of their own."""
 
     def hook(x: Tensor) -> Tensor:
         copy = x.clone()

@@ -85,4 +85,9 @@ def _agrees(model: Model) -> bool:
         later = widen(model.bridge(ids[:, cut:], attention_mask=mask, past_key_values=past.cache()))
     real = mask[:, cut:].bool()
     apart, size = (later - whole)[real].norm(), whole[real].norm()
-    return bool(apart <= size * (CLOSE if model.dtype in ("float32", "float64") else ROUGHLY))
+    return bool(apart <= size * close(model))
+
+
+def close(model: Model) -> float:
+    """How far a run that goes on may be from a whole one in this model's dtype, as a share of its size."""
+    return CLOSE if model.dtype in ("float32", "float64") else ROUGHLY

@@ -17,7 +17,7 @@ import io
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,6 +159,35 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+_WHOLE = "_hf_autograd_forward_with_hooks"  # the bridge's name for running the model's own norm, with its hooks
+
+
+def _spare_statistics(bridge: Any) -> None:
+    """Spare what the bridge computes of every norm for `hook_scale` and `hook_normalized` where neither is set.
+
+    Beside the model's own norm it takes scale and normalised value once more, a fiftieth of a pass; the model's
+    output is the same, bit for bit.
+    """
+    from transformer_lens.model_bridge.generalized_components.normalization import NormalizationBridge
+
+    for norm in bridge.modules():
+        if isinstance(norm, NormalizationBridge) and hasattr(norm, _WHOLE):
+            object.__setattr__(norm, _WHOLE, _lean(norm, getattr(norm, _WHOLE)))
+
+
+def _lean(norm: Any, whole: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    hooks = (norm.hook_scale, norm.hook_normalized)
+
+    def run(x: Tensor) -> Tensor:
+        own = type(norm.original_component).__name__ != "Identity"  # which has no norm to run
+        if not own or any(hook.fwd_hooks or hook.bwd_hooks for hook in hooks):
+            return whole(x)
+        out: Tensor = norm.original_component(x)
+        return out.to(x.dtype)
+
+    return run
+
+
 def wrap_bridge(
     bridge: Any,
     *,
@@ -176,6 +205,7 @@ def wrap_bridge(
         from eapgp.models.grouped import ungroup  # brings torch
 
         ungroup(bridge, kv_heads)
+    _spare_statistics(bridge)
     for module in bridge.modules():
         for parameter in module.parameters(recurse=False):
             parameter.requires_grad_(False)

@@ -127,6 +127,11 @@ class Layer:
         return widen(bias.detach()).reshape(heads, d_head)
 
     @property
+    def mlp_reads_alone(self) -> bool:
+        """Whether nothing but the MLP reads its input: it comes from a norm that attention does not share."""
+        return self.mlp_norm is not None and self.mlp_residual is not self.attn_residual
+
+    @property
     def w_o(self) -> Tensor:
         """W_O `[head, d_head, d_model]`, in float32 or wider."""
         return widen(self.attn.W_O.detach())
