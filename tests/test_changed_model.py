@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,8 @@ from eapgp.circuits.circuit import Circuit
 from eapgp.circuits.select import select
 from eapgp.errors import ModelError
 from eapgp.models.catalogue import demo_folder
+from eapgp.models.checkpoint import ORIGIN_FILE
+from eapgp.models.model import Model
 from eapgp.runs.compute import compute_run, load_run_model
 from eapgp.runs.evaluate import Question, evaluate_run
 from eapgp.runs.info import RunInfo
@@ -123,3 +127,36 @@ def test_a_run_asked_for_again_is_scored_on_the_model_as_it_is_now(altered: Alte
     again = attribution_work(altered.shop, LANE, altered.run.spec, library)(quiet)
     assert again != altered.run.id
     assert library.open(again).request["model"]["weights_hash"] != altered.run.request["model"]["weights_hash"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_weights_that_the_library_knows_are_not_hashed_again_until_they_change(
+    kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kept: by this program, whose models are known by their files' size and times; others by what the files hold."""
+    monkeypatch.setenv("EAPGP_MODELS", str(tmp_path / "models"))
+    folder = tmp_path / ("models" if kept else "elsewhere") / "copy"
+    shutil.copytree(demo_folder(), folder)
+    (folder / ORIGIN_FILE).write_text(json.dumps({"of": "a test"}), encoding="utf-8")
+    hashed: list[str] = []
+    whole = Model._hash_of_weights
+
+    def counted(model: Model) -> str:
+        hashed.append(whole(model))
+        return hashed[-1]
+
+    monkeypatch.setattr(Model, "_hash_of_weights", counted)
+    library = RunLibrary(tmp_path / "home")
+
+    def weights(method: str) -> str:
+        spec = RunSpec(model=str(folder), task="ioi", n_pairs=2, method=method, device="cpu")
+        return str(compute_run(spec, library=library).request["model"]["weights_hash"])
+
+    first = [weights("eap"), weights("clean-corrupted")]
+    assert first == [hashed[0]] * 2 and len(hashed) == 1
+    file = folder / "model.safetensors"
+    before = file.stat()
+    alter(folder)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # as old as it was, and as long
+    assert file.stat().st_size == before.st_size
+    assert weights("eap") == hashed[-1] != first[0] and len(hashed) == 2

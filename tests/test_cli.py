@@ -501,3 +501,14 @@ def test_an_interruption_that_a_library_swallowed_stops_the_work_at_its_next_ste
                 progress("scoring edges", 0.2)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_command_s_process_collects_garbage_seldom() -> None:
+    """Looking through the libraries' objects again and again was a tenth of a cold `eapgp attribute`."""
+    lines = (
+        "import gc, sys",
+        "from eapgp.__main__ import run",
+        "sys.argv = ['eapgp', '--version']",
+        "assert run() == 0 and gc.isenabled() and gc.get_threshold()[0] >= 10_000, gc.get_threshold()",
+    )
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, stdout=subprocess.DEVNULL)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -428,3 +430,26 @@ def test_a_norm_s_statistics_are_taken_only_where_a_hook_reads_them() -> None:
     residual = model.bridge.embed(ids)
     assert torch.equal(without, hooked)
     assert torch.allclose(seen[0], (residual.square().mean(-1, keepdim=True) + model.layers[0].attn_norm.eps).sqrt())
+
+
+def test_what_the_bridge_imports_and_is_not_used_is_imported_when_it_is_used() -> None:
+    """In a process of its own: nobody but TransformerLens got a stand-in, and those work as what they stand for."""
+    lines = (
+        "import sys",
+        "from eapgp.models import load",
+        "load.bridge_class()",
+        "assert not {'datasets', 'pandas'} & set(sys.modules), 'they were imported, or a stand-in was left'",
+        "standing_in = (load._Later, load._Name)",
+        "holders = {n for n, m in [*sys.modules.items()] for v in vars(m).values() if isinstance(v, standing_in)}",
+        "assert holders and all(name.startswith('transformer_lens.') for name in holders), holders",
+        "from transformer_lens import patching",
+        "from transformer_lens.utilities import hf_utils",
+        "frame = patching.pd.DataFrame({'a': [1, 2]})",
+        "assert frame.shape == (2, 1) and isinstance(frame, patching.pd.DataFrame)",
+        "assert patching.pd.DataFrame.from_dict({'a': [1]}).shape == (1, 1)",
+        "made = hf_utils.Dataset.from_dict({'text': ['x']})",
+        "assert isinstance(made, hf_utils.Dataset) and not isinstance(frame, hf_utils.Dataset)",
+        "import datasets, pandas",
+        "assert type(made) is datasets.Dataset and type(frame) is pandas.DataFrame",
+    )
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)

@@ -13,12 +13,16 @@ Before a user waits, two short random prompts are run once. The model is support
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import os
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from eapgp.errors import EapgpError, ModelError, OptionError, UnknownNameError, WrongTypeError
@@ -157,6 +161,61 @@ def load_tokenizer(name: str | Path, *, tokenizer: str | Path | None = None, ran
 def _first_line(error: Exception) -> str:
     """What an error says first, or its kind where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+# ---- TransformerLens' bridge ---------------------------------------------------------------------
+
+_UNUSED = ("datasets", "datasets.arrow_dataset", "datasets.iterable_dataset", "datasets.load", "pandas")
+"""What TransformerLens imports for functions that nothing here calls: a second of a cold start."""
+
+
+def bridge_class() -> Any:
+    """TransformerLens' TransformerBridge; what it imports and is not used is imported when it is used."""
+    with _later(_UNUSED):
+        from transformer_lens.model_bridge import TransformerBridge
+    return TransformerBridge
+
+
+@contextlib.contextmanager
+def _later(names: Sequence[str]) -> Iterator[None]:
+    """Stand in for modules that nobody has imported yet, for whoever imports them meanwhile."""
+    standing_in = {name: _Later(name) for name in names if name.partition(".")[0] not in sys.modules}
+    sys.modules.update(standing_in)
+    try:
+        yield
+    finally:
+        for name, module in standing_in.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+
+
+class _Later(ModuleType):
+    """A module whose names are looked up in the real one when they are used."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__spec__, self.__path__ = ModuleSpec(name, None), []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Name(name, (), {"__module__": self.__name__})
+
+
+class _Name(type):
+    """A class or function of a module that is imported when it is called or looked into."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return cls._real()(*args, **kwargs)
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, cls._real())
+
+    def __getattr__(cls, name: str) -> Any:
+        return getattr(cls._real(), name)
+
+    def _real(cls) -> Any:
+        return getattr(importlib.import_module(cls.__module__), cls.__name__)
 
 
 _WHOLE = "_hf_autograd_forward_with_hooks"  # the bridge's name for running the model's own norm, with its hooks
@@ -366,13 +425,11 @@ def _named_tokenizer(name: str, progress: Progress | None) -> Path:
 def _boot(
     name: str, folder: Path | None, hf_model: Any, tokenizer: Any, device: str, device_map: DeviceMap | None
 ) -> Any:
-    from transformer_lens.model_bridge import TransformerBridge
-
     entry = find_model(name)
     key = str(folder) if folder is not None else entry.source if entry is not None else name
     try:
         where = {} if device_map is not None else {"device": device}
-        return TransformerBridge.boot_transformers(key, hf_model=hf_model, tokenizer=tokenizer, **where)
+        return bridge_class().boot_transformers(key, hf_model=hf_model, tokenizer=tokenizer, **where)
     except EapgpError:
         raise
     except Exception as error:

@@ -107,6 +107,8 @@ def compute_run(
         return stored
     _report(progress, "loading the model", 0.0)
     model = load_for(spec, model_loader, progress)
+    if model_loader is None:
+        recognise(library.home, spec, model)
     remember(library.home, spec, model)
     resolved = resolved.for_model(model, progress)
     request = resolved.request(model)
@@ -319,6 +321,13 @@ def recall(home: Path, spec: RunSpec) -> Identity | None:
     return None
 
 
+def recognise(home: Path, spec: RunSpec, model: Any) -> None:
+    """Tell a model that was loaded just now the hash of its weights, where this library knows it of the same files."""
+    identity = recall(home, spec)
+    if identity is not None:
+        model.cache.setdefault("weights_hash", identity.weights_hash)
+
+
 def remember(home: Path, spec: RunSpec, model: ModelLike) -> None:
     """Keep the identity of a loaded model; a library that cannot be written is no error."""
     key = _fingerprint(spec)
@@ -339,7 +348,7 @@ def _fingerprint(spec: RunSpec) -> str | None:
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file())
         if is_whole(folder) and folder.is_relative_to(models_home()):
-            hashes = {ORIGIN_FILE: file_hash(folder / ORIGIN_FILE), **{name: str(at) for name, *at in _stamps(files)}}
+            hashes = {ORIGIN_FILE: file_hash(folder / ORIGIN_FILE), **{path.name: _changed(path) for path in files}}
         elif sum(path.stat().st_size for path in files) > MAX_HASHED_BYTES:
             return None
         else:
@@ -348,6 +357,12 @@ def _fingerprint(spec: RunSpec) -> str | None:
         return None
     seed = spec.seed if spec.random_weights else None
     return content_key({"id": spec.model, "files": hashes, "dtype": spec.dtype, "seed": seed, **library_versions()})
+
+
+def _changed(path: Path) -> str:
+    """Size and times of a file: the last one moves with every change, whoever sets the other back."""
+    stat = path.stat()
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 
 def folder_stamp(name: str) -> tuple[tuple[str, int, int], ...]:

@@ -17,6 +17,7 @@ from typing import Any
 from eapgp.circuits.circuit import Circuit
 from eapgp.errors import ModelError
 from eapgp.evaluation.runner import Measured
+from eapgp.models.load import bridge_class
 from eapgp.prompts.prompting import USUAL
 from eapgp.runs.compute import compute_run, folder_stamp, load_for, load_run_model, reads_tokenizer
 from eapgp.runs.files import content_key
@@ -167,9 +168,9 @@ def import_for_good() -> None:
     computing each time, and so for each look at a job's progress; passed over, it is 0.02 s. Models come
     later and are collected as ever.
     """
-    from transformer_lens.model_bridge import TransformerBridge  # noqa: F401
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer  # noqa: F401
 
+    bridge_class()
     gc.collect()
     gc.freeze()
 
