@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -154,6 +154,7 @@ class _Run:
         self.shape = (len(plans), pairs, length, width)
         self.stores = [base.reference.new_empty((len(todo.rows), pairs, length, width)) for todo in plans]
         self.rebuilt: dict[str, list[tuple[int, NDArray[np.int64], Tensor]]] = {}
+        self.begun: dict[int, Tensor] = {}  # circuit → what a layer's MLP reads of the sources before the layer
 
     def needed(self, first: int, count: int) -> Iterator[tuple[int, slice, NDArray[np.int64]]]:
         """(circuit, slots in its store, rows) of those sources first … first + count − 1 that it sums."""
@@ -203,17 +204,40 @@ class _Run:
         place: Place,
         corrupted: Float[Tensor, "pair pos d_model"],
         own: Float[Tensor, "pair pos d_model"],
+        mlp: Place,
     ) -> Float[Tensor, "row pair pos d_model"]:
-        """What the place's partly kept destinations read. own: the run's residual there."""
-        written = self.stores[circuit][: place.weights.shape[1]].flatten(1)
-        start = corrupted if place.from_corrupted else widen(own)
-        start = start.to(written).reshape(1, -1)
-        read = torch.addmm(start, torch.from_numpy(place.weights).to(written), written)
-        return read.reshape(-1, *self.shape[1:])
+        """What a layer's partly kept heads read. own: the run's residual there.
+
+        What its MLP reads of the same sources is summed meanwhile: fetching them takes longer than adding them.
+        """
+        count = place.weights.shape[1]
+        sums = self.sums(circuit, np.concatenate([place.weights, mlp.weights[:, :count]]), 0)
+        if len(mlp.some):
+            self.begun[circuit] = sums[-1]
+        read = sums[: len(place.some)]
+        read += (corrupted if place.from_corrupted else widen(own)).to(read)
+        return read
+
+    def mlp_input(
+        self, circuit: int, layer: int, own: Float[Tensor, "pair pos d_model"]
+    ) -> Float[Tensor, "pair pos d_model"]:
+        """What a layer's partly kept MLP reads. own: the run's residual there."""
+        place, begun = self.plans[circuit].mlp[layer], self.begun.pop(circuit, None)
+        start = (self.base.mlp[layer] if place.from_corrupted else widen(own)).to(self.stores[circuit])
+        first = 0 if begun is None else self.plans[circuit].attention[layer].weights.shape[1]
+        read = start + self.sums(circuit, place.weights[:, first:], first)[0]
+        return read if begun is None else read + begun
+
+    def sums(
+        self, circuit: int, weights: Int8[np.ndarray, "some slot"], first: int
+    ) -> Float[Tensor, "some pair pos d_model"]:
+        """Sums of what the circuit's sources from the first on wrote."""
+        written = self.stores[circuit][first : first + weights.shape[1]].flatten(1)
+        return (torch.from_numpy(weights).to(written) @ written).reshape(-1, *self.shape[1:])
 
     def attention(self, layer: int, own: Float[Tensor, "circuit_pair pos d_model"]) -> None:
         """Put together the raw q, k, v that a layer's partly kept destinations give, from the residual `own`."""
-        self.rebuilt = {letter: [] for letter in QKV}
+        self.rebuilt, self.begun = {letter: [] for letter in QKV}, {}
         if not any(len(todo.attention[layer].some) for todo in self.plans):
             return
         view, heads, split = self.model.layers[layer], self.model.graph.n_heads, self.apart(own)
@@ -222,7 +246,8 @@ class _Run:
             place = todo.attention[layer]
             if not len(place.some):
                 continue
-            normed = _normed(view.attn_norm, self.inputs(circuit, place, self.base.attn[layer], split[circuit]), own)
+            read = self.inputs(circuit, place, self.base.attn[layer], split[circuit], todo.mlp[layer])
+            normed = _normed(view.attn_norm, read, own)
             for number, letter in enumerate(QKV):
                 start, stop = np.searchsorted(place.some, (number * heads, (number + 1) * heads))
                 if stop > start:
@@ -266,8 +291,7 @@ class _Run:
             if len(place.empty):
                 split[circuit] = self.base.mlp_in[layer].to(x)
             elif len(place.some):
-                read = self.inputs(circuit, place, self.base.mlp[layer], residual[circuit])[0]
-                split[circuit] = _normed(norm, read, x)
+                split[circuit] = _normed(norm, self.mlp_input(circuit, layer, residual[circuit]), x)
         return new
 
     def final_override(
