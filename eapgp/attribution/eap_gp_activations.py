@@ -37,4 +37,5 @@ def _along(ctx: Context, component: Component, target: OutputTarget) -> Gradient
             total.add(point.gradients, 1 / steps)
         if point.path_gradient is not None and point.distance is not None:
             value = walk.advance(number, value, widen(point.path_gradient), point.distance)
+        del point  # its tensors, before the next point's are made
     return total

@@ -22,5 +22,6 @@ def run(ctx: Context) -> Outcome:
             point = component.point(ctx, between(component, alpha))
             assert point.gradients is not None
             total.add(point.gradients, 1 / len(alphas))
+            del point  # its tensors, before the next point's are made
         scores.add(component, total)
     return scores.outcome()
