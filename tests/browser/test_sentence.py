@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlparse
 
 import pytest
 
@@ -18,6 +19,11 @@ def app(serve: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 def first_answer(page: Any) -> str:
     return str(page.locator(".eapgp-next div span").first.inner_text())
+
+
+def linked(page: Any, name: str, usual: str) -> str:
+    """A field's value as the page's link has it."""
+    return parse_qs(urlparse(page.url).query).get(name, [usual])[0]
 
 
 def type_sentence(page: Any, text: str) -> None:
@@ -38,6 +44,24 @@ def test_answers_follow_the_typing_and_a_twin_takes_two_clicks(app: str, open_pa
     settled(page)
     again = open_page(app, path=page.url.removeprefix(app).lstrip("/"))
     again.locator(".eapgp-pair .differs").filter(has_text="Paris").wait_for(timeout=LONG)
+
+
+def test_a_word_that_stands_there_twice_is_exchanged_where_it_was_clicked(
+    app: str, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(app, path="sentence")
+    page.locator(".eapgp-next").wait_for(timeout=LONG)
+    pills = page.locator(".st-key-field-at [role=radio]")
+    until(page, lambda: pills.count() > 10, what="the words")
+    names = [name.strip("\u200b") for name in pills.all_inner_texts()]
+    johns = [place for place, name in enumerate(names) if name == "John"]
+    assert len(johns) == 2
+    for place in johns:  # the second is chosen already
+        pills.nth(place).click()
+        until(page, lambda place=place: linked(page, "at", "10") == str(place + 1), what=f"word {place + 1}")
+        until(page, lambda place=place: pills.nth(place).get_attribute("aria-checked") == "true", what="it is marked")
+        assert page.locator(".st-key-field-at [aria-checked=true]").count() == 1
+        settled(page)
 
 
 def test_one_pair_gives_a_circuit_and_a_task(app: str, open_page: Callable[..., Any]) -> None:

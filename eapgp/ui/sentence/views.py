@@ -31,6 +31,7 @@ from eapgp.ui.sidebar import settings
 
 LONG = 0.6  # seconds that the page waits for an answer: a quick one comes with this run
 _LAST = "eapgp-sentence-last"
+SPACE_OF_NO_WIDTH = "\u200b"
 _EXCHANGED = "eapgp-sentence-exchanged"  # the word that was chosen, to let go of it with its sentence
 
 
@@ -126,9 +127,8 @@ def twin(session: Session, read: Reading) -> None:
         session.later(at=0, word="", twin="", right="", wrong="")
         st.session_state[_EXCHANGED] = 0, ""
         st.rerun()
-    session.widget(
-        "at", st.pills, options=places, format_func=lambda place: plain(visible(read.tokens[place - 1].text)) or "·"
-    )
+    labels = _told_apart([plain(visible(token.text)) or "·" for token in read.tokens])
+    session.widget("at", st.pills, options=places, format_func=lambda place: labels[place - 1])
     words = dict(read.proposals)
     if session["at"] and words:
         if session["word"] and session["word"] not in words:
@@ -145,6 +145,11 @@ def twin(session: Session, read: Reading) -> None:
         )
     with st.expander("Type the corrupted sentence instead", expanded=bool(session["twin"]), width=400):
         session.widget("twin", st.text_input, live=True)
+
+
+def _told_apart(labels: list[str]) -> list[str]:
+    """Labels that look the same, of which no two are: Streamlit knows by its label which pill was clicked."""
+    return [label + SPACE_OF_NO_WIDTH * labels[:place].count(label) for place, label in enumerate(labels)]
 
 
 def pair(read: Reading) -> None:
