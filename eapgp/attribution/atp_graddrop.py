@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from eapgp.attribution.context import Context, gradients_of
+from eapgp.attribution.context import Context
 from eapgp.attribution.outcome import Outcome
-from eapgp.engine.gradients import point_gradients
+from eapgp.engine.gradients import gradients_of, point_gradients
 from eapgp.engine.passes import capture
 
 

@@ -20,7 +20,7 @@ from eapgp.engine.differences import (
     source_differences,
     source_values,
 )
-from eapgp.engine.gradients import GradientSum, PointGradients, contract, point_gradients
+from eapgp.engine.gradients import GradientSum, PointGradients, contract, gradients_of, point_gradients
 from eapgp.engine.passes import Capture, Hook, Keep, Tokens, capture
 from eapgp.engine.prefix import Prefix, make_prefix
 from eapgp.errors import NotFiniteError
@@ -272,12 +272,6 @@ class Context:
         if not bool(self.batch.clean.mask.all()):
             out *= self.mask[:, self.shared :].unsqueeze(1).to(out.device)
         return out
-
-
-def gradients_of(scalar: Float[Tensor, ""], inputs: Sequence[Tensor], *, retain_graph: bool = False) -> list[Tensor]:
-    """∂ scalar at every input; zero where it does not depend on one."""
-    partial = torch.autograd.grad(scalar, inputs, retain_graph=retain_graph, allow_unused=True)
-    return [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, partial, strict=True)]
 
 
 def _two_gradients(

@@ -16,8 +16,9 @@ from __future__ import annotations
 import numpy as np
 
 from eapgp.attribution import mask_ig
-from eapgp.attribution.context import Context, gradients_of
+from eapgp.attribution.context import Context
 from eapgp.attribution.outcome import Outcome, accumulated
+from eapgp.engine.gradients import gradients_of
 from eapgp.engine.passes import Keep
 from eapgp.engine.weighted_pass import strongest, weighted_run, weighted_scores
 

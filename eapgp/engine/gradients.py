@@ -13,6 +13,7 @@ few layers at a time, whose columns of the scores are then one matrix product ov
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -22,6 +23,19 @@ from torch import Tensor
 from eapgp.engine.passes import Capture
 from eapgp.graph import QKV
 from eapgp.models.model import Layer, Model, Norm, widen
+
+
+def gradients_of(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    *,
+    arrived: Sequence[Tensor] | None = None,
+    retain_graph: bool = False,
+) -> list[Tensor]:
+    """∂ of a scalar at every input; zero where it does not depend on one. arrived: ∂ at the outputs, of which it is one
+    where it is left out."""
+    partial = torch.autograd.grad(outputs, inputs, arrived, retain_graph=retain_graph, allow_unused=True)
+    return [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, partial, strict=True)]
 
 
 @dataclass(frozen=True)

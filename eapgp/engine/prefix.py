@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eapgp.engine.gradients import PointGradients, point_gradients
+from eapgp.engine.gradients import PointGradients, gradients_of, point_gradients
 from eapgp.engine.passes import Capture, Keep, Tokens, capture
 from eapgp.engine.past import Past, close, goes_on
 from eapgp.models.model import Model, widen
@@ -58,8 +58,7 @@ class Prefix:
     ) -> tuple[PointGradients, Float[Tensor, "pair pos d_model"]]:
         """∂M at the destinations here and at the embedding, from what arrived at the leaves."""
         inputs = [*self.run.destinations(), self.run.input]
-        partial = torch.autograd.grad(self.ends, inputs, arrived, retain_graph=True, allow_unused=True)
-        found = [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, partial, strict=True)]
+        found = gradients_of(self.ends, inputs, arrived=arrived, retain_graph=True)
         at_input = found.pop()
         return point_gradients(model, self.run, found), at_input
 

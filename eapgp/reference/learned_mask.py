@@ -32,11 +32,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eapgp.attribution.api import prepare
-from eapgp.attribution.context import gradients_of
 from eapgp.attribution.result import EdgeScores
 from eapgp.circuits.circuit import Circuit, prune
 from eapgp.circuits.select import check_size, greedy_order, rank_edges, select_many
 from eapgp.engine.batches import Batch, make_batch, split_batches
+from eapgp.engine.gradients import gradients_of
 from eapgp.engine.passes import Capture, Keep, capture
 from eapgp.engine.weighted_pass import weighted_run, weighted_scores
 from eapgp.errors import OptionError
